@@ -1,0 +1,179 @@
+/**
+ * Builds all parts, back to front, and runs them. The only file that knows them all.
+ *
+ *     Control Plane ──frames──> link ──messages──> dispatcher ──requests──> operations ──calls──> Kubernetes
+ *           ^                                           │                        │                    │ watch
+ *           └──────────── outbox <──── reporter <───────┴──── results, states ───┘ <──── cache <──────┘
+ *
+ * @module
+ */
+import type { Config } from "./options.ts";
+import { controlPlaneAddresses } from "./control_plane/addresses.ts";
+import { runHeartbeat } from "./control_plane/heartbeat.ts";
+import { Link } from "./control_plane/link.ts";
+import { Outbox } from "./control_plane/outbox.ts";
+import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
+import { Reporter } from "./control_plane/reporter.ts";
+import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { SessionCache } from "./kubernetes/session_cache.ts";
+import { Transport } from "./kubernetes/transport.ts";
+import { log } from "./log.ts";
+import { formatDuration } from "./quantities.ts";
+import { Dispatcher } from "./sessions/dispatcher.ts";
+import { labelValue } from "./sessions/names.ts";
+import { SessionOperations } from "./sessions/operations.ts";
+
+/** Longest wait for the first view of the cluster: a Control Plane is told the true number of sessions, if it can be had. */
+const FIRST_VIEW_MS = 5000;
+
+/**
+ * Runs the agent until `stop` is aborted and running commands are done.
+ *
+ * @throws {LinkError} when the Control Plane cannot be reached in the attempts that are configured
+ */
+export async function run(config: Config, stop: AbortSignal): Promise<void> {
+  log.info("Starting agent: {agentId} (platform: {platform}, region: {region})", {
+    agentId: config.agentId,
+    platform: config.platform,
+    region: config.region || "-",
+  });
+  const { namespace } = config;
+  const ended = new AbortController();
+  const stopping = new AbortController();
+  stop.addEventListener("abort", () => stopping.abort(stop.reason), { once: true });
+  if (stop.aborted) stopping.abort(stop.reason);
+
+  using transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const cache = new SessionCache(await labelValue(config.agentId));
+  const following = cache.follow(transport, { namespace, signal: ended.signal });
+  using outbox = new Outbox();
+  const reporter = new Reporter(outbox);
+  const operations = new SessionOperations({
+    client: createSessionClient(transport, namespace),
+    cache,
+    settings: config,
+    templates: config.templates,
+    startTimeoutMs: config.startTimeout,
+    onStatus: (status) => reporter.status(status),
+  });
+  const dispatcher = new Dispatcher(operations, { reporter, limits: config });
+  const capacity = capacityOf(config);
+  const beat = () =>
+    reporter.heartbeat({
+      isDraining: dispatcher.isDraining,
+      activeSessions: cache.activeSessions(),
+      capacity,
+    });
+  const link = new Link({
+    addresses: controlPlaneAddresses(config.controlPlaneUrl),
+    registration: {
+      agentId: config.agentId,
+      platform: config.platform,
+      region: config.region,
+      capacity,
+      metadata: { namespace, kubernetes: true },
+    },
+    apiKey: config.apiKey,
+    reconnectAttempts: config.reconnectAttempts,
+    outbox,
+    onUp: (signal) => {
+      log.info("Starting heartbeat sender (interval: {interval})", {
+        interval: formatDuration(config.heartbeatInterval),
+      });
+      void runHeartbeat(beat, { intervalMs: config.heartbeatInterval, signal });
+    },
+  });
+
+  const drained = drain({
+    dispatcher,
+    beat,
+    stopping: stopping.signal,
+    timeoutMs: config.drainTimeout,
+    ended,
+  });
+  try {
+    await firstView(cache, stopping.signal);
+    for await (const frame of link.frames(ended.signal)) {
+      receive(frame, { dispatcher, reporter, stopping });
+    }
+  } finally {
+    stopping.abort();
+    ended.abort();
+    await Promise.all([drained, following]);
+  }
+}
+
+/** Once told to stop: refuses new commands, says so, lets running ones end, and then ends the link. */
+async function drain(options: {
+  dispatcher: Dispatcher;
+  beat: () => void;
+  stopping: AbortSignal;
+  timeoutMs: number;
+  ended: AbortController;
+}): Promise<void> {
+  const { dispatcher, beat, stopping, timeoutMs, ended } = options;
+  if (!stopping.aborted) {
+    await new Promise((resolve) => stopping.addEventListener("abort", resolve, { once: true }));
+  }
+  if (!ended.signal.aborted) {
+    log.info("Stopping: no new commands, running ones get {timeout}", { timeout: formatDuration(timeoutMs) });
+  }
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(), ended.signal.aborted ? 0 : timeoutMs);
+  const done = dispatcher.drain(timeout.signal);
+  beat();
+  await done;
+  clearTimeout(timer);
+  ended.abort();
+}
+
+async function firstView(cache: SessionCache, stopping: AbortSignal): Promise<void> {
+  const enough = AbortSignal.any([stopping, AbortSignal.timeout(FIRST_VIEW_MS)]);
+  try {
+    await cache.synced(enough);
+  } catch {
+    if (!stopping.aborted) log.warn("The Kubernetes API has not answered yet: commands wait until it does");
+  }
+}
+
+function receive(
+  frame: string | Uint8Array,
+  parts: { dispatcher: Dispatcher; reporter: Reporter; stopping: AbortController },
+): void {
+  if (typeof frame !== "string") {
+    log.warn("A binary frame of {bytes} bytes was ignored", { bytes: frame.length });
+    return;
+  }
+  for (const message of parseFrame(frame)) handle(message, parts);
+}
+
+function handle(
+  message: Inbound,
+  { dispatcher, reporter, stopping }: {
+    dispatcher: Dispatcher;
+    reporter: Reporter;
+    stopping: AbortController;
+  },
+): void {
+  switch (message.type) {
+    case "command":
+      return dispatcher.receive(message.command);
+    case "ping":
+      return reporter.pong();
+    case "shutdown":
+      log.info("The Control Plane asks this agent to stop: {reason}", { reason: message.reason });
+      return stopping.abort();
+    case "unknown":
+      return log.debug("A message of type {type} was ignored", { type: message.name });
+    case "malformed":
+      return log.warn("A message was ignored because {problem}: {excerpt}", {
+        problem: message.problem,
+        excerpt: message.excerpt,
+      });
+  }
+}
+
+function capacityOf(config: Config): Capacity {
+  const { maxCpu, maxMemory, maxSessions } = config;
+  return { maxCpu, maxMemory, maxSessions, cpu: `${maxCpu} cores`, memory: `${maxMemory}Gi` };
+}

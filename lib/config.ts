@@ -1,0 +1,170 @@
+/**
+ * Settings from flags, environment and a file into one read-only configuration; all problems are told at once.
+ * The environment is read nowhere else.
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { CORE_SCHEMA, load } from "js-yaml";
+import { ConfigError, messageOf } from "./errors.ts";
+import { ACTIONS, type Config, type Option, OPTIONS, type Settings } from "./options.ts";
+import { Secret } from "./secret.ts";
+
+/** Where settings come from; precedence is flags, environment, file, defaults. */
+export interface ConfigSources {
+  readonly args: readonly string[];
+  readonly env: (name: string) => string | undefined;
+  readonly readFile: (path: string) => string;
+}
+
+/** What the command line asks the program to do. */
+export type Invocation =
+  | { readonly kind: "help" }
+  | { readonly kind: "version" }
+  | { readonly kind: "check-config"; readonly config: Config }
+  | { readonly kind: "run"; readonly config: Config };
+
+/** A setting as it was found: text, or a value of a file. */
+interface Found {
+  readonly value: unknown;
+  readonly source: string;
+}
+
+/**
+ * Reads the command line and all other sources of settings.
+ *
+ * @throws {ConfigError} with every problem of every setting
+ */
+export function loadConfig(sources: ConfigSources): Invocation {
+  const problems: string[] = [];
+  const flags = readFlags(sources.args, problems);
+  if (flags.has("help")) return { kind: "help" };
+  if (flags.has("version")) return { kind: "version" };
+  const configFile = flags.get("config") ?? nonEmpty(sources.env("CONFIG"));
+  const file = configFile === undefined
+    ? new Map<string, unknown>()
+    : readConfigFile(configFile, sources, problems);
+
+  const values: Record<string, unknown> = {};
+  for (const option of OPTIONS) {
+    const found = find(option, { flags, file, configFile, env: sources.env });
+    values[option.key] = found ? parseOption(option, found, problems) : option.fallback;
+    if (!found && option.required) problems.push(`${nameOf(option)} is missing: ${option.help}`);
+  }
+  const settings = values as unknown as Settings;
+  const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey } };
+}
+
+/** How an option is named to the person who has to mend it. */
+export function nameOf(option: Option): string {
+  return `--${option.flag} (${option.variable})`;
+}
+
+function readFlags(args: readonly string[], problems: string[]): Map<string, string> {
+  const flags = new Map<string, string>();
+  const known = new Map(OPTIONS.map((option) => [option.flag, option]));
+  const valueFlags = OPTIONS.filter((option) => !option.isSwitch).map((option) => option.flag);
+  const parsed = parseArgs(args, {
+    string: valueFlags,
+    collect: valueFlags,
+    boolean: [...ACTIONS.keys(), ...OPTIONS.filter((option) => option.isSwitch).map((option) => option.flag)],
+    unknown: (argument) => {
+      problems.push(`${argument} is unknown: see --help`);
+      return false;
+    },
+  });
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name === "_" || value === false) continue;
+    const values = Array.isArray(value) ? value : [value];
+    if (values.length === 0) continue;
+    if (values.length > 1) problems.push(`--${name} is given ${values.length} times`);
+    if (values[0] === "" && known.get(name)) problems.push(`--${name} is given without a value`);
+    flags.set(name, String(values[0]));
+  }
+  return flags;
+}
+
+/** Keys of a file may be written as the flag, the variable or in camel case: `agent-id`, `AGENT_ID`, `agentId`. */
+function readConfigFile(path: string, sources: ConfigSources, problems: string[]): Map<string, unknown> {
+  const settings = new Map<string, unknown>();
+  const known = new Set(
+    OPTIONS.filter((option) => option.flag !== "config").map((option) => normalize(option.flag)),
+  );
+  let document: unknown;
+  try {
+    document = load(sources.readFile(path), { schema: CORE_SCHEMA }) ?? {};
+  } catch (error) {
+    problems.push(`--config (CONFIG) cannot be read: ${messageOf(error).split("\n")[0]}`);
+    return settings;
+  }
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    problems.push(`--config (CONFIG) is not a mapping of settings: ${path}`);
+    return settings;
+  }
+  for (const [key, value] of Object.entries(document)) {
+    const name = normalize(key);
+    if (!known.has(name)) problems.push(`${key} in ${path} is unknown: see --help for the settings`);
+    else if (settings.has(name)) problems.push(`${key} in ${path} is given twice`);
+    else settings.set(name, value);
+  }
+  return settings;
+}
+
+function normalize(key: string): string {
+  return key.replace(/[-_]/g, "").toLowerCase();
+}
+
+function find(
+  option: Option,
+  sources: {
+    flags: ReadonlyMap<string, string>;
+    file: ReadonlyMap<string, unknown>;
+    configFile: string | undefined;
+    env: ConfigSources["env"];
+  },
+): Found | undefined {
+  const flag = sources.flags.get(option.flag);
+  if (flag !== undefined) return { value: flag, source: `--${option.flag}` };
+  // A variable that is set but empty is how a manifest leaves a setting open.
+  const variable = nonEmpty(sources.env(option.variable));
+  if (variable !== undefined) return { value: variable, source: option.variable };
+  const entry = sources.file.get(normalize(option.flag));
+  if (entry !== undefined && entry !== null && entry !== "") {
+    return { value: entry, source: sources.configFile ?? "" };
+  }
+  return undefined;
+}
+
+function parseOption(option: Option, found: Found, problems: string[]): unknown {
+  const parsed = option.parse(found.value);
+  if (parsed.ok) return parsed.value;
+  const shown = typeof found.value === "string" ? found.value : JSON.stringify(found.value);
+  problems.push(
+    `${nameOf(option)} ${parsed.problem}: ${found.source} says ${JSON.stringify(shown.slice(0, 100))}`,
+  );
+  return undefined;
+}
+
+/** The key has no flag, because a command line can be read by everybody on the machine. */
+function readApiKey(path: string, sources: ConfigSources, problems: string[]): Secret | undefined {
+  let key = nonEmpty(sources.env("AGENT_API_KEY")?.trim());
+  if (path) {
+    try {
+      key = nonEmpty(sources.readFile(path).trim());
+    } catch (error) {
+      problems.push(`--api-key-file (API_KEY_FILE) cannot be read: ${messageOf(error)}`);
+      return undefined;
+    }
+    if (key === undefined) problems.push(`--api-key-file (API_KEY_FILE) is empty: ${path}`);
+  }
+  if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
+    problems.push("AGENT_API_KEY or the file of --api-key-file holds characters that no key has");
+    return undefined;
+  }
+  return key === undefined ? undefined : new Secret(key);
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}

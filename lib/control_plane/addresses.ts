@@ -1,0 +1,35 @@
+/**
+ * From the one address that an operator sets to the two that the agent calls. Pure.
+ * @module
+ */
+
+/** Base addresses of a Control Plane, without a trailing slash, or what is wrong with the one that was set. */
+export interface ControlPlaneAddresses {
+  /** For registration: http or https. */
+  readonly http: string;
+  /** For the link: ws or wss. */
+  readonly webSocket: string;
+  readonly problem?: string;
+}
+
+const SCHEMES: ReadonlyMap<string, { http: string; webSocket: string }> = new Map([
+  ["ws:", { http: "http:", webSocket: "ws:" }],
+  ["http:", { http: "http:", webSocket: "ws:" }],
+  ["wss:", { http: "https:", webSocket: "wss:" }],
+  ["https:", { http: "https:", webSocket: "wss:" }],
+]);
+
+/** Derives both addresses from a ws, wss, http or https URL with or without a path prefix. */
+export function controlPlaneAddresses(text: string): ControlPlaneAddresses {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const schemes = SCHEMES.get(url?.protocol ?? "");
+  if (!url || !schemes || url.hostname === "") return problem("must be a ws, wss, http or https URL");
+  if (url.username || url.password) return problem("must not hold a user or password");
+  if (url.search || url.hash) return problem("must not hold a query or fragment");
+  const rest = `//${url.host}${url.pathname.replace(/\/+$/, "")}`;
+  return { http: `${schemes.http}${rest}`, webSocket: `${schemes.webSocket}${rest}` };
+}
+
+function problem(text: string): ControlPlaneAddresses {
+  return { http: "", webSocket: "", problem: text };
+}

@@ -1,0 +1,132 @@
+/**
+ * The loop over connections: register, connect, hand out frames, and again after a loss, with growing waits. The outbox has a wire while a
+ * connection is up. It ends when it is told to, or when its attempts are used up.
+ * @module
+ */
+import { delay } from "@std/async";
+import { LinkError, RegistrationError } from "../errors.ts";
+import { log } from "../log.ts";
+import { formatDuration } from "../quantities.ts";
+import { Secret } from "../secret.ts";
+import type { ControlPlaneAddresses } from "./addresses.ts";
+import { Backoff } from "./backoff.ts";
+import type { Outbox } from "./outbox.ts";
+import { register, type Registration } from "./registration.ts";
+import { Socket } from "./socket.ts";
+
+/** What a link needs. */
+export interface LinkOptions {
+  readonly addresses: ControlPlaneAddresses;
+  readonly registration: Registration;
+  readonly apiKey: Secret | undefined;
+  /** Attempts after a loss before giving up; 0 never gives up. */
+  readonly reconnectAttempts: number;
+  readonly outbox: Outbox;
+  /** Called once a connection is up, with a signal that is aborted when it ends. */
+  readonly onUp: (signal: AbortSignal) => void;
+}
+
+/** How often an administrator's approval is asked for. */
+const PENDING_RETRY_MS = 30_000;
+/** How often an agent that was rejected asks whether the administrator changed his mind. */
+const REJECTED_RETRY_MS = 300_000;
+
+/** The agent's way to its Control Plane. */
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #backoff: Backoff;
+  #apiKey: Secret | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.reconnectAttempts);
+    this.#apiKey = options.apiKey;
+  }
+
+  /**
+   * Every frame of every connection, until the signal is aborted.
+   *
+   * @throws {LinkError} when the attempts to connect are used up
+   */
+  async *frames(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
+    while (!signal.aborted) {
+      let failure: unknown;
+      try {
+        log.info("Connecting to Control Plane...");
+        await this.#register(signal);
+        yield* this.#connection(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!(error instanceof RegistrationError || error instanceof LinkError)) throw error;
+        log.error("{reason}", { reason: error.message });
+        failure = error;
+      }
+      if (!signal.aborted) await this.#waitForNextAttempt(failure, signal);
+    }
+  }
+
+  async #register(signal: AbortSignal): Promise<void> {
+    const { registration, addresses } = this.#options;
+    while (true) {
+      const answer = await register(registration, { httpBase: addresses.http, apiKey: this.#apiKey, signal });
+      if (answer.kind === "registered") {
+        if (answer.apiKey) this.#apiKey = new Secret(answer.apiKey);
+        log.info("Registered successfully: {agentId} (status: {status})", {
+          agentId: registration.agentId,
+          status: answer.status,
+        });
+        return;
+      }
+      const wait = answer.kind === "rejected" ? REJECTED_RETRY_MS : answer.retryAfterMs ?? PENDING_RETRY_MS;
+      if (answer.kind === "rejected") {
+        log.error("An administrator of the Control Plane rejected this agent: {reason}", {
+          reason: answer.message,
+        });
+      } else {
+        log.warn("Waiting for an administrator of the Control Plane to approve this agent: {reason}", {
+          reason: answer.message,
+        });
+      }
+      await delay(wait, { signal });
+    }
+  }
+
+  async *#connection(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
+    const { addresses, registration, outbox, onUp } = this.#options;
+    const url = `${addresses.webSocket}/api/v1/agents/connect?agent_id=${
+      encodeURIComponent(registration.agentId)
+    }`;
+    await using socket = await Socket.connect(url, { apiKey: this.#apiKey, signal });
+    const upSince = performance.now();
+    log.info("WebSocket connected");
+    log.info("Connected to Control Plane: {url}", { url: addresses.webSocket });
+    const down = new AbortController();
+    try {
+      outbox.attach(socket);
+      onUp(down.signal);
+      yield* socket.frames(signal);
+      if (socket.end) log.warn("Disconnected from Control Plane (code {code})", { code: socket.end.code });
+    } finally {
+      down.abort();
+      outbox.detach();
+      this.#backoff.linkEnded(performance.now() - upSince);
+    }
+  }
+
+  async #waitForNextAttempt(failure: unknown, signal: AbortSignal): Promise<void> {
+    const askedFor = failure instanceof RegistrationError ? failure.retryAfterMs : undefined;
+    const wait = this.#backoff.next(askedFor);
+    const attempts = this.#options.reconnectAttempts;
+    if (wait === undefined) {
+      throw new LinkError(`The Control Plane could not be reached in ${attempts} attempts`, {
+        cause: failure,
+      });
+    }
+    log.info("Reconnecting in {wait} (attempt {attempt} of {attempts})", {
+      wait: formatDuration(wait),
+      attempt: this.#backoff.failures,
+      attempts: attempts === 0 ? "endless" : attempts,
+    });
+    await delay(wait, { signal }).catch(() => {});
+  }
+}

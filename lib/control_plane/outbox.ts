@@ -1,0 +1,107 @@
+/**
+ * Messages on their way out. While the link is down results wait in order and the newest status of each session waits; acks, heartbeats and
+ * pongs are worth nothing later and are let go. The state is in memory: what still waits when the process ends is lost.
+ * @module
+ */
+import { log } from "../log.ts";
+import { encode, type Outbound, type Result } from "./protocol.ts";
+
+/** Where messages go while the link is up. */
+export interface Wire {
+  send(text: string): void;
+}
+
+/** The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. */
+const FAST_RESULT_MS = 1000;
+const REPEAT_AFTER_MS = 2000;
+/** A socket takes messages that no longer arrive when it breaks: results sent this shortly before are sent again. */
+const UNCERTAIN_MS = 10_000;
+
+interface SentResult {
+  readonly result: Result;
+  readonly sentAt: number;
+}
+
+/** The one way out of the agent. */
+export class Outbox implements Disposable {
+  #wire: Wire | undefined;
+  #results: Result[] = [];
+  #recent: SentResult[] = [];
+  readonly #statuses = new Map<string, Outbound>();
+  readonly #ackedAt = new Map<string, number>();
+  readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
+
+  /** How many results and statuses wait for a link. */
+  get waiting(): number {
+    return this.#results.length + this.#statuses.size;
+  }
+
+  /** A link is up: what waited leaves first. */
+  attach(wire: Wire): void {
+    this.#wire = wire;
+    const results = this.#results;
+    const statuses = [...this.#statuses.values()];
+    this.#results = [];
+    this.#statuses.clear();
+    for (const message of [...results, ...statuses]) this.send(message);
+  }
+
+  /** The link is down. */
+  detach(): void {
+    this.#wire = undefined;
+    const since = Date.now() - UNCERTAIN_MS;
+    this.#results.unshift(...this.#recent.filter((one) => one.sentAt >= since).map((one) => one.result));
+    this.#recent = [];
+  }
+
+  /** Sends a message now or, where it is worth it, once a link is up. */
+  send(message: Outbound): void {
+    if (!this.#wire) {
+      this.#keep(message);
+      return;
+    }
+    this.#wire.send(encode(message));
+    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
+    if (message.type === "complete" || message.type === "failed") this.#sentResult(message);
+  }
+
+  /** Forgets the repetitions that are still due. */
+  [Symbol.dispose](): void {
+    for (const timer of this.#repeats) clearTimeout(timer);
+    this.#repeats.clear();
+  }
+
+  #keep(message: Outbound): void {
+    switch (message.type) {
+      case "complete":
+      case "failed":
+        this.#results.push(message);
+        this.#ackedAt.delete(message.payload.commandId);
+        log.info("The result of command {commandId} waits for a link", {
+          commandId: message.payload.commandId,
+        });
+        break;
+      case "status":
+        this.#statuses.set(message.payload.sessionId, message);
+        break;
+    }
+  }
+
+  #sentResult(result: Result): void {
+    const now = Date.now();
+    const { commandId } = result.payload;
+    this.#recent = this.#recent.filter((one) => now - one.sentAt < UNCERTAIN_MS);
+    this.#recent.push({ result, sentAt: now });
+    const ackedAt = this.#ackedAt.get(commandId);
+    this.#ackedAt.delete(commandId);
+    if (ackedAt !== undefined && now - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
+  }
+
+  #repeatLater(result: Result): void {
+    const timer = setTimeout(() => {
+      this.#repeats.delete(timer);
+      this.#wire?.send(encode(result));
+    }, REPEAT_AFTER_MS);
+    this.#repeats.add(timer);
+  }
+}

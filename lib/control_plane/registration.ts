@@ -1,0 +1,160 @@
+/**
+ * Registration with the Control Plane over HTTP: one request, and every answer told apart.
+ * @module
+ */
+import { messageOf, RegistrationError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import { asRecord, type Capacity } from "./protocol.ts";
+
+/** What the agent says of itself. */
+export interface Registration {
+  readonly agentId: string;
+  readonly platform: string;
+  readonly region: string;
+  readonly capacity: Capacity;
+  readonly metadata: { readonly namespace: string; readonly kubernetes: true };
+}
+
+/** What the Control Plane says to a registration that it did not refuse for good. */
+export type RegistrationAnswer =
+  | { readonly kind: "registered"; readonly status: string; readonly apiKey: string | undefined }
+  /** An administrator has to approve. */
+  | { readonly kind: "pending"; readonly message: string; readonly retryAfterMs: number | undefined }
+  /** An administrator said no. */
+  | { readonly kind: "rejected"; readonly message: string };
+
+/** Header that carries the agent's key. */
+export const API_KEY_HEADER = "X-Agent-API-Key";
+
+const TIMEOUT_MS = 15_000;
+/** An answer is a few hundred bytes; more is no Control Plane. */
+const MAX_ANSWER_LENGTH = 64 * 1024;
+
+/** Which setting is wrong, for the refusals that only an operator can mend. */
+const REFUSALS: ReadonlyMap<number, string> = new Map([
+  [400, "it does not accept what the agent says of itself: check --agent-id, --platform and --region"],
+  [401, "it does not accept the API key: check AGENT_API_KEY or --api-key-file"],
+  [403, "it does not allow this agent: check --agent-id and its API key"],
+  [404, "it does not know the address or the agent: check --control-plane-url and --agent-id"],
+]);
+
+/**
+ * Registers once.
+ *
+ * @throws {RegistrationError} when the Control Plane refuses, is overloaded, answers nonsense or does not answer
+ */
+export async function register(
+  registration: Registration,
+  options: { httpBase: string; apiKey: Secret | undefined; signal: AbortSignal },
+): Promise<RegistrationAnswer> {
+  const url = `${options.httpBase}/api/v1/agents/register`;
+  const { response, text } = await post(url, registration, options);
+  const answer = parseAnswer(text);
+  const retryAfterMs = retryAfter(response.headers);
+  if (response.status === 202) return { kind: "pending", message: words(answer), retryAfterMs };
+  if (response.status === 403 && answer?.approvalStatus === "rejected") {
+    return { kind: "rejected", message: words(answer) };
+  }
+  if (!response.ok) throw refused(response, { url, answer, retryAfterMs });
+  return registered(answer, url);
+}
+
+async function post(
+  url: string,
+  registration: Registration,
+  options: { apiKey: Secret | undefined; signal: AbortSignal },
+): Promise<{ response: Response; text: string }> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (options.apiKey) headers[API_KEY_HEADER] = options.apiKey.reveal();
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(registration),
+      // The key goes to the host that the operator named and to no other.
+      redirect: "manual",
+      signal: AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    });
+    return { response, text: await readLimited(response) };
+  } catch (error) {
+    options.signal.throwIfAborted();
+    const reason = error instanceof DOMException && error.name === "TimeoutError"
+      ? `no answer within ${TIMEOUT_MS / 1000} seconds`
+      : messageOf(error);
+    throw new RegistrationError(`The Control Plane did not answer at ${url}: ${reason}`, { cause: error });
+  }
+}
+
+async function readLimited(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > MAX_ANSWER_LENGTH) break;
+  }
+  return text;
+}
+
+function parseAnswer(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return asRecord(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Both shapes of an answer: the agent itself, or the agent beside its approval and key. */
+function registered(answer: Readonly<Record<string, unknown>> | undefined, url: string): RegistrationAnswer {
+  const agent = asRecord(answer?.agent) ?? answer;
+  if (!answer || !agent) {
+    throw new RegistrationError(`No Control Plane answers at ${url}: its answer is not JSON`);
+  }
+  if (answer.approvalStatus === "pending") {
+    return { kind: "pending", message: words(answer), retryAfterMs: undefined };
+  }
+  if (typeof agent.agentId !== "string" && typeof agent.id !== "string") {
+    throw new RegistrationError(`No Control Plane answers at ${url}: its answer names no agent`);
+  }
+  return {
+    kind: "registered",
+    status: typeof agent.status === "string" ? agent.status : "online",
+    apiKey: typeof answer.apiKey === "string" && answer.apiKey !== "" ? answer.apiKey : undefined,
+  };
+}
+
+function refused(
+  response: Response,
+  details: {
+    url: string;
+    answer: Readonly<Record<string, unknown>> | undefined;
+    retryAfterMs: number | undefined;
+  },
+): RegistrationError {
+  const { url, answer, retryAfterMs } = details;
+  const location = response.headers.get("Location");
+  const meaning = location && response.status >= 300 && response.status < 400
+    ? `it redirects to ${location}: set --control-plane-url to where it is`
+    : REFUSALS.get(response.status);
+  const said = words(answer);
+  return new RegistrationError(
+    `The Control Plane at ${url} answered ${response.status}${meaning ? `: ${meaning}` : ""}${
+      said ? ` (it says: ${said})` : ""
+    }`,
+    { retryAfterMs },
+  );
+}
+
+/** The Control Plane's own words. */
+function words(answer: Readonly<Record<string, unknown>> | undefined): string {
+  return [answer?.message, answer?.error, answer?.details].filter((part) =>
+    typeof part === "string" && part !== ""
+  ).join(": ");
+}
+
+/** Seconds or a date, as milliseconds from now. Source: RFC 9110, section 10.2.3. */
+export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
+  const value = headers.get("Retry-After");
+  if (!value) return undefined;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}

@@ -1,0 +1,124 @@
+/**
+ * One WebSocket to the Control Plane: frames in as an async iterable, text out. No retries; when it is closed it stays closed.
+ * @module
+ */
+import { LinkError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import { API_KEY_HEADER } from "./registration.ts";
+
+/** How a socket ended. */
+export interface SocketEnd {
+  /** WebSocket close code; 1006 where none was received. */
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** Longest wait for the connection to open, in milliseconds. */
+const OPEN_TIMEOUT_MS = 15_000;
+/** Longest wait for the peer to agree to the end, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2000;
+
+/** An open connection; dispose it to close it. */
+export class Socket implements AsyncDisposable {
+  readonly #socket: WebSocket;
+  readonly #frames: Array<string | Uint8Array> = [];
+  readonly #closed = Promise.withResolvers<SocketEnd>();
+  #wake: () => void = () => {};
+  #end: SocketEnd | undefined;
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
+      this.#frames.push(typeof event.data === "string" ? event.data : new Uint8Array(event.data));
+      this.#wake();
+    });
+    socket.addEventListener("close", (event) => {
+      // A peer that vanished leaves 0 or nothing; 1006 is the code for that.
+      this.#end = { code: event.code || 1006, reason: event.reason };
+      this.#closed.resolve(this.#end);
+      this.#wake();
+    });
+  }
+
+  /**
+   * Opens a connection.
+   *
+   * @throws {LinkError} when it is refused or takes too long
+   */
+  static async connect(
+    url: string,
+    options: { apiKey: Secret | undefined; signal: AbortSignal },
+  ): Promise<Socket> {
+    const headers: Record<string, string> = options.apiKey
+      ? { [API_KEY_HEADER]: options.apiKey.reveal() }
+      : {};
+    const socket = new WebSocket(url, { headers });
+    socket.binaryType = "arraybuffer";
+    const opened = Promise.withResolvers<void>();
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
+    const onAbort = () =>
+      opened.reject(new LinkError(`it did not open within ${OPEN_TIMEOUT_MS / 1000} seconds`));
+    let reason = "it was closed at once";
+    socket.addEventListener(
+      "error",
+      (event) => reason = event instanceof ErrorEvent ? event.message || reason : reason,
+    );
+    socket.addEventListener("open", () => opened.resolve());
+    socket.addEventListener("close", () => opened.reject(new LinkError(reason)));
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const connection = new Socket(socket);
+      await opened.promise;
+      return connection;
+    } catch (error) {
+      socket.close();
+      options.signal.throwIfAborted();
+      throw new LinkError(
+        `The Control Plane refused the WebSocket at ${url.split("?")[0]}: ${(error as Error).message}`,
+        { cause: error },
+      );
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** How it ended, once it has. */
+  get end(): SocketEnd | undefined {
+    return this.#end;
+  }
+
+  /** Sends a text frame; on a socket that is closing it goes nowhere. */
+  send(text: string): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  /** Every frame that arrives, until the connection ends or the signal is aborted. */
+  async *frames(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
+    const onAbort = () => this.#wake();
+    signal.addEventListener("abort", onAbort);
+    try {
+      while (!signal.aborted) {
+        const frame = this.#frames.shift();
+        if (frame !== undefined) {
+          yield frame;
+          continue;
+        }
+        if (this.#end) return;
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#wake = resolve;
+        await promise;
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Says goodbye and waits a moment for the peer's; browsers' rules allow a program only code 1000 here. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.close(1000, "agent stopped");
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
+    await Promise.race([this.#closed.promise, timeout]);
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The errors that callers tell apart. Each message is a sentence for the person who meets it; the first error is kept as `cause`.
+ * @module
+ */
+
+/** One or more settings are missing, unknown or malformed; the program ends with code 2. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  /** One sentence per problem. */
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`Cannot start as the configuration is not valid:\n${problems.map((p) => `  - ${p}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+/** The Control Plane did not register this agent. */
+export class RegistrationError extends Error {
+  override readonly name = "RegistrationError";
+  /** Shortest wait before the next attempt, in milliseconds, where the Control Plane asked for one. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: ErrorOptions & { retryAfterMs?: number | undefined } = {}) {
+    super(message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** A WebSocket to the Control Plane could not be opened, or every attempt to have one is used up. */
+export class LinkError extends Error {
+  override readonly name = "LinkError";
+}
+
+/** The Kubernetes API refused a request or did not answer it. */
+export class KubernetesError extends Error {
+  override readonly name = "KubernetesError";
+  /** HTTP status; 0 where no answer came. */
+  readonly status: number;
+  /** Kubernetes' machine-readable reason, such as `AlreadyExists`. */
+  readonly reason: string;
+  /** Shortest wait before the next attempt, in milliseconds, where the server asked for one. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    message: string,
+    options: ErrorOptions & { status: number; reason: string; retryAfterMs?: number | undefined },
+  ) {
+    super(message, options);
+    this.status = options.status;
+    this.reason = options.reason;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  /** Whether the same request may succeed a moment later. */
+  isTransient(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Why a command failed, for programs; the message says it to people. */
+export type CommandFailure =
+  | "invalid"
+  | "unknown_action"
+  | "unknown_template"
+  | "not_found"
+  | "conflict"
+  | "cluster"
+  | "start_failed"
+  | "timeout"
+  | "cancelled"
+  | "draining";
+
+/** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly failure: CommandFailure;
+
+  constructor(failure: CommandFailure, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+  }
+}
+
+/** The text of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,123 @@
+/**
+ * The Kubernetes objects that a session consists of, through client-node's typed APIs: create, read, scale and delete, nothing else.
+ * @module
+ */
+import {
+  AppsV1Api,
+  CoreV1Api,
+  createConfiguration,
+  KubeConfig,
+  PatchStrategy,
+  ServerConfiguration,
+  setHeaderOptions,
+  type V1DeleteOptions,
+  type V1Deployment,
+  type V1PersistentVolumeClaim,
+  type V1Service,
+  wrapHttpLibrary,
+} from "@kubernetes/client-node";
+import { KubernetesError } from "../errors.ts";
+import type { Transport } from "./transport.ts";
+
+/** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
+export interface ObjectApi<T> {
+  create(object: T): Promise<T>;
+  /** Gives `undefined` for an object that does not exist. */
+  read(name: string): Promise<T | undefined>;
+  /** Asks for deletion of just this object, dependents included; one that is gone already is fine. */
+  delete(name: string, uid: string): Promise<void>;
+}
+
+/** The APIs that a session needs, in one namespace. */
+export interface SessionClient {
+  readonly deployments: ObjectApi<V1Deployment>;
+  readonly services: ObjectApi<V1Service>;
+  readonly claims: ObjectApi<V1PersistentVolumeClaim>;
+  /** Sets how many pods a Deployment wants and gives the changed object. */
+  scale(name: string, replicas: 0 | 1): Promise<V1Deployment>;
+}
+
+/**
+ * Loads a kubeconfig file, or the service account's credentials where none is named.
+ *
+ * @throws {Error} when the file cannot be read, or there is no service account
+ */
+export function loadKubeConfig(path: string): KubeConfig {
+  const config = new KubeConfig();
+  if (path) config.loadFromFile(path);
+  else config.loadFromCluster();
+  const cluster = config.getCurrentCluster();
+  if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
+  if (cluster.server.startsWith("http:")) {
+    // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
+    config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);
+  } else if (cluster.skipTLSVerify) {
+    throw new TypeError(
+      `Cannot use kubeconfig ${path} as it turns off the check of the server's certificate`,
+    );
+  }
+  return config;
+}
+
+/** Builds the typed APIs over a transport. */
+export function createSessionClient(transport: Transport, namespace: string): SessionClient {
+  const configuration = createConfiguration({
+    baseServer: new ServerConfiguration(transport.server, {}),
+    httpApi: wrapHttpLibrary(transport),
+  });
+  const apps = new AppsV1Api(configuration);
+  const core = new CoreV1Api(configuration);
+  return {
+    deployments: {
+      create: (body) => apps.createNamespacedDeployment({ namespace, body }),
+      read: (name) => orUndefined(apps.readNamespacedDeployment({ name, namespace })),
+      delete: (name, uid) =>
+        orGone(apps.deleteNamespacedDeployment({ name, namespace, body: deleteOptions(uid) })),
+    },
+    services: {
+      create: (body) => core.createNamespacedService({ namespace, body }),
+      read: (name) => orUndefined(core.readNamespacedService({ name, namespace })),
+      delete: (name, uid) =>
+        orGone(core.deleteNamespacedService({ name, namespace, body: deleteOptions(uid) })),
+    },
+    claims: {
+      create: (body) => core.createNamespacedPersistentVolumeClaim({ namespace, body }),
+      read: (name) => orUndefined(core.readNamespacedPersistentVolumeClaim({ name, namespace })),
+      delete: (name, uid) =>
+        orGone(
+          core.deleteNamespacedPersistentVolumeClaim({ name, namespace, body: deleteOptions(uid) }),
+        ),
+    },
+    scale: (name, replicas) =>
+      apps.patchNamespacedDeployment(
+        { name, namespace, body: { spec: { replicas } } },
+        setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+      ),
+  };
+}
+
+/**
+ * Foreground: the owner goes last, so that its end means that nothing of it is left. The uid keeps a namesake that came later alive.
+ * Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+ */
+function deleteOptions(uid: string): V1DeleteOptions {
+  return { propagationPolicy: "Foreground", preconditions: { uid } };
+}
+
+async function orUndefined<T>(request: Promise<T>): Promise<T | undefined> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof KubernetesError && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
+/** A conflict here means that another object has the name by now, so that the one to delete is gone as well. */
+async function orGone(request: Promise<unknown>): Promise<void> {
+  try {
+    await request;
+  } catch (error) {
+    if (!(error instanceof KubernetesError && (error.status === 404 || error.status === 409))) throw error;
+  }
+}

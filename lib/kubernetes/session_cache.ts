@@ -1,0 +1,204 @@
+/**
+ * What the cluster holds of this agent's sessions, kept up to date by one list+watch a kind. Nobody else lists or polls: readiness,
+ * hibernation, deletion and the count of active sessions are all read here. What is kept is only a copy of the cluster's state:
+ * losing it costs one list.
+ * @module
+ */
+import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Service } from "@kubernetes/client-node";
+import { abortable } from "@std/async";
+import { AGENT_LABEL, APP, APP_LABEL, SESSION_LABEL } from "../sessions/names.ts";
+import type { Transport } from "./transport.ts";
+import { type KubernetesObject, watch } from "./watch.ts";
+
+/** The objects of one session as last seen. */
+export interface SessionObjects {
+  readonly deployment: V1Deployment | undefined;
+  readonly service: V1Service | undefined;
+  readonly claim: V1PersistentVolumeClaim | undefined;
+  /** All pods, also those on their way out. */
+  readonly pods: readonly V1Pod[];
+}
+
+interface Kinds {
+  deployment: V1Deployment;
+  service: V1Service;
+  claim: V1PersistentVolumeClaim;
+  pod: V1Pod;
+}
+
+type Kind = keyof Kinds;
+
+/** What a waiting caller finds in a session's objects: its answer, or how long that may stay true without a change. */
+export type Finding<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
+
+const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
+  deployment: { api: "/apis/apps/v1", resource: "deployments" },
+  service: { api: "/api/v1", resource: "services" },
+  claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
+  pod: { api: "/api/v1", resource: "pods" },
+};
+
+const KINDS = Object.keys(COLLECTIONS) as Kind[];
+/** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
+const REMEMBERED_REMOVALS = 4096;
+
+/** The shared view of all sessions' objects. */
+export class SessionCache {
+  readonly #agentLabel: string;
+  /** Session id → kind and name → object. */
+  readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
+  readonly #removed = new Set<string>();
+  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #unlisted = new Set<Kind>(KINDS);
+  readonly #synced = Promise.withResolvers<void>();
+
+  /** @param agentLabel value of the agent's label: objects of another agent are left out */
+  constructor(agentLabel: string) {
+    this.#agentLabel = agentLabel;
+  }
+
+  /** Resolves once everything that the cluster holds is known; rejects with the signal's reason if that comes first. */
+  async synced(signal: AbortSignal): Promise<void> {
+    if (this.#unlisted.size > 0) await abortable(this.#synced.promise, signal);
+  }
+
+  /** Follows the cluster until the signal is aborted. */
+  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+    const { namespace, signal } = options;
+    await Promise.all(KINDS.map((kind) => {
+      const { api, resource } = COLLECTIONS[kind];
+      return watch<KubernetesObject>(transport, {
+        path: `${api}/namespaces/${namespace}/${resource}`,
+        labelSelector: `${APP_LABEL}=${APP}`,
+        onList: (objects, version) => this.#replace(kind, objects, version),
+        onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
+        signal,
+      });
+    }));
+  }
+
+  /** The objects of a session; all absent for one that does not exist. */
+  session(sessionId: string): SessionObjects {
+    const entries = [...this.#sessions.get(sessionId)?.values() ?? []];
+    const first = <K extends Kind>(kind: K) =>
+      entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
+    return {
+      deployment: first("deployment"),
+      service: first("service"),
+      claim: first("claim"),
+      pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
+    };
+  }
+
+  /** How many sessions run or are about to: those whose Deployment wants a pod. */
+  activeSessions(): number {
+    return [...this.#sessions.keys()].filter((id) => {
+      const { deployment } = this.session(id);
+      return deployment && !deployment.metadata?.deletionTimestamp && (deployment.spec?.replicas ?? 1) > 0;
+    }).length;
+  }
+
+  /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
+  put<K extends Kind>(kind: K, object: Kinds[K] | KubernetesObject): void {
+    const sessionId = this.#sessionOf(object);
+    if (sessionId === undefined || this.#removed.has(object.metadata?.uid ?? "")) return;
+    const objects = this.#sessions.get(sessionId) ?? new Map();
+    const key = keyOf(kind, object);
+    if (isOlder(object, objects.get(key)?.object)) return;
+    objects.set(key, { kind, object });
+    this.#sessions.set(sessionId, objects);
+    this.#notify(sessionId);
+  }
+
+  /**
+   * Waits until a look at a session's objects finds what it wants; it looks at each change of the session.
+   *
+   * @throws what `look` throws, or the signal's reason
+   */
+  async waitFor<T>(
+    sessionId: string,
+    options: { look: (objects: SessionObjects) => Finding<T>; signal: AbortSignal },
+  ): Promise<T> {
+    const { look, signal } = options;
+    while (true) {
+      signal.throwIfAborted();
+      const finding = look(this.session(sessionId));
+      if ("answer" in finding) return finding.answer;
+      await this.#change(sessionId, { ...finding, signal });
+    }
+  }
+
+  /** The next change of a session's objects, or the end of a time. */
+  #change(sessionId: string, options: { lookAgainInMs?: number; signal: AbortSignal }): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const listeners = this.#listeners.get(sessionId) ?? new Set();
+    const timer = options.lookAgainInMs === undefined
+      ? undefined
+      : setTimeout(resolve, options.lookAgainInMs);
+    const onAbort = () => reject(options.signal.reason);
+    options.signal.addEventListener("abort", onAbort, { once: true });
+    this.#listeners.set(sessionId, listeners.add(resolve));
+    return promise.finally(() => {
+      clearTimeout(timer);
+      options.signal.removeEventListener("abort", onAbort);
+      listeners.delete(resolve);
+      if (listeners.size === 0 && this.#listeners.get(sessionId) === listeners) {
+        this.#listeners.delete(sessionId);
+      }
+    });
+  }
+
+  /** What a list lacks is gone, unless it was put here after the list was made. */
+  #replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
+    const present = new Set(objects.map((object) => object.metadata?.uid));
+    const known = [...this.#sessions.values()].flatMap((entries) => [...entries.values()]);
+    for (const { object } of known.filter((entry) => entry.kind === kind)) {
+      const isNewer = Number(object.metadata?.resourceVersion) > Number(version);
+      if (!present.has(object.metadata?.uid) && !isNewer) this.#remove(kind, object);
+    }
+    for (const object of objects) this.put(kind, object);
+    this.#unlisted.delete(kind);
+    if (this.#unlisted.size === 0) this.#synced.resolve();
+  }
+
+  #remove(kind: Kind, object: KubernetesObject): void {
+    const sessionId = this.#sessionOf(object);
+    const uid = object.metadata?.uid;
+    if (sessionId === undefined || uid === undefined) return;
+    this.#removed.add(uid);
+    const [oldest] = this.#removed;
+    if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
+    const objects = this.#sessions.get(sessionId);
+    const key = keyOf(kind, object);
+    // A namesake that came since is another object: the late end of the earlier one does not touch it.
+    if (objects?.get(key)?.object.metadata?.uid !== uid) return;
+    objects.delete(key);
+    if (objects.size === 0) this.#sessions.delete(sessionId);
+    this.#notify(sessionId);
+  }
+
+  #sessionOf(object: KubernetesObject): string | undefined {
+    const labels = object.metadata?.labels ?? {};
+    const agent = labels[AGENT_LABEL];
+    // Objects without the agent's label are those of the Go agent, whose sessions this one carries on.
+    const isOurs = labels[APP_LABEL] === APP && (agent === undefined || agent === this.#agentLabel);
+    return isOurs ? labels[SESSION_LABEL] : undefined;
+  }
+
+  #notify(sessionId: string): void {
+    for (const wake of [...this.#listeners.get(sessionId) ?? []]) wake();
+  }
+}
+
+function keyOf(kind: Kind, object: KubernetesObject): string {
+  return `${kind}/${object.metadata?.name}`;
+}
+
+/**
+ * Whether `object` is an earlier state of the very object that is known; resource versions of one collection can be compared.
+ * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+ */
+function isOlder(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
+  if (known?.metadata?.uid !== object.metadata?.uid) return false;
+  return Number(object.metadata?.resourceVersion) < Number(known?.metadata?.resourceVersion);
+}

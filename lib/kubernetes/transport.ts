@@ -1,0 +1,220 @@
+/**
+ * Requests to the Kubernetes API over Deno's own HTTP client: credentials, deadlines, retries, and errors that say what was refused.
+ * It serves the generated clients (as their HTTP library) and the watches (as a stream of lines).
+ * @module
+ */
+import type {
+  KubeConfig,
+  RequestContext,
+  ResponseContext as ResponseContextType,
+} from "@kubernetes/client-node";
+import { ResponseContext } from "@kubernetes/client-node";
+import { delay, retry, RetryError } from "@std/async";
+import { asRecord } from "../control_plane/protocol.ts";
+import { KubernetesError, messageOf } from "../errors.ts";
+import { Semaphore } from "./semaphore.ts";
+
+/** Longest wait for an answer to one request. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const ATTEMPTS = 5;
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5000;
+/** Requests in flight at once: more only queue up in the API server, whose streams on one connection are limited. */
+const CONCURRENCY = 48;
+
+/** A request that the transport can send more than once. */
+interface ApiRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** The way to one API server. */
+export class Transport implements Disposable {
+  readonly #config: KubeConfig;
+  readonly #server: string;
+  readonly #semaphore = new Semaphore(CONCURRENCY);
+  readonly #closed = new AbortController();
+  #client: { readonly http: Deno.HttpClient; readonly identity: string } | undefined;
+
+  constructor(config: KubeConfig) {
+    const cluster = config.getCurrentCluster();
+    if (!cluster) throw new TypeError("Cannot reach Kubernetes as the kubeconfig names no current cluster");
+    this.#config = config;
+    this.#server = cluster.server.replace(/\/+$/, "");
+  }
+
+  /** Address of the API server. */
+  get server(): string {
+    return this.#server;
+  }
+
+  /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */
+  async send(context: RequestContext): Promise<ResponseContextType> {
+    const body = context.getBody();
+    const request: ApiRequest = {
+      method: context.getHttpMethod(),
+      url: context.getUrl(),
+      headers: context.getHeaders(),
+      ...(typeof body === "string" ? { body } : {}),
+    };
+    const { status, headers, text } = await this.#sendWithRetries(request);
+    return new ResponseContext(status, Object.fromEntries(headers), {
+      text: () => Promise.resolve(text),
+      binary: () => Promise.reject(new TypeError("Cannot read a Kubernetes object as binary")),
+      stream: () => null,
+    });
+  }
+
+  /** Opens a watch and gives its body; the caller ends it through the signal. */
+  async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const request = { method: "GET", url: `${this.#server}${path}`, headers: {} };
+    const response = await this.#fetch(request, signal);
+    if (!response.ok || !response.body) {
+      throw refusal(request, response.status, response.headers, await this.#read(request, response));
+    }
+    return response.body;
+  }
+
+  /** Reads a JSON answer, such as a list. */
+  async getJson(path: string): Promise<unknown> {
+    const { text } = await this.#sendWithRetries({
+      method: "GET",
+      url: `${this.#server}${path}`,
+      headers: {},
+    });
+    return JSON.parse(text);
+  }
+
+  /** Ends all requests and closes the connections. */
+  [Symbol.dispose](): void {
+    this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));
+    this.#client?.http.close();
+    this.#client = undefined;
+  }
+
+  async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    try {
+      return await retry(() => this.#attempt(request), {
+        maxAttempts: ATTEMPTS,
+        minTimeout: FIRST_RETRY_MS,
+        maxTimeout: LONGEST_RETRY_MS,
+        isRetriable: (error) => error instanceof KubernetesError && error.isTransient(),
+        signal: this.#closed.signal,
+      });
+    } catch (error) {
+      throw error instanceof RetryError ? error.cause : error;
+    }
+  }
+
+  /** One attempt, and after an overloaded server's refusal the wait that it asked for. */
+  async #attempt(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    try {
+      return await this.#semaphore.run(() => this.#sendOnce(request), this.#closed.signal);
+    } catch (error) {
+      if (error instanceof KubernetesError && error.retryAfterMs) {
+        const wait = Math.min(error.retryAfterMs, LONGEST_RETRY_MS);
+        await delay(wait, { signal: this.#closed.signal });
+      }
+      throw error;
+    }
+  }
+
+  async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    const response = await this.#fetch(request, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+    const text = await this.#read(request, response);
+    if (!response.ok) throw refusal(request, response.status, response.headers, text);
+    return { status: response.status, headers: response.headers, text };
+  }
+
+  /** Bodies are read to the end always: cancelled ones break an HTTP/2 connection for the requests beside them. */
+  async #read(request: ApiRequest, response: Response): Promise<string> {
+    try {
+      return await response.text();
+    } catch (error) {
+      throw unanswered(request, error);
+    }
+  }
+
+  async #fetch(request: ApiRequest, signal: AbortSignal): Promise<Response> {
+    const { headers, client } = await this.#credentials();
+    try {
+      return await fetch(request.url, {
+        method: request.method,
+        headers: { ...headers, Accept: "application/json", ...request.headers },
+        ...(request.body === undefined ? {} : { body: request.body }),
+        signal: AbortSignal.any([signal, this.#closed.signal]),
+        client,
+      });
+    } catch (error) {
+      throw unanswered(request, error);
+    }
+  }
+
+  /** Asks client-node each time, so that a rotated token or certificate is used from the next request on. */
+  async #credentials(): Promise<{ headers: Record<string, string>; client: Deno.HttpClient }> {
+    const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = {
+      headers: {},
+    };
+    await this.#config.applyToHTTPSOptions(options);
+    const headers: Record<string, string> = { ...options.headers as Record<string, string> };
+    if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
+    const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
+    const identity = JSON.stringify([ca, cert, key]);
+    if (this.#client?.identity !== identity) {
+      const http = Deno.createHttpClient({
+        ...(ca ? { caCerts: [ca] } : {}),
+        ...(cert && key ? { cert, key } : {}),
+      });
+      this.#client = { http, identity };
+    }
+    return { headers, client: this.#client.http };
+  }
+}
+
+function pem(value: unknown): string | undefined {
+  return value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
+}
+
+/** An error that names verb and object, with the server's own words. */
+function refusal(request: ApiRequest, status: number, headers: Headers, text: string): KubernetesError {
+  let answer: Readonly<Record<string, unknown>> | undefined;
+  try {
+    answer = asRecord(JSON.parse(text));
+  } catch {
+    // A proxy before the API server answers in HTML; the status says enough.
+  }
+  const words = typeof answer?.message === "string" ? answer.message : `HTTP status ${status}`;
+  const retryAfter = Number(headers.get("Retry-After"));
+  return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${words}`, {
+    status,
+    reason: typeof answer?.reason === "string" ? answer.reason : "",
+    retryAfterMs: Number.isFinite(retryAfter) ? retryAfter * 1000 : undefined,
+  });
+}
+
+function unanswered(request: ApiRequest, error: unknown): KubernetesError {
+  const words = error instanceof DOMException && error.name === "TimeoutError"
+    ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} seconds`
+    : messageOf(error);
+  return new KubernetesError(`Kubernetes did not answer a request to ${describe(request)}: ${words}`, {
+    status: 0,
+    reason: "",
+    cause: error,
+  });
+}
+
+const VERBS: ReadonlyMap<string, string> = new Map([
+  ["GET", "read"],
+  ["POST", "create"],
+  ["PATCH", "change"],
+  ["PUT", "replace"],
+  ["DELETE", "delete"],
+]);
+
+/** A request in words: `create deployments`, `delete services alice-firefox`. */
+function describe(request: ApiRequest): string {
+  const path = new URL(request.url).pathname.replace(/^.*\/namespaces\/[^/]+\//, "");
+  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ")}`;
+}

@@ -1,0 +1,164 @@
+/**
+ * A list+watch of one collection that never gives up: what is in the cluster comes out as a full list, then as changes.
+ * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ * @module
+ */
+import type { V1ObjectMeta } from "@kubernetes/client-node";
+import { delay } from "@std/async";
+import { asRecord } from "../control_plane/protocol.ts";
+import { messageOf } from "../errors.ts";
+import { log } from "../log.ts";
+import type { Transport } from "./transport.ts";
+
+/** Any object of the API. */
+export interface KubernetesObject {
+  readonly metadata?: V1ObjectMeta;
+}
+
+/** One collection to watch, and who is told. */
+export interface WatchOptions<T extends KubernetesObject> {
+  /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
+  readonly path: string;
+  readonly labelSelector: string;
+  /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
+  readonly onList: (objects: readonly T[], version: string) => void;
+  readonly onChange: (change: "put" | "remove", object: T) => void;
+}
+
+/** The server ends each watch after this time, in seconds; a new one follows on at once. */
+const WATCH_SECONDS = 300;
+/** The server sends a bookmark about once a minute: a longer silence is a dead connection. */
+const SILENCE_MS = 90_000;
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 10_000;
+
+/** The server no longer has the changes since the version that a watch asked for. */
+class ExpiredError extends Error {
+  override readonly name = "ExpiredError";
+}
+
+/** Lists and watches until the signal is aborted. */
+export async function watch<T extends KubernetesObject>(
+  transport: Transport,
+  options: WatchOptions<T> & { readonly signal: AbortSignal },
+): Promise<void> {
+  const { signal } = options;
+  let version: string | undefined;
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      version ??= await list(transport, options);
+      for await (const event of events<T>(transport, { ...options, version })) {
+        version = event.version;
+        if (event.type !== "bookmark") options.onChange(event.type, event.object);
+        failures = 0;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      // Whether the server still has the changes since the last version, only it can say.
+      if (error instanceof ExpiredError) version = undefined;
+      else {log.warn("Watching {path} was interrupted and goes on: {reason}", {
+          path: options.path,
+          reason: messageOf(error),
+        });}
+    }
+    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
+    await delay(Math.random() * wait, { signal }).catch(() => {});
+  }
+}
+
+type WatchEvent<T> =
+  | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
+  | { readonly type: "bookmark"; readonly version: string };
+
+async function list<T extends KubernetesObject>(
+  transport: Transport,
+  options: WatchOptions<T>,
+): Promise<string> {
+  const query = new URLSearchParams({ labelSelector: options.labelSelector });
+  const answer = asRecord(await transport.getJson(`${options.path}?${query}`));
+  const version = asRecord(answer?.metadata)?.resourceVersion;
+  if (!Array.isArray(answer?.items) || typeof version !== "string") {
+    throw new TypeError("The answer is not a list");
+  }
+  options.onList(answer.items as T[], version);
+  return version;
+}
+
+/** The changes since a version, until the server ends the watch. */
+async function* events<T extends KubernetesObject>(
+  transport: Transport,
+  options: { path: string; labelSelector: string; version: string; signal: AbortSignal },
+): AsyncGenerator<WatchEvent<T>> {
+  const query = new URLSearchParams({
+    watch: "true",
+    allowWatchBookmarks: "true",
+    timeoutSeconds: String(WATCH_SECONDS),
+    labelSelector: options.labelSelector,
+    resourceVersion: options.version,
+  });
+  using silence = new Silence(options.signal);
+  const body = await transport.stream(`${options.path}?${query}`, silence.signal);
+  for await (const line of lines(body, silence)) yield parseEvent<T>(line);
+}
+
+/** Aborts its signal when nothing was heard for too long, or when the outer one is aborted. */
+class Silence implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(outer: AbortSignal) {
+    this.signal = AbortSignal.any([outer, this.#controller.signal]);
+    this.broken();
+  }
+
+  /** Something was heard. */
+  broken(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(
+      () => this.#controller.abort(new Error(`nothing was heard for ${SILENCE_MS / 1000} seconds`)),
+      SILENCE_MS,
+    );
+  }
+
+  /** Also ends the request, so that no stream outlives the loop that reads it. */
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#controller.abort(new DOMException("The watch is over", "AbortError"));
+  }
+}
+
+async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of body) {
+    silence.broken();
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+}
+
+function parseEvent<T extends KubernetesObject>(line: string): WatchEvent<T> {
+  const event = asRecord(JSON.parse(line));
+  const object = asRecord(event?.object);
+  const version = asRecord(object?.metadata)?.resourceVersion;
+  if (event?.type === "ERROR") {
+    if (object?.code === 410) throw new ExpiredError(String(object.message));
+    throw new Error(
+      typeof object?.message === "string" ? object.message : "The server ended the watch with an error",
+    );
+  }
+  if (typeof version !== "string") throw new TypeError("The server sent an event without a resource version");
+  switch (event?.type) {
+    case "ADDED":
+    case "MODIFIED":
+      return { type: "put", object: object as unknown as T, version };
+    case "DELETED":
+      return { type: "remove", object: object as unknown as T, version };
+    default:
+      return { type: "bookmark", version };
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * How the text of a setting becomes its value, or a problem in words. Pure.
+ * @module
+ */
+import type { V1Toleration } from "@kubernetes/client-node";
+import { CORE_SCHEMA, load } from "js-yaml";
+import { controlPlaneAddresses } from "./control_plane/addresses.ts";
+import { asRecord } from "./control_plane/protocol.ts";
+import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
+import { BUILT_IN_TEMPLATES, DEFAULT_PORT, type Template, type TemplateTable } from "./sessions/template.ts";
+
+/** A value read from a setting, or what is wrong with it. */
+export type Parsed<T> = { readonly ok: true; readonly value: T } | {
+  readonly ok: false;
+  readonly problem: string;
+};
+
+function ok<T>(value: T): Parsed<T> {
+  return { ok: true, value };
+}
+
+function bad<T>(problem: string): Parsed<T> {
+  return { ok: false, problem };
+}
+
+/** Any text. */
+export function text(value: unknown): Parsed<string> {
+  return typeof value === "string" || typeof value === "number" ? ok(String(value)) : bad("must be text");
+}
+
+/** Text that stands in log lines, labels and JSON: printable and short. */
+export function label(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[\x20-\x7e]{0,253}$/.test(parsed.value) ? parsed : bad("must be at most 253 printable characters");
+}
+
+/** An id that stands in URLs, labels and Lease names. */
+export function agentId(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(parsed.value) ? parsed : bad(
+    "must be 1 to 63 letters, digits, dots, hyphens or underscores, with a letter or digit at both ends",
+  );
+}
+
+/** A namespace's name. */
+export function namespace(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(parsed.value)
+    ? parsed
+    : bad("must be a Kubernetes namespace: lower-case letters, digits and hyphens");
+}
+
+/** The Control Plane's address. */
+export function url(value: unknown): Parsed<string> {
+  const problem = typeof value === "string" ? controlPlaneAddresses(value).problem : "must be text";
+  return problem ? bad(problem) : ok(String(value));
+}
+
+/** An amount of cores or memory, at least 1. */
+export function amount(
+  parse: (text: string) => number | undefined,
+  unit: string,
+): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const parsed = typeof value === "string" || typeof value === "number" ? parse(String(value)) : undefined;
+    if (parsed === undefined) return bad(`must be an amount of ${unit}`);
+    return parsed >= 1 && parsed <= 1_000_000 ? ok(parsed) : bad("must be between 1 and 1000000");
+  };
+}
+
+/** A whole number within limits. */
+export function whole(least: number, most: number): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const parsed = /^\d+$/.test(String(value)) ? Number(value) : NaN;
+    return parsed >= least && parsed <= most
+      ? ok(parsed)
+      : bad(`must be a whole number from ${least} to ${most}`);
+  };
+}
+
+/** A duration within limits, in milliseconds. */
+export function duration(least: number, most: number): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const parsed = typeof value === "string" || typeof value === "number"
+      ? parseDuration(String(value))
+      : undefined;
+    if (parsed === undefined) return bad("must be a duration such as 10s or 2m");
+    return parsed >= least && parsed <= most
+      ? ok(parsed)
+      : bad(`must be between ${formatDuration(least)} and ${formatDuration(most)}`);
+  };
+}
+
+/** A Kubernetes quantity. */
+export function quantity(value: unknown): Parsed<string> {
+  const parsed = typeof value === "string" ? parseQuantity(value) : undefined;
+  return parsed !== undefined && parsed >= 1
+    ? ok(String(value))
+    : bad("must be a Kubernetes quantity such as 10Gi");
+}
+
+/** One of a few words. */
+export function oneOf<const T extends string>(...choices: T[]): (value: unknown) => Parsed<T> {
+  return (value) => {
+    const choice = choices.find((one) => one === value);
+    return choice === undefined ? bad(`must be one of ${choices.join(", ")}`) : ok(choice);
+  };
+}
+
+/** True or false. */
+export function switchValue(value: unknown): Parsed<boolean> {
+  const word = String(value).toLowerCase();
+  if (word === "true" || word === "1") return ok(true);
+  return word === "false" || word === "0" ? ok(false) : bad("must be true or false");
+}
+
+/** A setting with structure: YAML text from a flag or variable, or what a file's YAML already holds. */
+function structure(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return load(value, { schema: CORE_SCHEMA });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Node labels and their values. */
+export function nodeSelector(value: unknown): Parsed<Record<string, string>> {
+  const fields = asRecord(structure(value));
+  if (!fields || Object.values(fields).some((entry) => asRecord(entry) || Array.isArray(entry))) {
+    return bad("must be a mapping of node labels to values, such as {pool: desktops}");
+  }
+  return ok(Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, String(entry ?? "")])));
+}
+
+const TOLERATION_FIELDS = new Set(["key", "operator", "value", "effect", "tolerationSeconds"]);
+
+/** A list of tolerations. */
+export function tolerations(value: unknown): Parsed<V1Toleration[]> {
+  const problem =
+    "must be a list of tolerations, such as [{key: desktops, operator: Exists, effect: NoSchedule}]";
+  const list = structure(value);
+  if (!Array.isArray(list)) return bad(problem);
+  const valid = list.every((entry) => {
+    const fields = asRecord(entry);
+    return fields && Object.keys(fields).every((name) => TOLERATION_FIELDS.has(name));
+  });
+  return valid ? ok(list as V1Toleration[]) : bad(problem);
+}
+
+/** The built-in templates and those that are set. */
+export function templates(value: unknown): Parsed<TemplateTable> {
+  const fields = asRecord(structure(value));
+  const problem = "must be a mapping of names to images, such as {gimp: lscr.io/linuxserver/gimp:latest}";
+  if (!fields) return bad(`${problem}, or to {image, port}`);
+  const table = new Map(BUILT_IN_TEMPLATES);
+  for (const [name, entry] of Object.entries(fields)) {
+    const template = parseTemplate(entry);
+    if (!template) return bad(`${problem}, or to {image, port}, and ${name} is not`);
+    table.set(name, template);
+  }
+  return ok(table);
+}
+
+function parseTemplate(entry: unknown): Template | undefined {
+  const { image, port = DEFAULT_PORT } = typeof entry === "string" ? { image: entry } : asRecord(entry) ?? {};
+  const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
+  return typeof image === "string" && /^[^\s]{1,512}$/.test(image) && isPort ? { image, port } : undefined;
+}

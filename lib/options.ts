@@ -1,0 +1,203 @@
+/**
+ * The one table of options: flag, variable, default, parser and help of each. Help text, validation, README and manifests follow it.
+ * @module
+ */
+import type { V1Toleration } from "@kubernetes/client-node";
+import {
+  agentId,
+  amount,
+  duration,
+  label,
+  namespace,
+  nodeSelector,
+  oneOf,
+  type Parsed,
+  quantity,
+  switchValue,
+  templates,
+  text,
+  tolerations,
+  url,
+  whole,
+} from "./option_parsers.ts";
+import { parseCores, parseMemory } from "./quantities.ts";
+import type { Secret } from "./secret.ts";
+import { BUILT_IN_TEMPLATES, type TemplateTable } from "./sessions/template.ts";
+
+/** One row of the table. */
+export interface Option<K extends keyof Settings = keyof Settings> {
+  readonly key: K;
+  readonly flag: string;
+  readonly variable: string;
+  readonly required: boolean;
+  /** Whether the flag takes no value. */
+  readonly isSwitch: boolean;
+  readonly fallback: Settings[K] | undefined;
+  /** The default as help and README print it. */
+  readonly fallbackText: string;
+  readonly help: string;
+  readonly parse: (value: unknown) => Parsed<Settings[K]>;
+}
+
+/** Everything that an operator can set. Durations are milliseconds. */
+export interface Settings {
+  readonly agentId: string;
+  readonly controlPlaneUrl: string;
+  readonly platform: string;
+  readonly region: string;
+  readonly namespace: string;
+  readonly kubeconfig: string;
+  /** Whole cores. */
+  readonly maxCpu: number;
+  /** GiB. */
+  readonly maxMemory: number;
+  readonly maxSessions: number;
+  readonly config: string;
+  readonly apiKeyFile: string;
+  readonly heartbeatInterval: number;
+  /** 0: for ever. */
+  readonly reconnectAttempts: number;
+  readonly startTimeout: number;
+  readonly drainTimeout: number;
+  readonly storageClass: string;
+  readonly storageSize: string;
+  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly tolerations: readonly V1Toleration[];
+  readonly templates: TemplateTable;
+  readonly logFormat: "text" | "json";
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly checkConfig: boolean;
+}
+
+/** The settings and the key, which comes from a file or a variable only. */
+export interface Config extends Settings {
+  readonly apiKey: Secret | undefined;
+}
+
+/** Flags that only print something: they are no settings, and `VERSION` or `HELP` in an environment mean other things. */
+export const ACTIONS: ReadonlyMap<string, string> = new Map([
+  ["help", "Print this help and exit"],
+  ["version", "Print the version and exit"],
+]);
+
+const MAX_DURATION_MS = 24 * 3_600_000;
+
+/** All options, in the order of the help. */
+export const OPTIONS: readonly Option[] = [
+  option("agentId", { parse: agentId, help: "Unique agent identifier, such as k8s-prod-us-east-1" }),
+  option("controlPlaneUrl", { parse: url, help: "Control Plane URL, such as wss://control.example.com" }),
+  option("platform", { parse: label, fallback: "kubernetes", help: "Platform type" }),
+  option("region", { parse: label, fallback: "", help: "Deployment region" }),
+  option("namespace", {
+    parse: namespace,
+    fallback: "streamspace",
+    help: "Kubernetes namespace for sessions",
+  }),
+  option("kubeconfig", { parse: text, fallback: "", help: "Path to kubeconfig (empty for in-cluster)" }),
+  option("maxCpu", {
+    parse: amount(parseCores, "cores"),
+    fallback: 100,
+    help: "Maximum CPU cores available",
+  }),
+  option("maxMemory", { parse: amount(parseMemory, "memory"), fallback: 128, help: "Maximum memory in GB" }),
+  option("maxSessions", { parse: whole(1, 100_000), fallback: 100, help: "Maximum concurrent sessions" }),
+  option("config", {
+    parse: text,
+    fallback: "",
+    help: "File with settings, YAML or JSON, such as a mounted ConfigMap",
+  }),
+  option("apiKeyFile", {
+    parse: text,
+    fallback: "",
+    help: "File with the agent's API key (or the key itself in AGENT_API_KEY)",
+  }),
+  option("heartbeatInterval", {
+    parse: duration(1000, 20_000),
+    fallback: 10_000,
+    fallbackText: "10s",
+    help: "Time between heartbeats, at most 20s",
+  }),
+  option("reconnectAttempts", {
+    parse: whole(0, 1_000_000),
+    fallback: 5,
+    help: "Attempts to reconnect before exiting; 0 means for ever",
+  }),
+  option("startTimeout", {
+    parse: duration(1000, MAX_DURATION_MS),
+    fallback: 120_000,
+    fallbackText: "2m",
+    help: "Longest time a session may take to start or wake",
+  }),
+  option("drainTimeout", {
+    parse: duration(0, MAX_DURATION_MS),
+    fallback: 25_000,
+    fallbackText: "25s",
+    help: "Longest time running commands get when the agent is told to stop",
+  }),
+  option("storageClass", {
+    parse: label,
+    fallback: "",
+    help: "Storage class of home volumes (empty for the cluster's default)",
+  }),
+  option("storageSize", { parse: quantity, fallback: "10Gi", help: "Size of home volumes" }),
+  option("imagePullPolicy", {
+    parse: oneOf("Always", "IfNotPresent", "Never"),
+    fallback: "IfNotPresent",
+    help: "When nodes pull session images",
+  }),
+  option("nodeSelector", {
+    parse: nodeSelector,
+    fallback: {},
+    fallbackText: "",
+    help: "Node labels that sessions need, such as {pool: desktops}",
+  }),
+  option("tolerations", {
+    parse: tolerations,
+    fallback: [],
+    fallbackText: "",
+    help: "Tolerations of sessions, such as [{key: desktops, operator: Exists}]",
+  }),
+  option("templates", {
+    parse: templates,
+    fallback: BUILT_IN_TEMPLATES,
+    fallbackText: [...BUILT_IN_TEMPLATES.keys()].join(", "),
+    help: "More templates, such as {gimp: lscr.io/linuxserver/gimp:latest}",
+  }),
+  option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log lines as text or json" }),
+  option("logLevel", {
+    parse: oneOf("debug", "info", "warn", "error"),
+    fallback: "info",
+    help: "Least level that is logged: debug, info, warn or error",
+  }),
+  option("checkConfig", {
+    parse: switchValue,
+    fallback: false,
+    fallbackText: "",
+    help: "Check the settings, print them and exit",
+  }),
+];
+
+function option<K extends keyof Settings>(
+  key: K,
+  row: {
+    parse: (value: unknown) => Parsed<Settings[K]>;
+    fallback?: Settings[K];
+    fallbackText?: string;
+    help: string;
+  },
+): Option {
+  const flag = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const built: Option<K> = {
+    key,
+    flag,
+    variable: flag.replaceAll("-", "_").toUpperCase(),
+    required: row.fallback === undefined,
+    isSwitch: typeof row.fallback === "boolean",
+    fallback: row.fallback,
+    fallbackText: row.fallbackText ?? String(row.fallback ?? ""),
+    help: row.help,
+    parse: row.parse,
+  };
+  return built as unknown as Option;
+}

@@ -1,0 +1,62 @@
+/**
+ * Amounts as people and Kubernetes write them: settings are read generously, payloads strictly.
+ * @module
+ */
+
+const MILLI = 0.001;
+const BINARY = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50 };
+const DECIMAL = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
+const SUFFIXES: ReadonlyMap<string, number> = new Map(
+  Object.entries({ "": 1, m: MILLI, ...DECIMAL, ...BINARY }),
+);
+
+/** Sizes in GiB of the units that people use for memory: `128`, `128GB`, `128G` and `128Gi` mean the same. */
+const MEMORY_UNITS: ReadonlyMap<string, number> = new Map(
+  [["", 1], ["m", 1 / 1024], ["g", 1], ["t", 1024]],
+);
+
+const DURATION_UNITS: ReadonlyMap<string, number> = new Map(
+  [["ms", 1], ["", 1000], ["s", 1000], ["m", 60_000], ["h", 3_600_000]],
+);
+
+/**
+ * Reads a Kubernetes quantity (`2Gi`, `1000m`, `0.5`) strictly; the unit of the result is bytes or cores.
+ * Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ without exponents.
+ *
+ * @returns the amount, or `undefined` when the text is no quantity
+ */
+export function parseQuantity(text: string): number | undefined {
+  const match = /^(\d{1,15}(?:\.\d{1,9})?)(m|[kMGTP]|[KMGTP]i)?$/.exec(text);
+  const factor = SUFFIXES.get(match?.[2] ?? "");
+  return match && factor !== undefined ? Number(match[1]) * factor : undefined;
+}
+
+/** Reads CPU cores (`100`, `64 cores`, `64000m`) down to whole cores; `undefined` when it is none. */
+export function parseCores(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*(m|cores?|cpus?)?$/i.exec(text.trim());
+  if (!match) return undefined;
+  return Math.floor(Number(match[1]) * (match[2]?.toLowerCase() === "m" ? MILLI : 1));
+}
+
+/** Reads memory (`128`, `128GB`, `128Gi`, `65536Mi`, `1T`) down to whole GiB; `undefined` when it is none. */
+export function parseMemory(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([mgt])(?:i?b|i)?)?$/i.exec(text.trim());
+  const unit = MEMORY_UNITS.get(match?.[2]?.toLowerCase() ?? "");
+  return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined;
+}
+
+/** Reads a duration (`10s`, `500ms`, `2m`, `1h`, `30` for seconds) into milliseconds; `undefined` when it is none. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim());
+  const unit = DURATION_UNITS.get(match?.[2] ?? "");
+  return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : undefined;
+}
+
+/** Writes milliseconds as people read them: `10s`, `1m30s`, `500ms`. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)}ms`;
+  const minutes = Math.floor(ms / 60_000);
+  const seconds = Math.round((ms - minutes * 60_000) / 100) / 10;
+  if (minutes === 0) return `${seconds}s`;
+  return seconds === 0 ? `${minutes}m` : `${minutes}m${seconds}s`;
+}

@@ -1,0 +1,140 @@
+/**
+ * Commands come in and are acknowledged at once; those of one session are carried out one after the other, sessions side by side.
+ * Each command ends in exactly one result, and the same command again gets the same result. The memory of results is this process's own.
+ * @module
+ */
+import type { Reporter } from "../control_plane/reporter.ts";
+import type { Command, CommandResult, Result } from "../control_plane/protocol.ts";
+import { CommandError, messageOf } from "../errors.ts";
+import { log } from "../log.ts";
+import { formatDuration } from "../quantities.ts";
+import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
+
+/** Carries out one request at a time for each session. */
+export interface Operations {
+  run(request: SessionRequest, signal: AbortSignal): Promise<CommandResult>;
+}
+
+/** A command that waits for its turn or is being carried out. */
+interface Task {
+  readonly request: SessionRequest;
+  readonly cancel: AbortController;
+}
+
+/** The commands of one session, in order. */
+interface Lane {
+  readonly tasks: Set<Task>;
+  end: Promise<void>;
+}
+
+/** Results that are remembered, so that a repeated command is answered and not repeated. */
+const REMEMBERED_RESULTS = 10_000;
+
+/** From messages to operations to reports. */
+export class Dispatcher {
+  readonly #operations: Operations;
+  readonly #reporter: Reporter;
+  readonly #limits: RequestLimits;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #results = new Map<string, Result | "running">();
+  #isDraining = false;
+
+  constructor(operations: Operations, options: { reporter: Reporter; limits: RequestLimits }) {
+    this.#operations = operations;
+    this.#reporter = options.reporter;
+    this.#limits = options.limits;
+  }
+
+  /** Whether new commands are refused. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Takes a command; returns before any work is done. */
+  receive(command: Command): void {
+    const { commandId } = command;
+    const known = this.#results.get(commandId);
+    if (known === "running") return;
+    if (known) {
+      this.#reporter.repeat(known);
+      return;
+    }
+    this.#reporter.ack(commandId);
+    log.info("Command {commandId}: {action}", { commandId, action: command.action });
+    this.#remember(commandId, "running");
+    try {
+      if (this.#isDraining) {
+        throw new CommandError("draining", "The agent is stopping and takes no more commands");
+      }
+      this.#enqueue(commandId, parseRequest(command, this.#limits));
+    } catch (error) {
+      this.#fail(commandId, error);
+    }
+  }
+
+  /** Refuses new commands and waits until those at work are done, or cancels them when the signal is aborted. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#isDraining = true;
+    const cancelAll = () => {
+      for (const task of [...this.#lanes.values()].flatMap((lane) => [...lane.tasks])) {
+        task.cancel.abort(new CommandError("draining", "cancelled because the agent is stopping"));
+      }
+    };
+    if (signal.aborted) cancelAll();
+    signal.addEventListener("abort", cancelAll, { once: true });
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.end));
+    signal.removeEventListener("abort", cancelAll);
+  }
+
+  #enqueue(commandId: string, request: SessionRequest): void {
+    const { sessionId } = request;
+    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
+    if (request.action === "stop_session") cancelForStop(lane);
+    const task = { request, cancel: new AbortController() };
+    lane.tasks.add(task);
+    lane.end = lane.end.then(() => this.#carryOut(commandId, task)).finally(() => {
+      lane.tasks.delete(task);
+      if (lane.tasks.size === 0) this.#lanes.delete(sessionId);
+    });
+    this.#lanes.set(sessionId, lane);
+  }
+
+  /** Never rejects: whatever happens becomes the command's result. */
+  async #carryOut(commandId: string, { request, cancel }: Task): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      const result = this.#reporter.complete(commandId, await this.#operations.run(request, cancel.signal));
+      this.#remember(commandId, result);
+      log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
+        commandId,
+        action: request.action,
+        sessionId: request.sessionId,
+        duration: formatDuration(performance.now() - startedAt),
+      });
+    } catch (error) {
+      this.#fail(commandId, error);
+    }
+  }
+
+  #fail(commandId: string, error: unknown): void {
+    this.#remember(commandId, this.#reporter.failed(commandId, error));
+    log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
+  }
+
+  #remember(commandId: string, result: Result | "running"): void {
+    this.#results.set(commandId, result);
+    if (this.#results.size <= REMEMBERED_RESULTS) return;
+    for (const [id, remembered] of this.#results) {
+      if (remembered === "running") continue;
+      this.#results.delete(id);
+      return;
+    }
+  }
+}
+
+/** A stop makes everything pointless that its session still waits for. */
+function cancelForStop(lane: Lane): void {
+  for (const { request, cancel } of lane.tasks) {
+    if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Names, labels and annotations of a session's objects. Pure.
+ * @module
+ */
+
+/** Label that every object of a session carries (seed, "Troubleshooting"). */
+export const APP_LABEL = "app";
+export const APP = "streamspace-session";
+/** Label with the session's id. */
+export const SESSION_LABEL = "session";
+/** Label with the user, as {@linkcode labelValue} writes it. */
+export const USER_LABEL = "user";
+/** Label with the template's name. */
+export const TEMPLATE_LABEL = "template";
+/** Label with the id of the agent that created the object. */
+export const AGENT_LABEL = "stream.space/agent";
+/** Kubernetes' recommended label for the tool that manages an object. */
+export const MANAGED_BY_LABEL = "app.kubernetes.io/managed-by";
+export const MANAGED_BY = "streamspace-k8s-agent";
+/** Annotation with the user exactly as the Control Plane wrote it. */
+export const USER_ANNOTATION = "stream.space/user";
+/** Annotation with a hash of what the session was started with. */
+export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
+
+/** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
+const SESSION_ID = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+const HASH_LENGTH = 8;
+
+/** What is wrong with an id as the name of a session's objects, or `undefined` when nothing is. */
+export function sessionIdProblem(id: string): string | undefined {
+  if (id === "") return "is empty";
+  if (id.length > 63) return `has ${id.length} characters, and at most 63 are allowed`;
+  if (!SESSION_ID.test(id)) {
+    return "must be lower-case letters, digits and hyphens, begin with a letter and end with a letter or digit";
+  }
+  return undefined;
+}
+
+/** Name of the claim for a session's home, as the Go agent named it, so that its claims are found again. */
+export function homeClaimName(sessionId: string): string {
+  return `${sessionId}-home`;
+}
+
+/**
+ * Any text as a label's value: unchanged where it is one, otherwise a readable part and a hash, so that two texts never meet.
+ */
+export async function labelValue(text: string): Promise<string> {
+  if (LABEL_VALUE.test(text)) return text;
+  const readable = text.replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+/, "").slice(0, 50);
+  return `${readable}${readable.endsWith("-") || readable === "" ? "" : "-"}${await shortHash(text)}`;
+}
+
+/** The first 8 hex digits of the text's SHA-256. */
+export async function shortHash(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(digest).toHex().slice(0, HASH_LENGTH);
+}

@@ -1,0 +1,73 @@
+/**
+ * The program: flags and signals in, exit code out.
+ * @module
+ */
+import denoJson from "./deno.json" with { type: "json" };
+import { run } from "./lib/agent.ts";
+import { loadConfig } from "./lib/config.ts";
+import { ConfigError, messageOf } from "./lib/errors.ts";
+import { helpText } from "./lib/help.ts";
+import { configureLog, log } from "./lib/log.ts";
+import type { Config } from "./lib/options.ts";
+
+const EXIT_FAILURE = 1;
+const EXIT_BAD_CONFIG = 2;
+
+if (import.meta.main) Deno.exitCode = await main();
+
+async function main(): Promise<number> {
+  try {
+    const invocation = loadConfig({
+      args: Deno.args,
+      env: (name) => Deno.env.get(name),
+      readFile: (path) => Deno.readTextFileSync(path),
+    });
+    switch (invocation.kind) {
+      case "help":
+        print(helpText());
+        return 0;
+      case "version":
+        print(`k8s-agent ${denoJson.version}`);
+        return 0;
+      case "check-config":
+        print(JSON.stringify(invocation.config, plainMaps, 2));
+        return 0;
+      case "run":
+        return await runUntilSignal(invocation.config);
+    }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    printError(error.message);
+    return EXIT_BAD_CONFIG;
+  }
+}
+
+/** The first signal lets running commands end; the second ends the program at once. */
+async function runUntilSignal(config: Config): Promise<number> {
+  configureLog({ format: config.logFormat, level: config.logLevel });
+  const stop = new AbortController();
+  const onSignal = () => stop.signal.aborted ? Deno.exit(EXIT_FAILURE) : stop.abort();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, onSignal);
+  try {
+    await run(config, stop.signal);
+    log.info("Stopped");
+    return 0;
+  } catch (error) {
+    log.error("{reason}", { reason: messageOf(error) });
+    return EXIT_FAILURE;
+  } finally {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.removeSignalListener(signal, onSignal);
+  }
+}
+
+function plainMaps(_key: string, value: unknown): unknown {
+  return value instanceof Map ? Object.fromEntries(value) : value;
+}
+
+function print(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+}
+
+function printError(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${text}\n`));
+}
