@@ -1,0 +1,175 @@
+/**
+ * What the API server fills in when a client leaves it out, and the canonical form of quantities.
+ * @module
+ */
+import type {
+  ApiObject,
+  Container,
+  Deployment,
+  PersistentVolumeClaim,
+  Pod,
+  PodSpec,
+  Service,
+} from "./api_objects.ts";
+import { objectOf } from "./api_objects.ts";
+import { canonicalQuantity } from "./quantity.ts";
+
+/** The claim's class when it names none. */
+export const DEFAULT_STORAGE_CLASS = "standard";
+/** Keeps a claim until no pod uses it. */
+export const CLAIM_PROTECTION = "kubernetes.io/pvc-protection";
+
+/** The object with every default of its kind filled in. */
+export function withDefaults(object: ApiObject): ApiObject {
+  switch (object.kind) {
+    case "Pod":
+      return podDefaults(object as Pod);
+    case "Deployment":
+      return deploymentDefaults(object as Deployment);
+    case "Service":
+      return serviceDefaults(object as Service);
+    case "PersistentVolumeClaim":
+      return claimDefaults(object as PersistentVolumeClaim);
+    case "Namespace":
+      return namespaceDefaults(object);
+    case "Secret":
+      return secretDefaults(object);
+    default:
+      return object;
+  }
+}
+
+function deploymentDefaults(deployment: Deployment): Deployment {
+  const { spec } = deployment;
+  const rollingUpdate = { maxSurge: "25%", maxUnavailable: "25%", ...spec.strategy?.rollingUpdate };
+  const type = spec.strategy?.type ?? "RollingUpdate";
+  return {
+    ...deployment,
+    spec: {
+      progressDeadlineSeconds: 600,
+      replicas: 1,
+      revisionHistoryLimit: 10,
+      ...spec,
+      strategy: type === "RollingUpdate" ? { rollingUpdate, type } : { type },
+      template: { ...spec.template, spec: podSpecDefaults(spec.template.spec ?? { containers: [] }) },
+    },
+  };
+}
+
+function podDefaults(pod: Pod): Pod {
+  const spec = podSpecDefaults(pod.spec);
+  const serviceAccountName = spec.serviceAccountName ?? "default";
+  return {
+    ...pod,
+    spec: {
+      ...spec,
+      containers: spec.containers.map(withRequests),
+      enableServiceLinks: spec.enableServiceLinks ?? true,
+      serviceAccount: serviceAccountName,
+      serviceAccountName,
+    },
+  };
+}
+
+function podSpecDefaults(spec: PodSpec): PodSpec {
+  return {
+    dnsPolicy: "ClusterFirst",
+    restartPolicy: "Always",
+    schedulerName: "default-scheduler",
+    securityContext: {},
+    terminationGracePeriodSeconds: 30,
+    ...spec,
+    containers: spec.containers.map(containerDefaults),
+    ...(spec.initContainers ? { initContainers: spec.initContainers.map(containerDefaults) } : {}),
+  };
+}
+
+function containerDefaults(container: Container): Container {
+  const isLatest = !/:[^/]+$/.test(container.image ?? "") || container.image?.endsWith(":latest");
+  return {
+    imagePullPolicy: isLatest ? "Always" : "IfNotPresent",
+    terminationMessagePath: "/dev/termination-log",
+    terminationMessagePolicy: "File",
+    ...container,
+    ...(container.ports ? { ports: container.ports.map((port) => ({ protocol: "TCP", ...port })) } : {}),
+    resources: resourcesDefaults(container.resources),
+  };
+}
+
+function resourcesDefaults(resources: Container["resources"]): Container["resources"] {
+  const result = { ...resources };
+  if (result.limits) result.limits = canonicalQuantities(result.limits);
+  if (result.requests) result.requests = canonicalQuantities(result.requests);
+  return result;
+}
+
+/** A pod requests what it is limited to unless it says otherwise; templates stay as they were written. */
+function withRequests(container: Container): Container {
+  const { limits, requests } = container.resources ?? {};
+  if (!limits) return container;
+  return { ...container, resources: { ...container.resources, requests: { ...limits, ...requests } } };
+}
+
+function canonicalQuantities(quantities: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(quantities).map(([name, value]) => [name, canonicalQuantity(String(value))]),
+  );
+}
+
+function serviceDefaults(service: Service): Service {
+  const { spec } = service;
+  return {
+    ...service,
+    spec: {
+      internalTrafficPolicy: "Cluster",
+      ipFamilies: ["IPv4"],
+      ipFamilyPolicy: "SingleStack",
+      sessionAffinity: "None",
+      type: "ClusterIP",
+      ...spec,
+      ...(spec.ports
+        ? { ports: spec.ports.map((port) => ({ protocol: "TCP", targetPort: port.port, ...port })) }
+        : {}),
+    },
+    status: { loadBalancer: {}, ...objectOf(service.status) },
+  };
+}
+
+function claimDefaults(claim: PersistentVolumeClaim): PersistentVolumeClaim {
+  const { spec } = claim;
+  const requests = canonicalQuantities(spec.resources?.requests ?? {});
+  return {
+    ...claim,
+    spec: {
+      storageClassName: DEFAULT_STORAGE_CLASS,
+      volumeMode: "Filesystem",
+      ...spec,
+      resources: { ...spec.resources, requests },
+    },
+  };
+}
+
+function namespaceDefaults(namespace: ApiObject): ApiObject {
+  const { metadata } = namespace;
+  return {
+    ...namespace,
+    metadata: { ...metadata, labels: { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name } },
+    spec: { finalizers: ["kubernetes"], ...objectOf(namespace.spec) },
+  };
+}
+
+function secretDefaults(secret: ApiObject): ApiObject {
+  const { stringData, ...rest } = secret;
+  const encoded = Object.entries(objectOf(stringData)).map((
+    [key, value],
+  ) => [key, encodeBase64(String(value))]);
+  return {
+    ...rest,
+    type: secret.type ?? "Opaque",
+    data: { ...objectOf(secret.data), ...Object.fromEntries(encoded) },
+  };
+}
+
+function encodeBase64(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+}

@@ -1,0 +1,89 @@
+/**
+ * The status of a deployment: its replica sets in, counts and conditions out.
+ * @module
+ */
+import { type Deployment, type ReplicaSet, timestamp } from "./api_objects.ts";
+
+type Conditions = NonNullable<Deployment["status"]["conditions"]>;
+type Condition = Conditions[number];
+
+/** Sums up what the replica sets of a deployment say; a count of nothing is left out, as the API does. */
+export function deploymentStatus(
+  deployment: Deployment,
+  { sets, current }: { sets: readonly ReplicaSet[]; current?: ReplicaSet },
+): Deployment["status"] {
+  const replicas = sum(sets, (set) => set.status.replicas);
+  const available = sum(sets, (set) => set.status.availableReplicas);
+  const updated = current?.status.replicas ?? 0;
+  const unavailable = Math.max(0, sum(sets, (set) => set.spec.replicas) - available);
+  const counts = {
+    replicas,
+    updatedReplicas: updated,
+    readyReplicas: sum(sets, (set) => set.status.readyReplicas),
+    availableReplicas: available,
+    unavailableReplicas: unavailable,
+  };
+  return {
+    observedGeneration: deployment.metadata.generation,
+    ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+    conditions: conditions(deployment, { current, available, isComplete: isComplete(deployment, counts) }),
+  };
+}
+
+function isComplete(
+  { spec }: Deployment,
+  counts: { replicas: number; updatedReplicas: number; availableReplicas: number },
+) {
+  const desired = spec.replicas ?? 1;
+  return counts.updatedReplicas === desired && counts.replicas === desired &&
+    counts.availableReplicas === desired;
+}
+
+function conditions(
+  { spec, status }: Deployment,
+  state: { current?: ReplicaSet; available: number; isComplete: boolean },
+): Conditions {
+  const desired = spec.replicas ?? 1;
+  const share = String(spec.strategy?.rollingUpdate?.maxUnavailable ?? 0);
+  const slack = share.endsWith("%") ? Math.floor(desired * Number.parseInt(share) / 100) : Number(share);
+  const isAvailable = state.available >= desired - slack;
+  return [
+    isAvailable
+      ? condition("Available", "True", ["MinimumReplicasAvailable", "Deployment has minimum availability."])
+      : condition("Available", "False", [
+        "MinimumReplicasUnavailable",
+        "Deployment does not have minimum availability.",
+      ]),
+    progress(spec.paused === true, state),
+  ].map((next) => keepTimes(next, status.conditions));
+}
+
+function progress(isPaused: boolean, state: { current?: ReplicaSet; isComplete: boolean }): Condition {
+  if (isPaused) return condition("Progressing", "Unknown", ["DeploymentPaused", "Deployment is paused"]);
+  const set = `ReplicaSet "${state.current?.metadata.name ?? ""}"`;
+  return state.isComplete
+    ? condition("Progressing", "True", ["NewReplicaSetAvailable", `${set} has successfully progressed.`])
+    : condition("Progressing", "True", ["ReplicaSetUpdated", `${set} is progressing.`]);
+}
+
+function condition(type: string, status: string, [reason, message]: readonly [string, string]): Condition {
+  const now = timestamp();
+  return { type, status, reason, message, lastUpdateTime: now, lastTransitionTime: now };
+}
+
+/** A condition that says what it said before keeps its times. */
+function keepTimes(next: Condition, previous: Conditions | undefined): Condition {
+  const before = previous?.find(({ type }) => type === next.type);
+  if (before?.status !== next.status) return next;
+  const isSame = before.reason === next.reason && before.message === next.message;
+  const { lastTransitionTime } = before;
+  return {
+    ...next,
+    lastTransitionTime,
+    lastUpdateTime: isSame ? before.lastUpdateTime : next.lastUpdateTime,
+  };
+}
+
+function sum(sets: readonly ReplicaSet[], count: (set: ReplicaSet) => number | undefined): number {
+  return sets.reduce((result, set) => result + (count(set) ?? 0), 0);
+}

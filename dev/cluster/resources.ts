@@ -1,0 +1,182 @@
+/**
+ * The resource types the cluster serves: how each is named, scoped and selected.
+ * @module
+ */
+import type {
+  ApiObject,
+  Deployment,
+  Namespace,
+  PersistentVolumeClaim,
+  Pod,
+  ReplicaSet,
+  Service,
+} from "./api_objects.ts";
+
+/** One resource type, such as `deployments` in the group `apps`. */
+export interface ResourceType<T extends ApiObject = ApiObject> {
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly plural: string;
+  readonly kind: string;
+  readonly shortNames: readonly string[];
+  readonly isNamespaced: boolean;
+  readonly subresources: readonly string[];
+  /** Field selectors beyond `metadata.name` and `metadata.namespace`. */
+  readonly fields: readonly string[];
+  /** Whether `metadata.generation` counts changes of the spec. */
+  readonly hasGeneration: boolean;
+  /** Whether a deletion answers with the object instead of a `Status`. */
+  readonly returnsDeleted: boolean;
+  /** Never set: carries the type of the objects. */
+  readonly object?: T;
+}
+
+function define<T extends ApiObject = ApiObject>(
+  definition: Partial<ResourceType<T>> & { plural: string; kind: string },
+): ResourceType<T> {
+  return {
+    group: "",
+    shortNames: [],
+    isNamespaced: true,
+    subresources: [],
+    fields: [],
+    hasGeneration: false,
+    returnsDeleted: false,
+    ...definition,
+  };
+}
+
+/** Namespaces. */
+export const NAMESPACES = define<Namespace>({
+  plural: "namespaces",
+  kind: "Namespace",
+  shortNames: ["ns"],
+  isNamespaced: false,
+  subresources: ["status"],
+  fields: ["status.phase"],
+  returnsDeleted: true,
+});
+/** Pods. */
+export const PODS = define<Pod>({
+  plural: "pods",
+  kind: "Pod",
+  shortNames: ["po"],
+  subresources: ["status", "log"],
+  fields: ["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"],
+  returnsDeleted: true,
+});
+/** Services. */
+export const SERVICES = define<Service>({
+  plural: "services",
+  kind: "Service",
+  shortNames: ["svc"],
+  subresources: ["status"],
+  fields: ["spec.clusterIP", "spec.type"],
+  returnsDeleted: true,
+});
+/** Claims of persistent volumes. */
+export const CLAIMS = define<PersistentVolumeClaim>({
+  plural: "persistentvolumeclaims",
+  kind: "PersistentVolumeClaim",
+  shortNames: ["pvc"],
+  subresources: ["status"],
+  returnsDeleted: true,
+});
+/** Events. */
+export const EVENTS = define({
+  plural: "events",
+  kind: "Event",
+  shortNames: ["ev"],
+  fields: [
+    ...["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map((field) =>
+      `involvedObject.${field}`
+    ),
+    "reason",
+    "type",
+    "source",
+    "reportingComponent",
+  ],
+});
+/** Service accounts. */
+export const SERVICE_ACCOUNTS = define({
+  plural: "serviceaccounts",
+  kind: "ServiceAccount",
+  shortNames: ["sa"],
+  returnsDeleted: true,
+});
+/** Nodes. */
+export const NODES = define({
+  plural: "nodes",
+  kind: "Node",
+  shortNames: ["no"],
+  isNamespaced: false,
+  subresources: ["status"],
+});
+/** Deployments. */
+export const DEPLOYMENTS = define<Deployment>({
+  group: "apps",
+  plural: "deployments",
+  kind: "Deployment",
+  shortNames: ["deploy"],
+  subresources: ["status", "scale"],
+  hasGeneration: true,
+});
+/** Replica sets. */
+export const REPLICA_SETS = define<ReplicaSet>({
+  group: "apps",
+  plural: "replicasets",
+  kind: "ReplicaSet",
+  shortNames: ["rs"],
+  subresources: ["status"],
+  fields: ["status.replicas"],
+  hasGeneration: true,
+});
+/** Storage classes. */
+export const STORAGE_CLASSES = define({
+  group: "storage.k8s.io",
+  plural: "storageclasses",
+  kind: "StorageClass",
+  shortNames: ["sc"],
+  isNamespaced: false,
+});
+
+/** Every stored resource type. */
+export const RESOURCES: readonly ResourceType[] = [
+  define({ plural: "configmaps", kind: "ConfigMap", shortNames: ["cm"] }),
+  EVENTS,
+  NAMESPACES,
+  NODES,
+  CLAIMS,
+  PODS,
+  define({ plural: "secrets", kind: "Secret", fields: ["type"] }),
+  SERVICE_ACCOUNTS,
+  SERVICES,
+  DEPLOYMENTS,
+  REPLICA_SETS,
+  define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" }),
+  define({ group: "rbac.authorization.k8s.io", plural: "roles", kind: "Role" }),
+  define({ group: "rbac.authorization.k8s.io", plural: "rolebindings", kind: "RoleBinding" }),
+  STORAGE_CLASSES,
+];
+
+/** Access reviews: answered at once, never stored. */
+export const REVIEWS: readonly ResourceType[] = [
+  define({ plural: "selfsubjectaccessreviews", kind: "SelfSubjectAccessReview", isNamespaced: false }),
+  define({ plural: "selfsubjectrulesreviews", kind: "SelfSubjectRulesReview", isNamespaced: false }),
+  define({ plural: "subjectaccessreviews", kind: "SubjectAccessReview", isNamespaced: false }),
+].map((review) => ({ ...review, group: "authorization.k8s.io" }));
+
+/** The resource type of this group and plural name, if it is served. */
+export function findResource(group: string, plural: string): ResourceType | undefined {
+  return [...RESOURCES, ...REVIEWS].find((type) => type.group === group && type.plural === plural);
+}
+
+/** `v1` or `apps/v1`, as objects of this type name their version. */
+export function groupVersion(type: ResourceType): string {
+  return type.group === "" ? "v1" : `${type.group}/v1`;
+}
+
+/** `pods` or `deployments.apps`, as messages name the type. */
+export function qualifiedName(type: ResourceType): string {
+  return type.group === "" ? type.plural : `${type.plural}.${type.group}`;
+}

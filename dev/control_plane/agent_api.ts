@@ -1,0 +1,125 @@
+/**
+ * What agents call: registrations and requests for a WebSocket come in, answers (normal or scripted) go out.
+ * @module
+ */
+import { excerpt, isObject } from "./fields.ts";
+import type { Links } from "./links.ts";
+import { checkRegistration, type Registry } from "./registry.ts";
+import { errorResponse, readBody, type Route } from "./router.ts";
+import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
+
+/** A request to register, as it came; the body is text where it is no JSON. */
+export interface Registration {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly headers: Headers;
+  readonly body: unknown;
+}
+
+/** What the agents' endpoints work on. */
+export interface AgentApiParts {
+  readonly apiKey: string | undefined;
+  readonly registry: Registry;
+  readonly links: Links;
+  readonly registrationScript: Script;
+  readonly connectScript: Script;
+  /** Ends the requests that hang. */
+  readonly closing: AbortSignal;
+  registrationCame(registration: Registration): void;
+  log(line: string): void;
+  report(problem: string): void;
+}
+
+/** The routes for agents. */
+export function agentRoutes(parts: AgentApiParts): Route[] {
+  return [
+    {
+      method: "POST",
+      path: "/api/v1/agents/register",
+      handler: async (request) => {
+        const body = await readBody(request);
+        return await register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
+      },
+    },
+    {
+      method: "GET",
+      path: "/api/v1/agents/connect",
+      handler: (request) => connect(request, parts),
+    },
+  ];
+}
+
+async function register(registration: Registration, parts: AgentApiParts): Promise<Response> {
+  const { headers, body } = registration;
+  const problems = checkRegistration(body);
+  const agentId = isObject(body) && typeof body.agentId === "string" ? body.agentId : "";
+  for (const problem of problems) parts.report(`Registration of "${agentId}": ${problem}`);
+  parts.registrationCame(registration);
+
+  const scripted = parts.registrationScript.next();
+  if (scripted === "hang") return await hang(parts);
+  if (scripted !== undefined) {
+    if (problems.length === 0 && isObject(body)) admit(body, scripted, parts);
+    parts.log(`registration of ${agentId} answered ${scripted.status}`);
+    return toResponse(scripted);
+  }
+  const refusal = checkKey(headers, agentId, parts);
+  if (refusal !== undefined) return refusal;
+  if (!isObject(body) || problems.length > 0) {
+    return errorResponse(400, "Invalid request body", problems.join("; "));
+  }
+  const agent = parts.registry.register(body);
+  parts.log(`registered ${agentId} (platform: ${agent.platform}, region: ${agent.region || "-"})`);
+  return Response.json(agent);
+}
+
+/** A scripted answer that accepts the agent has the same effect as the normal one, and may issue a key. */
+function admit(
+  body: Record<string, unknown>,
+  { status, body: answer }: ScriptedAnswer,
+  parts: AgentApiParts,
+) {
+  if (status !== 200 && status !== 201) return;
+  const { agentId } = parts.registry.register(body);
+  if (isObject(answer) && typeof answer.apiKey === "string") parts.registry.issueKey(agentId, answer.apiKey);
+}
+
+async function connect(request: Request, parts: AgentApiParts): Promise<Response> {
+  const agentId = new URL(request.url).searchParams.get("agent_id") ?? "";
+  const scripted = parts.connectScript.next();
+  if (scripted === "hang") return await hang(parts);
+  if (scripted !== undefined) {
+    parts.log(`connection of ${agentId} answered ${scripted.status}`);
+    return toResponse(scripted);
+  }
+  if (agentId === "") return errorResponse(400, "Missing agent_id", "Connect with ?agent_id=YOUR_AGENT_ID");
+  const refusal = checkKey(request.headers, agentId, parts);
+  if (refusal !== undefined) return refusal;
+  if (parts.registry.get(agentId) === undefined) {
+    parts.log(`refused the connection of ${agentId}: it is not registered`);
+    return errorResponse(404, "Agent not found", `Agent "${agentId}" must register before it connects`);
+  }
+  if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    return errorResponse(426, "Upgrade required", "This address speaks WebSocket", { Upgrade: "websocket" });
+  }
+  return parts.links.accept(request, agentId);
+}
+
+/** Where a key is required, the one that was issued to the agent is as good. */
+function checkKey(headers: Headers, agentId: string, parts: AgentApiParts): Response | undefined {
+  const { apiKey, registry } = parts;
+  const key = headers.get("x-agent-api-key");
+  if (apiKey === undefined || key === apiKey) return undefined;
+  if (key !== null && key === registry.issuedKey(agentId)) return undefined;
+  const what = key === null ? "is missing" : "is not the right one";
+  parts.log(`refused agent ${excerpt(agentId)}: its API key ${what}`);
+  return errorResponse(401, "Invalid API key", `The header X-Agent-API-Key ${what}`);
+}
+
+function hang({ closing }: AgentApiParts): Promise<Response> {
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  const end = () => resolve(errorResponse(503, "Service unavailable", "The Control Plane is closing"));
+  if (closing.aborted) end();
+  else closing.addEventListener("abort", end, { once: true });
+  return promise;
+}

@@ -1,0 +1,144 @@
+/**
+ * The commands and their fates: frames sent and messages received come in; records, and sentences about messages that
+ * break the order of the protocol, come out.
+ * @module
+ */
+import { isObject, type JsonObject } from "./fields.ts";
+import type { Message } from "./messages.ts";
+
+/** A command as the API shows it; times are RFC 3339. */
+export interface CommandRecord {
+  readonly commandId: string;
+  readonly agentId: string;
+  readonly sessionId: string;
+  readonly action: string;
+  status: "pending" | "sent" | "acked" | "completed" | "failed";
+  result?: unknown;
+  error?: unknown;
+  readonly createdAt: string;
+  sentAt?: string;
+  ackedAt?: string;
+  completedAt?: string;
+}
+
+/** Follows each command from its frame to its result. */
+export class CommandLog {
+  readonly #commands = new Map<string, CommandRecord>();
+  /** Sessions, by agent, whose stop was acknowledged and that no command started since. */
+  readonly #stopped = new Set<string>();
+
+  get(commandId: string): CommandRecord | undefined {
+    return this.#commands.get(commandId);
+  }
+
+  /** Records the commands in a frame that is about to be sent; gives those that were never sent before. */
+  prepare(agentId: string, frame: string): CommandRecord[] {
+    const fresh = readCommands(agentId, frame).filter(({ commandId }) => !this.#commands.has(commandId));
+    for (const command of fresh) {
+      this.#commands.set(command.commandId, command);
+      if (command.action === "start_session" || command.action === "wake_session") {
+        this.#stopped.delete(sessionKey(agentId, command.sessionId));
+      }
+    }
+    return fresh;
+  }
+
+  /** Notes that the frame of the commands has left. */
+  sent(commands: readonly CommandRecord[]): void {
+    for (const command of commands) {
+      command.status = "sent";
+      command.sentAt = now();
+    }
+  }
+
+  /** Takes in a message of the agent; gives what is wrong with its place in the order of things. */
+  receive(agentId: string, { type, payload }: Message): string[] {
+    if (type === "status") return this.#checkStatus(agentId, payload);
+    if (type !== "ack" && type !== "complete" && type !== "failed") return [];
+    const { commandId } = payload;
+    // Anything but an id is reported where the fields are checked.
+    if (typeof commandId !== "string" || commandId === "") return [];
+    const command = this.#commands.get(commandId);
+    if (command === undefined || command.agentId !== agentId) {
+      return [`Command "${commandId}" was never sent to this agent, yet it answered with "${type}"`];
+    }
+    return type === "ack" ? this.#acknowledge(command) : this.#finish(command, type, payload);
+  }
+
+  #acknowledge(command: CommandRecord): string[] {
+    if (command.completedAt !== undefined) {
+      return [`Command "${command.commandId}" was acknowledged after its result`];
+    }
+    command.status = "acked";
+    command.ackedAt ??= now();
+    if (command.action === "stop_session") {
+      this.#stopped.add(sessionKey(command.agentId, command.sessionId));
+    }
+    return [];
+  }
+
+  #finish(command: CommandRecord, type: "complete" | "failed", { result, error }: JsonObject): string[] {
+    const status = type === "complete" ? "completed" : "failed";
+    if (command.completedAt !== undefined) {
+      const isRepeat = command.status === status && canonical(command.result) === canonical(result) &&
+        command.error === error;
+      return isRepeat ? [] : [`Command "${command.commandId}" has a second, different result`];
+    }
+    Object.assign(command, { status, result, error, completedAt: now() });
+    // The session of a stop that failed may well be running.
+    if (type === "failed" && command.action === "stop_session") {
+      this.#stopped.delete(sessionKey(command.agentId, command.sessionId));
+    }
+    return [];
+  }
+
+  #checkStatus(agentId: string, { sessionId, state }: JsonObject): string[] {
+    if (state !== "running" || !this.#stopped.has(sessionKey(agentId, String(sessionId)))) return [];
+    return [`Session "${sessionId}" was reported running after its stop had been acknowledged`];
+  }
+}
+
+function readCommands(agentId: string, frame: string): CommandRecord[] {
+  return frame.split("\n").map((line) => readCommand(agentId, line)).filter((command) =>
+    command !== undefined
+  );
+}
+
+/** The record of the command that a line of a frame holds; a broken line, sent on purpose, holds none. */
+function readCommand(agentId: string, line: string): CommandRecord | undefined {
+  let message: unknown;
+  try {
+    message = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(message) || message.type !== "command" || !isObject(message.payload)) return undefined;
+  const { commandId, action, payload } = message.payload;
+  if (typeof commandId !== "string") return undefined;
+  const sessionId = isObject(payload) ? payload.sessionId : undefined;
+  return {
+    commandId,
+    agentId,
+    sessionId: typeof sessionId === "string" ? sessionId : "",
+    action: typeof action === "string" ? action : "",
+    status: "pending",
+    createdAt: now(),
+  };
+}
+
+/** JSON text that does not depend on the order of keys. */
+function canonical(value: unknown): string | undefined {
+  return JSON.stringify(
+    value,
+    (_key, part) =>
+      isObject(part) ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1)) : part,
+  );
+}
+
+function sessionKey(agentId: string, sessionId: string): string {
+  return JSON.stringify([agentId, sessionId]);
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,289 @@
+/**
+ * A Control Plane for development: agents register and connect over the real wire, people send commands with curl, and
+ * tests read what came and lay ready what a Control Plane may do to an agent. It keeps everything in memory, checks
+ * each message it gets against the protocol, and shares no code with the agent.
+ * @module
+ */
+import { agentRoutes, type Registration } from "./agent_api.ts";
+import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
+import { CommandLog } from "./command_log.ts";
+import { Feed } from "./feed.ts";
+import { excerpt } from "./fields.ts";
+import { type Connection, Links } from "./links.ts";
+import { type Message, readFrame } from "./messages.ts";
+import { Registry } from "./registry.ts";
+import { route } from "./router.ts";
+import { Script, type ScriptedAnswer } from "./script.ts";
+import { userRoutes } from "./user_api.ts";
+
+/** Options of {@linkcode ControlPlane.start}. */
+export interface ControlPlaneOptions {
+  /** @default {0} any free one */
+  port?: number;
+  /** @default {"127.0.0.1"} */
+  hostname?: string;
+  /** Stands before every path, for example "/streamspace". @default {""} */
+  prefix?: string;
+  /** What X-Agent-API-Key must be; without it no key is asked for. */
+  apiKey?: string;
+  /** Drops an agent that sends nothing for so many milliseconds. @default {45000} */
+  silenceLimitMs?: number;
+  /** Gets a line for people about each registration, connection, message and problem. */
+  onEvent?: (line: string) => void;
+}
+
+/** A message of an agent, as it was received. */
+export interface Received {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly agentId: string;
+  readonly message: Message;
+}
+
+/** The result of a command. */
+export interface CommandResult {
+  readonly type: "complete" | "failed";
+  readonly payload: Record<string, unknown>;
+}
+
+/** Options of the waits. */
+export interface WaitOptions {
+  /** Ends the wait early with an error that says what came instead. */
+  signal?: AbortSignal;
+}
+
+/** A running Control Plane. */
+export class ControlPlane implements AsyncDisposable {
+  readonly #registrations = new Feed<Registration>();
+  readonly #connections = new Feed<Connection>();
+  readonly #messages = new Feed<Received>();
+  readonly #problems: string[] = [];
+  readonly #registry = new Registry();
+  readonly #commands = new CommandLog();
+  readonly #registrationScript = new Script();
+  readonly #connectScript = new Script();
+  readonly #closing = new AbortController();
+  readonly #log: (line: string) => void;
+  readonly #links: Links;
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  /** Where agents find it, prefix included: `http://127.0.0.1:PORT`. */
+  readonly url: string;
+
+  /** Starts to listen. Throws `Deno.errors.AddrInUse` when the port is taken. */
+  static start(options: ControlPlaneOptions = {}): ControlPlane {
+    return new ControlPlane(options);
+  }
+
+  private constructor(options: ControlPlaneOptions) {
+    const { port = 0, hostname = "127.0.0.1", prefix = "", silenceLimitMs = 45_000 } = options;
+    this.#log = options.onEvent ?? (() => {});
+    this.#links = this.#createLinks(silenceLimitMs);
+    const routes = [...this.#agentRoutes(options.apiKey), ...this.#userRoutes()];
+    this.#server = Deno.serve(
+      { port, hostname, onListen: () => {} },
+      (request) => route(request, routes, prefix),
+    );
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    this.url = `http://${host}:${this.#server.addr.port}${prefix}`;
+  }
+
+  /** All requests to register, also those that were refused. */
+  get registrations(): readonly Registration[] {
+    return this.#registrations.items;
+  }
+
+  /** All connections that came about, open and past. */
+  get connections(): readonly Connection[] {
+    return this.#connections.items;
+  }
+
+  /** All messages of all agents, in order. */
+  get messages(): readonly Received[] {
+    return this.#messages.items;
+  }
+
+  /** What agents did that the protocol does not allow, a sentence each. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** Answers the next `times` (default 1) registrations with this; 200 and 201 register the agent all the same. */
+  answerRegistration({ times, ...answer }: ScriptedAnswer & { times?: number }): void {
+    this.#registrationScript.add(answer, times);
+  }
+
+  /** Answers the next `times` (default 1) requests to connect with this instead of a WebSocket. */
+  answerConnect({ times, ...answer }: ScriptedAnswer & { times?: number }): void {
+    this.#connectScript.add(answer, times);
+  }
+
+  /** Leaves the next registration without an answer until this Control Plane is closed. */
+  hangRegistration(): void {
+    this.#registrationScript.add("hang");
+  }
+
+  /** Leaves the next request to connect without an answer until this Control Plane is closed. */
+  hangConnect(): void {
+    this.#connectScript.add("hang");
+  }
+
+  /** Sends one well-formed message. Throws when the agent is not connected. */
+  send(agentId: string, message: { type: string; payload?: unknown }): void {
+    this.sendFrame(agentId, encodeMessage(message.type, message.payload ?? {}));
+  }
+
+  /** Sends a frame as it is. Throws when the agent is not connected. */
+  sendFrame(agentId: string, frame: string | Uint8Array): void {
+    if (!this.#links.isConnected(agentId)) {
+      throw new Error(`Cannot send to agent "${agentId}": it is not connected`);
+    }
+    const commands = typeof frame === "string" ? this.#commands.prepare(agentId, frame) : [];
+    this.#links.send(agentId, frame);
+    this.#commands.sent(commands);
+    this.#log(`to ${agentId}: ${typeof frame === "string" ? clip(frame) : `${frame.length} bytes`}`);
+  }
+
+  /** Sends a command and gives its id. Throws when the agent is not connected. */
+  command(agentId: string, command: Command): string {
+    const [id = ""] = this.commandFrame(agentId, [command]);
+    return id;
+  }
+
+  /** Sends commands joined to one frame and gives their ids. Throws when the agent is not connected. */
+  commandFrame(agentId: string, commands: readonly Command[]): string[] {
+    const { frame, commandIds } = encodeCommands(commands);
+    this.sendFrame(agentId, frame);
+    return commandIds;
+  }
+
+  /** Resolves with the first message, past or future, of any agent that the predicate accepts. */
+  async waitFor(predicate: (message: Message) => boolean, options: WaitOptions = {}): Promise<Message> {
+    const received = await this.#messages.waitFor(({ message }) => predicate(message), {
+      ...options,
+      what: "a message",
+      soFar: () => this.#summary(),
+    });
+    return received.message;
+  }
+
+  /** Resolves with the command's first result. */
+  async result(commandId: string, { signal }: WaitOptions = {}): Promise<CommandResult> {
+    const { message } = await this.#messages.waitFor(
+      ({ message: { type, payload } }) =>
+        (type === "complete" || type === "failed") && payload.commandId === commandId,
+      { signal, what: `the result of command "${commandId}"`, soFar: () => this.#summary() },
+    );
+    return { type: message.type === "complete" ? "complete" : "failed", payload: message.payload };
+  }
+
+  /** Resolves when the agent has a connection; with `after`, when it has had more connections than so many. */
+  async waitForConnection(agentId: string, options: WaitOptions & { after?: number } = {}): Promise<void> {
+    const { after, signal } = options;
+    let seen = 0;
+    await this.#connections.waitFor((connection) => {
+      if (connection.agentId !== agentId) return false;
+      seen++;
+      return after === undefined ? connection.closed === undefined : seen > after;
+    }, {
+      signal,
+      what: `a connection of agent "${agentId}"`,
+      soFar: () => `${seen} of its connections, ${this.registrations.length} registrations`,
+    });
+  }
+
+  /** Resolves when there have been `count` registrations. */
+  async waitForRegistration(count = 1, { signal }: WaitOptions = {}): Promise<void> {
+    let seen = 0;
+    await this.#registrations.waitFor(() => ++seen >= count, {
+      signal,
+      what: `${count} registrations`,
+      soFar: () => `${seen} of them`,
+    });
+  }
+
+  /** Closes the agent's connection, with an empty close frame (1005) when no code is given. Throws when there is none. */
+  disconnect(agentId: string, code?: number): void {
+    this.#links.disconnect(agentId, code);
+  }
+
+  /** Closes all connections (1001), answers what hangs and stops listening. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#links.close();
+    await this.#server.shutdown();
+    for (const feed of [this.#registrations, this.#connections, this.#messages]) feed.close();
+  }
+
+  #createLinks(silenceLimitMs: number): Links {
+    return new Links(silenceLimitMs, {
+      opened: (connection) => {
+        this.#log(`connected ${connection.agentId}`);
+        this.#connections.push(connection);
+      },
+      frame: (agentId, data) => this.#receive(agentId, data),
+      closed: ({ agentId, closed }, isLast) => {
+        if (isLast) this.#registry.disconnected(agentId);
+        this.#log(`disconnected ${agentId} (code ${closed?.code})`);
+      },
+      refused: (agentId, reason) => this.#report(`Agent "${agentId}": ${reason}`),
+    });
+  }
+
+  #agentRoutes(apiKey: string | undefined) {
+    return agentRoutes({
+      apiKey,
+      registry: this.#registry,
+      links: this.#links,
+      registrationScript: this.#registrationScript,
+      connectScript: this.#connectScript,
+      closing: this.#closing.signal,
+      registrationCame: (registration) => this.#registrations.push(registration),
+      log: this.#log,
+      report: (problem) => this.#report(problem),
+    });
+  }
+
+  #userRoutes() {
+    return userRoutes({
+      registry: this.#registry,
+      commands: this.#commands,
+      isConnected: (agentId) => this.#links.isConnected(agentId),
+      command: (agentId, command) => this.command(agentId, command),
+      lastStatus: (sessionId) => {
+        const last = this.messages.findLast(({ message: { type, payload } }) =>
+          type === "status" && payload.sessionId === sessionId
+        );
+        return last && { agentId: last.agentId, updatedAt: last.message.timestamp, ...last.message.payload };
+      },
+    });
+  }
+
+  #receive(agentId: string, data: unknown): void {
+    const { message, problems } = readFrame(data);
+    for (const problem of problems) this.#report(`Agent "${agentId}": ${problem}`);
+    if (message === undefined) return;
+    for (const problem of this.#commands.receive(agentId, message)) this.#report(problem);
+    if (message.type === "heartbeat") this.#registry.heartbeat(agentId, message);
+    this.#log(`from ${agentId}: ${message.type} ${clip(JSON.stringify(message.payload))}`);
+    this.#messages.push({ at: Date.now(), agentId, message });
+  }
+
+  #report(problem: string): void {
+    this.#problems.push(problem);
+    this.#log(`PROBLEM ${problem}`);
+  }
+
+  /** The messages so far, for the error of a wait that was in vain. */
+  #summary(): string {
+    const lines = this.messages.map(({ message: { type, payload } }) =>
+      type === "heartbeat" ? type : `${type} ${excerpt(payload)}`
+    );
+    return lines.join(", ") || "no message";
+  }
+}
+
+/** Text for one line of a log. */
+function clip(text: string): string {
+  return text.length > 240 ? `${text.slice(0, 240)}…` : text;
+}

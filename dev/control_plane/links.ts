@@ -1,0 +1,141 @@
+/**
+ * The agents' WebSockets: upgrade requests come in, frames and the beginning and end of each connection come out. An
+ * agent has one connection: a second one closes the first.
+ * @module
+ */
+import { MAX_FRAME_BYTES } from "./messages.ts";
+
+/** A connection, open or past; times are in milliseconds since 1970. */
+export interface Connection {
+  readonly at: number;
+  readonly agentId: string;
+  readonly headers: Headers;
+  readonly closed?: { readonly at: number; readonly code: number };
+}
+
+/** What is told about the connections. */
+export interface LinkEvents {
+  opened(connection: Connection): void;
+  frame(agentId: string, data: unknown): void;
+  /** `isLast`: no newer connection of the agent took this one's place. */
+  closed(connection: Connection, isLast: boolean): void;
+  /** The agent did something that a Control Plane ends connections for. */
+  refused(agentId: string, reason: string): void;
+}
+
+interface Link {
+  readonly connection: { -readonly [K in keyof Connection]: Connection[K] };
+  readonly socket: WebSocket;
+  readonly over: Promise<void>;
+  silenceTimer?: ReturnType<typeof setTimeout>;
+}
+
+/** How long {@linkcode Links.close} waits for peers that do not answer, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** Holds the open connections. */
+export class Links {
+  readonly #current = new Map<string, Link>();
+  readonly #open = new Set<Link>();
+  readonly #silenceLimitMs: number;
+  readonly #events: LinkEvents;
+
+  /** `silenceLimitMs`: an agent that sends nothing for so long is dropped. */
+  constructor(silenceLimitMs: number, events: LinkEvents) {
+    this.#silenceLimitMs = silenceLimitMs;
+    this.#events = events;
+  }
+
+  /** Answers a request for a WebSocket and takes in the connection. */
+  accept(request: Request, agentId: string): Response {
+    // A copy: the upgrade takes the request's own headers away.
+    const headers = new Headers(request.headers);
+    // The limit on silence takes the place of the server's own pings.
+    const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
+    const { promise: over, resolve: end } = Promise.withResolvers<void>();
+    const link: Link = { connection: { at: 0, agentId, headers }, socket, over };
+    socket.onopen = () => this.#opened(link);
+    socket.onmessage = ({ data }) => this.#received(link, data);
+    // A close event follows, and the code it carries (1006) says that there was an error.
+    socket.onerror = () => {};
+    socket.onclose = ({ code }) => {
+      this.#closed(link, code);
+      end();
+    };
+    return response;
+  }
+
+  isConnected(agentId: string): boolean {
+    return this.#current.get(agentId)?.socket.readyState === WebSocket.OPEN;
+  }
+
+  /** Sends a frame as it is. Throws when the agent is not connected. */
+  send(agentId: string, frame: string | Uint8Array): void {
+    this.#get(agentId).socket.send(frame as string | Uint8Array<ArrayBuffer>);
+  }
+
+  /** Closes the agent's connection, without a code when none is given. Throws when the agent is not connected. */
+  disconnect(agentId: string, code?: number): void {
+    this.#get(agentId).socket.close(code);
+  }
+
+  /** Closes all connections as a server does that goes away, and waits for their ends. */
+  async close(): Promise<void> {
+    const links = [...this.#open];
+    for (const link of links) link.socket.close(1001);
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+    await Promise.race([Promise.all(links.map((link) => link.over)), late]);
+    clearTimeout(timer);
+    for (const link of links) clearTimeout(link.silenceTimer);
+  }
+
+  #get(agentId: string): Link {
+    const link = this.#current.get(agentId);
+    if (link?.socket.readyState !== WebSocket.OPEN) {
+      throw new Error(`Cannot reach agent "${agentId}": it is not connected`);
+    }
+    return link;
+  }
+
+  #opened(link: Link): void {
+    const { connection } = link;
+    const former = this.#current.get(connection.agentId);
+    connection.at = Date.now();
+    this.#current.set(connection.agentId, link);
+    this.#open.add(link);
+    this.#watchSilence(link);
+    former?.socket.close();
+    this.#events.opened(connection);
+  }
+
+  #received(link: Link, data: unknown): void {
+    const { agentId } = link.connection;
+    this.#watchSilence(link);
+    if (typeof data === "string" && new TextEncoder().encode(data).length > MAX_FRAME_BYTES) {
+      this.#events.refused(agentId, `The frame is larger than ${MAX_FRAME_BYTES} bytes`);
+      link.socket.close(1009);
+    } else {
+      this.#events.frame(agentId, data);
+    }
+  }
+
+  #closed(link: Link, code: number): void {
+    const { connection } = link;
+    const isLast = this.#current.get(connection.agentId) === link;
+    clearTimeout(link.silenceTimer);
+    if (isLast) this.#current.delete(connection.agentId);
+    // A connection that never opened was never announced.
+    if (!this.#open.delete(link)) return;
+    connection.closed = { at: Date.now(), code };
+    this.#events.closed(connection, isLast);
+  }
+
+  #watchSilence(link: Link): void {
+    clearTimeout(link.silenceTimer);
+    link.silenceTimer = setTimeout(() => {
+      this.#events.refused(link.connection.agentId, `It was silent for ${this.#silenceLimitMs / 1000} s`);
+      link.socket.close();
+    }, this.#silenceLimitMs);
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * What people and scripts call (the curl calls): commands come in, records of agents, commands and sessions go out.
+ * @module
+ */
+import type { Command } from "./command_frame.ts";
+import type { CommandLog } from "./command_log.ts";
+import { checkFields, excerpt, isObject, type JsonObject, OBJECT, oneOf, optional, TEXT } from "./fields.ts";
+import type { AgentRecord, Registry } from "./registry.ts";
+import { errorResponse, readBody, type Route } from "./router.ts";
+
+/** What the users' endpoints work on. */
+export interface UserApiParts {
+  readonly registry: Registry;
+  readonly commands: CommandLog;
+  isConnected(agentId: string): boolean;
+  /** Sends the command and gives its id. */
+  command(agentId: string, command: Command): string;
+  /** The agent's newest status message for the session. */
+  lastStatus(sessionId: string): JsonObject | undefined;
+}
+
+const COMMAND = {
+  action: oneOf("start_session", "stop_session", "hibernate_session", "wake_session"),
+  sessionId: TEXT,
+  payload: optional(OBJECT),
+};
+
+/** The routes for users. */
+export function userRoutes(parts: UserApiParts): Route[] {
+  const { registry, commands } = parts;
+  const view = (agent: AgentRecord) => ({ ...agent, connected: parts.isConnected(agent.agentId) });
+  return [
+    {
+      method: "GET",
+      path: "/api/v1/agents",
+      handler: () => Response.json({ agents: registry.list().map(view), total: registry.list().length }),
+    },
+    {
+      method: "GET",
+      path: "/api/v1/agents/:agentId",
+      handler: (_request, { agentId = "" }) => {
+        const agent = registry.get(agentId);
+        return agent === undefined ? unknownAgent(agentId, registry) : Response.json(view(agent));
+      },
+    },
+    {
+      method: "POST",
+      path: "/api/v1/agents/:agentId/command",
+      handler: (request, { agentId = "" }) => sendCommand(request, agentId, parts),
+    },
+    {
+      method: "GET",
+      path: "/api/v1/commands/:commandId",
+      handler: (_request, { commandId = "" }) =>
+        found(commands.get(commandId), "Command", `No command "${commandId}" was sent`),
+    },
+    {
+      method: "GET",
+      path: "/api/v1/sessions/:sessionId",
+      handler: (_request, { sessionId = "" }) =>
+        found(parts.lastStatus(sessionId), "Session", `No agent reported on session "${sessionId}"`),
+    },
+  ];
+}
+
+async function sendCommand(request: Request, agentId: string, parts: UserApiParts): Promise<Response> {
+  const body = await readBody(request);
+  if (parts.registry.get(agentId) === undefined) return unknownAgent(agentId, parts.registry);
+  if (!isObject(body)) {
+    return errorResponse(400, "Invalid request body", `The body must be a JSON object, not ${excerpt(body)}`);
+  }
+  const problems = checkFields(body, COMMAND);
+  if (problems.length > 0) return errorResponse(400, "Invalid request body", problems.join("; "));
+  if (!parts.isConnected(agentId)) {
+    const details = `Agent "${agentId}" is registered but has no connection: is it still running?`;
+    return errorResponse(503, "Agent not connected", details);
+  }
+  const { action, sessionId, payload } = body;
+  const id = parts.command(agentId, { action: String(action), sessionId: String(sessionId), payload });
+  return Response.json(parts.commands.get(id), { status: 202 });
+}
+
+function unknownAgent(agentId: string, registry: Registry): Response {
+  const known = registry.list().map((agent) => agent.agentId).join(", ") || "none";
+  return errorResponse(404, "Agent not found", `No agent "${agentId}" has registered; registered: ${known}`);
+}
+
+function found(value: object | undefined, what: string, details: string): Response {
+  return value === undefined ? errorResponse(404, `${what} not found`, details) : Response.json(value);
+}
