@@ -4,8 +4,9 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { CORE_SCHEMA, load } from "js-yaml";
+import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { ConfigError, messageOf } from "./errors.ts";
+import { shown } from "./log.ts";
 import { ACTIONS, type Config, type Option, OPTIONS, type Settings } from "./options.ts";
 import { Secret } from "./secret.ts";
 
@@ -39,7 +40,7 @@ export function loadConfig(sources: ConfigSources): Invocation {
   const flags = readFlags(sources.args, problems);
   if (flags.has("help")) return { kind: "help" };
   if (flags.has("version")) return { kind: "version" };
-  const configFile = flags.get("config") ?? nonEmpty(sources.env("CONFIG"));
+  const configFile = nonEmpty(flags.get("config")) ?? nonEmpty(sources.env("CONFIG"));
   const file = configFile === undefined
     ? new Map<string, unknown>()
     : readConfigFile(configFile, sources, problems);
@@ -52,7 +53,7 @@ export function loadConfig(sources: ConfigSources): Invocation {
   }
   const settings = values as unknown as Settings;
   const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problems.length > 0) throw new ConfigError(problems.map(shown));
   return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey } };
 }
 
@@ -63,7 +64,6 @@ export function nameOf(option: Option): string {
 
 function readFlags(args: readonly string[], problems: string[]): Map<string, string> {
   const flags = new Map<string, string>();
-  const known = new Map(OPTIONS.map((option) => [option.flag, option]));
   const valueFlags = OPTIONS.filter((option) => !option.isSwitch).map((option) => option.flag);
   const parsed = parseArgs(args, {
     string: valueFlags,
@@ -74,12 +74,13 @@ function readFlags(args: readonly string[], problems: string[]): Map<string, str
       return false;
     },
   });
+  // What stands behind a lone "--" is not told as unknown.
+  for (const argument of parsed._) problems.push(`${argument} is unknown: see --help`);
   for (const [name, value] of Object.entries(parsed)) {
     if (name === "_" || value === false) continue;
     const values = Array.isArray(value) ? value : [value];
     if (values.length === 0) continue;
     if (values.length > 1) problems.push(`--${name} is given ${values.length} times`);
-    if (values[0] === "" && known.get(name)) problems.push(`--${name} is given without a value`);
     flags.set(name, String(values[0]));
   }
   return flags;
@@ -93,7 +94,8 @@ function readConfigFile(path: string, sources: ConfigSources, problems: string[]
   );
   let document: unknown;
   try {
-    document = load(sources.readFile(path), { schema: CORE_SCHEMA }) ?? {};
+    const documents = loadAll(sources.readFile(path), { schema: CORE_SCHEMA });
+    document = documents.length > 1 ? documents : documents[0] ?? {};
   } catch (error) {
     problems.push(`--config (CONFIG) cannot be read: ${messageOf(error).split("\n")[0]}`);
     return settings;
@@ -137,13 +139,23 @@ function find(
 }
 
 function parseOption(option: Option, found: Found, problems: string[]): unknown {
+  // Only a flag can be found empty: a slip, such as a shell's variable that is not set.
+  if (found.value === "") {
+    problems.push(`${nameOf(option)} is given without a value`);
+    return undefined;
+  }
   const parsed = option.parse(found.value);
   if (parsed.ok) return parsed.value;
-  const shown = typeof found.value === "string" ? found.value : JSON.stringify(found.value);
-  problems.push(
-    `${nameOf(option)} ${parsed.problem}: ${found.source} says ${JSON.stringify(shown.slice(0, 100))}`,
-  );
+  problems.push(`${nameOf(option)} ${parsed.problem}: ${found.source} says ${excerpt(found.value)}`);
   return undefined;
+}
+
+/** Enough of a value to recognise it by, without what an address may hold of secrets. */
+function excerpt(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "a mapping";
+  const harmless = String(value).replace(/(?<=:\/\/)\S*@|(?<=\?)\S+/g, "[redacted]");
+  return JSON.stringify(harmless.slice(0, 100));
 }
 
 /** The key has no flag, because a command line can be read by everybody on the machine. */

@@ -82,7 +82,8 @@ export class CommandError extends Error {
   }
 }
 
-/** The text of anything thrown. */
+/** The text of anything thrown; a failed fetch says why only in its cause. */
 export function messageOf(error: unknown): string {
+  if (error instanceof TypeError && error.cause instanceof Error) return error.cause.message;
   return error instanceof Error ? error.message : String(error);
 }

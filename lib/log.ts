@@ -47,12 +47,13 @@ function formatText(record: LogRecord): string {
 
 function formatJson(record: LogRecord): string {
   const fields = Object.entries(record.properties).map(([name, value]) => [name, fieldValue(value)]);
-  return JSON.stringify({
+  const head = {
     time: new Date(record.timestamp).toISOString(),
     level: levelName(record),
     message: messageText(record),
-    ...Object.fromEntries(fields),
-  });
+  };
+  // Said twice: first in order, and last in force over a field of the same name.
+  return JSON.stringify({ ...head, ...Object.fromEntries(fields), ...head });
 }
 
 function levelName(record: LogRecord): string {
@@ -68,7 +69,7 @@ function fieldValue(value: unknown): unknown {
 }
 
 /** A value from outside, as one short line: nobody forges a log line or floods the log by the text of a payload. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   const text = value instanceof Error ? value.message : String(value);
   const short = text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;
   // deno-lint-ignore no-control-regex -- control characters are what this removes

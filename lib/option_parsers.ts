@@ -74,7 +74,8 @@ export function amount(
 /** A whole number within limits. */
 export function whole(least: number, most: number): (value: unknown) => Parsed<number> {
   return (value) => {
-    const parsed = /^\d+$/.test(String(value)) ? Number(value) : NaN;
+    const digits = text(value);
+    const parsed = digits.ok && /^\d+$/.test(digits.value) ? Number(digits.value) : NaN;
     return parsed >= least && parsed <= most
       ? ok(parsed)
       : bad(`must be a whole number from ${least} to ${most}`);
@@ -94,12 +95,15 @@ export function duration(least: number, most: number): (value: unknown) => Parse
   };
 }
 
-/** A Kubernetes quantity. */
+/** Less is a missing unit: "10" is ten bytes. */
+const LEAST_STORAGE_BYTES = 2 ** 20;
+
+/** A Kubernetes quantity of storage. */
 export function quantity(value: unknown): Parsed<string> {
   const parsed = typeof value === "string" ? parseQuantity(value) : undefined;
-  return parsed !== undefined && parsed >= 1
+  return parsed !== undefined && parsed >= LEAST_STORAGE_BYTES
     ? ok(String(value))
-    : bad("must be a Kubernetes quantity such as 10Gi");
+    : bad("must be a Kubernetes quantity such as 10Gi, and at least 1Mi");
 }
 
 /** One of a few words. */
@@ -112,7 +116,7 @@ export function oneOf<const T extends string>(...choices: T[]): (value: unknown)
 
 /** True or false. */
 export function switchValue(value: unknown): Parsed<boolean> {
-  const word = String(value).toLowerCase();
+  const word = typeof value === "object" ? "" : String(value).toLowerCase();
   if (word === "true" || word === "1") return ok(true);
   return word === "false" || word === "0" ? ok(false) : bad("must be true or false");
 }
@@ -136,7 +140,14 @@ export function nodeSelector(value: unknown): Parsed<Record<string, string>> {
   return ok(Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, String(entry ?? "")])));
 }
 
-const TOLERATION_FIELDS = new Set(["key", "operator", "value", "effect", "tolerationSeconds"]);
+/** The type of each field. */
+const TOLERATION_FIELDS: ReadonlyMap<string, string> = new Map([
+  ["key", "string"],
+  ["operator", "string"],
+  ["value", "string"],
+  ["effect", "string"],
+  ["tolerationSeconds", "number"],
+]);
 
 /** A list of tolerations. */
 export function tolerations(value: unknown): Parsed<V1Toleration[]> {
@@ -146,7 +157,8 @@ export function tolerations(value: unknown): Parsed<V1Toleration[]> {
   if (!Array.isArray(list)) return bad(problem);
   const valid = list.every((entry) => {
     const fields = asRecord(entry);
-    return fields && Object.keys(fields).every((name) => TOLERATION_FIELDS.has(name));
+    return fields &&
+      Object.entries(fields).every(([name, field]) => TOLERATION_FIELDS.get(name) === typeof field);
   });
   return valid ? ok(list as V1Toleration[]) : bad(problem);
 }

@@ -54,9 +54,11 @@ export function parseDuration(text: string): number | undefined {
 
 /** Writes milliseconds as people read them: `10s`, `1m30s`, `500ms`. */
 export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)}ms`;
-  const minutes = Math.floor(ms / 60_000);
-  const seconds = Math.round((ms - minutes * 60_000) / 100) / 10;
+  if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`;
+  // Rounded before it is split, or 119.99 seconds would be 1m60s.
+  const tenths = Math.round(ms / 100);
+  const minutes = Math.floor(tenths / 600);
+  const seconds = (tenths - minutes * 600) / 10;
   if (minutes === 0) return `${seconds}s`;
   return seconds === 0 ? `${minutes}m` : `${minutes}m${seconds}s`;
 }

@@ -28,6 +28,8 @@ export interface LinkOptions {
 
 /** How often an administrator's approval is asked for. */
 const PENDING_RETRY_MS = 30_000;
+/** The least of it, whatever the Control Plane says: these requests use up no attempts, and must not become a flood. */
+const LEAST_PENDING_RETRY_MS = 1000;
 /** How often an agent that was rejected asks whether the administrator changed his mind. */
 const REJECTED_RETRY_MS = 300_000;
 
@@ -77,7 +79,9 @@ export class Link {
         });
         return;
       }
-      const wait = answer.kind === "rejected" ? REJECTED_RETRY_MS : answer.retryAfterMs ?? PENDING_RETRY_MS;
+      const wait = answer.kind === "rejected"
+        ? REJECTED_RETRY_MS
+        : Math.max(LEAST_PENDING_RETRY_MS, answer.retryAfterMs ?? PENDING_RETRY_MS);
       if (answer.kind === "rejected") {
         log.error("An administrator of the Control Plane rejected this agent: {reason}", {
           reason: answer.message,

@@ -14,11 +14,14 @@ export interface Wire {
 /** The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. */
 const FAST_RESULT_MS = 1000;
 const REPEAT_AFTER_MS = 2000;
-/** A socket takes messages that no longer arrive when it breaks: results sent this shortly before are sent again. */
+/** A socket takes messages that no longer arrive when it breaks: results and statuses sent this shortly before are sent again. */
 const UNCERTAIN_MS = 10_000;
 
-interface SentResult {
-  readonly result: Result;
+/** What is worth something later. */
+type Lasting = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
+
+interface Sent {
+  readonly message: Lasting;
   readonly sentAt: number;
 }
 
@@ -26,7 +29,7 @@ interface SentResult {
 export class Outbox implements Disposable {
   #wire: Wire | undefined;
   #results: Result[] = [];
-  #recent: SentResult[] = [];
+  #recent: Sent[] = [];
   readonly #statuses = new Map<string, Outbound>();
   readonly #ackedAt = new Map<string, number>();
   readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
@@ -50,8 +53,9 @@ export class Outbox implements Disposable {
   detach(): void {
     this.#wire = undefined;
     const since = Date.now() - UNCERTAIN_MS;
-    this.#results.unshift(...this.#recent.filter((one) => one.sentAt >= since).map((one) => one.result));
+    const uncertain = this.#recent.filter((one) => one.sentAt >= since);
     this.#recent = [];
+    for (const { message } of uncertain) this.#keep(message);
   }
 
   /** Sends a message now or, where it is worth it, once a link is up. */
@@ -62,7 +66,11 @@ export class Outbox implements Disposable {
     }
     this.#wire.send(encode(message));
     if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
-    if (message.type === "complete" || message.type === "failed") this.#sentResult(message);
+    if (message.type === "status") this.#remember(message);
+    if (message.type === "complete" || message.type === "failed") {
+      this.#remember(message);
+      this.#repeatIfFast(message);
+    }
   }
 
   /** Forgets the repetitions that are still due. */
@@ -87,14 +95,17 @@ export class Outbox implements Disposable {
     }
   }
 
-  #sentResult(result: Result): void {
+  #remember(message: Lasting): void {
     const now = Date.now();
-    const { commandId } = result.payload;
     this.#recent = this.#recent.filter((one) => now - one.sentAt < UNCERTAIN_MS);
-    this.#recent.push({ result, sentAt: now });
+    this.#recent.push({ message, sentAt: now });
+  }
+
+  #repeatIfFast(result: Result): void {
+    const { commandId } = result.payload;
     const ackedAt = this.#ackedAt.get(commandId);
     this.#ackedAt.delete(commandId);
-    if (ackedAt !== undefined && now - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
+    if (ackedAt !== undefined && Date.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
   }
 
   #repeatLater(result: Result): void {

@@ -29,6 +29,8 @@ export const API_KEY_HEADER = "X-Agent-API-Key";
 const TIMEOUT_MS = 15_000;
 /** An answer is a few hundred bytes; more is no Control Plane. */
 const MAX_ANSWER_LENGTH = 64 * 1024;
+/** Longest wait that a Control Plane can ask for: a slip in a header must not silence an agent for a year. */
+const LONGEST_RETRY_AFTER_MS = 3_600_000;
 
 /** Which setting is wrong, for the refusals that only an operator can mend. */
 const REFUSALS: ReadonlyMap<number, string> = new Map([
@@ -118,7 +120,10 @@ function registered(answer: Readonly<Record<string, unknown>> | undefined, url: 
   return {
     kind: "registered",
     status: typeof agent.status === "string" ? agent.status : "online",
-    apiKey: typeof answer.apiKey === "string" && answer.apiKey !== "" ? answer.apiKey : undefined,
+    // What no header can carry is no key: it would make every later request fail.
+    apiKey: typeof answer.apiKey === "string" && /^[\x21-\x7e]+$/.test(answer.apiKey)
+      ? answer.apiKey
+      : undefined,
   };
 }
 
@@ -151,10 +156,10 @@ function words(answer: Readonly<Record<string, unknown>> | undefined): string {
   ).join(": ");
 }
 
-/** Seconds or a date, as milliseconds from now. Source: RFC 9110, section 10.2.3. */
+/** Seconds or a date, as milliseconds from now, an hour at most. Source: RFC 9110, section 10.2.3. */
 export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
   const value = headers.get("Retry-After");
   if (!value) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER_MS) : undefined;
 }

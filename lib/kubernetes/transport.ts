@@ -9,7 +9,7 @@ import type {
   ResponseContext as ResponseContextType,
 } from "@kubernetes/client-node";
 import { ResponseContext } from "@kubernetes/client-node";
-import { delay, retry, RetryError } from "@std/async";
+import { abortable, delay, retry, RetryError } from "@std/async";
 import { asRecord } from "../control_plane/protocol.ts";
 import { KubernetesError, messageOf } from "../errors.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -70,9 +70,9 @@ export class Transport implements Disposable {
   /** Opens a watch and gives its body; the caller ends it through the signal. */
   async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const request = { method: "GET", url: `${this.#server}${path}`, headers: {} };
-    const response = await this.#fetch(request, signal);
+    const response = await this.#fetch(request, AbortSignal.any([signal, this.#closed.signal]));
     if (!response.ok || !response.body) {
-      throw refusal(request, response.status, response.headers, await this.#read(request, response));
+      throw refusal(request, response.status, response.headers, await read(request, { response, signal }));
     }
     return response.body;
   }
@@ -122,19 +122,11 @@ export class Transport implements Disposable {
   }
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
-    const response = await this.#fetch(request, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
-    const text = await this.#read(request, response);
+    const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_TIMEOUT_MS), this.#closed.signal]);
+    const response = await this.#fetch(request, signal);
+    const text = await read(request, { response, signal });
     if (!response.ok) throw refusal(request, response.status, response.headers, text);
     return { status: response.status, headers: response.headers, text };
-  }
-
-  /** Bodies are read to the end always: cancelled ones break an HTTP/2 connection for the requests beside them. */
-  async #read(request: ApiRequest, response: Response): Promise<string> {
-    try {
-      return await response.text();
-    } catch (error) {
-      throw unanswered(request, error);
-    }
   }
 
   async #fetch(request: ApiRequest, signal: AbortSignal): Promise<Response> {
@@ -144,7 +136,7 @@ export class Transport implements Disposable {
         method: request.method,
         headers: { ...headers, Accept: "application/json", ...request.headers },
         ...(request.body === undefined ? {} : { body: request.body }),
-        signal: AbortSignal.any([signal, this.#closed.signal]),
+        signal,
         client,
       });
     } catch (error) {
@@ -170,6 +162,18 @@ export class Transport implements Disposable {
       this.#client = { http, identity };
     }
     return { headers, client: this.#client.http };
+  }
+}
+
+/** Bodies are read to the end always: cancelled ones break an HTTP/2 connection for the requests beside them. */
+async function read(
+  request: ApiRequest,
+  options: { response: Response; signal: AbortSignal },
+): Promise<string> {
+  try {
+    return await abortable(options.response.text(), options.signal);
+  } catch (error) {
+    throw unanswered(request, error);
   }
 }
 

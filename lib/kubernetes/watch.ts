@@ -132,10 +132,17 @@ class Silence implements Disposable {
 
 async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
   const decoder = new TextDecoder();
+  const reader = body.getReader();
+  // A fetch whose signal is aborted does not always end the body that is being read: cancelling it does.
+  const cancel = () => void reader.cancel().catch(() => {});
+  silence.signal.addEventListener("abort", cancel, { once: true });
   let rest = "";
-  for await (const chunk of body) {
+  while (true) {
+    const { done, value } = await reader.read();
+    silence.signal.throwIfAborted();
+    if (done) return;
     silence.broken();
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = parts.pop() ?? "";
     yield* parts;
   }

@@ -213,9 +213,9 @@ export class SessionOperations {
     });
     // Said even when there was nothing: the Control Plane ends a session only on this.
     this.#report(sessionId, "terminated");
-    const deleted = Object.entries(doomed).filter(([, object]) => object).map(([kind, object]) =>
-      `${kind}/${object?.metadata?.name}`
-    );
+    const deleted = Object.entries(doomed).filter(([, object]) =>
+      object && !object.metadata?.deletionTimestamp
+    ).map(([kind, object]) => `${kind}/${object?.metadata?.name}`);
     return { sessionId, state: "terminated", deleted };
   }
 

@@ -1,0 +1,235 @@
+/**
+ * `deno task bench`: the agent beside the floor, in one run, on one API server. Prints a table; judges nothing.
+ *
+ *     deno task bench [--kubeconfig FILE] [--rounds N] [--output FILE.md]
+ *
+ * Without a kubeconfig it measures on the in-memory API of dev/cluster, which says little about a real cluster.
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
+import { ApiProxy } from "../api_proxy.ts";
+import { Cluster } from "../cluster/cluster.ts";
+import { AgentUnderTest } from "./agent_under_test.ts";
+import { Floor } from "./floor.ts";
+import { type Comparison, comparisonCells, markdownTable, median } from "./statistics.ts";
+
+const NAMESPACE = "streamspace-bench";
+const BURSTS = [20, 100];
+
+interface Bench {
+  readonly floor: Floor;
+  readonly agent: AgentUnderTest;
+  readonly rounds: number;
+}
+
+if (import.meta.main) await main();
+
+async function main(): Promise<void> {
+  const flags = parseArgs(Deno.args, { string: ["kubeconfig", "rounds", "output"] });
+  const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
+  await using memory = given === "" ? Cluster.start({ namespaces: [NAMESPACE] }) : undefined;
+  const kubeconfig = given || await writeKubeconfig(memory?.kubeconfig() ?? "");
+  const { server, client } = await connect(kubeconfig);
+  await ensureNamespace(server, client);
+  const report = await measure({ kubeconfig, server, client, rounds: Number(flags.rounds ?? 15) });
+  const title = `API server: ${memory ? "in memory" : "from kubeconfig"}; agent: ${
+    Deno.env.get("K8S_AGENT") ? "executable" : "source"
+  }`;
+  console.log(`\n${title}\n\n${report}`);
+  if (typeof flags.output === "string") {
+    await Deno.writeTextFile(flags.output, `# Benchmark\n\n${title}\n\n${report}\n`);
+  }
+  client.close();
+}
+
+async function measure(
+  target: { kubeconfig: string; server: string; client: Deno.HttpClient; rounds: number },
+): Promise<string> {
+  const { kubeconfig, server, client, rounds } = target;
+  await using floor = await Floor.open({ server, client, namespace: NAMESPACE });
+  await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
+  const idleMb = await agent.memoryMb();
+  const bench = { floor, agent, rounds };
+  const singles = await compareSingles(bench);
+  const bursts: Comparison[] = [];
+  let busyMb = NaN;
+  for (const size of BURSTS) {
+    const { comparison, memoryMb } = await compareBurst(bench, size);
+    bursts.push(comparison);
+    busyMb = memoryMb;
+  }
+  const launches = await measureLaunches(kubeconfig);
+  const requests = await countRequests(server, client);
+  return [
+    markdownTable(
+      ["what", "floor", "agent", "ratio", "to reach"],
+      [singles[0], ...bursts, ...singles.slice(1)]
+        .filter((row) => row !== undefined).map(comparisonCells),
+    ),
+    "",
+    markdownTable(["figure", "measured", "to reach"], [
+      ["launch to registered", `${Math.round(median(launches))} ms`, ""],
+      ["memory idle", `${Math.round(idleMb)} MB`, Deno.env.get("K8S_AGENT") ? "≤ 90 MB" : ""],
+      ["memory with 100 sessions", `${Math.round(busyMb)} MB`, ""],
+      ["mutating requests a start", String(requests.mutating), "≤ 4"],
+      ["reads a start", String(requests.reads), "0"],
+    ]),
+  ].join("\n");
+}
+
+/** One session at a time, floor and agent in turn, through its whole life. */
+async function compareSingles({ floor, agent, rounds }: Bench): Promise<Comparison[]> {
+  const names = ["start", "hibernate", "wake", "stop"] as const;
+  const floorMs: Record<string, number[]> = {};
+  const agentMs: Record<string, number[]> = {};
+  for (let round = 0; round <= rounds; round += 1) {
+    const id = `floor-${round}`;
+    const manifests = await manifestsOf(id);
+    const payload = (sessionId: string) => ({ sessionId });
+    const own = `agent-${round}`;
+    const steps: Record<string, { floor: () => Promise<void>; agent: () => Promise<void> }> = {
+      start: {
+        floor: () => floor.start(manifests),
+        agent: () => agent.command("start_session", startPayload(own)),
+      },
+      hibernate: {
+        floor: () => floor.hibernate(id),
+        agent: () => agent.command("hibernate_session", payload(own)),
+      },
+      wake: { floor: () => floor.wake(id), agent: () => agent.command("wake_session", payload(own)) },
+      stop: {
+        floor: () => floor.stop(id),
+        agent: () => agent.command("stop_session", { sessionId: own, deletePVC: true }),
+      },
+    };
+    for (const name of names) {
+      const [floorTime, agentTime] = [await timed(steps[name]!.floor), await timed(steps[name]!.agent)];
+      // The first round warms up connections and code on both sides.
+      if (round > 0) (floorMs[name] ??= []).push(floorTime), (agentMs[name] ??= []).push(agentTime);
+    }
+  }
+  return names.map((name) => ({
+    name: `one ${name}`,
+    floorMs: floorMs[name] ?? [],
+    agentMs: agentMs[name] ?? [],
+    ...(name === "start" ? { target: 1.25 } : {}),
+  }));
+}
+
+/** Many starts at once, three times on each side in turn. */
+async function compareBurst(
+  { floor, agent }: Bench,
+  size: number,
+): Promise<{ comparison: Comparison; memoryMb: number }> {
+  const floorMs: number[] = [];
+  const agentMs: number[] = [];
+  let memoryMb = NaN;
+  for (let round = 0; round < 3; round += 1) {
+    const ids = Array.from({ length: size }, (_, index) => `burst-${size}-${round}-${index}`);
+    const manifests = await Promise.all(ids.map((id) => manifestsOf(`f-${id}`)));
+    floorMs.push(await timed(() => Promise.all(manifests.map((one) => floor.start(one)))));
+    await Promise.all(ids.map((id) => floor.stop(`f-${id}`)));
+    agentMs.push(
+      await timed(() => Promise.all(ids.map((id) => agent.command("start_session", startPayload(id))))),
+    );
+    memoryMb = await agent.memoryMb();
+    await Promise.all(ids.map((id) => agent.command("stop_session", { sessionId: id, deletePVC: true })));
+  }
+  return { comparison: { name: `${size} starts at once`, floorMs, agentMs, target: 1.3 }, memoryMb };
+}
+
+async function measureLaunches(kubeconfig: string): Promise<number[]> {
+  const launches: number[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
+    launches.push(agent.registeredMs);
+  }
+  return launches;
+}
+
+async function countRequests(
+  server: string,
+  client: Deno.HttpClient,
+): Promise<{ mutating: number; reads: number }> {
+  await using proxy = ApiProxy.start({ server, client });
+  const kubeconfig = await writeKubeconfig(proxy.kubeconfig());
+  await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
+  const before = proxy.requests.length;
+  await agent.command("start_session", startPayload("counted"));
+  const requests = proxy.requests.slice(before);
+  await agent.command("stop_session", { sessionId: "counted", deletePVC: true });
+  const reads = requests.filter(({ verb }) => ["get", "list", "watch"].includes(verb));
+  return { mutating: requests.length - reads.length, reads: reads.length };
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now();
+  await work();
+  return performance.now() - startedAt;
+}
+
+function startPayload(sessionId: string): { sessionId: string } & Record<string, unknown> {
+  return {
+    sessionId,
+    user: "bench",
+    template: "firefox",
+    persistentHome: true,
+    memory: "256Mi",
+    cpu: "100m",
+  };
+}
+
+function manifestsOf(sessionId: string): Promise<SessionManifests> {
+  return buildManifests({
+    request: {
+      action: "start_session",
+      sessionId,
+      user: "floor",
+      template: "firefox",
+      persistentHome: true,
+      memory: "256Mi",
+      cpu: "100m",
+    },
+    template: { image: "lscr.io/linuxserver/firefox:latest", port: 3000 },
+    settings: {
+      agentId: "floor",
+      namespace: NAMESPACE,
+      storageClass: "",
+      storageSize: "1Gi",
+      imagePullPolicy: "IfNotPresent",
+      nodeSelector: {},
+      tolerations: [],
+    },
+  });
+}
+
+async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
+  const config = loadKubeConfig(kubeconfig);
+  const options: Parameters<typeof config.applyToHTTPSOptions>[0] = { headers: {} };
+  await config.applyToHTTPSOptions(options);
+  const pem = (value: unknown) => value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
+  const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
+  const client = Deno.createHttpClient({
+    ...(ca ? { caCerts: [ca] } : {}),
+    ...(cert && key ? { cert, key } : {}),
+  });
+  return { server: config.getCurrentCluster()?.server ?? "", client };
+}
+
+async function ensureNamespace(server: string, client: Deno.HttpClient): Promise<void> {
+  const body = JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
+  const headers = { "Content-Type": "application/json" };
+  const response = await fetch(`${server}/api/v1/namespaces`, { method: "POST", headers, body, client });
+  await response.text();
+  if (!response.ok && response.status !== 409) {
+    throw new Error(`Cannot create namespace ${NAMESPACE}: ${response.status}`);
+  }
+}
+
+async function writeKubeconfig(text: string): Promise<string> {
+  const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
+  await Deno.writeTextFile(path, text);
+  return path;
+}

@@ -1,0 +1,45 @@
+/**
+ * The few figures that a benchmark needs. Pure.
+ * @module
+ */
+
+/** The middle value, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const low = sorted[Math.ceil(middle) - 1] ?? NaN;
+  const high = sorted[Math.floor(middle)] ?? NaN;
+  return (low + high) / 2;
+}
+
+/** One row of the table: the same work done by the floor and by the agent. */
+export interface Comparison {
+  readonly name: string;
+  readonly floorMs: readonly number[];
+  readonly agentMs: readonly number[];
+  /** The ratio to reach, where there is one. */
+  readonly target?: number;
+}
+
+/** A comparison as cells: name, floor, agent, ratio, target. */
+export function comparisonCells({ name, floorMs, agentMs, target }: Comparison): string[] {
+  const floor = median(floorMs);
+  const agent = median(agentMs);
+  return [
+    name,
+    `${Math.round(floor)} ms`,
+    `${Math.round(agent)} ms`,
+    (agent / floor).toFixed(2),
+    target === undefined ? "" : `≤ ${target}`,
+  ];
+}
+
+/** Rows as a Markdown table, padded so that it also reads well in a terminal. */
+export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((cell, column) =>
+    Math.max(cell.length, ...rows.map((row) => row[column]?.length ?? 0))
+  );
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
+  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
+}

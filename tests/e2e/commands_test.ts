@@ -1,0 +1,205 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { V1Deployment, V1Service } from "@kubernetes/client-node";
+import { REAL } from "../support/clusters.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+onEachCluster("a session is started, hibernated, woken and stopped", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const started = await stage.command("start_session", { sessionId: "s1", ...START });
+  const { podName, podIP, nodeName, ...names } = started.result as Record<string, unknown>;
+  assertEquals(names, {
+    sessionId: "s1",
+    deployment: "s1",
+    service: "s1",
+    pvc: "s1-home",
+    vncPort: 3000,
+    state: "running",
+  });
+  assert(podName && podIP && nodeName);
+  assertEquals(await cluster.leftovers(), [
+    "Deployment/s1",
+    "PersistentVolumeClaim/s1-home",
+    `Pod/${podName}`,
+    "Service/s1",
+  ]);
+
+  const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
+  assertEquals(await cluster.leftovers(), ["Deployment/s1", "PersistentVolumeClaim/s1-home", "Service/s1"]);
+
+  const woken = await stage.command("wake_session", { sessionId: "s1" });
+  assert((woken.result as Record<string, unknown>).podName !== podName);
+
+  await stage.command("stop_session", { sessionId: "s1" });
+  assertEquals(await cluster.leftovers(), ["PersistentVolumeClaim/s1-home"]);
+  await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+  assertEquals(await cluster.leftovers(), []);
+
+  assertEquals(stage.states("s1"), [
+    "pending",
+    "running",
+    "hibernated",
+    "pending",
+    "running",
+    "terminated",
+    "terminated",
+  ]);
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster("a session's objects are what the seed describes", async (cluster) => {
+  await using stage = await Stage.set(cluster, {
+    args: ["--node-selector={kubernetes.io/os: linux}", "--tolerations=[{key: desktops, operator: Exists}]"],
+  });
+  await stage.command("start_session", { sessionId: "s1", ...START, user: "Ann@corp.com" });
+  const [deployment] = await cluster.list("apps/v1", "Deployment") as [V1Deployment];
+  const labels = deployment.metadata?.labels ?? {};
+  assertEquals([labels.app, labels.session, labels.template], ["streamspace-session", "s1", "firefox"]);
+  assert(/^Ann-corp-com-[0-9a-f]{8}$/.test(labels.user ?? ""));
+  assertEquals(deployment.metadata?.annotations?.["stream.space/user"], "Ann@corp.com");
+  assertEquals(deployment.spec?.strategy?.type, "Recreate");
+  const pod = deployment.spec?.template.spec;
+  const [container] = pod?.containers ?? [];
+  assertEquals(container?.name, "session");
+  assertEquals(container?.image, "lscr.io/linuxserver/firefox:latest");
+  assertEquals(container?.imagePullPolicy, "IfNotPresent");
+  assertEquals(container?.ports?.map(({ name, containerPort }) => ({ name, containerPort })), [{
+    name: "vnc",
+    containerPort: 3000,
+  }]);
+  assertEquals(container?.env?.map(({ name, value }) => `${name}=${value}`), [
+    "PUID=1000",
+    "PGID=1000",
+    "TZ=UTC",
+    "USER=Ann@corp.com",
+    "SESSION_ID=s1",
+  ]);
+  assertEquals(container?.volumeMounts?.map(({ mountPath }) => mountPath), ["/config"]);
+  assertEquals(container?.resources?.limits, { cpu: "250m", memory: "512Mi" });
+  assertEquals(pod?.nodeSelector, { "kubernetes.io/os": "linux" });
+  assertEquals(pod?.automountServiceAccountToken, false);
+  assertEquals(pod?.tolerations?.map(({ key, operator }) => ({ key, operator })), [{
+    key: "desktops",
+    operator: "Exists",
+  }]);
+  const [service] = await cluster.list("v1", "Service") as [V1Service];
+  assertEquals(service.metadata?.name, "s1");
+  assertEquals(service.spec?.ports?.map(({ name, port }) => ({ name, port })), [{ name: "vnc", port: 3000 }]);
+  assertEquals(service.spec?.selector, { app: "streamspace-session", session: "s1" });
+});
+
+onEachCluster("20 starts in one frame all complete, each acknowledged before its result", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const ids = stage.controlPlane.commandFrame(
+    "k8s-e2e",
+    Array.from({ length: 20 }, (_, index) => ({
+      action: "start_session",
+      sessionId: `s${index}`,
+      payload: { ...START, persistentHome: false },
+    })),
+  );
+  const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+  assertEquals(results.filter((result) => result.type === "failed"), []);
+  const beat = await stage.controlPlane.waitFor((message) =>
+    message.type === "heartbeat" && message.payload.activeSessions === 20
+  );
+  assertEquals(beat.payload.status, "online");
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster("a stop cancels the start that it overtakes and leaves nothing", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const start = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  await stage.controlPlane.waitFor((message) =>
+    message.type === "status" && message.payload.state === "pending"
+  );
+  const stopped = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+  assertEquals((stopped.result as Record<string, unknown>).state, "terminated");
+  const { payload } = await stage.controlPlane.result(start);
+  assertEquals(payload.error, 'Cannot start session "s1": cancelled by stop');
+  assertEquals(await cluster.leftovers(), []);
+  assertEquals(stage.states("s1"), ["pending", "terminated"]);
+});
+
+onEachCluster("stopping what does not exist succeeds, waking and hibernating it fails", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const stopped = await stage.command("stop_session", { sessionId: "ghost" });
+  assertEquals(stopped.result, { sessionId: "ghost", state: "terminated", deleted: [] });
+  assertEquals(stage.states("ghost"), ["terminated"]);
+  const woken = await stage.command("wake_session", { sessionId: "ghost" });
+  assertEquals(woken.error, 'Cannot wake session "ghost": it does not exist');
+  const asleep = await stage.command("hibernate_session", { sessionId: "ghost" });
+  assertEquals(asleep.error, 'Cannot hibernate session "ghost": it does not exist');
+});
+
+onEachCluster("the same start again succeeds, another one under the same id is refused", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const first = await stage.command("start_session", { sessionId: "s1", ...START });
+  const again = await stage.command("start_session", { sessionId: "s1", ...START });
+  assertEquals(again.result, first.result);
+  const other = await stage.command("start_session", { sessionId: "s1", ...START, user: "bob" });
+  assertEquals(
+    other.error,
+    'Cannot start session "s1": it exists already, and was started with other settings',
+  );
+  assertEquals((await cluster.leftovers()).length, 4);
+});
+
+onEachCluster("an object of somebody else is neither used nor touched", async (cluster) => {
+  await cluster.create(
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "s1" },
+      spec: { ports: [{ port: 1 }] },
+    } as V1Service,
+  );
+  await using stage = await Stage.set(cluster);
+  const { error } = await stage.command("start_session", {
+    sessionId: "s1",
+    ...START,
+    persistentHome: false,
+  });
+  assertEquals(
+    error,
+    'Cannot start session "s1": "s1" exists already in the cluster, and is not part of this session',
+  );
+  await stage.command("stop_session", { sessionId: "s1" });
+  assertEquals(await cluster.leftovers(), ["Service/s1"]);
+});
+
+onEachCluster(
+  "a pod that the cluster refuses fails the start at once and leaves nothing",
+  async (cluster) => {
+    const quota = {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name: "small" },
+      spec: { hard: { pods: "0" } },
+    };
+    await cluster.create(quota);
+    await using stage = await Stage.set(cluster);
+    const { error } = await stage.command("start_session", {
+      sessionId: "s1",
+      ...START,
+      persistentHome: false,
+    });
+    assertStringIncludes(String(error), 'Cannot start session "s1": the cluster refuses its pod: ');
+    assertStringIncludes(String(error), "exceeded quota: small");
+    assertEquals(stage.states("s1"), ["pending", "failed"]);
+    await cluster.untilEmpty();
+  },
+  [REAL],
+);
+
+onEachCluster("a session is found again by the next process", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  stage.agent.kill("SIGKILL");
+  await stage.agent.exit();
+  await stage.relaunch();
+  const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
+});

@@ -1,0 +1,105 @@
+/**
+ * The clusters that end-to-end tests run on: the Kubernetes API in memory always, and the real one that `KUBECONFIG` names.
+ * @module
+ */
+import { KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import { delay } from "@std/async";
+import { Cluster } from "../../dev/cluster/cluster.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+
+/** A kind of cluster, and whether it is at hand. */
+export interface ClusterKind {
+  readonly name: string;
+  readonly isMissing: boolean;
+  /** Opens a namespace of the test's own. */
+  readonly open: () => Promise<TestCluster>;
+}
+
+const KUBECONFIG = Deno.env.get("KUBECONFIG") ?? "";
+
+/** The real API server. */
+export const REAL: ClusterKind = {
+  name: "real API server",
+  isMissing: KUBECONFIG === "",
+  open: () => TestCluster.open(KUBECONFIG),
+};
+
+/** Every kind of cluster. */
+export const CLUSTERS: readonly ClusterKind[] = [
+  { name: "API in memory", isMissing: false, open: () => TestCluster.open(undefined) },
+  REAL,
+];
+
+/** A namespace in a cluster, and an administrator's way to it. */
+export class TestCluster implements AsyncDisposable {
+  readonly kubeconfig: string;
+  readonly namespace: string;
+  readonly objects: KubernetesObjectApi;
+  readonly config: KubeConfig;
+  readonly #memory: Cluster | undefined;
+
+  private constructor(parts: { kubeconfig: string; namespace: string; memory: Cluster | undefined }) {
+    this.kubeconfig = parts.kubeconfig;
+    this.namespace = parts.namespace;
+    this.#memory = parts.memory;
+    this.config = loadKubeConfig(parts.kubeconfig);
+    this.objects = KubernetesObjectApi.makeApiClient(this.config);
+  }
+
+  /** Opens a cluster by its kubeconfig, or one in memory. */
+  static async open(kubeconfig: string | undefined): Promise<TestCluster> {
+    const memory = kubeconfig === undefined ? Cluster.start() : undefined;
+    const path = kubeconfig ?? await temporaryFile(memory?.kubeconfig() ?? "");
+    const namespace = `e2e-${crypto.randomUUID().slice(0, 8)}`;
+    const cluster = new TestCluster({ kubeconfig: path, namespace, memory });
+    await cluster.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+    return cluster;
+  }
+
+  /** Creates any object, in the test's namespace unless it names another. */
+  async create<T extends KubernetesObject>(object: T): Promise<T> {
+    const metadata = object.kind === "Namespace"
+      ? object.metadata
+      : { namespace: this.namespace, ...object.metadata };
+    return await this.objects.create({ ...object, metadata }) as T;
+  }
+
+  /** All objects of a kind in the test's namespace. */
+  async list(apiVersion: string, kind: string): Promise<KubernetesObject[]> {
+    const { items } = await this.objects.list(apiVersion, kind, this.namespace);
+    return items;
+  }
+
+  /** Names of everything in the test's namespace that a session could have left, as `Kind/name`. */
+  async leftovers(): Promise<string[]> {
+    const kinds = [["apps/v1", "Deployment"], ["v1", "Service"], ["v1", "PersistentVolumeClaim"], [
+      "v1",
+      "Pod",
+    ]] as const;
+    const lists = await Promise.all(kinds.map(async ([apiVersion, kind]) => {
+      const items = await this.list(apiVersion, kind);
+      return items.map((item) => `${kind}/${item.metadata?.name}`);
+    }));
+    return lists.flat().sort();
+  }
+
+  /** Waits until a session's objects are gone, for at most 10 seconds. */
+  async untilEmpty(): Promise<void> {
+    const signal = AbortSignal.timeout(10_000);
+    while ((await this.leftovers()).length > 0) await delay(50, { signal });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.objects.delete({ apiVersion: "v1", kind: "Namespace", metadata: { name: this.namespace } });
+    if (!this.#memory) return;
+    await this.#memory[Symbol.asyncDispose]();
+    await Deno.remove(this.kubeconfig);
+  }
+}
+
+/** Writes a file that the operating system's temporary folder keeps. */
+export async function temporaryFile(text: string): Promise<string> {
+  const path = await Deno.makeTempFile();
+  await Deno.writeTextFile(path, text);
+  return path;
+}

@@ -1,0 +1,24 @@
+/**
+ * A link for tests that keeps what is sent.
+ * @module
+ */
+import type { Wire } from "../../lib/control_plane/outbox.ts";
+import type { Outbound } from "../../lib/control_plane/protocol.ts";
+
+/** Takes messages and remembers them without their time. */
+export class FakeWire implements Wire {
+  readonly messages: Outbound[] = [];
+
+  send(text: string): void {
+    const { type, payload } = JSON.parse(text);
+    this.messages.push({ type, payload } as Outbound);
+  }
+
+  /** Each message as its type and the id that it is about. */
+  get told(): string[] {
+    return this.messages.map(({ type, payload }) => {
+      const { commandId, sessionId, state } = payload as Record<string, string | undefined>;
+      return [type, commandId ?? sessionId, state].filter(Boolean).join(" ");
+    });
+  }
+}

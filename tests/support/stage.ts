@@ -1,0 +1,122 @@
+/**
+ * Everything an end-to-end test needs on one stage: a cluster, a Control Plane and the agent between them as a process of its own.
+ * @module
+ */
+import { AgentProcess } from "../../dev/agent_process.ts";
+import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import { type ClusterKind, CLUSTERS, type TestCluster } from "./clusters.ts";
+
+/** Id of the agent on a stage. */
+export const AGENT_ID = "k8s-e2e";
+
+/** Images of the simulated nodes that do not start, beside the built-in templates. */
+const TEMPLATES = {
+  missing: "example.com/missing:1",
+  crashing: "example.com/crashing:1",
+  stuck: "example.com/stuck:1",
+};
+
+/** What a test may set. */
+export interface StageOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Path of another kubeconfig for the agent. */
+  readonly kubeconfig?: string;
+  /** Namespace for sessions other than the test's own. */
+  readonly namespace?: string;
+}
+
+/** Cluster, Control Plane and agent. */
+export class Stage implements AsyncDisposable {
+  readonly cluster: TestCluster;
+  readonly controlPlane: ControlPlane;
+  readonly #options: StageOptions;
+  #agent: AgentProcess;
+
+  private constructor(cluster: TestCluster, options: StageOptions) {
+    this.cluster = cluster;
+    this.controlPlane = ControlPlane.start();
+    this.#options = options;
+    this.#agent = this.#launch();
+  }
+
+  /** Sets the stage and waits until the agent can be commanded. */
+  static async set(cluster: TestCluster, options: StageOptions = {}): Promise<Stage> {
+    const stage = new Stage(cluster, options);
+    await stage.agent.line(/Starting heartbeat sender/);
+    return stage;
+  }
+
+  /** The agent as it runs now. */
+  get agent(): AgentProcess {
+    return this.#agent;
+  }
+
+  /** Starts a new agent after the old one has ended. */
+  async relaunch(): Promise<void> {
+    this.#agent = this.#launch();
+    await this.#agent.line(/Starting heartbeat sender/);
+  }
+
+  /** Gives a command and returns its id. */
+  give(action: string, payload: Readonly<Record<string, unknown>>): string {
+    return this.controlPlane.command(AGENT_ID, { action, sessionId: String(payload.sessionId), payload });
+  }
+
+  /** Gives a command and waits for its result, whose payload it returns. */
+  async command(
+    action: string,
+    payload: Readonly<Record<string, unknown>>,
+  ): Promise<Record<string, unknown>> {
+    const { payload: result } = await this.controlPlane.result(this.give(action, payload));
+    return result;
+  }
+
+  /** States of a session in the order they were told. */
+  states(sessionId: string): string[] {
+    return this.controlPlane.messages
+      .filter(({ message }) => message.type === "status" && message.payload.sessionId === sessionId)
+      .map(({ message }) => String(message.payload.state));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent[Symbol.asyncDispose]();
+    await this.controlPlane[Symbol.asyncDispose]();
+  }
+
+  #launch(): AgentProcess {
+    const { args = [], env = {}, kubeconfig = this.cluster.kubeconfig, namespace = this.cluster.namespace } =
+      this.#options;
+    return AgentProcess.start({
+      args: [
+        `--agent-id=${AGENT_ID}`,
+        `--control-plane-url=${this.controlPlane.url}`,
+        `--kubeconfig=${kubeconfig}`,
+        `--namespace=${namespace}`,
+        `--templates=${JSON.stringify(TEMPLATES)}`,
+        "--storage-size=1Gi",
+        "--heartbeat-interval=1s",
+        ...args,
+      ],
+      env,
+    });
+  }
+}
+
+/** Registers a test once for each kind of cluster; one that is not at hand is ignored by name. */
+export function onEachCluster(
+  name: string,
+  test: (cluster: TestCluster) => Promise<void>,
+  kinds: readonly ClusterKind[] = CLUSTERS,
+): void {
+  for (const kind of kinds) {
+    Deno.test({
+      name: `${name} (${kind.name})`,
+      ignore: kind.isMissing,
+      fn: async () => {
+        await using cluster = await kind.open();
+        await test(cluster);
+      },
+    });
+  }
+}
