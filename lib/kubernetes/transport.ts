@@ -30,13 +30,21 @@ interface ApiRequest {
   readonly body?: string;
 }
 
+/** Requests and watches have connections of their own: what breaks one does not end the others. */
+interface Connections {
+  readonly requests: Deno.HttpClient;
+  readonly watches: Deno.HttpClient;
+  /** The certificates that they were made with. */
+  readonly identity: string;
+}
+
 /** The way to one API server. */
 export class Transport implements Disposable {
   readonly #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
-  #client: { readonly http: Deno.HttpClient; readonly identity: string } | undefined;
+  #connections: Connections | undefined;
 
   constructor(config: KubeConfig) {
     const cluster = config.getCurrentCluster();
@@ -70,7 +78,10 @@ export class Transport implements Disposable {
   /** Opens a watch and gives its body; the caller ends it through the signal. */
   async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const request = { method: "GET", url: `${this.#server}${path}`, headers: {} };
-    const response = await this.#fetch(request, AbortSignal.any([signal, this.#closed.signal]));
+    const response = await this.#fetch(request, {
+      signal: AbortSignal.any([signal, this.#closed.signal]),
+      connection: "watches",
+    });
     if (!response.ok || !response.body) {
       throw refusal(request, response.status, response.headers, await read(request, { response, signal }));
     }
@@ -90,8 +101,9 @@ export class Transport implements Disposable {
   /** Ends all requests and closes the connections. */
   [Symbol.dispose](): void {
     this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));
-    this.#client?.http.close();
-    this.#client = undefined;
+    this.#connections?.requests.close();
+    this.#connections?.watches.close();
+    this.#connections = undefined;
   }
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
@@ -123,21 +135,24 @@ export class Transport implements Disposable {
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
     const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_TIMEOUT_MS), this.#closed.signal]);
-    const response = await this.#fetch(request, signal);
+    const response = await this.#fetch(request, { signal, connection: "requests" });
     const text = await read(request, { response, signal });
     if (!response.ok) throw refusal(request, response.status, response.headers, text);
     return { status: response.status, headers: response.headers, text };
   }
 
-  async #fetch(request: ApiRequest, signal: AbortSignal): Promise<Response> {
-    const { headers, client } = await this.#credentials();
+  async #fetch(
+    request: ApiRequest,
+    options: { signal: AbortSignal; connection: "requests" | "watches" },
+  ): Promise<Response> {
+    const { headers, connections } = await this.#credentials();
     try {
       return await fetch(request.url, {
         method: request.method,
         headers: { ...headers, Accept: "application/json", ...request.headers },
         ...(request.body === undefined ? {} : { body: request.body }),
-        signal,
-        client,
+        signal: options.signal,
+        client: connections[options.connection],
       });
     } catch (error) {
       throw unanswered(request, error);
@@ -145,7 +160,7 @@ export class Transport implements Disposable {
   }
 
   /** Asks client-node each time, so that a rotated token or certificate is used from the next request on. */
-  async #credentials(): Promise<{ headers: Record<string, string>; client: Deno.HttpClient }> {
+  async #credentials(): Promise<{ headers: Record<string, string>; connections: Connections }> {
     const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = {
       headers: {},
     };
@@ -154,14 +169,12 @@ export class Transport implements Disposable {
     if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
     const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
     const identity = JSON.stringify([ca, cert, key]);
-    if (this.#client?.identity !== identity) {
-      const http = Deno.createHttpClient({
-        ...(ca ? { caCerts: [ca] } : {}),
-        ...(cert && key ? { cert, key } : {}),
-      });
-      this.#client = { http, identity };
+    if (this.#connections?.identity !== identity) {
+      const connect = () =>
+        Deno.createHttpClient({ ...(ca ? { caCerts: [ca] } : {}), ...(cert && key ? { cert, key } : {}) });
+      this.#connections = { requests: connect(), watches: connect(), identity };
     }
-    return { headers, client: this.#client.http };
+    return { headers, connections: this.#connections };
   }
 }
 

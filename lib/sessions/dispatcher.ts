@@ -4,15 +4,16 @@
  * @module
  */
 import type { Reporter } from "../control_plane/reporter.ts";
-import type { Command, CommandResult, Result } from "../control_plane/protocol.ts";
+import type { Command, Result } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
+import type { Outcome } from "./operations.ts";
 import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
 
 /** Carries out one request at a time for each session. */
 export interface Operations {
-  run(request: SessionRequest, signal: AbortSignal): Promise<CommandResult>;
+  run(request: SessionRequest, signal: AbortSignal): Promise<Outcome>;
 }
 
 /** A command that waits for its turn or is being carried out. */
@@ -103,8 +104,10 @@ export class Dispatcher {
   async #carryOut(commandId: string, { request, cancel }: Task): Promise<void> {
     const startedAt = performance.now();
     try {
-      const result = this.#reporter.complete(commandId, await this.#operations.run(request, cancel.signal));
-      this.#remember(commandId, result);
+      const { result, status } = await this.#operations.run(request, cancel.signal);
+      // The result first: of two short messages sent at once, the network may hold the second back for a moment.
+      this.#remember(commandId, this.#reporter.complete(commandId, result));
+      this.#reporter.status(status);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
         commandId,
         action: request.action,

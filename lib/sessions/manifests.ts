@@ -172,8 +172,8 @@ function environment(request: StartRequest): V1EnvVar[] {
     { name: "PUID", value: "1000" },
     { name: "PGID", value: "1000" },
     { name: "TZ", value: "UTC" },
-    // Kubernetes would replace "$(NAME)" in a value: the user's name is text.
-    { name: "USER", value: request.user.replaceAll("$(", "$$$$(") },
+    // Kubernetes would replace "$(NAME)" in a value, and reads "$$" as "$": the user's name is text.
+    { name: "USER", value: request.user.replaceAll("$", "$$$$") },
     { name: "SESSION_ID", value: request.sessionId },
   ];
 }

@@ -86,6 +86,8 @@ class Payload {
     if (value.length > TEXT_LENGTH) {
       throw invalid(field, `must not be longer than ${TEXT_LENGTH} characters`, value);
     }
+    // No container starts with a NUL in a variable, and none of the others is part of a name.
+    if (/\p{Cc}/u.test(value)) throw invalid(field, "must not hold control characters", value);
     return value;
   }
 

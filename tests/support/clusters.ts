@@ -83,6 +83,16 @@ export class TestCluster implements AsyncDisposable {
     return lists.flat().sort();
   }
 
+  /** Ends all open watches, as a proxy would; only in memory. */
+  cutWatches(): void {
+    this.#memory?.closeWatches();
+  }
+
+  /** Makes the server forget its history, so that watches must start over; only in memory. */
+  expireWatches(): void {
+    this.#memory?.expireWatches();
+  }
+
   /** Waits until a session's objects are gone, for at most 10 seconds. */
   async untilEmpty(): Promise<void> {
     const signal = AbortSignal.timeout(10_000);

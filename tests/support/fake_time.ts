@@ -42,11 +42,10 @@ export class FakeTime implements Disposable {
     await this.#clock.tickAsync(ms);
   }
 
-  /** Waits until a timer with a delay within both limits is set, and gives its delay. */
-  async timer(least: number, most = least): Promise<number> {
+  /** Waits until a timer with this delay is set, and gives the delay. */
+  async timer(delayMs: number): Promise<number> {
     while (true) {
-      const delay = this.pending.find((ms) => ms >= least && ms <= most);
-      if (delay !== undefined) return delay;
+      if (this.pending.includes(delayMs)) return delayMs;
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
   }

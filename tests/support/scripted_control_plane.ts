@@ -79,7 +79,7 @@ export class ScriptedControlPlane implements AsyncDisposable {
 
   async #answer(request: Request): Promise<Response> {
     const url = new URL(request.url);
-    const received = { url, headers: request.headers, text: await request.text() };
+    const received = { url, headers: new Headers(request.headers), text: await request.text() };
     if (request.method === "POST" && url.pathname === "/api/v1/agents/register") {
       this.registrations.push(received);
       this.arrivals.push(received);

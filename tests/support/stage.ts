@@ -95,10 +95,9 @@ export class Stage implements AsyncDisposable {
         `--namespace=${namespace}`,
         `--templates=${JSON.stringify(TEMPLATES)}`,
         "--storage-size=1Gi",
-        "--heartbeat-interval=1s",
         ...args,
       ],
-      env,
+      env: { HEARTBEAT_INTERVAL: "1s", ...env },
     });
   }
 }
@@ -106,16 +105,16 @@ export class Stage implements AsyncDisposable {
 /** Registers a test once for each kind of cluster; one that is not at hand is ignored by name. */
 export function onEachCluster(
   name: string,
-  test: (cluster: TestCluster) => Promise<void>,
+  test: (cluster: TestCluster, context: Deno.TestContext) => Promise<void>,
   kinds: readonly ClusterKind[] = CLUSTERS,
 ): void {
   for (const kind of kinds) {
     Deno.test({
       name: `${name} (${kind.name})`,
       ignore: kind.isMissing,
-      fn: async () => {
+      fn: async (context) => {
         await using cluster = await kind.open();
-        await test(cluster);
+        await test(cluster, context);
       },
     });
   }

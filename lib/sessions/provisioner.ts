@@ -1,0 +1,114 @@
+/**
+ * Brings a session's objects into the cluster and out of it again. Whatever exists already is looked at before it is used: objects of others
+ * are neither used nor touched.
+ * @module
+ */
+import type { V1ObjectMeta } from "@kubernetes/client-node";
+import { CommandError, KubernetesError } from "../errors.ts";
+import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import type { SessionManifests } from "./manifests.ts";
+import { APP, APP_LABEL, SESSION_LABEL } from "./names.ts";
+import { waitUntil } from "./waiting.ts";
+
+interface Named {
+  readonly metadata?: V1ObjectMeta;
+}
+
+/** How a creation may be ended. */
+export interface CreationOptions {
+  readonly sessionId: string;
+  readonly signal: AbortSignal;
+  /** Longest wait for the objects of an earlier session to go, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Creates and deletes. */
+export class Provisioner {
+  readonly #client: SessionClient;
+  readonly #cache: SessionCache;
+
+  constructor(client: SessionClient, cache: SessionCache) {
+    this.#client = client;
+    this.#cache = cache;
+  }
+
+  /**
+   * Creates what a session needs. The claim comes before the Deployment, whose pod could not be scheduled without it; the Service waits for
+   * neither. When it throws, nothing is being created any more.
+   */
+  async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    const { deployments, services, claims } = this.#client;
+    const { claim, deployment, service } = manifests;
+    const createClaimAndDeployment = async () => {
+      if (claim) this.#cache.put("claim", await this.#createOne(claims, claim, options));
+      options.signal.throwIfAborted();
+      this.#cache.put("deployment", await this.#createOne(deployments, deployment, options));
+    };
+    const createService = async () => {
+      this.#cache.put("service", await this.#createOne(services, service, options));
+    };
+    await allDone([createClaimAndDeployment(), createService()]);
+  }
+
+  /** Asks for the deletion of those objects that are given and not on their way out yet. */
+  async delete({ deployment, service, claim }: Partial<SessionObjects>): Promise<void> {
+    const { deployments, services, claims } = this.#client;
+    await allDone([
+      deleteOne(deployments, deployment),
+      deleteOne(services, service),
+      deleteOne(claims, claim),
+    ]);
+  }
+
+  /** Sets how many pods a session has. */
+  async scale(deploymentName: string, replicas: 0 | 1): Promise<void> {
+    this.#cache.put("deployment", await this.#client.scale(deploymentName, replicas));
+  }
+
+  /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */
+  async #createOne<T extends Named>(api: ObjectApi<T>, manifest: T, options: CreationOptions): Promise<T> {
+    const name = manifest.metadata?.name ?? "";
+    while (true) {
+      options.signal.throwIfAborted();
+      try {
+        return await api.create(manifest);
+      } catch (error) {
+        if (!(error instanceof KubernetesError && error.reason === "AlreadyExists")) throw error;
+      }
+      const existing = await api.read(name);
+      if (existing && !belongsTo(existing, options.sessionId)) {
+        const problem = `"${name}" exists already in the cluster, and is not part of this session`;
+        throw new CommandError("conflict", problem);
+      }
+      if (existing && !existing.metadata?.deletionTimestamp) return existing;
+      await this.#untilGone(existing?.metadata?.uid, { ...options, name });
+    }
+  }
+
+  async #untilGone(uid: string | undefined, options: CreationOptions & { name: string }): Promise<void> {
+    await waitUntil(this.#cache, options.sessionId, {
+      ...options,
+      isDone: ({ deployment, service, claim }) =>
+        ![deployment, service, claim].some((object) => object && object.metadata?.uid === uid),
+      left: () => `"${options.name}" of an earlier session is still being deleted`,
+    });
+  }
+}
+
+/** Waits for all to end before it throws the first error: nothing goes on behind the back of whoever handles it. */
+async function allDone(tasks: readonly Promise<unknown>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(tasks);
+  const failed = outcomes.find((outcome) => outcome.status === "rejected");
+  if (failed) throw failed.reason;
+}
+
+async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefined): Promise<void> {
+  const { name, uid, deletionTimestamp } = object?.metadata ?? {};
+  if (name && uid && !deletionTimestamp) await api.delete(name, uid);
+}
+
+function belongsTo(object: Named, sessionId: string): boolean {
+  const labels = object.metadata?.labels ?? {};
+  return labels[APP_LABEL] === APP && labels[SESSION_LABEL] === sessionId;
+}

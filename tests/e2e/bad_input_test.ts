@@ -1,0 +1,212 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+
+const GOOD = {
+  sessionId: "s1",
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "512Mi",
+  cpu: "250m",
+};
+const SESSION_ID_RULE =
+  "it must be lower-case letters, digits and hyphens, begin with a letter and end with a letter or digit";
+
+/** Payloads of a start that must fail, and what the person who sent one is told. */
+const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }> = [
+  { name: "no payload", payload: null, error: 'Cannot use "payload": it must be an object, and is null' },
+  {
+    name: "a list as payload",
+    payload: [1],
+    error: 'Cannot use "payload": it must be an object, and is [1]',
+  },
+  { name: "text as payload", payload: "x", error: 'Cannot use "payload": it must be an object, and is "x"' },
+  {
+    name: "no session id",
+    payload: { ...GOOD, sessionId: undefined },
+    error: 'Cannot do without "sessionId": it is missing',
+  },
+  {
+    name: "an empty session id",
+    payload: { ...GOOD, sessionId: "" },
+    error: 'Cannot use "sessionId": it must not be empty, and is ""',
+  },
+  {
+    name: "a number as session id",
+    payload: { ...GOOD, sessionId: 7 },
+    error: 'Cannot use "sessionId": it must be text, and is 7',
+  },
+  {
+    name: "a path as session id",
+    payload: { ...GOOD, sessionId: "../x" },
+    error: `Cannot use "sessionId" "../x": ${SESSION_ID_RULE}`,
+  },
+  {
+    name: "upper case",
+    payload: { ...GOOD, sessionId: "Alice" },
+    error: `Cannot use "sessionId" "Alice": ${SESSION_ID_RULE}`,
+  },
+  {
+    name: "a leading digit",
+    payload: { ...GOOD, sessionId: "1a" },
+    error: `Cannot use "sessionId" "1a": ${SESSION_ID_RULE}`,
+  },
+  {
+    name: "unicode",
+    payload: { ...GOOD, sessionId: "sitzung-ü" },
+    error: `Cannot use "sessionId" "sitzung-ü": ${SESSION_ID_RULE}`,
+  },
+  {
+    name: "a prototype's key as id",
+    payload: { ...GOOD, sessionId: "__proto__" },
+    error: `Cannot use "sessionId" "__proto__": ${SESSION_ID_RULE}`,
+  },
+  {
+    name: "64 characters",
+    payload: { ...GOOD, sessionId: "a".repeat(64) },
+    error: `Cannot use "sessionId" "${"a".repeat(64)}": it has 64 characters, and at most 63 are allowed`,
+  },
+  {
+    name: "300 characters",
+    payload: { ...GOOD, sessionId: "a".repeat(300) },
+    error: 'Cannot use "sessionId": it must not be longer than 253 characters',
+  },
+  {
+    name: "no user",
+    payload: { ...GOOD, user: undefined },
+    error: 'Cannot do without "user": it is missing',
+  },
+  {
+    name: "an object as user",
+    payload: { ...GOOD, user: {} },
+    error: 'Cannot use "user": it must be text, and is {}',
+  },
+  {
+    name: "no template",
+    payload: { ...GOOD, template: null },
+    error: 'Cannot do without "template": it is missing',
+  },
+  {
+    name: "an unknown template",
+    payload: { ...GOOD, template: "nope" },
+    error:
+      'Cannot start session "s1": template "nope" is unknown, known are chrome, crashing, firefox, kali, libreoffice, missing, stuck, ubuntu, vscode',
+  },
+  {
+    name: "an inherited name as template",
+    payload: { ...GOOD, template: "constructor" },
+    error: 'template "constructor" is unknown',
+  },
+  {
+    name: "text for a truth value",
+    payload: { ...GOOD, persistentHome: "yes" },
+    error: 'Cannot use "persistentHome": it must be true or false, and is "yes"',
+  },
+  ...["", "2GB", "-1", "1e3", "two", "0", "9Pi", "1"].map((memory) => ({
+    name: `memory ${JSON.stringify(memory)}`,
+    payload: { ...GOOD, memory },
+    error: 'Cannot use "memory": it ',
+  })),
+  {
+    name: "memory as a number",
+    payload: { ...GOOD, memory: 2 },
+    error: 'Cannot use "memory": it must be a Kubernetes quantity such as "2Gi", and is 2',
+  },
+  ...["", "-1", "0", "1 core", "1000"].map((cpu) => ({
+    name: `cpu ${JSON.stringify(cpu)}`,
+    payload: { ...GOOD, cpu },
+    error: 'Cannot use "cpu": it ',
+  })),
+];
+
+onEachCluster(
+  "bad payloads fail with the field and the reason, and leave nothing",
+  async (cluster, context) => {
+    await using stage = await Stage.set(cluster);
+    for (const { name, payload, error } of PAYLOADS) {
+      await context.step(name, async () => {
+        const commandId = stage.controlPlane.command(AGENT_ID, {
+          action: "start_session",
+          sessionId: "s1",
+          payload,
+        });
+        const result = await stage.controlPlane.result(commandId);
+        assertEquals(result.type, "failed");
+        assertStringIncludes(String(result.payload.error), error);
+      });
+    }
+    await context.step("an unknown action", async () => {
+      const { error } = await stage.command("format_disk", { sessionId: "s1" });
+      assertEquals(
+        error,
+        'Unknown action "format_disk": known are start_session, stop_session, hibernate_session, wake_session',
+      );
+    });
+    await context.step("the other actions read their payload as strictly", async () => {
+      const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: "no" });
+      assertEquals(error, 'Cannot use "deletePVC": it must be true or false, and is "no"');
+    });
+    assertEquals(await cluster.leftovers(), []);
+    const good = await stage.command("start_session", GOOD);
+    assertEquals((good.result as Record<string, unknown>).state, "running");
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster("broken frames are ignored, and what stands beside them is carried out", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const { controlPlane } = stage;
+  const command = (commandId: unknown) =>
+    JSON.stringify({
+      type: "command",
+      timestamp: new Date().toISOString(),
+      payload: { commandId, action: "stop_session", payload: { sessionId: "ghost" } },
+    });
+  for (
+    const frame of [
+      "",
+      "\n\n",
+      "not json",
+      "[]",
+      "null",
+      '{"type":7}',
+      '{"type":"command"}',
+      command(undefined),
+      command(""),
+      command(7),
+      command("x".repeat(257)),
+      '{"type":"no_such_type","payload":{}}',
+      "x".repeat(2 * 1024 * 1024),
+      new Uint8Array([0xff, 0xfe, 0x00]),
+    ]
+  ) controlPlane.sendFrame(AGENT_ID, frame);
+  controlPlane.sendFrame(
+    AGENT_ID,
+    [command("cmd-a"), '{"type":"command", broken', command("cmd-b")].join("\n"),
+  );
+  const results = await Promise.all(["cmd-a", "cmd-b"].map((id) => controlPlane.result(id)));
+  assertEquals(results.map((result) => result.type), ["complete", "complete"]);
+  controlPlane.send(AGENT_ID, { type: "ping" });
+  await controlPlane.waitFor((message) => message.type === "pong");
+  const answered = controlPlane.messages.map(({ message }) => message.payload.commandId).filter(Boolean);
+  assertEquals(new Set(answered), new Set(["cmd-a", "cmd-b"]));
+  assertEquals(controlPlane.connections.length, 1);
+});
+
+onEachCluster(
+  "what a payload holds beside its fields changes nothing and reaches no log",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--log-level=debug"] });
+    const extra =
+      '"__proto__":{"persistentHome":true},"constructor":1,"namespace":"kube-system","env":{"PASSWORD":"hunter2"}';
+    const payload = JSON.stringify(GOOD).replace("{", `{${extra},`);
+    stage.controlPlane.sendFrame(
+      AGENT_ID,
+      `{"type":"command","timestamp":"2026-01-01T00:00:00Z","payload":{"commandId":"cmd-x","action":"start_session","payload":${payload}}}`,
+    );
+    const { payload: { result } } = await stage.controlPlane.result("cmd-x");
+    assertEquals((result as Record<string, unknown>).pvc, undefined);
+    assertEquals((await cluster.leftovers()).length, 3);
+    assert(!stage.agent.output.join("\n").includes("hunter2"));
+  },
+);
