@@ -20,9 +20,11 @@ const VERBS: ReadonlyMap<string, string> = new Map([
 export class ApiProxy implements AsyncDisposable {
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #requests: ApiRequest[] = [];
+  readonly #closing = new AbortController();
 
   private constructor(target: { server: string; client: Deno.HttpClient }) {
-    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, signal: this.#closing.signal };
+    this.#server = Deno.serve(options, async (request) => {
       const url = new URL(request.url);
       this.#requests.push(describe(request.method, url));
       const headers = new Headers(request.headers);
@@ -33,7 +35,7 @@ export class ApiProxy implements AsyncDisposable {
         headers,
         body: request.body ? await request.arrayBuffer() : null,
         client: target.client,
-        signal: request.signal,
+        signal: this.#closing.signal,
       });
       return new Response(response.body, {
         status: response.status,
@@ -65,7 +67,8 @@ export class ApiProxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.shutdown();
+    this.#closing.abort();
+    await this.#server.finished;
   }
 }
 

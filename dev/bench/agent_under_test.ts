@@ -23,7 +23,7 @@ export class AgentUnderTest implements AsyncDisposable {
   /** Launches an agent and waits until it can be commanded. */
   static async launch(options: { kubeconfig: string; namespace: string }): Promise<AgentUnderTest> {
     const controlPlane = ControlPlane.start();
-    const launchedAt = performance.now();
+    const launchedAt = Date.now();
     const process = AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
@@ -31,7 +31,7 @@ export class AgentUnderTest implements AsyncDisposable {
         `--kubeconfig=${options.kubeconfig}`,
         `--namespace=${options.namespace}`,
         "--storage-size=1Gi",
-        "--log-level=info",
+        "--log-level=warn",
       ],
       onLine: (line) => console.error(line),
     });

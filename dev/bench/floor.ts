@@ -20,11 +20,11 @@ export interface FloorOptions {
 /** Makes a session's API calls and waits for their effect in a watch. */
 export class Floor implements AsyncDisposable {
   readonly #options: FloorOptions;
-  readonly #closed = new AbortController();
+  readonly #readers: ReadableStreamDefaultReader<Uint8Array>[] = [];
   readonly #present = new Map<string, Set<string>>();
   readonly #ready = new Set<string>();
   readonly #waiters = new Map<string, () => void>();
-  #watches: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
   private constructor(options: FloorOptions) {
     this.#options = options;
@@ -33,11 +33,7 @@ export class Floor implements AsyncDisposable {
   /** Opens the watches. */
   static async open(options: FloorOptions): Promise<Floor> {
     const floor = new Floor(options);
-    const streams = await Promise.all([
-      floor.#stream("/api/v1", "pods"),
-      floor.#stream("/apis/apps/v1", "deployments"),
-    ]);
-    floor.#watches = Promise.allSettled(streams.map((stream) => floor.#follow(stream)));
+    await Promise.all([floor.#watch("/api/v1", "pods"), floor.#watch("/apis/apps/v1", "deployments")]);
     return floor;
   }
 
@@ -85,8 +81,8 @@ export class Floor implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.abort();
-    await this.#watches;
+    this.#isClosed = true;
+    await Promise.all(this.#readers.map((reader) => reader.cancel()));
   }
 
   #count(id: string, kind: string): number {
@@ -106,23 +102,29 @@ export class Floor implements AsyncDisposable {
     if (!response.ok) throw new Error(`${method} ${path}: ${text}`);
   }
 
-  async #stream(api: string, resource: string): Promise<ReadableStream<Uint8Array>> {
+  async #watch(api: string, resource: string): Promise<void> {
     const { server, client, namespace } = this.#options;
     const url =
       `${server}${api}/namespaces/${namespace}/${resource}?watch=true&labelSelector=app%3Dstreamspace-session`;
-    const response = await fetch(url, { client, signal: this.#closed.signal });
+    const response = await fetch(url, { client });
     if (!response.ok || !response.body) throw new Error(await response.text());
-    return response.body;
+    const reader = response.body.getReader();
+    this.#readers.push(reader);
+    void this.#follow(reader);
   }
 
-  async #follow(stream: ReadableStream<Uint8Array>): Promise<void> {
+  async #follow(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     let rest = "";
-    for await (const chunk of stream) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) this.#observe(JSON.parse(line));
     }
+    // Without its watch the floor would wait for ever: better to end the whole benchmark.
+    if (!this.#isClosed) throw new Error("The floor's watch ended before the benchmark did");
   }
 
   #observe({ type, object }: { type: string; object: Observed & { kind: string } }): void {

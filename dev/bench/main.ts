@@ -24,8 +24,6 @@ interface Bench {
   readonly rounds: number;
 }
 
-if (import.meta.main) await main();
-
 async function main(): Promise<void> {
   const flags = parseArgs(Deno.args, { string: ["kubeconfig", "rounds", "output"] });
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
@@ -233,3 +231,5 @@ async function writeKubeconfig(text: string): Promise<string> {
   await Deno.writeTextFile(path, text);
   return path;
 }
+
+if (import.meta.main) await main();

@@ -1,0 +1,182 @@
+/**
+ * `deno task demo`: a Control Plane, a Kubernetes API and the agent, started together and driven through the seed's curl calls: a session is
+ * started, hibernated, woken and stopped. Ends with 0 only if every step came true.
+ *
+ *     deno task demo [--kubeconfig FILE]
+ *
+ * Without a kubeconfig (flag or `KUBECONFIG`) the Kubernetes API is the one in memory.
+ * @module
+ */
+import { KubernetesObjectApi } from "@kubernetes/client-node";
+import { parseArgs } from "@std/cli";
+import { loadKubeConfig } from "../lib/kubernetes/client.ts";
+import { AgentProcess } from "./agent_process.ts";
+import { Cluster } from "./cluster/cluster.ts";
+import { ControlPlane } from "./control_plane/control_plane.ts";
+
+const AGENT_ID = "k8s-demo";
+const NAMESPACE = "streamspace";
+const SESSION_ID = "demo-firefox";
+/** Longest time a step may take; far more than it needs, so that the demo ends even where a cluster is broken. */
+const STEP_TIMEOUT_MS = 120_000;
+
+/** A command as `GET /api/v1/commands/{id}` shows it. */
+interface CommandRecord {
+  readonly status: string;
+  readonly result?: Readonly<Record<string, unknown>>;
+  readonly error?: string;
+}
+
+async function main(): Promise<number> {
+  const flags = parseArgs(Deno.args, { string: ["kubeconfig"] });
+  const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
+  try {
+    await play(given);
+    tell("Every step came true.");
+    return 0;
+  } catch (error) {
+    tell(`The demo failed: ${error instanceof Error ? error.message : error}`);
+    return 1;
+  }
+}
+
+async function play(given: string): Promise<void> {
+  await using memory = given === "" ? Cluster.start() : undefined;
+  await using kubeconfig = await KubeconfigFile.of(given, memory);
+  tell(
+    memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Kubernetes is the cluster of ${given}`,
+  );
+  const objects = KubernetesObjectApi.makeApiClient(loadKubeConfig(kubeconfig.path));
+  if (!memory) await ensureNamespace(objects);
+  await using controlPlane = ControlPlane.start();
+  tell(`A Control Plane listens at ${controlPlane.url}`);
+  await using agent = AgentProcess.start({
+    args: [
+      `--agent-id=${AGENT_ID}`,
+      `--control-plane-url=${controlPlane.url}`,
+      `--kubeconfig=${kubeconfig.path}`,
+    ],
+    onLine: (line) => console.log(`         ${line.replace(/^\S+ (?=\[)/, "")}`),
+  });
+  await agent.line(/Starting heartbeat sender/);
+  tell("The agent is registered and connected");
+
+  const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
+    takeStep(controlPlane.url, { action, payload: { sessionId: SESSION_ID, ...payload } });
+  const show = async (expected: readonly string[]) => expectObjects(await objectsOf(objects), expected);
+
+  await step("start_session", {
+    user: "alice",
+    template: "firefox",
+    persistentHome: true,
+    memory: "2Gi",
+    cpu: "1000m",
+  });
+  await show(["1 Deployment", "1 Pod", "1 Service", "1 PersistentVolumeClaim"]);
+  await step("hibernate_session");
+  await show(["1 Deployment", "0 Pod", "1 Service", "1 PersistentVolumeClaim"]);
+  await step("wake_session");
+  await show(["1 Deployment", "1 Pod", "1 Service", "1 PersistentVolumeClaim"]);
+  await step("stop_session", { deletePVC: true });
+  await show(["0 Deployment", "0 Pod", "0 Service", "0 PersistentVolumeClaim"]);
+
+  agent.kill("SIGTERM");
+  if (await agent.exit() !== 0) throw new Error("the agent did not stop cleanly");
+  tell("The agent has stopped");
+}
+
+/** Gives a command by the curl call of the seed and waits for its end. */
+async function takeStep(
+  url: string,
+  command: { action: string; payload: Record<string, unknown> },
+): Promise<void> {
+  const { action, payload } = command;
+  const startedAt = performance.now();
+  tell(`POST /api/v1/agents/${AGENT_ID}/command ${action} ${payload.sessionId}`);
+  const answer = await fetch(`${url}/api/v1/agents/${AGENT_ID}/command`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ action, sessionId: payload.sessionId, payload }),
+  });
+  const { commandId } = await answer.json();
+  const record = await finished(`${url}/api/v1/commands/${commandId}`);
+  if (record.status !== "completed") throw new Error(record.error ?? `${action} is ${record.status}`);
+  const { state, podName } = record.result ?? {};
+  const took = Math.round(performance.now() - startedAt);
+  tell(`${action} completed after ${took} ms: ${state}${podName ? ` in pod ${podName}` : ""}`);
+}
+
+/** A person would ask again and again, too: the curl calls have nothing to wait on. */
+async function finished(url: string): Promise<CommandRecord> {
+  const signal = AbortSignal.timeout(STEP_TIMEOUT_MS);
+  while (true) {
+    const record: CommandRecord = await (await fetch(url, { signal })).json();
+    if (record.status === "completed" || record.status === "failed") return record;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function objectsOf(objects: KubernetesObjectApi): Promise<string[]> {
+  const kinds = [["apps/v1", "Deployment"], ["v1", "Pod"], ["v1", "Service"], [
+    "v1",
+    "PersistentVolumeClaim",
+  ]] as const;
+  return await Promise.all(kinds.map(async ([apiVersion, kind]) => {
+    const { items } = await objects.list(
+      apiVersion,
+      kind,
+      NAMESPACE,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      `session=${SESSION_ID}`,
+    );
+    return `${items.length} ${kind}`;
+  }));
+}
+
+function expectObjects(found: readonly string[], expected: readonly string[]): void {
+  tell(`In the cluster: ${found.join(", ")}`);
+  if (found.join() !== expected.join()) throw new Error(`the cluster should hold ${expected.join(", ")}`);
+}
+
+async function ensureNamespace(objects: KubernetesObjectApi): Promise<void> {
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } };
+  try {
+    await objects.read(namespace);
+  } catch {
+    await objects.create(namespace);
+    tell(`Namespace ${NAMESPACE} was created`);
+  }
+}
+
+/** The kubeconfig that was given, or a temporary one for the API in memory. */
+class KubeconfigFile implements AsyncDisposable {
+  readonly path: string;
+  readonly #isTemporary: boolean;
+
+  private constructor(path: string, isTemporary: boolean) {
+    this.path = path;
+    this.#isTemporary = isTemporary;
+  }
+
+  static async of(given: string, memory: Cluster | undefined): Promise<KubeconfigFile> {
+    if (!memory) return new KubeconfigFile(given, false);
+    const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
+    await Deno.writeTextFile(path, memory.kubeconfig());
+    return new KubeconfigFile(path, true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isTemporary) await Deno.remove(this.path);
+  }
+}
+
+function tell(line: string): void {
+  // performance.now() counts from the start of the program.
+  const seconds = (performance.now() / 1000).toFixed(2);
+  console.log(`${seconds.padStart(6)}s  ${line}`);
+}
+
+if (import.meta.main) Deno.exitCode = await main();
