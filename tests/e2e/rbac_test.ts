@@ -1,0 +1,88 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  CoreV1Api,
+  type KubernetesObject,
+  type V1Deployment,
+  type V1Role,
+  type V1Service,
+} from "@kubernetes/client-node";
+import { loadAll } from "js-yaml";
+import { ApiProxy } from "../../dev/api_proxy.ts";
+import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const FILES = ["rbac.yaml", "configmap.yaml", "deployment.yaml"];
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+/** The objects of k8s/, moved into the test's namespace. */
+async function manifests(namespace: string): Promise<KubernetesObject[]> {
+  const texts = await Promise.all(
+    FILES.map((file) => Deno.readTextFile(new URL(`../../k8s/${file}`, import.meta.url))),
+  );
+  return texts.flatMap((text) =>
+    loadAll(text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)) as KubernetesObject[]
+  );
+}
+
+/** A kubeconfig with nothing but a token of the agent's service account, by way of a proxy. */
+async function serviceAccountKubeconfig(cluster: TestCluster, proxy: ApiProxy): Promise<string> {
+  const { status } = await cluster.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
+    name: "k8s-agent",
+    namespace: cluster.namespace,
+    body: { spec: { audiences: [] } },
+  });
+  return await temporaryFile(proxy.kubeconfig(status?.token));
+}
+
+function certificateAuthority(cluster: TestCluster): Deno.HttpClient {
+  const { caData, caFile } = cluster.config.getCurrentCluster() ?? {};
+  const ca = caData ? atob(caData) : Deno.readTextFileSync(caFile ?? "");
+  return Deno.createHttpClient({ caCerts: [ca] });
+}
+
+onEachCluster(
+  "the shipped Role lets all four commands run, and grants nothing that they do not use",
+  async (cluster) => {
+    const objects = await manifests(cluster.namespace);
+    for (const object of objects) await cluster.create(object);
+    const server = cluster.config.getCurrentCluster()?.server ?? "";
+    using client = certificateAuthority(cluster);
+    await using proxy = ApiProxy.start({ server, client });
+    const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
+    await using stage = await Stage.set(cluster, { kubeconfig });
+
+    for (
+      const action of ["start_session", "hibernate_session", "wake_session", "stop_session", "start_session"]
+    ) {
+      const { error } = await stage.command(action, { sessionId: "s1", ...START });
+      assertEquals(error, undefined);
+    }
+    const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+    assertEquals(error, undefined);
+    // Objects in the way are read by name before they are refused.
+    await cluster.create(
+      {
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "taken" },
+        spec: { ports: [{ port: 1 }] },
+      } as V1Service,
+    );
+    const agent = objects.find((object) => object.kind === "Deployment") as V1Deployment;
+    await cluster.create({ ...agent, metadata: { name: "taken" } });
+    const refused = await stage.command("start_session", { sessionId: "taken", ...START });
+    assert(
+      String(refused.error).endsWith(
+        '"taken" exists already in the cluster, and is not part of this session',
+      ),
+    );
+
+    const role = objects.find((object) => object.kind === "Role") as V1Role;
+    const granted = role.rules?.flatMap(({ resources = [], verbs }) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`))
+    );
+    const used = new Set(proxy.requests.map(({ verb, resource }) => `${verb} ${resource}`));
+    assertEquals([...used].sort(), [...granted ?? []].sort());
+  },
+  [REAL],
+);
