@@ -97,7 +97,7 @@ export class Outbox implements Disposable {
 
   #remember(message: Lasting): void {
     const now = Date.now();
-    this.#recent = this.#recent.filter((one) => now - one.sentAt < UNCERTAIN_MS);
+    while (this.#recent[0] && now - this.#recent[0].sentAt >= UNCERTAIN_MS) this.#recent.shift();
     this.#recent.push({ message, sentAt: now });
   }
 

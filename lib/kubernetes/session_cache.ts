@@ -195,10 +195,10 @@ function keyOf(kind: Kind, object: KubernetesObject): string {
 }
 
 /**
- * Whether `object` is an earlier state of the very object that is known; resource versions of one collection can be compared.
+ * Whether `object` is an earlier state than the one that is known, be it of the very object or of an earlier one of its name; resource
+ * versions of one collection can be compared.
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
  */
 function isOlder(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
-  if (known?.metadata?.uid !== object.metadata?.uid) return false;
   return Number(object.metadata?.resourceVersion) < Number(known?.metadata?.resourceVersion);
 }

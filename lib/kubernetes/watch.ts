@@ -4,9 +4,9 @@
  * @module
  */
 import type { V1ObjectMeta } from "@kubernetes/client-node";
-import { delay } from "@std/async";
+import { abortable, delay } from "@std/async";
 import { asRecord } from "../control_plane/protocol.ts";
-import { messageOf } from "../errors.ts";
+import { KubernetesError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Transport } from "./transport.ts";
 
@@ -32,10 +32,8 @@ const SILENCE_MS = 90_000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 
-/** The server no longer has the changes since the version that a watch asked for. */
-class ExpiredError extends Error {
-  override readonly name = "ExpiredError";
-}
+/** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
+const EXPIRED = 410;
 
 /** Lists and watches until the signal is aborted. */
 export async function watch<T extends KubernetesObject>(
@@ -57,11 +55,12 @@ export async function watch<T extends KubernetesObject>(
       if (signal.aborted) return;
       failures += 1;
       // Whether the server still has the changes since the last version, only it can say.
-      if (error instanceof ExpiredError) version = undefined;
-      else {log.warn("Watching {path} was interrupted and goes on: {reason}", {
-          path: options.path,
-          reason: messageOf(error),
-        });}
+      if (error instanceof KubernetesError && error.status === EXPIRED) {
+        version = undefined;
+      } else {
+        const reason = messageOf(error);
+        log.warn("Watching {path} was interrupted and goes on: {reason}", { path: options.path, reason });
+      }
     }
     const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
     await delay(Math.random() * wait, { signal }).catch(() => {});
@@ -74,10 +73,10 @@ type WatchEvent<T> =
 
 async function list<T extends KubernetesObject>(
   transport: Transport,
-  options: WatchOptions<T>,
+  options: WatchOptions<T> & { readonly signal: AbortSignal },
 ): Promise<string> {
   const query = new URLSearchParams({ labelSelector: options.labelSelector });
-  const answer = asRecord(await transport.getJson(`${options.path}?${query}`));
+  const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));
   const version = asRecord(answer?.metadata)?.resourceVersion;
   if (!Array.isArray(answer?.items) || typeof version !== "string") {
     throw new TypeError("The answer is not a list");
@@ -153,10 +152,8 @@ function parseEvent<T extends KubernetesObject>(line: string): WatchEvent<T> {
   const object = asRecord(event?.object);
   const version = asRecord(object?.metadata)?.resourceVersion;
   if (event?.type === "ERROR") {
-    if (object?.code === 410) throw new ExpiredError(String(object.message));
-    throw new Error(
-      typeof object?.message === "string" ? object.message : "The server ended the watch with an error",
-    );
+    const { code, message = "The server ended the watch with an error" } = object ?? {};
+    throw new KubernetesError(String(message), { status: Number(code ?? 0), reason: "" });
   }
   if (typeof version !== "string") throw new TypeError("The server sent an event without a resource version");
   switch (event?.type) {

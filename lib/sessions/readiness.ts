@@ -77,7 +77,9 @@ export function isReady(pod: V1Pod): boolean {
 
 function judgePod(pod: V1Pod): Verdict {
   if (isReady(pod)) return { state: "ready", pod };
-  const containers = [...pod.status?.initContainerStatuses ?? [], ...pod.status?.containerStatuses ?? []];
+  // An init container that is done has nothing more to say, however many attempts it took.
+  const initial = pod.status?.initContainerStatuses?.filter((one) => one.state?.terminated?.exitCode !== 0);
+  const containers = [...initial ?? [], ...pod.status?.containerStatuses ?? []];
   for (const container of containers) {
     const reason = container.state?.waiting?.reason ?? "";
     const trouble = TROUBLES.get(reason);

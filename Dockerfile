@@ -1,0 +1,16 @@
+# The agent as an image: docker build -t streamspace/k8s-agent:v2.0 .
+
+FROM denoland/deno:2.9.6 AS build
+WORKDIR /src
+COPY . .
+RUN deno task compile
+
+# glibc is what Deno's runtime needs; there is no package manager in it.
+FROM gcr.io/distroless/cc-debian12:nonroot
+# The probes of k8s/deployment.yaml run `sh -c "pgrep -x k8s-agent"`. These two are static, and there is no other program.
+COPY --from=busybox:1.37.0-musl /bin/sh /bin/pgrep /bin/
+COPY --from=build /src/k8s-agent /usr/local/bin/k8s-agent
+# A number, as the kubelet cannot tell that a name is not root.
+USER 65532:65532
+# No path: busybox's `pgrep -x` compares with the name by which a program was called.
+ENTRYPOINT ["k8s-agent"]

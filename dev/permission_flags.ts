@@ -1,0 +1,15 @@
+/**
+ * Prints the permissions that `deno.json` declares for the agent as command-line flags, a line each, for tools that take no permission sets.
+ * @module
+ */
+import denoJson from "../deno.json" with { type: "json" };
+
+const { net, read, env } = denoJson.permissions.default;
+
+const flags = [
+  ...(net ? ["--allow-net"] : []),
+  ...(read ? ["--allow-read"] : []),
+  `--allow-env=${env.allow.join(",")}`,
+  ...(env.ignore ? ["--ignore-env"] : []),
+];
+console.log(flags.join("\n"));

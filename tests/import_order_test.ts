@@ -1,0 +1,69 @@
+import { assertEquals } from "@std/assert";
+
+/**
+ * The flow of the architecture: a file may import only from its own row and from rows below. What is pure and shared stands at the bottom.
+ */
+const ROWS = [
+  ["main.ts"],
+  ["lib/agent.ts"],
+  ["lib/config.ts", "lib/help.ts"],
+  ["lib/options.ts"],
+  ["lib/option_parsers.ts"],
+  ["lib/control_plane/link.ts"],
+  ["lib/control_plane/socket.ts"],
+  ["lib/control_plane/registration.ts"],
+  ["lib/sessions/dispatcher.ts"],
+  ["lib/control_plane/reporter.ts", "lib/control_plane/heartbeat.ts"],
+  ["lib/control_plane/outbox.ts"],
+  ["lib/sessions/operations.ts"],
+  ["lib/sessions/provisioner.ts"],
+  ["lib/sessions/waiting.ts", "lib/sessions/status.ts"],
+  ["lib/sessions/readiness.ts"],
+  ["lib/kubernetes/client.ts", "lib/kubernetes/session_cache.ts"],
+  ["lib/kubernetes/watch.ts"],
+  ["lib/kubernetes/transport.ts"],
+  ["lib/sessions/manifests.ts"],
+  ["lib/sessions/requests.ts", "lib/sessions/template.ts"],
+  ["lib/sessions/names.ts"],
+  ["lib/control_plane/protocol.ts", "lib/control_plane/addresses.ts", "lib/control_plane/backoff.ts"],
+  ["lib/kubernetes/semaphore.ts", "lib/quantities.ts", "lib/secret.ts", "lib/log.ts", "lib/errors.ts"],
+];
+
+const ROOT = new URL("../", import.meta.url);
+
+async function sourceFiles(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  for await (const entry of Deno.readDir(new URL(folder, ROOT))) {
+    if (entry.isDirectory) files.push(...await sourceFiles(`${folder}${entry.name}/`));
+    else files.push(`${folder}${entry.name}`);
+  }
+  return files;
+}
+
+async function localImports(file: string): Promise<string[]> {
+  const text = await Deno.readTextFile(new URL(file, ROOT));
+  const specifiers = [...text.matchAll(/from "(\.{1,2}\/[^"]+\.ts)"/g)].map((match) => match[1] ?? "");
+  return specifiers.map((specifier) =>
+    new URL(specifier, new URL(file, ROOT)).pathname.slice(ROOT.pathname.length)
+  );
+}
+
+function row(file: string): number {
+  return ROWS.findIndex((files) => files.includes(file));
+}
+
+Deno.test("every source file has its place in the flow", async () => {
+  assertEquals(
+    (await sourceFiles("lib/")).toSorted(),
+    ROWS.flat().filter((file) => file !== "main.ts").toSorted(),
+  );
+});
+
+Deno.test("no file imports from above its place in the flow", async () => {
+  const upward: string[] = [];
+  for (const file of ROWS.flat()) {
+    const above = (await localImports(file)).filter((imported) => row(imported) < row(file));
+    upward.push(...above.map((imported) => `${file} imports ${imported}`));
+  }
+  assertEquals(upward, []);
+});

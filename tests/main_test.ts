@@ -1,0 +1,70 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import denoJson from "../deno.json" with { type: "json" };
+import { helpText } from "../lib/help.ts";
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the program with nothing but these arguments and variables. */
+async function runMain(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const main = new URL("../main.ts", import.meta.url).pathname;
+  const home = { HOME: Deno.env.get("HOME") ?? "", DENO_DIR: Deno.env.get("DENO_DIR") ?? "" };
+  const inherited = Object.fromEntries(Object.entries(home).filter(([, value]) => value !== ""));
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", main, ...args],
+    env: { ...inherited, ...env, NO_COLOR: "1" },
+    clearEnv: true,
+  });
+  const { code, stdout, stderr } = await command.output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+Deno.test("main ends with code 2 and all problems on one go, without a stack trace", async () => {
+  const { code, stdout, stderr } = await runMain(["--nonsense"], {
+    MAX_CPU: "lots",
+    CONTROL_PLANE_URL: "wss://alice:s3cret@cp.example.com",
+  });
+  assertEquals([code, stdout], [2, ""]);
+  assertEquals(stderr.split("\n").map((line) => line.split(":")[0]), [
+    "Cannot start as the configuration is not valid",
+    "  - --nonsense is unknown",
+    "  - --agent-id (AGENT_ID) is missing",
+    "  - --control-plane-url (CONTROL_PLANE_URL) must not hold a user or password",
+    "  - --max-cpu (MAX_CPU) must be an amount of cores",
+    "",
+  ]);
+  assert(!stderr.includes("s3cret"), stderr);
+});
+
+Deno.test("main prints help and version and ends with code 0", async () => {
+  const [help, version] = await Promise.all([runMain(["--help"]), runMain(["--version"])]);
+  assertEquals(help, { code: 0, stdout: `${helpText()}\n`, stderr: "" });
+  assertEquals(version, { code: 0, stdout: `k8s-agent ${denoJson.version}\n`, stderr: "" });
+});
+
+Deno.test("main prints the checked settings without the key and ends with code 0", async () => {
+  const { code, stdout, stderr } = await runMain(["--agent-id=a1", "--check-config"], {
+    CONTROL_PLANE_URL: "ws://localhost:8000",
+    AGENT_API_KEY: "s3cret",
+  });
+  assertEquals([code, stderr], [0, ""]);
+  const config = JSON.parse(stdout);
+  assertEquals([config.agentId, config.apiKey, config.maxCpu], ["a1", "[redacted]", 100]);
+  assertEquals(config.templates.firefox.port, 3000);
+  assert(!stdout.includes("s3cret"));
+});
+
+Deno.test("main ends with code 1 and a sentence when a kubeconfig is missing", async () => {
+  const { code, stderr } = await runMain([
+    "--agent-id=a1",
+    "--control-plane-url=ws://127.0.0.1:1",
+    "--kubeconfig=/nonexistent/kubeconfig",
+  ]);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "/nonexistent/kubeconfig");
+  assert(!/^\s+at /m.test(stderr), stderr);
+});

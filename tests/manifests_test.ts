@@ -1,0 +1,156 @@
+/**
+ * The files that an operator applies, against the code that they run: nothing in k8s/ or the Dockerfile may say what is not so.
+ * @module
+ */
+import type {
+  V1ConfigMap,
+  V1Container,
+  V1Deployment,
+  V1PodSpec,
+  V1Role,
+  V1RoleBinding,
+  V1ServiceAccount,
+} from "@kubernetes/client-node";
+import { assert, assertEquals } from "@std/assert";
+import { loadAll } from "js-yaml";
+import { loadConfig } from "../lib/config.ts";
+import { type Config, OPTIONS } from "../lib/options.ts";
+import { baseImages, finalStage } from "./image/dockerfile.ts";
+
+/** What every object has. */
+interface Manifest {
+  readonly kind: string;
+  readonly metadata?: { readonly name: string; readonly namespace?: string };
+}
+
+const FOLDER = new URL("../k8s/", import.meta.url);
+const FILES = Array.from(Deno.readDirSync(FOLDER), ({ name }) => name).sort();
+const MANIFESTS = FILES.flatMap(read);
+const DOCKERFILE = Deno.readTextFileSync(new URL("../Dockerfile", import.meta.url));
+
+const deployment = only<V1Deployment>("Deployment");
+const settings = only<V1ConfigMap>("ConfigMap").data ?? {};
+const pod: V1PodSpec = deployment.spec?.template.spec ?? { containers: [] };
+const [container] = pod.containers as [V1Container];
+const variables = new Map((container.env ?? []).map(({ name, value }) => [name, value]));
+
+/** Set in deployment.yaml: the two that have no default, and the one that follows the pod. */
+const IN_DEPLOYMENT = ["AGENT_ID", "CONTROL_PLANE_URL", "NAMESPACE"];
+/** Of no use in a pod: its credentials and settings come from the cluster. */
+const ELSEWHERE = ["KUBECONFIG", "CONFIG", "API_KEY_FILE", "CHECK_CONFIG"];
+
+Deno.test("manifests are applied all together by the kustomization", () => {
+  const [{ resources }] = read("kustomization.yaml") as unknown as [{ resources: string[] }];
+  assertEquals(resources.toSorted(), FILES.filter((name) => name !== "kustomization.yaml"));
+});
+
+Deno.test("manifests are all in the namespace streamspace", () => {
+  for (const { kind, metadata } of MANIFESTS) {
+    if (kind === "Kustomization") continue;
+    assertEquals(kind === "Namespace" ? metadata?.name : metadata?.namespace, "streamspace", kind);
+  }
+});
+
+Deno.test("manifests set each option once, and nothing that is none", () => {
+  assertEquals([...variables.keys()].sort(), [...IN_DEPLOYMENT, "AGENT_API_KEY"].sort());
+  const rest = OPTIONS.map((option) => option.variable)
+    .filter((name) => !IN_DEPLOYMENT.includes(name) && !ELSEWHERE.includes(name));
+  assertEquals(Object.keys(settings).sort(), rest.sort());
+});
+
+Deno.test("settings of the ConfigMap are the defaults", () => {
+  const required = (name: string) => variables.get(name);
+  assertEquals(configOf((name) => settings[name] ?? required(name)), configOf(required));
+});
+
+Deno.test("Deployment runs without the ConfigMap and the Secret", () => {
+  assertEquals(container.envFrom, [{ configMapRef: { name: "k8s-agent", optional: true } }]);
+  const key = container.env?.find(({ name }) => name === "AGENT_API_KEY")?.valueFrom?.secretKeyRef;
+  assertEquals(key, { name: "k8s-agent-api-key", key: "api-key", optional: true });
+  assertEquals(only<V1ConfigMap>("ConfigMap").metadata?.name, "k8s-agent");
+});
+
+Deno.test("Deployment's pods are found by component=k8s-agent", () => {
+  assertEquals(deployment.spec?.selector, { matchLabels: { component: "k8s-agent" } });
+  assertEquals(deployment.spec?.template.metadata?.labels?.component, "k8s-agent");
+});
+
+Deno.test("Deployment never runs two agents with one id", () => {
+  assertEquals([deployment.spec?.replicas, deployment.spec?.strategy?.type], [1, "Recreate"]);
+});
+
+Deno.test("Deployment has the documented probes", () => {
+  const exec = { command: ["sh", "-c", "pgrep -x k8s-agent"] };
+  assertEquals(container.livenessProbe, { exec, initialDelaySeconds: 30, periodSeconds: 30 });
+  assertEquals(container.readinessProbe, { exec, initialDelaySeconds: 5, periodSeconds: 10 });
+});
+
+Deno.test("Deployment gives the agent more time to end than running commands get", () => {
+  const drainMs = configOf((name) => settings[name] ?? variables.get(name)).drainTimeout;
+  assert((pod.terminationGracePeriodSeconds ?? 30) * 1000 >= drainMs + 5000);
+});
+
+Deno.test("Deployment gives the agent no rights on its node", () => {
+  assertEquals(pod.securityContext, {
+    runAsNonRoot: true,
+    runAsUser: 65532,
+    runAsGroup: 65532,
+    seccompProfile: { type: "RuntimeDefault" },
+  });
+  assertEquals(container.securityContext, {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  });
+});
+
+Deno.test("Role is bound to the Deployment's account, and names each thing that it allows", () => {
+  const role = only<V1Role>("Role");
+  const binding = only<V1RoleBinding>("RoleBinding");
+  assertEquals(binding.roleRef.name, role.metadata?.name);
+  assertEquals(binding.subjects, [
+    { kind: "ServiceAccount", name: pod.serviceAccountName ?? "", namespace: "streamspace" },
+  ]);
+  assertEquals(only<V1ServiceAccount>("ServiceAccount").metadata?.name, pod.serviceAccountName);
+  for (const { apiGroups = [], resources = [], verbs } of role.rules ?? []) {
+    const words = [...apiGroups, ...resources, ...verbs];
+    assert(!words.some((word) => word.includes("*")), `Role allows too much: ${words}`);
+  }
+});
+
+Deno.test("Dockerfile builds with the Deno that these tests run with, on images with a version", () => {
+  assert(baseImages(DOCKERFILE).includes(`denoland/deno:${Deno.version.deno}`));
+  const all = [...baseImages(DOCKERFILE), ...finalStage(DOCKERFILE).copies.map(({ from }) => from)];
+  for (const image of all) assert(image === "build" || /:(?!latest)/.test(image), image);
+});
+
+Deno.test("Dockerfile's image has the user and the process name that the Deployment counts on", () => {
+  const { user, entrypoint } = finalStage(DOCKERFILE);
+  assertEquals(user, `${pod.securityContext?.runAsUser}:${pod.securityContext?.runAsGroup}`);
+  assertEquals(container.command, undefined);
+  // By its bare name, as that is what the image's pgrep looks at.
+  assertEquals(container.livenessProbe?.exec?.command?.at(-1), `pgrep -x ${entrypoint.join(" ")}`);
+});
+
+function read(file: string): Manifest[] {
+  return loadAll(Deno.readTextFileSync(new URL(file, FOLDER))) as Manifest[];
+}
+
+/** The one object of a kind. */
+function only<T>(kind: string): T {
+  const found = MANIFESTS.filter((manifest) => manifest.kind === kind);
+  assertEquals(found.length, 1, `Number of objects of kind ${kind}`);
+  return found[0] as T;
+}
+
+function configOf(env: (name: string) => string | undefined): Config {
+  const invocation = loadConfig({
+    args: [],
+    env,
+    readFile: (path) => {
+      throw new Error(`Cannot read ${path} in a test of manifests`);
+    },
+  });
+  assert(invocation.kind === "run");
+  return invocation.config;
+}

@@ -1,0 +1,48 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { ACTIONS, OPTIONS } from "../lib/options.ts";
+
+Deno.test("options hold every flag, variable and default that is documented first", () => {
+  const documented = OPTIONS.slice(0, 9).map((option) => [
+    `--${option.flag}`,
+    option.variable,
+    option.required,
+    option.fallback,
+  ]);
+  assertEquals(documented, [
+    ["--agent-id", "AGENT_ID", true, undefined],
+    ["--control-plane-url", "CONTROL_PLANE_URL", true, undefined],
+    ["--platform", "PLATFORM", false, "kubernetes"],
+    ["--region", "REGION", false, ""],
+    ["--namespace", "NAMESPACE", false, "streamspace"],
+    ["--kubeconfig", "KUBECONFIG", false, ""],
+    ["--max-cpu", "MAX_CPU", false, 100],
+    ["--max-memory", "MAX_MEMORY", false, 128],
+    ["--max-sessions", "MAX_SESSIONS", false, 100],
+  ]);
+});
+
+Deno.test("options have a variable of the same name as their flag", () => {
+  for (const { flag, variable } of OPTIONS) {
+    assertEquals(variable, flag.toUpperCase().replaceAll("-", "_"));
+  }
+});
+
+Deno.test("options share no flag, variable or spelling in a file", () => {
+  const flags = [...OPTIONS.map((option) => option.flag), ...ACTIONS.keys()];
+  assertEquals(new Set(flags).size, flags.length);
+  const spellings = OPTIONS.map((option) => option.flag.replaceAll("-", ""));
+  assertEquals(new Set(spellings).size, spellings.length);
+});
+
+for (const option of OPTIONS) {
+  Deno.test(`option --${option.flag} has a line of help, and a default that its own parser accepts`, () => {
+    assertMatch(option.help, /^[A-Z].{4,80}[^.]$/);
+    if (option.required) return;
+    assert(option.fallback !== undefined);
+    const written = option.fallbackText === "" || option.key === "templates"
+      ? option.fallback
+      : option.fallbackText;
+    const asWritten = written instanceof Map ? Object.fromEntries(written) : written;
+    assertEquals(option.parse(asWritten), { ok: true, value: option.fallback });
+  });
+}

@@ -1,0 +1,14 @@
+import { assertEquals } from "@std/assert";
+import { OPTIONS } from "../lib/options.ts";
+
+Deno.test("the README's option table is the table of the code", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  const rows = readme.split("\n").filter((line) => line.startsWith("| `--"));
+  assertEquals(
+    rows,
+    OPTIONS.map(({ flag, variable, required, fallbackText, help }) => {
+      const fallback = required ? "required" : fallbackText === "" ? "-" : `\`${fallbackText}\``;
+      return `| \`--${flag}\` | \`${variable}\` | ${fallback} | ${help} |`;
+    }),
+  );
+});

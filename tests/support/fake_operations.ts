@@ -1,0 +1,52 @@
+/**
+ * Operations whose end a test decides.
+ * @module
+ */
+import type { Operations } from "../../lib/sessions/dispatcher.ts";
+import type { Outcome } from "../../lib/sessions/operations.ts";
+import type { SessionRequest } from "../../lib/sessions/requests.ts";
+import { Queue } from "./queue.ts";
+
+/** One request that is being carried out. */
+export interface Run {
+  readonly request: SessionRequest;
+  readonly signal: AbortSignal;
+  /** Ends it well. */
+  readonly finish: () => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** Takes requests and holds on to them; one that is cancelled fails with the signal's reason, as real ones do. */
+export class FakeOperations implements Operations {
+  /** Requests as they begin. */
+  readonly runs = new Queue<Run>();
+  /** How many are being carried out. */
+  active = 0;
+
+  async run(request: SessionRequest, signal: AbortSignal): Promise<Outcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.active += 1;
+    this.runs.push({ request, signal, finish: () => resolve(outcomeOf(request)), fail: reject });
+    try {
+      return await promise;
+    } finally {
+      this.active -= 1;
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
+
+function outcomeOf({ action, sessionId }: SessionRequest): Outcome {
+  const isStop = action === "stop_session";
+  const status = {
+    sessionId,
+    state: isStop ? "terminated" : "running",
+    vncReady: !isStop,
+    vncPort: 3000,
+    platformMetadata: { podName: `${sessionId}-x` },
+  } as const;
+  return { result: { sessionId, action }, status };
+}

@@ -1,0 +1,93 @@
+/**
+ * A way to a cluster that exists only in a test: lists as the test has them, and watches that the test speaks on.
+ * @module
+ */
+import type { Transport } from "../../lib/kubernetes/transport.ts";
+
+/** What a test says about an object. */
+export interface FakeObject {
+  metadata: {
+    name: string;
+    uid: string;
+    resourceVersion: string;
+    labels?: Record<string, string>;
+    deletionTimestamp?: Date;
+  };
+  [field: string]: unknown;
+}
+
+type Resource = "deployments" | "services" | "persistentvolumeclaims" | "pods";
+
+/** Answers lists and watches of the four kinds of a session's objects. */
+export class FakeTransport {
+  /** What a list of each kind gives. */
+  readonly items: Record<Resource, FakeObject[]> = {
+    deployments: [],
+    services: [],
+    persistentvolumeclaims: [],
+    pods: [],
+  };
+  /** The version of each list. */
+  version = "100";
+  /** Paths of all lists. */
+  readonly lists: string[] = [];
+  readonly #watches = new Map<string, ReadableStreamDefaultController<Uint8Array>>();
+  readonly #watchers = new Set<() => void>();
+
+  /** This, as those see it that use a transport. */
+  get transport(): Transport {
+    return this as unknown as Transport;
+  }
+
+  getJson(path: string): Promise<unknown> {
+    this.lists.push(path);
+    const items = structuredClone(this.items[resourceOf(path)]);
+    return Promise.resolve({ metadata: { resourceVersion: this.version }, items });
+  }
+
+  stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const resource = resourceOf(path);
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.#watches.set(resource, controller);
+        signal.addEventListener("abort", () => this.#watches.delete(resource), { once: true });
+      },
+    });
+    for (const wake of this.#watchers) wake();
+    this.#watchers.clear();
+    return Promise.resolve(body);
+  }
+
+  /** Sends an event on the watch of a kind, as soon as there is one. */
+  async emit(resource: Resource, type: string, object: unknown): Promise<void> {
+    const watch = await this.#watch(resource);
+    watch.enqueue(new TextEncoder().encode(`${JSON.stringify({ type, object })}\n`));
+    await settled();
+  }
+
+  /** Makes the watch of a kind begin anew with a list. */
+  async expire(resource: Resource): Promise<void> {
+    const lists = this.lists.length;
+    await this.emit(resource, "ERROR", { kind: "Status", code: 410, message: "too old resource version" });
+    while (this.lists.length === lists) await settled();
+    await this.#watch(resource);
+    await settled();
+  }
+
+  async #watch(resource: Resource): Promise<ReadableStreamDefaultController<Uint8Array>> {
+    while (true) {
+      const watch = this.#watches.get(resource);
+      if (watch) return watch;
+      await new Promise<void>((resolve) => this.#watchers.add(resolve));
+    }
+  }
+}
+
+function resourceOf(path: string): Resource {
+  return path.replace(/\?.*$/, "").split("/").at(-1) as Resource;
+}
+
+/** All that follows from what was done, short of input and output. */
+async function settled(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}
