@@ -65,6 +65,8 @@ export class SessionOperations {
    */
   async run(request: SessionRequest, signal: AbortSignal): Promise<Outcome> {
     try {
+      // A command that was cancelled while it waited for its turn does nothing at all.
+      signal.throwIfAborted();
       await this.#cache.synced(signal);
       switch (request.action) {
         case "start_session":

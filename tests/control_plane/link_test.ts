@@ -1,0 +1,302 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { Link, type LinkOptions } from "../../lib/control_plane/link.ts";
+import { Outbox } from "../../lib/control_plane/outbox.ts";
+import { LinkError } from "../../lib/errors.ts";
+import { Secret } from "../../lib/secret.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { FixedRandom } from "../support/fixed_random.ts";
+import { LogCapture } from "../support/log_capture.ts";
+import { Queue } from "../support/queue.ts";
+import { registered, REGISTRATION, ScriptedControlPlane } from "../support/scripted_control_plane.ts";
+
+type Frame = string | Uint8Array;
+
+/** A link that runs in the background until it is disposed. */
+class RunningLink implements AsyncDisposable {
+  readonly frames = new Queue<Frame>();
+  /** The signal of each connection, as it comes up. */
+  readonly ups = new Queue<AbortSignal>();
+  readonly outbox = new Outbox();
+  /** How the link ended. */
+  readonly ended: Promise<void>;
+  readonly #stop = new AbortController();
+  readonly #random = new FixedRandom(0.5);
+
+  constructor(controlPlane: ScriptedControlPlane, options: Partial<LinkOptions> = {}) {
+    const link = new Link({
+      addresses: controlPlane.addresses,
+      registration: REGISTRATION,
+      apiKey: undefined,
+      reconnectAttempts: 5,
+      outbox: this.outbox,
+      onUp: (signal) => this.ups.push(signal),
+      ...options,
+    });
+    this.ended = this.#run(link);
+    // A test that does not look at the end is not failed by it.
+    this.ended.catch(() => {});
+  }
+
+  stop(): Promise<void> {
+    this.#stop.abort();
+    return this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.ended.catch(() => {});
+    this.outbox[Symbol.dispose]();
+    this.#random[Symbol.dispose]();
+  }
+
+  async #run(link: Link): Promise<void> {
+    for await (const frame of link.frames(this.#stop.signal)) this.frames.push(frame);
+  }
+}
+
+/** Waits until the link sleeps for its backoff and lets the time pass. */
+async function passBackoff(time: FakeTime, seconds: number): Promise<void> {
+  await time.tickAsync(await time.timer(waitOf(seconds)));
+}
+
+/** A wait with the jitter that a running link has here: half of the most. */
+function waitOf(seconds: number): number {
+  return seconds * 1050;
+}
+
+Deno.test("link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails, and then ends", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => new Response(null, { status: 500 }),
+  });
+  await using link = new RunningLink(controlPlane);
+  const rejected = assertRejects(
+    () => link.ended,
+    LinkError,
+    "The Control Plane could not be reached in 5 attempts",
+  );
+  for (const seconds of [2, 4, 8, 16, 32]) await passBackoff(time, seconds);
+  const error = await rejected;
+  assertStringIncludes((error.cause as Error).message, "answered 500");
+  assertEquals(controlPlane.registrations.length, 6);
+  const attempts = logs.lines.flatMap((line) => /\(attempt (\d) of 5\)/.exec(line)?.[1] ?? []);
+  assertEquals(attempts, ["1", "2", "3", "4", "5"]);
+});
+
+Deno.test("link without a limit of attempts goes on at 32 seconds", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => new Response(null, { status: 500 }),
+  });
+  await using link = new RunningLink(controlPlane, { reconnectAttempts: 0 });
+  for (const seconds of [2, 4, 8, 16, 32, 32, 32, 32]) await passBackoff(time, seconds);
+  for (let nth = 0; nth < 9; nth++) await controlPlane.arrivals.next();
+  await link.stop();
+});
+
+Deno.test("link waits as long as an overloaded Control Plane asks for", async () => {
+  using time = new FakeTime();
+  const headers = { "Retry-After": "100" };
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => new Response(null, { status: 429, headers }),
+  });
+  await using link = new RunningLink(controlPlane);
+  await passBackoff(time, 100);
+  await controlPlane.arrivals.next();
+  await controlPlane.arrivals.next();
+  await link.stop();
+});
+
+Deno.test("link backs off from a Control Plane that refuses its WebSocket", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => registered(),
+    refuse: (nth) => nth < 2 ? new Response("no", { status: 401 }) : undefined,
+  });
+  await using link = new RunningLink(controlPlane, { apiKey: new Secret("s3cret") });
+  await passBackoff(time, 2);
+  await passBackoff(time, 4);
+  await link.ups.next();
+  assertEquals(controlPlane.registrations.length, 3);
+  assertStringIncludes(await logs.line("refused the WebSocket"), controlPlane.addresses.webSocket);
+  assert(!logs.lines.some((line) => line.includes("s3cret")));
+});
+
+Deno.test("link starts its backoff over only after a connection of 30 seconds", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  for (const [upMs, waitSeconds] of [[0, 2], [29_900, 4], [29_900, 8], [30_000, 2], [1000, 4]] as const) {
+    const down = await link.ups.next();
+    await time.tickAsync(upMs);
+    assert(!down.aborted);
+    (await controlPlane.sockets.next()).close();
+    await passBackoff(time, waitSeconds);
+    assert(down.aborted);
+  }
+  await link.ups.next();
+});
+
+Deno.test("link asks every 30 seconds for an approval that is pending, and uses up no attempts", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  const pending = () => Response.json({ approvalStatus: "pending", message: "Ask Bob" }, { status: 202 });
+  await using controlPlane = new ScriptedControlPlane({
+    register: (nth) => nth < 20 ? pending() : registered(),
+  });
+  await using link = new RunningLink(controlPlane);
+  for (let nth = 0; nth < 20; nth++) {
+    await controlPlane.arrivals.next();
+    await time.tickAsync(await time.timer(30_000));
+  }
+  await link.ups.next();
+  assertStringIncludes(await logs.line("WARN"), "approve this agent: Ask Bob");
+});
+
+Deno.test("link asks for an approval when it is told to, and never without a pause", async () => {
+  using time = new FakeTime();
+  const pending = (seconds: string) =>
+    new Response("{}", { status: 202, headers: { "Retry-After": seconds } });
+  await using controlPlane = new ScriptedControlPlane({
+    register: (nth) => nth < 2 ? pending(["5", "0"][nth] ?? "") : registered(),
+  });
+  await using link = new RunningLink(controlPlane);
+  await time.tickAsync(await time.timer(5000));
+  await time.tickAsync(await time.timer(1000));
+  await link.ups.next();
+});
+
+Deno.test("link tells loudly of a rejection and asks again rarely", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  const rejected = () => Response.json({ approvalStatus: "rejected", message: "No" }, { status: 403 });
+  await using controlPlane = new ScriptedControlPlane({
+    register: (nth) => nth < 1 ? rejected() : registered(),
+  });
+  await using link = new RunningLink(controlPlane);
+  assertStringIncludes(await logs.line("ERROR"), "rejected this agent: No");
+  await time.tickAsync(await time.timer(300_000));
+  await link.ups.next();
+});
+
+Deno.test("link uses a key that it was given from its next request on, and shows it nowhere", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  await using controlPlane = new ScriptedControlPlane({
+    register: (nth) => registered(nth === 0 ? { apiKey: "issued-s3cret" } : {}),
+  });
+  await using link = new RunningLink(controlPlane, { apiKey: new Secret("bootstrap-s3cret") });
+  await link.ups.next();
+  (await controlPlane.sockets.next()).close();
+  await passBackoff(time, 2);
+  await link.ups.next();
+  const keys = [...controlPlane.registrations, ...controlPlane.connections].map((one) =>
+    one.headers.get("x-agent-api-key")
+  );
+  assertEquals(keys, ["bootstrap-s3cret", "issued-s3cret", "issued-s3cret", "issued-s3cret"]);
+  assert(!logs.lines.some((line) => line.includes("s3cret")));
+});
+
+Deno.test("link keeps its key when the one it was given fits no header", async () => {
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => registered({ apiKey: "a\r\nb: c" }),
+  });
+  await using link = new RunningLink(controlPlane, { apiKey: new Secret("k1") });
+  await link.ups.next();
+  assertEquals(controlPlane.connections[0]?.headers.get("x-agent-api-key"), "k1");
+});
+
+Deno.test("link connects as the agent and writes the log lines that operators look for", async () => {
+  using logs = new LogCapture();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  const registration = { ...REGISTRATION, agentId: "a&b=1" };
+  await using link = new RunningLink(controlPlane, { registration });
+  await link.ups.next();
+  const { url, headers } = controlPlane.connections[0] ?? {};
+  assertEquals([...url?.searchParams ?? []], [["agent_id", "a&b=1"]]);
+  assertEquals(headers?.has("x-agent-api-key"), false);
+  assertEquals(logs.lines.map((line) => line.replace(/^\S+ /, "")), [
+    "[K8sAgent] Connecting to Control Plane...",
+    "[K8sAgent] Registered successfully: a&b=1 (status: online)",
+    "[K8sAgent] WebSocket connected",
+    `[K8sAgent] Connected to Control Plane: ${controlPlane.addresses.webSocket}`,
+  ]);
+});
+
+Deno.test("link hands out every frame of every connection in order", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  const first = await controlPlane.sockets.next();
+  first.send("one");
+  first.send("two\nthree");
+  first.send(new Uint8Array([4]));
+  first.close();
+  await passBackoff(time, 2);
+  (await controlPlane.sockets.next()).send("five");
+  const frames: Frame[] = [];
+  for (let nth = 0; nth < 4; nth++) frames.push(await link.frames.next());
+  assertEquals(frames, ["one", "two\nthree", new Uint8Array([4]), "five"]);
+});
+
+Deno.test("link sends what waits in the outbox once it is up, and keeps it again when it is down", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  link.outbox.send({ type: "failed", payload: { commandId: "c1", error: "no" } });
+  assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c1"');
+  await time.tickAsync(20_000);
+  (await controlPlane.sockets.next()).close();
+  await time.timer(waitOf(2));
+  link.outbox.send({ type: "failed", payload: { commandId: "c2", error: "no" } });
+  assertEquals(link.outbox.waiting, 1);
+  await passBackoff(time, 2);
+  assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c2"');
+});
+
+Deno.test("link ends quietly when it is told to while it is up", async () => {
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  const down = await link.ups.next();
+  await link.stop();
+  assert(down.aborted);
+});
+
+Deno.test("link ends quietly when it is told to while it registers", async () => {
+  await using controlPlane = new ScriptedControlPlane({ register: (_nth, self) => self.hang() });
+  await using link = new RunningLink(controlPlane);
+  await controlPlane.arrivals.next();
+  await link.stop();
+});
+
+Deno.test("link ends quietly when it is told to while it waits", async () => {
+  using time = new FakeTime();
+  await using pendingPlane = new ScriptedControlPlane({
+    register: () => new Response("{}", { status: 202 }),
+  });
+  await using pending = new RunningLink(pendingPlane);
+  await time.timer(30_000);
+  await pending.stop();
+  await using failingPlane = new ScriptedControlPlane({
+    register: () => new Response(null, { status: 500 }),
+  });
+  await using failing = new RunningLink(failingPlane);
+  await time.timer(waitOf(2));
+  await failing.stop();
+});
+
+Deno.test("link does nothing when it was told to end before", async () => {
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  const link = new Link({
+    addresses: controlPlane.addresses,
+    registration: REGISTRATION,
+    apiKey: undefined,
+    reconnectAttempts: 5,
+    outbox: new Outbox(),
+    onUp: () => {},
+  });
+  assertEquals(await link.frames(AbortSignal.abort()).next(), { done: true, value: undefined });
+  assertEquals(controlPlane.registrations, []);
+});

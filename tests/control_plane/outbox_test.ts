@@ -1,0 +1,153 @@
+import { assertEquals } from "@std/assert";
+import { Outbox } from "../../lib/control_plane/outbox.ts";
+import type { Outbound, SessionState } from "../../lib/control_plane/protocol.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { FakeWire } from "../support/fake_wire.ts";
+
+const CAPACITY = { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" };
+
+function ack(commandId: string): Outbound {
+  return { type: "ack", payload: { commandId } };
+}
+
+function complete(commandId: string): Outbound {
+  return { type: "complete", payload: { commandId, result: {} } };
+}
+
+function failed(commandId: string): Outbound {
+  return { type: "failed", payload: { commandId, error: "no" } };
+}
+
+function status(sessionId: string, state: SessionState): Outbound {
+  return { type: "status", payload: { sessionId, state, vncReady: false, vncPort: 0, platformMetadata: {} } };
+}
+
+const PONG: Outbound = { type: "pong", payload: {} };
+const HEARTBEAT: Outbound = {
+  type: "heartbeat",
+  payload: { status: "online", activeSessions: 0, capacity: CAPACITY },
+};
+
+Deno.test("outbox sends at once and in order while a link is up", () => {
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  for (const message of [ack("c1"), status("s1", "pending"), HEARTBEAT, PONG, complete("c1")]) {
+    outbox.send(message);
+  }
+  assertEquals(wire.told, ["ack c1", "status s1 pending", "heartbeat", "pong", "complete c1"]);
+  assertEquals(outbox.waiting, 0);
+});
+
+Deno.test("outbox keeps results in order and the newest status of each session for the next link", () => {
+  using outbox = new Outbox();
+  for (
+    const message of [
+      ack("c1"),
+      status("s1", "pending"),
+      status("s2", "pending"),
+      complete("c1"),
+      status("s1", "running"),
+      HEARTBEAT,
+      PONG,
+      failed("c2"),
+    ]
+  ) outbox.send(message);
+  assertEquals(outbox.waiting, 4);
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  assertEquals(wire.told, ["complete c1", "failed c2", "status s1 running", "status s2 pending"]);
+  assertEquals(outbox.waiting, 0);
+});
+
+Deno.test("outbox never sends an ack that is late", () => {
+  using outbox = new Outbox();
+  outbox.send(ack("c1"));
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  outbox.send(complete("c1"));
+  assertEquals(wire.told, ["complete c1"]);
+});
+
+Deno.test("outbox says a result again that came within a second of its ack, once and two seconds later", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  outbox.send(ack("c1"));
+  time.tick(999);
+  outbox.send(complete("c1"));
+  await time.tickAsync(1999);
+  assertEquals(wire.told, ["ack c1", "complete c1"]);
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["ack c1", "complete c1", "complete c1"]);
+});
+
+Deno.test("outbox says a result that took a second once", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  outbox.send(ack("c1"));
+  time.tick(1000);
+  outbox.send(failed("c1"));
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["ack c1", "failed c1"]);
+});
+
+Deno.test("outbox sends results of the last ten seconds again after a loss", () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  outbox.attach(new FakeWire());
+  outbox.send(complete("c1"));
+  time.tick(10_001);
+  outbox.send(complete("c2"));
+  time.tick(5000);
+  outbox.send(failed("c3"));
+  outbox.detach();
+  outbox.send(complete("c4"));
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  assertEquals(wire.told, ["complete c2", "failed c3", "complete c4"]);
+});
+
+Deno.test("outbox sends the newest status of a session of the last ten seconds again after a loss", () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  outbox.attach(new FakeWire());
+  outbox.send(status("s1", "running"));
+  time.tick(10_001);
+  outbox.send(status("s2", "pending"));
+  outbox.send(status("s3", "pending"));
+  outbox.send(status("s2", "running"));
+  outbox.detach();
+  outbox.send(status("s3", "terminated"));
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  assertEquals(wire.told, ["status s2 running", "status s3 terminated"]);
+});
+
+Deno.test("outbox repeats nothing on a link that came after the one it was said on", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  outbox.attach(new FakeWire());
+  outbox.send(ack("c1"));
+  outbox.send(complete("c1"));
+  outbox.detach();
+  await time.tickAsync(60_000);
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  assertEquals(wire.told, ["complete c1"]);
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["complete c1"]);
+});
+
+Deno.test("outbox leaves no timer behind when it is disposed", () => {
+  const outbox = new Outbox();
+  outbox.attach(new FakeWire());
+  for (const id of ["c1", "c2", "c3"]) {
+    outbox.send(ack(id));
+    outbox.send(complete(id));
+  }
+  outbox[Symbol.dispose]();
+});

@@ -1,0 +1,115 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { Semaphore } from "../../lib/kubernetes/semaphore.ts";
+
+/** Tasks that a test ends, in the order in which they began. */
+class Tasks {
+  readonly begun: string[] = [];
+  readonly #ends = new Map<string, PromiseWithResolvers<string>>();
+
+  task(name: string): () => Promise<string> {
+    return () => {
+      this.begun.push(name);
+      const end = Promise.withResolvers<string>();
+      this.#ends.set(name, end);
+      return end.promise;
+    };
+  }
+
+  end(name: string): void {
+    this.#ends.get(name)?.resolve(name);
+  }
+
+  fail(name: string): void {
+    this.#ends.get(name)?.reject(new Error(`${name} failed`));
+  }
+}
+
+Deno.test("semaphore runs as many tasks at once as it has room for, the others in the order they came", async () => {
+  const semaphore = new Semaphore(2);
+  const tasks = new Tasks();
+  const runs = ["a", "b", "c", "d"].map((name) => semaphore.run(tasks.task(name)));
+  assertEquals(tasks.begun, ["a", "b"]);
+  tasks.end("b");
+  assertEquals(await runs[1], "b");
+  await turn();
+  assertEquals(tasks.begun, ["a", "b", "c"]);
+  for (const name of ["a", "c"]) tasks.end(name);
+  await turn();
+  assertEquals(tasks.begun, ["a", "b", "c", "d"]);
+  tasks.end("d");
+  assertEquals(await Promise.all(runs), ["a", "b", "c", "d"]);
+});
+
+Deno.test("semaphore has room again after a task that failed or threw", async () => {
+  const semaphore = new Semaphore(1);
+  const tasks = new Tasks();
+  const failed = assertRejects(() => semaphore.run(tasks.task("a")), Error, "a failed");
+  const thrown = assertRejects(
+    () =>
+      semaphore.run(() => {
+        throw new Error("at once");
+      }),
+    Error,
+    "at once",
+  );
+  tasks.fail("a");
+  await Promise.all([failed, thrown]);
+  assertEquals(await semaphore.run(() => Promise.resolve("b")), "b");
+});
+
+Deno.test("semaphore lets a waiting task go when its signal is aborted, and keeps the order of the others", async () => {
+  const semaphore = new Semaphore(1);
+  const tasks = new Tasks();
+  const stop = new AbortController();
+  const first = semaphore.run(tasks.task("a"));
+  const second = assertRejects(() => semaphore.run(tasks.task("b"), stop.signal), Error, "enough");
+  const third = semaphore.run(tasks.task("c"));
+  stop.abort(new Error("enough"));
+  await second;
+  tasks.end("a");
+  await first;
+  await turn();
+  assertEquals(tasks.begun, ["a", "c"]);
+  tasks.end("c");
+  await third;
+});
+
+Deno.test("semaphore begins nothing for a signal that is aborted already", async () => {
+  const semaphore = new Semaphore(1);
+  const tasks = new Tasks();
+  await assertRejects(() => semaphore.run(tasks.task("a"), AbortSignal.abort(new Error("no"))), Error, "no");
+  assertEquals(tasks.begun, []);
+  assertEquals(await semaphore.run(() => Promise.resolve("b")), "b");
+});
+
+Deno.test("semaphore leaves a task that began before its signal was aborted to itself", async () => {
+  const semaphore = new Semaphore(1);
+  const tasks = new Tasks();
+  const stop = new AbortController();
+  const first = semaphore.run(tasks.task("a"));
+  const second = semaphore.run(tasks.task("b"), stop.signal);
+  tasks.end("a");
+  await first;
+  await turn();
+  stop.abort();
+  tasks.end("b");
+  assertEquals(await second, "b");
+});
+
+Deno.test("semaphore never runs more than it has room for while many tasks come and go", async () => {
+  const semaphore = new Semaphore(3);
+  let active = 0;
+  let most = 0;
+  await Promise.all(Array.from({ length: 200 }, (_, nth) =>
+    semaphore.run(async () => {
+      active += 1;
+      most = Math.max(most, active);
+      for (let turns = 0; turns < nth % 4; turns++) await Promise.resolve();
+      active -= 1;
+    })));
+  assertEquals([most, active], [3, 0]);
+});
+
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}

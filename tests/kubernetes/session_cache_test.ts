@@ -1,0 +1,333 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { type FakeObject, FakeTransport } from "../support/fake_transport.ts";
+import { FixedRandom } from "../support/fixed_random.ts";
+
+const never = new AbortController().signal;
+const LABELS = { app: "streamspace-session", session: "s1", "stream.space/agent": "a1" };
+
+interface Parts {
+  uid?: string;
+  version?: number | string;
+  labels?: Record<string, string>;
+  isDeleted?: boolean;
+  replicas?: number;
+}
+
+function object(name: string, parts: Parts = {}): FakeObject {
+  const { uid = `uid-${name}`, version = 1, labels = LABELS, isDeleted, replicas } = parts;
+  return {
+    metadata: {
+      name,
+      uid,
+      resourceVersion: String(version),
+      labels,
+      ...(isDeleted ? { deletionTimestamp: new Date(0) } : {}),
+    },
+    ...(replicas === undefined ? {} : { spec: { replicas } }),
+  };
+}
+
+/** What is known of a session, as kind and version of each object. */
+function known(cache: SessionCache, sessionId = "s1"): Record<string, string> {
+  const { deployment, service, claim, pods } = cache.session(sessionId);
+  const entries = Object.entries({ deployment, service, claim }).concat(
+    pods.map((pod) => [`pod ${pod.metadata?.name}`, pod]),
+  );
+  return Object.fromEntries(
+    entries.flatMap(([kind, one]) => one ? [[kind, one.metadata?.resourceVersion ?? ""]] : []),
+  );
+}
+
+/** A cache that follows a cluster of the test's own. */
+class Following implements AsyncDisposable {
+  readonly cluster = new FakeTransport();
+  readonly cache = new SessionCache("a1");
+  readonly #stop = new AbortController();
+  readonly #random = new FixedRandom(0);
+  #following: Promise<void> | undefined;
+
+  async begin(): Promise<void> {
+    const { transport } = this.cluster;
+    this.#following = this.cache.follow(transport, { namespace: "streamspace", signal: this.#stop.signal });
+    await this.cache.synced(never);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#following;
+    this.#random[Symbol.dispose]();
+  }
+}
+
+Deno.test("session cache is synced once all kinds were listed, and holds what they hold", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.deployments = [object("s1"), object("s2", { labels: { ...LABELS, session: "s2" } })];
+  cluster.items.services = [object("s1", { uid: "u2" })];
+  cluster.items.persistentvolumeclaims = [object("s1-home")];
+  cluster.items.pods = [object("s1-a"), object("s1-b", { isDeleted: true })];
+  await assertRejects(() => cache.synced(AbortSignal.abort(new Error("no wait"))), Error, "no wait");
+  assertEquals(known(cache), {});
+  await following.begin();
+  assertEquals(known(cache), { deployment: "1", service: "1", claim: "1", "pod s1-a": "1", "pod s1-b": "1" });
+  assertEquals(known(cache, "s2"), { deployment: "1" });
+  assertEquals(known(cache, "none"), {});
+  assertEquals(cluster.lists, [
+    "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session",
+    "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session",
+    "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session",
+    "/api/v1/namespaces/streamspace/pods?labelSelector=app%3Dstreamspace-session",
+  ]);
+});
+
+Deno.test("session cache follows additions, changes and removals", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("pods", "ADDED", object("p1", { version: 101 }));
+  await cluster.emit("deployments", "ADDED", object("s1", { version: 102 }));
+  assertEquals(known(cache), { deployment: "102", "pod p1": "101" });
+  await cluster.emit("pods", "MODIFIED", object("p1", { version: 103 }));
+  assertEquals(known(cache), { deployment: "102", "pod p1": "103" });
+  await cluster.emit("pods", "DELETED", object("p1", { version: 104 }));
+  await cluster.emit("deployments", "DELETED", object("s1", { version: 105 }));
+  assertEquals(known(cache), {});
+});
+
+Deno.test("session cache gives what was put at once, and no earlier state after it", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  cache.put("deployment", object("s1", { version: 110 }));
+  assertEquals(known(cache), { deployment: "110" });
+  await cluster.emit("deployments", "ADDED", object("s1", { version: 109 }));
+  assertEquals(known(cache), { deployment: "110" });
+  await cluster.emit("deployments", "MODIFIED", object("s1", { version: 111 }));
+  assertEquals(known(cache), { deployment: "111" });
+});
+
+Deno.test("session cache compares versions as numbers", () => {
+  const cache = new SessionCache("a1");
+  cache.put("pod", object("p1", { version: 99 }));
+  cache.put("pod", object("p1", { version: 100 }));
+  cache.put("pod", object("p1", { version: 99 }));
+  assertEquals(known(cache), { "pod p1": "100" });
+});
+
+Deno.test("session cache does not bring back an object whose end it saw", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("deployments", "ADDED", object("s1", { version: 101 }));
+  await cluster.emit("deployments", "DELETED", object("s1", { version: 103 }));
+  cache.put("deployment", object("s1", { version: 102 }));
+  assertEquals(known(cache), {});
+  cache.put("deployment", object("s1", { uid: "later", version: 104 }));
+  assertEquals(known(cache), { deployment: "104" });
+});
+
+Deno.test("session cache remembers the end of an object that it never held", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("deployments", "DELETED", object("s1", { version: 103 }));
+  cache.put("deployment", object("s1", { version: 102 }));
+  assertEquals(known(cache), {});
+});
+
+Deno.test("session cache does not let the late end of an earlier object touch its namesake", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("deployments", "ADDED", object("s1", { uid: "old", version: 101 }));
+  cache.put("deployment", object("s1", { uid: "new", version: 105 }));
+  await cluster.emit("deployments", "DELETED", object("s1", { uid: "old", version: 104 }));
+  assertEquals(known(cache), { deployment: "105" });
+});
+
+Deno.test("session cache does not let a late change of an earlier object replace its namesake", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("deployments", "ADDED", object("s1", { uid: "old", version: 101 }));
+  cache.put("deployment", object("s1", { uid: "new", version: 105 }));
+  await cluster.emit("deployments", "MODIFIED", object("s1", { uid: "old", version: 103, isDeleted: true }));
+  await cluster.emit("deployments", "DELETED", object("s1", { uid: "old", version: 104 }));
+  assertEquals(known(cache), { deployment: "105" });
+  assertEquals(cache.session("s1").deployment?.metadata?.uid, "new");
+});
+
+Deno.test("session cache forgets what a later list lacks, unless it was put after that list", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.pods = [object("p1"), object("p2")];
+  await following.begin();
+  cache.put("pod", object("p3", { version: 201 }));
+  cache.put("pod", object("p4", { version: 199 }));
+  cluster.items.pods = [object("p2", { version: 150 })];
+  cluster.version = "200";
+  await cluster.expire("pods");
+  assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
+  cache.put("pod", object("p1", { version: 202 }));
+  assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
+});
+
+Deno.test("session cache leaves other kinds alone when one is listed anew", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.deployments = [object("s1")];
+  cluster.items.pods = [object("p1")];
+  await following.begin();
+  cluster.items.pods = [];
+  cluster.items.deployments = [];
+  await cluster.expire("pods");
+  assertEquals(known(cache), { deployment: "1" });
+});
+
+Deno.test("session cache holds this agent's objects and those without an agent, and no others", () => {
+  const cache = new SessionCache("a1");
+  const { "stream.space/agent": _, ...withoutAgent } = LABELS;
+  cache.put("pod", object("ours"));
+  cache.put("pod", object("of an earlier agent", { labels: withoutAgent }));
+  cache.put("pod", object("of another agent", { labels: { ...LABELS, "stream.space/agent": "a2" } }));
+  cache.put("pod", object("of another app", { labels: { ...LABELS, app: "database" } }));
+  cache.put("pod", object("without session", { labels: { app: LABELS.app } }));
+  cache.put("pod", object("without labels", { labels: {} }));
+  cache.put("pod", {});
+  assertEquals(known(cache), { "pod ours": "1", "pod of an earlier agent": "1" });
+});
+
+Deno.test("session cache keeps sessions apart that are named like parts of every object", () => {
+  const cache = new SessionCache("a1");
+  for (const session of ["__proto__", "constructor"]) {
+    assertEquals(known(cache, session), {});
+    cache.put("pod", object("p1", { labels: { ...LABELS, session } }));
+    assertEquals(known(cache, session), { "pod p1": "1" });
+  }
+  assertEquals(known(cache, "toString"), {});
+});
+
+Deno.test("session cache counts the sessions whose Deployment wants a pod", () => {
+  const cache = new SessionCache("a1");
+  const deployment = (session: string, parts: Parts) =>
+    cache.put("deployment", object(session, { labels: { ...LABELS, session }, ...parts }));
+  assertEquals(cache.activeSessions(), 0);
+  deployment("running", { replicas: 1 });
+  deployment("unset", {});
+  deployment("hibernated", { replicas: 0 });
+  deployment("going", { replicas: 1, isDeleted: true });
+  cache.put("pod", object("p1", { labels: { ...LABELS, session: "only a pod" } }));
+  assertEquals(cache.activeSessions(), 2);
+  deployment("hibernated", { replicas: 1, version: 2 });
+  assertEquals(cache.activeSessions(), 3);
+});
+
+/** Looks for a pod, and counts the looks. */
+function lookForPod(): {
+  look: (objects: SessionObjects) => { answer: string } | object;
+  looks: () => number;
+} {
+  let looks = 0;
+  return {
+    look: ({ pods: [pod] }) => {
+      looks += 1;
+      return pod ? { answer: pod.metadata?.name ?? "" } : {};
+    },
+    looks: () => looks,
+  };
+}
+
+Deno.test("session cache's waitFor() answers at once when what it looks for is there", async () => {
+  const cache = new SessionCache("a1");
+  cache.put("pod", object("p1"));
+  const { look, looks } = lookForPod();
+  assertEquals<unknown>(await cache.waitFor("s1", { look, signal: never }), "p1");
+  assertEquals(looks(), 1);
+});
+
+Deno.test("session cache's waitFor() gives an answer that is undefined", async () => {
+  const cache = new SessionCache("a1");
+  assertEquals(await cache.waitFor("s1", { look: () => ({ answer: undefined }), signal: never }), undefined);
+});
+
+Deno.test("session cache's waitFor() looks at each change of its session and at no other's", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.services = [object("s1")];
+  await following.begin();
+  const { look, looks } = lookForPod();
+  const waiting = cache.waitFor("s1", { look, signal: never });
+  await cluster.emit("pods", "ADDED", object("p9", { version: 101, labels: { ...LABELS, session: "s9" } }));
+  assertEquals(looks(), 1);
+  await cluster.emit("deployments", "ADDED", object("s1", { version: 102 }));
+  assertEquals(looks(), 2);
+  await cluster.emit("services", "DELETED", object("s1", { version: 103 }));
+  assertEquals(looks(), 3);
+  await cluster.emit("pods", "ADDED", object("p1", { version: 104 }));
+  assertEquals<unknown>(await waiting, "p1");
+});
+
+Deno.test("session cache's waitFor() serves many who wait for one session", async () => {
+  const cache = new SessionCache("a1");
+  const waiting = Array.from(
+    { length: 20 },
+    () => cache.waitFor("s1", { look: lookForPod().look, signal: never }),
+  );
+  cache.put("pod", object("p1"));
+  assertEquals<unknown>(await Promise.all(waiting), Array(20).fill("p1"));
+});
+
+Deno.test("session cache's waitFor() looks again after the time that the look asked for", async () => {
+  using time = new FakeTime();
+  const cache = new SessionCache("a1");
+  const waiting = cache.waitFor("s1", {
+    look: () => Date.now() < 5000 ? { lookAgainInMs: 5000 } : { answer: Date.now() },
+    signal: never,
+  });
+  await time.tickAsync(4999);
+  assertEquals(time.pending, [5000]);
+  await time.tickAsync(1);
+  assertEquals(await waiting, 5000);
+  assertEquals(time.pending, []);
+});
+
+Deno.test("session cache's waitFor() leaves no timer behind when a change comes first or it is ended", async () => {
+  const cache = new SessionCache("a1");
+  const stop = new AbortController();
+  const look = ({ pods }: SessionObjects) => pods.length > 0 ? { answer: 1 } : { lookAgainInMs: 3_600_000 };
+  const changed = cache.waitFor("s1", { look, signal: never });
+  cache.put("pod", object("p1"));
+  await changed;
+  const ended = assertRejects(() => cache.waitFor("s2", { look, signal: stop.signal }), Error, "enough");
+  stop.abort(new Error("enough"));
+  await ended;
+});
+
+Deno.test("session cache's waitFor() does not look for a signal that is aborted already", async () => {
+  const cache = new SessionCache("a1");
+  const { look, looks } = lookForPod();
+  const signal = AbortSignal.abort(new Error("no"));
+  await assertRejects(() => cache.waitFor("s1", { look, signal }), Error, "no");
+  assertEquals(looks(), 0);
+});
+
+Deno.test("session cache's waitFor() ends with what its look throws, then or later", async () => {
+  const cache = new SessionCache("a1");
+  const look = ({ pods }: SessionObjects) => {
+    if (pods.length > 0) throw new Error("a pod");
+    return {};
+  };
+  const later = assertRejects(() => cache.waitFor("s1", { look, signal: never }), Error, "a pod");
+  cache.put("pod", object("p1"));
+  await later;
+  await assertRejects(() => cache.waitFor("s1", { look, signal: never }), Error, "a pod");
+});
+
+Deno.test("session cache gives copies of its lists of pods, so that a look cannot change them", () => {
+  const cache = new SessionCache("a1");
+  cache.put("pod", object("p1"));
+  (cache.session("s1").pods as unknown[]).length = 0;
+  assert(known(cache)["pod p1"]);
+});

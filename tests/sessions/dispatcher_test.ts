@@ -1,0 +1,286 @@
+import { assert, assertEquals } from "@std/assert";
+import { Outbox } from "../../lib/control_plane/outbox.ts";
+import type { Outbound } from "../../lib/control_plane/protocol.ts";
+import { Reporter } from "../../lib/control_plane/reporter.ts";
+import { Dispatcher } from "../../lib/sessions/dispatcher.ts";
+import { FakeOperations } from "../support/fake_operations.ts";
+import { FakeWire } from "../support/fake_wire.ts";
+
+const FIELDS = { user: "alice", template: "firefox" };
+const never = new AbortController().signal;
+
+/** A dispatcher between operations that the test decides on and a wire that the test reads. */
+class Bench implements Disposable {
+  readonly operations = new FakeOperations();
+  readonly wire = new FakeWire();
+  readonly #outbox = new Outbox();
+  readonly dispatcher = new Dispatcher(this.operations, {
+    reporter: new Reporter(this.#outbox),
+    limits: { maxCpu: 4, maxMemory: 8 },
+  });
+
+  constructor() {
+    this.#outbox.attach(this.wire);
+  }
+
+  receive(commandId: string, action: string, payload: unknown): void {
+    this.dispatcher.receive({ commandId, action, payload });
+  }
+
+  start(commandId: string, sessionId: string): void {
+    this.receive(commandId, "start_session", { ...FIELDS, sessionId });
+  }
+
+  stop(commandId: string, sessionId: string): void {
+    this.receive(commandId, "stop_session", { sessionId });
+  }
+
+  /** Lets the next request that began end well, and waits until its command has its result. */
+  async finishNext(): Promise<string> {
+    const { request, finish } = await this.operations.runs.next();
+    finish();
+    await settled();
+    return `${request.action} ${request.sessionId}`;
+  }
+
+  /** The result of a command, as it was sent. */
+  results(commandId: string): Outbound[] {
+    return this.wire.messages.filter((one) =>
+      (one.type === "complete" || one.type === "failed") && one.payload.commandId === commandId
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#outbox[Symbol.dispose]();
+  }
+}
+
+/** All that follows from what was done, short of input and output. */
+async function settled(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+Deno.test("dispatcher acknowledges a command before any work is done on it", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  assertEquals(bench.wire.told, ["ack c1"]);
+  assertEquals(bench.operations.active, 0);
+  await bench.finishNext();
+  assertEquals(bench.wire.told, ["ack c1", "complete c1", "status s1 running"]);
+  assertEquals(bench.results("c1"), [
+    { type: "complete", payload: { commandId: "c1", result: { sessionId: "s1", action: "start_session" } } },
+  ]);
+});
+
+Deno.test("dispatcher hands on the request and not the payload", async () => {
+  using bench = new Bench();
+  bench.receive("c1", "stop_session", { sessionId: "s1", deletePVC: true, namespace: "kube-system" });
+  const { request, finish } = await bench.operations.runs.next();
+  assertEquals(request, { action: "stop_session", sessionId: "s1", deletePVC: true });
+  finish();
+  await settled();
+});
+
+Deno.test("dispatcher carries out the commands of one session one after the other, in their order", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  bench.receive("c3", "wake_session", { sessionId: "s1" });
+  await settled();
+  assertEquals([bench.operations.active, bench.operations.runs.size], [1, 1]);
+  const order = [await bench.finishNext(), await bench.finishNext(), await bench.finishNext()];
+  assertEquals(order, ["start_session s1", "hibernate_session s1", "wake_session s1"]);
+  const results = bench.wire.told.filter((one) => one.startsWith("complete"));
+  assertEquals(results, ["complete c1", "complete c2", "complete c3"]);
+});
+
+Deno.test("dispatcher carries out the commands of many sessions side by side", async () => {
+  using bench = new Bench();
+  for (let nth = 0; nth < 100; nth++) bench.start(`c${nth}`, `s${nth}`);
+  await settled();
+  assertEquals(bench.operations.active, 100);
+  for (let nth = 0; nth < 100; nth++) (await bench.operations.runs.next()).finish();
+  await settled();
+  assertEquals(bench.operations.active, 0);
+  for (let nth = 0; nth < 100; nth++) assertEquals(bench.results(`c${nth}`).length, 1);
+});
+
+Deno.test("dispatcher goes on with a session's next command after one that failed", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  (await bench.operations.runs.next()).fail(new Error("Cannot start: no room"));
+  await bench.finishNext();
+  assertEquals(bench.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "Cannot start: no room" } },
+  ]);
+  assertEquals(bench.results("c2").length, 1);
+});
+
+Deno.test("dispatcher reports something thrown that is no error", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  (await bench.operations.runs.next()).fail("no room");
+  await settled();
+  assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error: "no room" } }]);
+});
+
+Deno.test("dispatcher does a command that comes twice once, and answers both", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c1", "s1");
+  await bench.finishNext();
+  assertEquals(bench.results("c1").length, 1);
+  bench.start("c1", "s1");
+  await settled();
+  assertEquals(bench.operations.runs.size, 0);
+  const [first, second] = bench.results("c1");
+  assertEquals(second, first);
+  // An ack after the result would undo it.
+  assertEquals(bench.wire.told.filter((one) => one === "ack c1").length, 1);
+});
+
+Deno.test("dispatcher repeats the failure of a command that comes again", () => {
+  using bench = new Bench();
+  for (let nth = 0; nth < 3; nth++) bench.receive("c1", "start_session", { sessionId: "../x" });
+  assertEquals(bench.wire.told, ["ack c1", "failed c1", "failed c1", "failed c1"]);
+});
+
+Deno.test("dispatcher remembers a command that runs longer than ten thousand others", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  for (let nth = 0; nth < 10_001; nth++) bench.receive(`bad${nth}`, "nonsense", {});
+  bench.start("c1", "s1");
+  finish();
+  await settled();
+  assertEquals(bench.results("c1").length, 1);
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher lets a stop cancel the start that is at work and those that wait, and not another stop", async () => {
+  using bench = new Bench();
+  bench.stop("c0", "s1");
+  bench.start("c1", "s1");
+  const { signal: stopSignal, finish } = await bench.operations.runs.next();
+  bench.stop("c2", "s1");
+  assert(!stopSignal.aborted);
+  finish();
+  await settled();
+  const cancelled = await bench.operations.runs.next();
+  assertEquals([cancelled.request.action, cancelled.signal.aborted], ["start_session", true]);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.wire.told, [
+    "ack c0",
+    "ack c1",
+    "ack c2",
+    "complete c0",
+    "status s1 terminated",
+    "failed c1",
+    "complete c2",
+    "status s1 terminated",
+  ]);
+});
+
+Deno.test("dispatcher lets a stop cancel a start at once", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c2", "s2");
+  const first = await bench.operations.runs.next();
+  const second = await bench.operations.runs.next();
+  bench.stop("c3", "s1");
+  assertEquals([first.signal.aborted, second.signal.aborted], [true, false]);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "cancelled by stop" } },
+  ]);
+  assert(!bench.wire.told.includes("status s1 running"));
+  second.finish();
+  await settled();
+});
+
+Deno.test("dispatcher starts a session again after its stop", async () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  bench.start("c2", "s1");
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(await bench.finishNext(), "start_session s1");
+  assertEquals(bench.wire.told.slice(-2), ["complete c2", "status s1 running"]);
+});
+
+const BAD_COMMANDS: Array<[name: string, action: string, payload: unknown, field: string]> = [
+  ["a path as id", "start_session", { ...FIELDS, sessionId: "../x" }, '"sessionId" "../x"'],
+  ["an id of 300 characters", "stop_session", { sessionId: "x".repeat(300) }, '"sessionId"'],
+  ["an id in upper case", "wake_session", { sessionId: "ALICE" }, '"sessionId"'],
+  ["an id in unicode", "hibernate_session", { sessionId: "ünï" }, '"sessionId"'],
+  ["a prototype key as id", "start_session", { ...FIELDS, sessionId: "__proto__" }, '"sessionId"'],
+  ["a bad quantity", "start_session", { ...FIELDS, sessionId: "s1", memory: "2GB" }, '"memory"'],
+  ["no payload", "start_session", undefined, '"payload"'],
+  ["a payload of text", "stop_session", '{"sessionId":"s1"}', '"payload"'],
+  ["no user", "start_session", { sessionId: "s1", template: "firefox" }, '"user"'],
+  ["an unknown action", "explode", { sessionId: "s1" }, 'action "explode"'],
+  ["no action", "", { sessionId: "s1" }, 'action ""'],
+];
+
+for (const [name, action, payload, field] of BAD_COMMANDS) {
+  Deno.test(`dispatcher answers a command with ${name} by one failed that names it, and does no work`, async () => {
+    using bench = new Bench();
+    bench.receive("c1", action, payload);
+    await settled();
+    assertEquals(bench.wire.told, ["ack c1", "failed c1"]);
+    const [result] = bench.results("c1");
+    assert(result?.type === "failed" && result.payload.error.includes(field), JSON.stringify(result));
+    assertEquals(bench.operations.runs.size, 0);
+  });
+}
+
+Deno.test("dispatcher that drains refuses new commands and waits for those that it has", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  assertEquals(bench.dispatcher.isDraining, false);
+  let isDrained = false;
+  const drained = bench.dispatcher.drain(never).then(() => isDrained = true);
+  assertEquals(bench.dispatcher.isDraining, true);
+  bench.start("c3", "s3");
+  assertEquals(bench.results("c3"), [
+    {
+      type: "failed",
+      payload: { commandId: "c3", error: "The agent is stopping and takes no more commands" },
+    },
+  ]);
+  await bench.finishNext();
+  assertEquals(isDrained, false);
+  await bench.finishNext();
+  await drained;
+  assertEquals([bench.results("c1").length, bench.results("c2").length], [1, 1]);
+});
+
+Deno.test("dispatcher that drains cancels what is left when its time is up, and gives each a result", async () => {
+  using bench = new Bench();
+  for (const id of ["1", "2", "3"]) bench.start(`c${id}`, `s${id}`);
+  bench.receive("c4", "hibernate_session", { sessionId: "s1" });
+  await settled();
+  const timeout = new AbortController();
+  const drained = bench.dispatcher.drain(timeout.signal);
+  timeout.abort();
+  await drained;
+  for (const id of ["1", "2", "3", "4"]) {
+    const error = "cancelled because the agent is stopping";
+    assertEquals(bench.results(`c${id}`), [{ type: "failed", payload: { commandId: `c${id}`, error } }]);
+  }
+});
+
+Deno.test("dispatcher that has no time to drain cancels at once", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  await bench.dispatcher.drain(AbortSignal.abort());
+  assertEquals(bench.results("c1").length, 1);
+  await bench.dispatcher.drain(AbortSignal.abort());
+});
+
+Deno.test("dispatcher with nothing to do is drained at once", async () => {
+  using bench = new Bench();
+  await bench.dispatcher.drain(never);
+  assertEquals(bench.wire.told, []);
+});

@@ -1,0 +1,196 @@
+import { assert, assertEquals } from "@std/assert";
+import { buildManifests, type SessionSpec, specHash } from "../../lib/sessions/manifests.ts";
+import { labelValue } from "../../lib/sessions/names.ts";
+import type { StartRequest } from "../../lib/sessions/requests.ts";
+
+const REQUEST: StartRequest = {
+  action: "start_session",
+  sessionId: "alice-firefox-1a2b3c4d",
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "2Gi",
+  cpu: "1000m",
+};
+
+const SPEC: SessionSpec = {
+  request: REQUEST,
+  template: { image: "example.com/firefox:1", port: 3000 },
+  settings: {
+    agentId: "a1",
+    namespace: "streamspace",
+    storageClass: "",
+    storageSize: "10Gi",
+    imagePullPolicy: "IfNotPresent",
+    nodeSelector: {},
+    tolerations: [],
+  },
+};
+
+const ID = REQUEST.sessionId;
+const LABELS = {
+  app: "streamspace-session",
+  session: ID,
+  user: "alice",
+  template: "firefox",
+  "stream.space/agent": "a1",
+  "app.kubernetes.io/managed-by": "streamspace-k8s-agent",
+};
+const ANNOTATIONS = { "stream.space/user": "alice" };
+const METADATA = { name: ID, namespace: "streamspace", labels: LABELS, annotations: ANNOTATIONS };
+const SELECTOR = { app: "streamspace-session", session: ID };
+const CONTAINER = {
+  name: "session",
+  image: "example.com/firefox:1",
+  imagePullPolicy: "IfNotPresent",
+  env: [
+    { name: "PUID", value: "1000" },
+    { name: "PGID", value: "1000" },
+    { name: "TZ", value: "UTC" },
+    { name: "USER", value: "alice" },
+    { name: "SESSION_ID", value: ID },
+  ],
+  ports: [{ name: "vnc", containerPort: 3000, protocol: "TCP" }],
+  readinessProbe: { tcpSocket: { port: "vnc" }, periodSeconds: 1, failureThreshold: 3 },
+  resources: { requests: { cpu: "1000m", memory: "2Gi" }, limits: { cpu: "1000m", memory: "2Gi" } },
+};
+const POD_SPEC = {
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  containers: [CONTAINER],
+  nodeSelector: {},
+  tolerations: [],
+};
+
+/** A Deployment with this pod and these annotations beside the hash of what was asked for. */
+async function deploymentOf(podSpec: unknown, request = REQUEST): Promise<unknown> {
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: {
+      ...METADATA,
+      annotations: { ...ANNOTATIONS, "stream.space/spec-hash": await specHash(request) },
+    },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: SELECTOR },
+      strategy: { type: "Recreate" },
+      template: { metadata: { labels: LABELS, annotations: ANNOTATIONS }, spec: podSpec },
+    },
+  };
+}
+
+function userVariable(user: string): Promise<string | undefined> {
+  return buildManifests({ ...SPEC, request: { ...REQUEST, user } }).then(({ deployment }) =>
+    deployment.spec?.template.spec?.containers[0]?.env?.find((one) => one.name === "USER")?.value
+  );
+}
+
+Deno.test("buildManifests() makes the Deployment and Service of a session without a home", async () => {
+  assertEquals<unknown>(await buildManifests(SPEC), {
+    claim: undefined,
+    deployment: await deploymentOf(POD_SPEC),
+    service: {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: METADATA,
+      spec: { selector: SELECTOR, ports: [{ name: "vnc", port: 3000, targetPort: "vnc", protocol: "TCP" }] },
+    },
+  });
+});
+
+Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", async () => {
+  const request = { ...REQUEST, persistentHome: true };
+  const { claim, deployment } = await buildManifests({ ...SPEC, request });
+  assertEquals<unknown>(claim, {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { ...METADATA, name: `${ID}-home` },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
+  });
+  assertEquals<unknown>(
+    deployment,
+    await deploymentOf({
+      ...POD_SPEC,
+      containers: [{ ...CONTAINER, volumeMounts: [{ name: "home", mountPath: "/config" }] }],
+      volumes: [{ name: "home", persistentVolumeClaim: { claimName: `${ID}-home` } }],
+    }, request),
+  );
+});
+
+Deno.test("buildManifests() follows the operator's settings and the template", async () => {
+  const toleration = { key: "desktops", operator: "Exists", effect: "NoSchedule" };
+  const request = { ...REQUEST, persistentHome: true };
+  const { claim, deployment, service } = await buildManifests({
+    request,
+    template: { image: "example.com/code:2", port: 8443 },
+    settings: {
+      ...SPEC.settings,
+      namespace: "desktops",
+      storageClass: "fast",
+      storageSize: "20Gi",
+      imagePullPolicy: "Always",
+      nodeSelector: { pool: "desktops" },
+      tolerations: [toleration],
+    },
+  });
+  const pod = deployment.spec?.template.spec;
+  assertEquals(
+    [claim, deployment, service].map((one) => one?.metadata?.namespace),
+    ["desktops", "desktops", "desktops"],
+  );
+  assertEquals([claim?.spec?.storageClassName, claim?.spec?.resources?.requests], ["fast", {
+    storage: "20Gi",
+  }]);
+  assertEquals([pod?.nodeSelector, pod?.tolerations], [{ pool: "desktops" }, [toleration]]);
+  assertEquals(
+    [
+      pod?.containers[0]?.image,
+      pod?.containers[0]?.imagePullPolicy,
+      pod?.containers[0]?.ports?.[0]?.containerPort,
+    ],
+    ["example.com/code:2", "Always", 8443],
+  );
+  assertEquals(service.spec?.ports?.[0]?.port, 8443);
+});
+
+Deno.test("buildManifests() keeps a user that is no label exactly in an annotation and a variable", async () => {
+  const user = "Alice O'Neil <alice@example.com> üñí";
+  const { deployment, service } = await buildManifests({ ...SPEC, request: { ...REQUEST, user } });
+  for (const one of [deployment.metadata, service.metadata, deployment.spec?.template.metadata]) {
+    assertEquals(one?.labels?.user, await labelValue(user));
+    assertEquals(one?.annotations?.["stream.space/user"], user);
+  }
+  assertEquals(await userVariable(user), user);
+});
+
+/** What Kubernetes makes of a variable's value: `$$` becomes `$`, `$(NAME)` what an earlier variable holds. */
+function expanded(value: string): string {
+  return value.replace(/\$\$|\$\(([^)]*)\)/g, (match, name) => match === "$$" ? "$" : `<${name} expanded>`);
+}
+
+for (const user of ["alice", "$HOME", "$", "$$", "$(TZ)", "$$(TZ)", "$$$(TZ)", "a$(", "$(TZ", "`id`"]) {
+  Deno.test(`buildManifests() has Kubernetes hand on the user ${user} as it is`, async () => {
+    assertEquals(expanded(await userVariable(user) ?? ""), user);
+  });
+}
+
+Deno.test("buildManifests() leaves no field undefined, which a server could not be told", async () => {
+  const manifests = await buildManifests({ ...SPEC, request: { ...REQUEST, persistentHome: true } });
+  assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
+});
+
+Deno.test("specHash() is the same for the same start only", async () => {
+  assertEquals(await specHash(REQUEST), await specHash({ ...REQUEST }));
+  const changes: Array<Partial<StartRequest>> = [
+    { user: "bob" },
+    { template: "chrome" },
+    { persistentHome: true },
+    { memory: "3Gi" },
+    { cpu: "2" },
+    { user: "alicefirefox", template: "" },
+  ];
+  const hashes = await Promise.all(changes.map((change) => specHash({ ...REQUEST, ...change })));
+  assertEquals(new Set([await specHash(REQUEST), ...hashes]).size, changes.length + 1);
+  for (const hash of hashes) assert(/^[0-9a-f]{8}$/.test(hash));
+});
