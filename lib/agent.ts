@@ -21,10 +21,22 @@ import { log } from "./log.ts";
 import { formatDuration } from "./quantities.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
 import { labelValue } from "./sessions/names.ts";
+import { Monitor } from "./sessions/monitor.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 
 /** Longest wait for the first view of the cluster: a Control Plane is told the true number of sessions, if it can be had. */
 const FIRST_VIEW_MS = 5000;
+
+/** What the agent consists of. */
+interface Parts extends Disposable {
+  readonly transport: Transport;
+  readonly cache: SessionCache;
+  readonly reporter: Reporter;
+  readonly dispatcher: Dispatcher;
+  readonly monitor: Monitor;
+  readonly link: Link;
+  readonly beat: () => void;
+}
 
 /**
  * Runs the agent until `stop` is aborted and running commands are done.
@@ -37,89 +49,93 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     platform: config.platform,
     region: config.region || "-",
   });
-  const { namespace } = config;
   const ended = new AbortController();
   const stopping = new AbortController();
-  stop.addEventListener("abort", () => stopping.abort(stop.reason), { once: true });
-  if (stop.aborted) stopping.abort(stop.reason);
+  stop.addEventListener("abort", () => stopping.abort(), { once: true });
+  using parts = await build(config);
+  const { cache, transport, monitor, link } = parts;
+  const following = cache.follow(transport, { namespace: config.namespace, signal: ended.signal });
+  const drained = drain(parts, { stopping: stopping.signal, timeoutMs: config.drainTimeout, ended });
+  try {
+    cache.synced(ended.signal).then(() => monitor.begin(), () => {});
+    await firstView(cache, stopping.signal);
+    for await (const frame of link.frames(ended.signal)) receive(frame, { ...parts, stopping });
+  } finally {
+    ended.abort();
+    stopping.abort();
+    await Promise.all([drained, following]);
+  }
+}
 
-  using transport = new Transport(loadKubeConfig(config.kubeconfig));
+/** Builds the parts from back to front: each is given only those that stand behind it in the flow. */
+async function build(config: Config): Promise<Parts> {
+  const transport = new Transport(loadKubeConfig(config.kubeconfig));
   const cache = new SessionCache(await labelValue(config.agentId));
-  const following = cache.follow(transport, { namespace, signal: ended.signal });
-  using outbox = new Outbox();
+  const outbox = new Outbox();
   const reporter = new Reporter(outbox);
   const operations = new SessionOperations({
-    client: createSessionClient(transport, namespace),
+    client: createSessionClient(transport, config.namespace),
     cache,
     settings: config,
     templates: config.templates,
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => reporter.status(status),
   });
-  const dispatcher = new Dispatcher(operations, { reporter, limits: config });
-  const capacity = capacityOf(config);
-  const beat = () =>
-    reporter.heartbeat({
-      isDraining: dispatcher.isDraining,
-      activeSessions: cache.activeSessions(),
-      capacity,
-    });
-  const link = new Link({
+  const onIdle = (sessionId: string) => monitor.look(sessionId);
+  const dispatcher = new Dispatcher(operations, { reporter, limits: config, onIdle });
+  const monitor = new Monitor({ cache, reporter, isBusy: (sessionId) => dispatcher.isBusy(sessionId) });
+  const beat = () => {
+    const activeSessions = cache.activeSessions();
+    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
+  };
+  const link = createLink(config, { outbox, beat });
+  const dispose = () => {
+    monitor[Symbol.dispose]();
+    outbox[Symbol.dispose]();
+    transport[Symbol.dispose]();
+  };
+  return { transport, cache, reporter, dispatcher, monitor, link, beat, [Symbol.dispose]: dispose };
+}
+
+function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
+  const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
+  return new Link({
     addresses: controlPlaneAddresses(config.controlPlaneUrl),
     registration: {
-      agentId: config.agentId,
-      platform: config.platform,
-      region: config.region,
-      capacity,
+      agentId,
+      platform,
+      region,
+      capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
     apiKey: config.apiKey,
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {
-      log.info("Starting heartbeat sender (interval: {interval})", {
-        interval: formatDuration(config.heartbeatInterval),
-      });
-      void runHeartbeat(beat, { intervalMs: config.heartbeatInterval, signal });
+      log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
+      void runHeartbeat(beat, { intervalMs, signal });
     },
   });
-
-  const drained = drain({
-    dispatcher,
-    beat,
-    stopping: stopping.signal,
-    timeoutMs: config.drainTimeout,
-    ended,
-  });
-  try {
-    await firstView(cache, stopping.signal);
-    for await (const frame of link.frames(ended.signal)) {
-      receive(frame, { dispatcher, reporter, stopping });
-    }
-  } finally {
-    stopping.abort();
-    ended.abort();
-    await Promise.all([drained, following]);
-  }
 }
 
 /** Once told to stop: refuses new commands, says so, lets running ones end, and then ends the link. */
-async function drain(options: {
-  dispatcher: Dispatcher;
-  beat: () => void;
-  stopping: AbortSignal;
-  timeoutMs: number;
-  ended: AbortController;
-}): Promise<void> {
-  const { dispatcher, beat, stopping, timeoutMs, ended } = options;
+async function drain(
+  { dispatcher, beat }: Parts,
+  options: { stopping: AbortSignal; timeoutMs: number; ended: AbortController },
+): Promise<void> {
+  const { stopping, timeoutMs, ended } = options;
   if (!stopping.aborted) {
     await new Promise((resolve) => stopping.addEventListener("abort", resolve, { once: true }));
   }
-  if (!ended.signal.aborted) {
-    log.info("Stopping: no new commands, running ones get {timeout}", { timeout: formatDuration(timeoutMs) });
+  // Where the link has ended by itself there is nobody left to wait for.
+  const patienceMs = ended.signal.aborted ? 0 : timeoutMs;
+  if (patienceMs > 0) {
+    log.info("Stopping: no new commands, running ones get {timeout}", {
+      timeout: formatDuration(patienceMs),
+    });
   }
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), ended.signal.aborted ? 0 : timeoutMs);
+  const timer = setTimeout(() => timeout.abort(), patienceMs);
   const done = dispatcher.drain(timeout.signal);
   beat();
   await done;
@@ -136,25 +152,23 @@ async function firstView(cache: SessionCache, stopping: AbortSignal): Promise<vo
   }
 }
 
-function receive(
-  frame: string | Uint8Array,
-  parts: { dispatcher: Dispatcher; reporter: Reporter; stopping: AbortController },
-): void {
+/** Where messages go. */
+interface Receivers {
+  readonly dispatcher: Dispatcher;
+  readonly reporter: Reporter;
+  /** Aborted when the Control Plane asks the agent to stop. */
+  readonly stopping: AbortController;
+}
+
+function receive(frame: string | Uint8Array, receivers: Receivers): void {
   if (typeof frame !== "string") {
     log.warn("A binary frame of {bytes} bytes was ignored", { bytes: frame.length });
     return;
   }
-  for (const message of parseFrame(frame)) handle(message, parts);
+  for (const message of parseFrame(frame)) handle(message, receivers);
 }
 
-function handle(
-  message: Inbound,
-  { dispatcher, reporter, stopping }: {
-    dispatcher: Dispatcher;
-    reporter: Reporter;
-    stopping: AbortController;
-  },
-): void {
+function handle(message: Inbound, { dispatcher, reporter, stopping }: Receivers): void {
   switch (message.type) {
     case "command":
       return dispatcher.receive(message.command);

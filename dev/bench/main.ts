@@ -15,7 +15,8 @@ import { AgentUnderTest } from "./agent_under_test.ts";
 import { Floor } from "./floor.ts";
 import { type Comparison, comparisonCells, markdownTable, median } from "./statistics.ts";
 
-const NAMESPACE = "streamspace-bench";
+/** One of its own for each run, so that what a broken run left does not disturb the next. */
+const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [20, 100];
 
 interface Bench {
@@ -27,10 +28,10 @@ interface Bench {
 async function main(): Promise<void> {
   const flags = parseArgs(Deno.args, { string: ["kubeconfig", "rounds", "output"] });
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
-  await using memory = given === "" ? Cluster.start({ namespaces: [NAMESPACE] }) : undefined;
+  await using memory = given === "" ? Cluster.start() : undefined;
   const kubeconfig = given || await writeKubeconfig(memory?.kubeconfig() ?? "");
   const { server, client } = await connect(kubeconfig);
-  await ensureNamespace(server, client);
+  await changeNamespace("POST", { server, client });
   const report = await measure({ kubeconfig, server, client, rounds: Number(flags.rounds ?? 15) });
   const title = `API server: ${memory ? "in memory" : "from kubeconfig"}; agent: ${
     Deno.env.get("K8S_AGENT") ? "executable" : "source"
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
   if (typeof flags.output === "string") {
     await Deno.writeTextFile(flags.output, `# Benchmark\n\n${title}\n\n${report}\n`);
   }
+  await changeNamespace("DELETE", { server, client });
   client.close();
 }
 
@@ -216,14 +218,18 @@ async function connect(kubeconfig: string): Promise<{ server: string; client: De
   return { server: config.getCurrentCluster()?.server ?? "", client };
 }
 
-async function ensureNamespace(server: string, client: Deno.HttpClient): Promise<void> {
-  const body = JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
+async function changeNamespace(
+  method: "POST" | "DELETE",
+  { server, client }: { server: string; client: Deno.HttpClient },
+): Promise<void> {
+  const path = method === "POST" ? "" : `/${NAMESPACE}`;
+  const body = method === "POST"
+    ? JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } })
+    : null;
   const headers = { "Content-Type": "application/json" };
-  const response = await fetch(`${server}/api/v1/namespaces`, { method: "POST", headers, body, client });
-  await response.text();
-  if (!response.ok && response.status !== 409) {
-    throw new Error(`Cannot create namespace ${NAMESPACE}: ${response.status}`);
-  }
+  const response = await fetch(`${server}/api/v1/namespaces${path}`, { method, headers, body, client });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} of namespace ${NAMESPACE}: ${text}`);
 }
 
 async function writeKubeconfig(text: string): Promise<string> {

@@ -61,6 +61,11 @@ export class Outbox implements Disposable {
   /** Sends a message now or, where it is worth it, once a link is up. */
   send(message: Outbound): void {
     if (!this.#wire) {
+      if (message.type === "complete" || message.type === "failed") {
+        log.info("The result of command {commandId} waits for a link", {
+          commandId: message.payload.commandId,
+        });
+      }
       this.#keep(message);
       return;
     }
@@ -85,9 +90,6 @@ export class Outbox implements Disposable {
       case "failed":
         this.#results.push(message);
         this.#ackedAt.delete(message.payload.commandId);
-        log.info("The result of command {commandId} waits for a link", {
-          commandId: message.payload.commandId,
-        });
         break;
       case "status":
         this.#statuses.set(message.payload.sessionId, message);

@@ -13,6 +13,7 @@ const ERROR_LENGTH = 4000;
 /** Tells the Control Plane; never waits, never fails. */
 export class Reporter {
   readonly #outbox: Outbox;
+  readonly #statuses = new Map<string, SessionStatus>();
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
@@ -44,8 +45,21 @@ export class Reporter {
 
   /** A session changed its state. */
   status(status: SessionStatus): void {
+    this.assume(status);
     log.info("Session {sessionId} is {state}", { sessionId: status.sessionId, state: status.state });
     this.#outbox.send({ type: "status", payload: status });
+  }
+
+  /** A session's state that the Control Plane is taken to know. A session that is over has none. */
+  assume(status: SessionStatus): void {
+    const isOver = status.state === "terminated" || status.state === "failed";
+    if (isOver) this.#statuses.delete(status.sessionId);
+    else this.#statuses.set(status.sessionId, status);
+  }
+
+  /** What was told last of a session that is not over. */
+  lastStatus(sessionId: string): SessionStatus | undefined {
+    return this.#statuses.get(sessionId);
   }
 
   /** The agent is alive. */

@@ -48,7 +48,8 @@ export class SessionCache {
   /** Session id → kind and name → object. */
   readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
   readonly #removed = new Set<string>();
-  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #waiters = new Map<string, Set<() => void>>();
+  readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
 
@@ -88,6 +89,17 @@ export class SessionCache {
       claim: first("claim"),
       pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
     };
+  }
+
+  /** The sessions of which anything exists. */
+  sessionIds(): string[] {
+    return [...this.#sessions.keys()];
+  }
+
+  /** Calls the listener at each change of any session; gives a function that ends that. */
+  listen(listener: (sessionId: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** How many sessions run or are about to: those whose Deployment wants a pod. */
@@ -131,19 +143,19 @@ export class SessionCache {
   /** The next change of a session's objects, or the end of a time. */
   #change(sessionId: string, options: { lookAgainInMs?: number; signal: AbortSignal }): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const listeners = this.#listeners.get(sessionId) ?? new Set();
+    const waiters = this.#waiters.get(sessionId) ?? new Set();
     const timer = options.lookAgainInMs === undefined
       ? undefined
       : setTimeout(resolve, options.lookAgainInMs);
     const onAbort = () => reject(options.signal.reason);
     options.signal.addEventListener("abort", onAbort, { once: true });
-    this.#listeners.set(sessionId, listeners.add(resolve));
+    this.#waiters.set(sessionId, waiters.add(resolve));
     return promise.finally(() => {
       clearTimeout(timer);
       options.signal.removeEventListener("abort", onAbort);
-      listeners.delete(resolve);
-      if (listeners.size === 0 && this.#listeners.get(sessionId) === listeners) {
-        this.#listeners.delete(sessionId);
+      waiters.delete(resolve);
+      if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) {
+        this.#waiters.delete(sessionId);
       }
     });
   }
@@ -186,7 +198,8 @@ export class SessionCache {
   }
 
   #notify(sessionId: string): void {
-    for (const wake of [...this.#listeners.get(sessionId) ?? []]) wake();
+    for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
+    for (const listener of this.#listeners) listener(sessionId);
   }
 }
 

@@ -16,6 +16,14 @@ export interface Operations {
   run(request: SessionRequest, signal: AbortSignal): Promise<Outcome>;
 }
 
+/** What a dispatcher needs. */
+export interface DispatcherOptions {
+  readonly reporter: Reporter;
+  readonly limits: RequestLimits;
+  /** Told when no command of a session is left. */
+  readonly onIdle?: (sessionId: string) => void;
+}
+
 /** A command that waits for its turn or is being carried out. */
 interface Task {
   readonly request: SessionRequest;
@@ -40,15 +48,23 @@ export class Dispatcher {
   readonly #results = new Map<string, Result | "running">();
   #isDraining = false;
 
-  constructor(operations: Operations, options: { reporter: Reporter; limits: RequestLimits }) {
+  readonly #onIdle: (sessionId: string) => void;
+
+  constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
     this.#reporter = options.reporter;
     this.#limits = options.limits;
+    this.#onIdle = options.onIdle ?? (() => {});
   }
 
   /** Whether new commands are refused. */
   get isDraining(): boolean {
     return this.#isDraining;
+  }
+
+  /** Whether a command of the session is at work or waits for its turn. */
+  isBusy(sessionId: string): boolean {
+    return this.#lanes.has(sessionId);
   }
 
   /** Takes a command; returns before any work is done. */
@@ -95,7 +111,9 @@ export class Dispatcher {
     lane.tasks.add(task);
     lane.end = lane.end.then(() => this.#carryOut(commandId, task)).finally(() => {
       lane.tasks.delete(task);
-      if (lane.tasks.size === 0) this.#lanes.delete(sessionId);
+      if (lane.tasks.size > 0) return;
+      this.#lanes.delete(sessionId);
+      this.#onIdle(sessionId);
     });
     this.#lanes.set(sessionId, lane);
   }

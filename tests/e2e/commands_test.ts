@@ -203,3 +203,28 @@ onEachCluster("a session is found again by the next process", async (cluster) =>
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
 });
+
+onEachCluster("what others do to a session is told", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const started = await stage.command("start_session", { sessionId: "s1", ...START });
+  const { podName } = started.result as Record<string, string>;
+  await cluster.objects.delete({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: podName, namespace: cluster.namespace },
+  });
+  const replaced = await stage.controlPlane.waitFor(({ type, payload }) =>
+    type === "status" && payload.state === "running" &&
+    (payload.platformMetadata as Record<string, string>).podName !== podName
+  );
+  assertEquals(replaced.payload.vncReady, true);
+  await cluster.objects.delete({
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "s1", namespace: cluster.namespace },
+  });
+  await stage.controlPlane.waitFor(({ type, payload }) =>
+    type === "status" && payload.state === "terminated"
+  );
+  assertEquals(stage.states("s1"), ["pending", "running", "running", "terminated"]);
+});
