@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
  * `deno task demo`: a Control Plane, a Kubernetes API and the agent, started together and driven through the seed's curl calls: a session is
  * started, hibernated, woken and stopped. Ends with 0 only if every step came true.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
  * Prints the permissions that `deno.json` declares for the agent as command-line flags, a line each, for tools that take no permission sets.
  * @module

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
  * An agent as the benchmark drives it: a process of its own, commanded over its WebSocket by a Control Plane in this process.
  * @module

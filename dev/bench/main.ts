@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
  * `deno task bench`: the agent beside the floor, in one run, on one API server. Prints a table; judges nothing.
  *

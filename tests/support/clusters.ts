@@ -2,7 +2,7 @@
  * The clusters that end-to-end tests run on: the Kubernetes API in memory always, and the real one that `KUBECONFIG` names.
  * @module
  */
-import { KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import { type KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
