@@ -9,6 +9,7 @@
  */
 import type { Config } from "./options.ts";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
+import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
 import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
@@ -108,7 +109,7 @@ function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: ()
       capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
-    apiKey: config.apiKey,
+    credentials: new Credentials(config, config.apiKey),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {

@@ -52,6 +52,8 @@ export function loadConfig(sources: ConfigSources): Invocation {
     if (!found && option.required) problems.push(`${nameOf(option)} is missing: ${option.help}`);
   }
   const settings = values as unknown as Settings;
+  checkTransportSecurity(settings, problems);
+  checkFiles(settings, sources, problems);
   const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
   if (problems.length > 0) throw new ConfigError(problems.map(shown));
   return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey } };
@@ -158,16 +160,62 @@ function excerpt(value: unknown): string {
   return JSON.stringify(harmless.slice(0, 100));
 }
 
+/** Without encryption the key and all commands could be read and changed on the way. */
+function checkTransportSecurity(settings: Settings, problems: string[]): void {
+  const { controlPlaneUrl, allowInsecure, clientCert, clientKey } = settings;
+  if (controlPlaneUrl && !allowInsecure && !isPrivateWay(new URL(controlPlaneUrl))) {
+    problems.push(
+      "--control-plane-url (CONTROL_PLANE_URL) is not encrypted and leads out of the cluster: use wss://, or --allow-insecure (ALLOW_INSECURE)",
+    );
+  }
+  if (Boolean(clientCert) !== Boolean(clientKey)) {
+    problems.push(
+      "--client-cert (CLIENT_CERT) and --client-key (CLIENT_KEY) go together: only one of them is set",
+    );
+  }
+}
+
+/** Encrypted, on this machine, or by a name that only this cluster's DNS knows. */
+function isPrivateWay({ protocol, hostname }: URL): boolean {
+  if (protocol === "wss:" || protocol === "https:") return true;
+  return /^(localhost|127(\.\d+){3}|\[::1\]|[a-z0-9-]+|.*\.svc|.*\.cluster\.local)$/.test(hostname);
+}
+
+function checkFiles(
+  { caFile, clientCert, clientKey }: Settings,
+  sources: ConfigSources,
+  problems: string[],
+): void {
+  const files = {
+    "--ca-file (CA_FILE)": caFile,
+    "--client-cert (CLIENT_CERT)": clientCert,
+    "--client-key (CLIENT_KEY)": clientKey,
+  };
+  for (const [name, path] of Object.entries(files)) {
+    if (path) readSetting(name, path, { sources, problems });
+  }
+}
+
+function readSetting(
+  name: string,
+  path: string,
+  { sources, problems }: { sources: ConfigSources; problems: string[] },
+): string | undefined {
+  try {
+    return sources.readFile(path);
+  } catch (error) {
+    problems.push(`${name} cannot be read: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
 /** The key has no flag, because a command line can be read by everybody on the machine. */
 function readApiKey(path: string, sources: ConfigSources, problems: string[]): Secret | undefined {
   let key = nonEmpty(sources.env("AGENT_API_KEY")?.trim());
   if (path) {
-    try {
-      key = nonEmpty(sources.readFile(path).trim());
-    } catch (error) {
-      problems.push(`--api-key-file (API_KEY_FILE) cannot be read: ${messageOf(error)}`);
-      return undefined;
-    }
+    const text = readSetting("--api-key-file (API_KEY_FILE)", path, { sources, problems });
+    if (text === undefined) return undefined;
+    key = nonEmpty(text.trim());
     if (key === undefined) problems.push(`--api-key-file (API_KEY_FILE) is empty: ${path}`);
   }
   if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {

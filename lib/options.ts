@@ -54,6 +54,10 @@ export interface Settings {
   readonly maxSessions: number;
   readonly config: string;
   readonly apiKeyFile: string;
+  readonly caFile: string;
+  readonly clientCert: string;
+  readonly clientKey: string;
+  readonly allowInsecure: boolean;
   readonly heartbeatInterval: number;
   /** 0: for ever. */
   readonly reconnectAttempts: number;
@@ -111,6 +115,23 @@ export const OPTIONS: readonly Option[] = [
     parse: text,
     fallback: "",
     help: "File with the agent's API key (or the key itself in AGENT_API_KEY)",
+  }),
+  option("caFile", {
+    parse: text,
+    fallback: "",
+    help: "File with more authorities to trust for the Control Plane, as PEM",
+  }),
+  option("clientCert", {
+    parse: text,
+    fallback: "",
+    help: "File with the agent's certificate for the Control Plane, as PEM",
+  }),
+  option("clientKey", { parse: text, fallback: "", help: "File with the key of --client-cert, as PEM" }),
+  option("allowInsecure", {
+    parse: switchValue,
+    fallback: false,
+    fallbackText: "",
+    help: "Allow ws:// and http:// to Control Planes outside of the cluster",
   }),
   option("heartbeatInterval", {
     parse: duration(1000, 20_000),

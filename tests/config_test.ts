@@ -56,6 +56,10 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   maxMemory: ["256GB", 256],
   maxSessions: ["7", 7],
   apiKeyFile: ["key.txt", "key.txt"],
+  caFile: ["ca.pem", "ca.pem"],
+  clientCert: ["cert.pem", "cert.pem"],
+  clientKey: ["key.pem", "key.pem"],
+  allowInsecure: ["true", true],
   heartbeatInterval: ["5s", 5000],
   reconnectAttempts: ["0", 0],
   startTimeout: ["3m", 180_000],
@@ -73,14 +77,23 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   logLevel: ["debug", "debug"],
 };
 
-const FILES = { "key.txt": "k\n" };
+const FILES = { "key.txt": "k\n", "ca.pem": "PEM", "cert.pem": "PEM", "key.pem": "PEM" };
+/** Flags that a setting cannot do without. */
+const PARTNERS: Readonly<Record<string, string>> = {
+  clientCert: "--client-key=key.pem",
+  clientKey: "--client-cert=cert.pem",
+};
 
 for (const option of OPTIONS) {
   if (option.key === "checkConfig" || option.key === "config") continue;
   const { key, flag, variable } = option;
   const [text, expected] = SAMPLES[key];
   const isRequired = REQUIRED.some((argument) => argument.startsWith(`--${flag}=`));
-  const others = isRequired ? REQUIRED.filter((argument) => !argument.startsWith(`--${flag}=`)) : REQUIRED;
+  const partner = PARTNERS[key];
+  const others = [
+    ...REQUIRED.filter((argument) => !isRequired || !argument.startsWith(`--${flag}=`)),
+    ...(partner ? [partner] : []),
+  ];
 
   Deno.test(`loadConfig() takes ${key} from a flag, a variable and a file alike`, () => {
     assertEquals(variable, flag.toUpperCase().replaceAll("-", "_"));
@@ -112,6 +125,10 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     maxSessions: 100,
     config: "",
     apiKeyFile: "",
+    caFile: "",
+    clientCert: "",
+    clientKey: "",
+    allowInsecure: false,
     heartbeatInterval: 10_000,
     reconnectAttempts: 5,
     startTimeout: 120_000,
@@ -346,3 +363,26 @@ Deno.test("loadConfig() gives a configuration that shows no key when it is print
     assert(text.includes("[redacted]") && !text.includes("s3cret"), text);
   }
 });
+
+for (
+  const [url, isRefused] of [
+    ["ws://localhost:8000", false],
+    ["ws://127.0.0.1:8000", false],
+    ["http://[::1]:8000", false],
+    ["ws://control-plane:8000", false],
+    ["ws://control-plane.streamspace.svc:8000", false],
+    ["http://control-plane.streamspace.svc.cluster.local", false],
+    ["wss://control.example.com", false],
+    ["ws://control.example.com", true],
+    ["http://control.example.com", true],
+    ["ws://192.0.2.7:8000", true],
+    ["ws://localhost.example.com", true],
+  ] as const
+) {
+  Deno.test(`loadConfig() ${isRefused ? "refuses" : "takes"} ${url} without --allow-insecure`, () => {
+    const args = ["--agent-id=a1", `--control-plane-url=${url}`];
+    if (isRefused) assertThrows(() => configOf({ args }), ConfigError, "--allow-insecure (ALLOW_INSECURE)");
+    else assertEquals(configOf({ args }).controlPlaneUrl, url);
+    assertEquals(configOf({ args: [...args, "--allow-insecure"] }).controlPlaneUrl, url);
+  });
+}

@@ -12,6 +12,7 @@ const ROWS = [
   ["lib/control_plane/link.ts"],
   ["lib/control_plane/socket.ts"],
   ["lib/control_plane/registration.ts"],
+  ["lib/control_plane/credentials.ts"],
   ["lib/sessions/dispatcher.ts", "lib/sessions/monitor.ts"],
   ["lib/control_plane/reporter.ts", "lib/control_plane/heartbeat.ts"],
   ["lib/control_plane/outbox.ts"],

@@ -36,8 +36,16 @@ const variables = new Map((container.env ?? []).map(({ name, value }) => [name, 
 
 /** Set in deployment.yaml: the two that have no default, and the one that follows the pod. */
 const IN_DEPLOYMENT = ["AGENT_ID", "CONTROL_PLANE_URL", "NAMESPACE"];
-/** Of no use in a pod: its credentials and settings come from the cluster. */
-const ELSEWHERE = ["KUBECONFIG", "CONFIG", "API_KEY_FILE", "CHECK_CONFIG"];
+/** Of no use in a pod, whose credentials and settings come from the cluster, or in need of a volume. */
+const ELSEWHERE = [
+  "KUBECONFIG",
+  "CONFIG",
+  "API_KEY_FILE",
+  "CA_FILE",
+  "CLIENT_CERT",
+  "CLIENT_KEY",
+  "CHECK_CONFIG",
+];
 
 Deno.test("manifests are applied all together by the kustomization", () => {
   const [{ resources }] = read("kustomization.yaml") as unknown as [{ resources: string[] }];

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import denoJson from "../deno.json" with { type: "json" };
 import { ACTIONS, OPTIONS } from "../lib/options.ts";
 
 Deno.test("options hold every flag, variable and default that is documented first", () => {
@@ -46,3 +47,9 @@ for (const option of OPTIONS) {
     assertEquals(option.parse(asWritten), { ok: true, value: option.fallback });
   });
 }
+
+Deno.test("deno.json lets the agent read just the variables of the options, its key and the way to its cluster", () => {
+  const others = ["AGENT_API_KEY", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+  const { allow } = denoJson.permissions.default.env;
+  assertEquals(allow.toSorted(), [...OPTIONS.map((option) => option.variable), ...others].sort());
+});

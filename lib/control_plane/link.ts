@@ -7,18 +7,18 @@ import { delay } from "@std/async";
 import { LinkError, RegistrationError } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import { Secret } from "../secret.ts";
 import type { ControlPlaneAddresses } from "./addresses.ts";
 import { Backoff } from "./backoff.ts";
+import type { Credentials } from "./credentials.ts";
 import type { Outbox } from "./outbox.ts";
-import { register, type Registration } from "./registration.ts";
+import { register, type Registration, type RegistrationAnswer } from "./registration.ts";
 import { Socket } from "./socket.ts";
 
 /** What a link needs. */
 export interface LinkOptions {
   readonly addresses: ControlPlaneAddresses;
   readonly registration: Registration;
-  readonly apiKey: Secret | undefined;
+  readonly credentials: Credentials;
   /** Attempts after a loss before giving up; 0 never gives up. */
   readonly reconnectAttempts: number;
   readonly outbox: Outbox;
@@ -37,12 +37,10 @@ const REJECTED_RETRY_MS = 300_000;
 export class Link {
   readonly #options: LinkOptions;
   readonly #backoff: Backoff;
-  #apiKey: Secret | undefined;
 
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnectAttempts);
-    this.#apiKey = options.apiKey;
   }
 
   /**
@@ -68,11 +66,11 @@ export class Link {
   }
 
   async #register(signal: AbortSignal): Promise<void> {
-    const { registration, addresses } = this.#options;
+    const { registration, credentials } = this.#options;
     while (true) {
-      const answer = await register(registration, { httpBase: addresses.http, apiKey: this.#apiKey, signal });
+      const answer = await this.#registerOnce(signal);
       if (answer.kind === "registered") {
-        if (answer.apiKey) this.#apiKey = new Secret(answer.apiKey);
+        if (answer.apiKey) await credentials.issue(answer.apiKey);
         log.info("Registered successfully: {agentId} (status: {status})", {
           agentId: registration.agentId,
           status: answer.status,
@@ -95,12 +93,19 @@ export class Link {
     }
   }
 
+  async #registerOnce(signal: AbortSignal): Promise<RegistrationAnswer> {
+    const { registration, addresses } = this.#options;
+    using credentials = await this.#options.credentials.read();
+    return await register(registration, { httpBase: addresses.http, credentials, signal });
+  }
+
   async *#connection(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     const { addresses, registration, outbox, onUp } = this.#options;
     const url = `${addresses.webSocket}/api/v1/agents/connect?agent_id=${
       encodeURIComponent(registration.agentId)
     }`;
-    await using socket = await Socket.connect(url, { apiKey: this.#apiKey, signal });
+    using credentials = await this.#options.credentials.read();
+    await using socket = await Socket.connect(url, { credentials, signal });
     const upSince = performance.now();
     log.info("WebSocket connected");
     log.info("Connected to Control Plane: {url}", { url: addresses.webSocket });

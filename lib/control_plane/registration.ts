@@ -3,7 +3,7 @@
  * @module
  */
 import { messageOf, RegistrationError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
+import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord, type Capacity } from "./protocol.ts";
 
 /** What the agent says of itself. */
@@ -47,7 +47,11 @@ const REFUSALS: ReadonlyMap<number, string> = new Map([
  */
 export async function register(
   registration: Registration,
-  options: { httpBase: string; apiKey: Secret | undefined; signal: AbortSignal },
+  options: {
+    httpBase: string;
+    credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
+    signal: AbortSignal;
+  },
 ): Promise<RegistrationAnswer> {
   const url = `${options.httpBase}/api/v1/agents/register`;
   const { response, text } = await post(url, registration, options);
@@ -64,15 +68,17 @@ export async function register(
 async function post(
   url: string,
   registration: Registration,
-  options: { apiKey: Secret | undefined; signal: AbortSignal },
+  options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
 ): Promise<{ response: Response; text: string }> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
-  if (options.apiKey) headers[API_KEY_HEADER] = options.apiKey.reveal();
+  const { apiKey, client } = options.credentials;
+  if (apiKey) headers[API_KEY_HEADER] = apiKey.reveal();
   try {
     const response = await fetch(url, {
       method: "POST",
       headers,
       body: JSON.stringify(registration),
+      ...(client ? { client } : {}),
       // The key goes to the host that the operator named and to no other.
       redirect: "manual",
       signal: AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]),

@@ -3,7 +3,7 @@
  * @module
  */
 import { LinkError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
+import type { ConnectionCredentials } from "./credentials.ts";
 import { API_KEY_HEADER } from "./registration.ts";
 
 /** How a socket ended. */
@@ -47,12 +47,11 @@ export class Socket implements AsyncDisposable {
    */
   static async connect(
     url: string,
-    options: { apiKey: Secret | undefined; signal: AbortSignal },
+    options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
   ): Promise<Socket> {
-    const headers: Record<string, string> = options.apiKey
-      ? { [API_KEY_HEADER]: options.apiKey.reveal() }
-      : {};
-    const socket = new WebSocket(url, { headers });
+    const { apiKey, client } = options.credentials;
+    const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
+    const socket = new WebSocket(url, { headers, ...(client ? { client } : {}) });
     socket.binaryType = "arraybuffer";
     const opened = Promise.withResolvers<void>();
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { Credentials } from "../../lib/control_plane/credentials.ts";
 import { Link, type LinkOptions } from "../../lib/control_plane/link.ts";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import { LinkError } from "../../lib/errors.ts";
@@ -10,6 +11,12 @@ import { Queue } from "../support/queue.ts";
 import { registered, REGISTRATION, ScriptedControlPlane } from "../support/scripted_control_plane.ts";
 
 type Frame = string | Uint8Array;
+
+/** Credentials without files. */
+function keyed(key: string | undefined): Credentials {
+  const files = { apiKeyFile: "", caFile: "", clientCert: "", clientKey: "" };
+  return new Credentials(files, key === undefined ? undefined : new Secret(key));
+}
 
 /** A link that runs in the background until it is disposed. */
 class RunningLink implements AsyncDisposable {
@@ -26,7 +33,7 @@ class RunningLink implements AsyncDisposable {
     const link = new Link({
       addresses: controlPlane.addresses,
       registration: REGISTRATION,
-      apiKey: undefined,
+      credentials: keyed(undefined),
       reconnectAttempts: 5,
       outbox: this.outbox,
       onUp: (signal) => this.ups.push(signal),
@@ -115,7 +122,7 @@ Deno.test("link backs off from a Control Plane that refuses its WebSocket", asyn
     register: () => registered(),
     refuse: (nth) => nth < 2 ? new Response("no", { status: 401 }) : undefined,
   });
-  await using link = new RunningLink(controlPlane, { apiKey: new Secret("s3cret") });
+  await using link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
   await passBackoff(time, 2);
   await passBackoff(time, 4);
   await link.ups.next();
@@ -187,7 +194,7 @@ Deno.test("link uses a key that it was given from its next request on, and shows
   await using controlPlane = new ScriptedControlPlane({
     register: (nth) => registered(nth === 0 ? { apiKey: "issued-s3cret" } : {}),
   });
-  await using link = new RunningLink(controlPlane, { apiKey: new Secret("bootstrap-s3cret") });
+  await using link = new RunningLink(controlPlane, { credentials: keyed("bootstrap-s3cret") });
   await link.ups.next();
   (await controlPlane.sockets.next()).close();
   await passBackoff(time, 2);
@@ -203,7 +210,7 @@ Deno.test("link keeps its key when the one it was given fits no header", async (
   await using controlPlane = new ScriptedControlPlane({
     register: () => registered({ apiKey: "a\r\nb: c" }),
   });
-  await using link = new RunningLink(controlPlane, { apiKey: new Secret("k1") });
+  await using link = new RunningLink(controlPlane, { credentials: keyed("k1") });
   await link.ups.next();
   assertEquals(controlPlane.connections[0]?.headers.get("x-agent-api-key"), "k1");
 });
@@ -292,7 +299,7 @@ Deno.test("link does nothing when it was told to end before", async () => {
   const link = new Link({
     addresses: controlPlane.addresses,
     registration: REGISTRATION,
-    apiKey: undefined,
+    credentials: keyed(undefined),
     reconnectAttempts: 5,
     outbox: new Outbox(),
     onUp: () => {},

@@ -14,7 +14,11 @@ function registerAt(
   options: { apiKey?: Secret; signal?: AbortSignal } = {},
 ): Promise<RegistrationAnswer> {
   const { apiKey, signal = never } = options;
-  return register(REGISTRATION, { httpBase: controlPlane.addresses.http, apiKey, signal });
+  return register(REGISTRATION, {
+    httpBase: controlPlane.addresses.http,
+    credentials: { apiKey, client: undefined },
+    signal,
+  });
 }
 
 Deno.test("register() posts what the agent is, as JSON and with its key", async () => {
@@ -170,7 +174,12 @@ Deno.test("register() says that nobody listens", async () => {
   const httpBase = `http://127.0.0.1:${listener.addr.port}`;
   listener.close();
   const error = await assertRejects(
-    () => register(REGISTRATION, { httpBase, apiKey: new Secret(KEY), signal: never }),
+    () =>
+      register(REGISTRATION, {
+        httpBase,
+        credentials: { apiKey: new Secret(KEY), client: undefined },
+        signal: never,
+      }),
     RegistrationError,
     `The Control Plane did not answer at ${httpBase}/api/v1/agents/register: `,
   );
