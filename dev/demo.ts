@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
- * `deno task demo`: a Control Plane, a Kubernetes API and the agent, started together and driven through the seed's curl calls: a session is
+ * `deno task demo`: a Control Plane, a Kubernetes API and the agent, started together and driven through the documented curl calls: a session is
  * started, hibernated, woken and stopped. Ends with 0 only if every step came true.
  *
  *     deno task demo [--kubeconfig FILE]
@@ -29,7 +29,15 @@ interface CommandRecord {
 }
 
 async function main(): Promise<number> {
-  const flags = parseArgs(Deno.args, { string: ["kubeconfig"] });
+  const unknown: string[] = [];
+  const flags = parseArgs(Deno.args, {
+    string: ["kubeconfig"],
+    unknown: (argument) => unknown.push(argument),
+  });
+  if (unknown.length > 0) {
+    console.error(`Unknown: ${unknown.join(" ")}\nUsage: deno task demo [--kubeconfig FILE]`);
+    return 2;
+  }
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
   try {
     await play(given);
@@ -86,7 +94,7 @@ async function play(given: string): Promise<void> {
   tell("The agent has stopped");
 }
 
-/** Gives a command by the curl call of the seed and waits for its end. */
+/** Gives a command by the documented curl call and waits for its end. */
 async function takeStep(
   url: string,
   command: { action: string; payload: Record<string, unknown> },

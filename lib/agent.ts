@@ -149,7 +149,9 @@ async function firstView(cache: SessionCache, stopping: AbortSignal): Promise<vo
   try {
     await cache.synced(enough);
   } catch {
-    if (!stopping.aborted) log.warn("The Kubernetes API has not answered yet: commands wait until it does");
+    if (!stopping.aborted) {
+      log.warn("The sessions in the cluster are not known yet: commands wait until they are");
+    }
   }
 }
 

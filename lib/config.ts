@@ -178,7 +178,7 @@ function checkTransportSecurity(settings: Settings, problems: string[]): void {
 /** Encrypted, on this machine, or by a name that only this cluster's DNS knows. */
 function isPrivateWay({ protocol, hostname }: URL): boolean {
   if (protocol === "wss:" || protocol === "https:") return true;
-  return /^(localhost|127(\.\d+){3}|\[::1\]|[a-z0-9-]+|.*\.svc|.*\.cluster\.local)$/.test(hostname);
+  return /^(localhost|127(\.\d+){3}|\[::1\]|[a-z0-9-]+|.*\.svc|.*\.cluster\.local)\.?$/.test(hostname);
 }
 
 function checkFiles(

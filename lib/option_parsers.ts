@@ -5,7 +5,7 @@
 import type { V1Toleration } from "@kubernetes/client-node";
 import { CORE_SCHEMA, load } from "js-yaml";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
-import { asRecord } from "./control_plane/protocol.ts";
+import { asRecord } from "./json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
 import { BUILT_IN_TEMPLATES, DEFAULT_PORT, type Template, type TemplateTable } from "./sessions/template.ts";
 
@@ -35,7 +35,7 @@ export function label(value: unknown): Parsed<string> {
   return /^[\x20-\x7e]{0,253}$/.test(parsed.value) ? parsed : bad("must be at most 253 printable characters");
 }
 
-/** An id that stands in URLs, labels and Lease names. */
+/** An id that stands in URLs, labels. */
 export function agentId(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;

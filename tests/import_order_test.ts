@@ -20,6 +20,9 @@ const ROWS = [
   ["lib/sessions/provisioner.ts"],
   ["lib/sessions/waiting.ts", "lib/sessions/status.ts"],
   ["lib/sessions/readiness.ts"],
+  ["lib/kubernetes/lease.ts"],
+  ["lib/kubernetes/lease_lock.ts"],
+  ["lib/kubernetes/lease_record.ts"],
   ["lib/kubernetes/client.ts", "lib/kubernetes/session_cache.ts"],
   ["lib/kubernetes/watch.ts"],
   ["lib/kubernetes/transport.ts"],
@@ -27,7 +30,15 @@ const ROWS = [
   ["lib/sessions/requests.ts", "lib/sessions/template.ts"],
   ["lib/sessions/names.ts"],
   ["lib/control_plane/protocol.ts", "lib/control_plane/addresses.ts", "lib/control_plane/backoff.ts"],
-  ["lib/kubernetes/semaphore.ts", "lib/quantities.ts", "lib/secret.ts", "lib/log.ts", "lib/errors.ts"],
+  [
+    "lib/kubernetes/semaphore.ts",
+    "lib/quantities.ts",
+    "lib/retry_after.ts",
+    "lib/json.ts",
+    "lib/secret.ts",
+    "lib/log.ts",
+    "lib/errors.ts",
+  ],
 ];
 
 const ROOT = new URL("../", import.meta.url);

@@ -65,6 +65,7 @@ Deno.test("main ends with code 1 and a sentence when a kubeconfig is missing", a
     "--kubeconfig=/nonexistent/kubeconfig",
   ]);
   assertEquals(code, 1);
+  assertStringIncludes(stderr, "Cannot read the kubeconfig of --kubeconfig (KUBECONFIG): ");
   assertStringIncludes(stderr, "/nonexistent/kubeconfig");
   assert(!/^\s+at /m.test(stderr), stderr);
 });

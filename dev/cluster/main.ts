@@ -1,6 +1,6 @@
 /**
- * Runs the in-memory cluster by itself: `deno run -A dev/cluster/main.ts --port 0 --kubeconfig FILE`.
- * It ends on SIGINT and SIGTERM.
+ * Runs the in-memory cluster by itself: `deno task cluster [--port PORT] [--kubeconfig FILE]`. Without a file it writes a
+ * temporary one. It ends on SIGINT and SIGTERM.
  * @module
  */
 import { parseArgs } from "@std/cli";
@@ -9,13 +9,15 @@ import { Cluster } from "./cluster.ts";
 /** Serves a cluster until a signal comes, and tells how to use it. */
 async function main(): Promise<void> {
   const { port, kubeconfig } = parseArgs(Deno.args, { string: ["port", "kubeconfig"] });
-  if (typeof kubeconfig !== "string") {
-    throw new TypeError("Cannot start the cluster: --kubeconfig FILE is missing");
-  }
+  const path = typeof kubeconfig === "string"
+    ? kubeconfig
+    : await Deno.makeTempFile({ prefix: "kubeconfig-" });
   await using cluster = Cluster.start({ port: Number(port ?? 0) });
-  await Deno.writeTextFile(kubeconfig, cluster.kubeconfig());
+  await Deno.writeTextFile(path, cluster.kubeconfig());
   await Deno.stdout.write(
-    new TextEncoder().encode(`KUBECONFIG=${kubeconfig} kubectl get pods -n streamspace\n`),
+    new TextEncoder().encode(
+      `A Kubernetes API in memory listens at ${cluster.url}; to use it:\n  export KUBECONFIG=${path}\n`,
+    ),
   );
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, resolve);

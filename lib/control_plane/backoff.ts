@@ -11,7 +11,7 @@ const JITTER = 0.1;
 const STABLE_MS = 30_000;
 
 /**
- * Counts failed attempts and gives each its wait: 2, 4, 8, 16, 32 seconds, then no more (seed, "Reconnection Issues").
+ * Counts failed attempts and gives each its wait: 2, 4, 8, 16, 32 seconds, then no more (documentation, "Reconnection Issues").
  */
 export class Backoff {
   readonly #attempts: number;

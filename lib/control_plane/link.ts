@@ -30,7 +30,7 @@ export interface LinkOptions {
 const PENDING_RETRY_MS = 30_000;
 /** The least of it, whatever the Control Plane says: these requests use up no attempts, and must not become a flood. */
 const LEAST_PENDING_RETRY_MS = 1000;
-/** How often an agent that was rejected asks whether the administrator changed his mind. */
+/** How often an agent that was rejected asks whether the administrator changed their mind. */
 const REJECTED_RETRY_MS = 300_000;
 
 /** The agent's way to its Control Plane. */
@@ -127,14 +127,17 @@ export class Link {
     const wait = this.#backoff.next(askedFor);
     const attempts = this.#options.reconnectAttempts;
     if (wait === undefined) {
-      throw new LinkError(`The Control Plane could not be reached in ${attempts} attempts`, {
-        cause: failure,
-      });
+      throw new LinkError(
+        `The Control Plane could not be reached, and --reconnect-attempts=${attempts} allows no more`,
+        {
+          cause: failure,
+        },
+      );
     }
-    log.info("Reconnecting in {wait} (attempt {attempt} of {attempts})", {
+    log.info("Reconnecting in {wait} (attempt {attempt}{of})", {
       wait: formatDuration(wait),
       attempt: this.#backoff.failures,
-      attempts: attempts === 0 ? "endless" : attempts,
+      of: attempts === 0 ? "" : ` of ${attempts}`,
     });
     await delay(wait, { signal }).catch(() => {});
   }

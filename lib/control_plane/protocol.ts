@@ -1,8 +1,9 @@
 /**
  * The wire between Control Plane and agent: text of frames in, typed messages out, and back. Pure; never throws on what a peer sent.
- * The shapes are the StreamSpace v2.0 WebSocket protocol (seed, "WebSocket Protocol").
+ * The shapes are the StreamSpace v2.0 WebSocket protocol of its documentation.
  * @module
  */
+import { asRecord } from "../json.ts";
 
 /** A command as received; its payload is untrusted. */
 export interface Command {
@@ -80,13 +81,6 @@ export function parseFrame(frame: string): Inbound[] {
 /** Writes a message with the time it leaves at (RFC 3339, UTC). */
 export function encode(message: Outbound, now = new Date()): string {
   return JSON.stringify({ type: message.type, timestamp: now.toISOString(), payload: message.payload });
-}
-
-/** The value as an object of JSON, or `undefined` for anything else. */
-export function asRecord(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? value as Record<string, unknown>
-    : undefined;
 }
 
 function parseMessage(text: string): Inbound {

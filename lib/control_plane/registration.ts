@@ -4,7 +4,9 @@
  */
 import { messageOf, RegistrationError } from "../errors.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
-import { asRecord, type Capacity } from "./protocol.ts";
+import { asRecord } from "../json.ts";
+import { retryAfter } from "../retry_after.ts";
+import type { Capacity } from "./protocol.ts";
 
 /** What the agent says of itself. */
 export interface Registration {
@@ -29,8 +31,6 @@ export const API_KEY_HEADER = "X-Agent-API-Key";
 const TIMEOUT_MS = 15_000;
 /** An answer is a few hundred bytes; more is no Control Plane. */
 const MAX_ANSWER_LENGTH = 64 * 1024;
-/** Longest wait that a Control Plane can ask for: a slip in a header must not silence an agent for a year. */
-const LONGEST_RETRY_AFTER_MS = 3_600_000;
 
 /** Which setting is wrong, for the refusals that only an operator can mend. */
 const REFUSALS: ReadonlyMap<number, string> = new Map([
@@ -160,12 +160,4 @@ function words(answer: Readonly<Record<string, unknown>> | undefined): string {
   return [answer?.message, answer?.error, answer?.details].filter((part) =>
     typeof part === "string" && part !== ""
   ).join(": ");
-}
-
-/** Seconds or a date, as milliseconds from now, an hour at most. Source: RFC 9110, section 10.2.3. */
-export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
-  const value = headers.get("Retry-After");
-  if (!value) return undefined;
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER_MS) : undefined;
 }

@@ -1,9 +1,12 @@
 /**
- * The Kubernetes objects that a session consists of, through client-node's typed APIs: create, read, scale and delete, nothing else.
+ * The Kubernetes objects that the agent writes, through client-node's typed APIs: those that a session consists of, and the lease that says
+ * who leads.
  * @module
  */
 import {
   AppsV1Api,
+  type Configuration,
+  CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
   KubeConfig,
@@ -12,11 +15,12 @@ import {
   setHeaderOptions,
   type V1DeleteOptions,
   type V1Deployment,
+  type V1Lease,
   type V1PersistentVolumeClaim,
   type V1Service,
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
-import { KubernetesError } from "../errors.ts";
+import { KubernetesError, messageOf } from "../errors.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -37,15 +41,22 @@ export interface SessionClient {
   scale(name: string, replicas: 0 | 1): Promise<V1Deployment>;
 }
 
+/** What leader election does with leases in one namespace. Every method rejects with a {@linkcode KubernetesError}. */
+export interface LeaseApi {
+  /** Gives `undefined` for a lease that does not exist. */
+  read(name: string): Promise<V1Lease | undefined>;
+  create(lease: V1Lease): Promise<V1Lease>;
+  /** Writes a lease as a whole; refused with 409 if it was changed since the version that the given one carries. */
+  replace(lease: V1Lease): Promise<V1Lease>;
+}
+
 /**
  * Loads a kubeconfig file, or the service account's credentials where none is named.
  *
  * @throws {Error} when the file cannot be read, or there is no service account
  */
 export function loadKubeConfig(path: string): KubeConfig {
-  const config = new KubeConfig();
-  if (path) config.loadFromFile(path);
-  else config.loadFromCluster();
+  const config = path ? loadFile(path) : loadServiceAccount();
   const cluster = config.getCurrentCluster();
   if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
   if (cluster.server.startsWith("http:")) {
@@ -59,12 +70,34 @@ export function loadKubeConfig(path: string): KubeConfig {
   return config;
 }
 
-/** Builds the typed APIs over a transport. */
+function loadFile(path: string): KubeConfig {
+  const config = new KubeConfig();
+  try {
+    config.loadFromFile(path);
+  } catch (error) {
+    throw new Error(`Cannot read the kubeconfig of --kubeconfig (KUBECONFIG): ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  return config;
+}
+
+function loadServiceAccount(): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromCluster();
+  const token = config.getCurrentUser()?.authProvider?.config?.tokenFile;
+  try {
+    Deno.readTextFileSync(token);
+  } catch (error) {
+    const problem = "Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)";
+    throw new Error(problem, { cause: error });
+  }
+  return config;
+}
+
+/** Builds the typed APIs for sessions over a transport. */
 export function createSessionClient(transport: Transport, namespace: string): SessionClient {
-  const configuration = createConfiguration({
-    baseServer: new ServerConfiguration(transport.server, {}),
-    httpApi: wrapHttpLibrary(transport),
-  });
+  const configuration = configurationOf(transport);
   const apps = new AppsV1Api(configuration);
   const core = new CoreV1Api(configuration);
   return {
@@ -94,6 +127,24 @@ export function createSessionClient(transport: Transport, namespace: string): Se
         setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
       ),
   };
+}
+
+/** Builds the typed API for leases over a transport. */
+export function createLeaseApi(transport: Transport, namespace: string): LeaseApi {
+  const coordination = new CoordinationV1Api(configurationOf(transport));
+  return {
+    read: (name) => orUndefined(coordination.readNamespacedLease({ name, namespace })),
+    create: (body) => coordination.createNamespacedLease({ namespace, body }),
+    replace: (body) =>
+      coordination.replaceNamespacedLease({ name: body.metadata?.name ?? "", namespace, body }),
+  };
+}
+
+function configurationOf(transport: Transport): Configuration {
+  return createConfiguration({
+    baseServer: new ServerConfiguration(transport.server, {}),
+    httpApi: wrapHttpLibrary(transport),
+  });
 }
 
 /**

@@ -10,8 +10,9 @@ import type {
 } from "@kubernetes/client-node";
 import { ResponseContext } from "@kubernetes/client-node";
 import { abortable, delay, retry, RetryError } from "@std/async";
-import { asRecord } from "../control_plane/protocol.ts";
 import { KubernetesError, messageOf } from "../errors.ts";
+import { asRecord } from "../json.ts";
+import { retryAfter } from "../retry_after.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Longest wait for an answer to one request. */
@@ -203,11 +204,10 @@ function refusal(request: ApiRequest, status: number, headers: Headers, text: st
     // A proxy before the API server answers in HTML; the status says enough.
   }
   const words = typeof answer?.message === "string" ? answer.message : `HTTP status ${status}`;
-  const retryAfter = Number(headers.get("Retry-After"));
   return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${words}`, {
     status,
     reason: typeof answer?.reason === "string" ? answer.reason : "",
-    retryAfterMs: Number.isFinite(retryAfter) ? retryAfter * 1000 : undefined,
+    retryAfterMs: retryAfter(headers),
   });
 }
 

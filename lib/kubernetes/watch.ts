@@ -5,7 +5,7 @@
  */
 import type { V1ObjectMeta } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
-import { asRecord } from "../control_plane/protocol.ts";
+import { asRecord } from "../json.ts";
 import { KubernetesError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Transport } from "./transport.ts";
@@ -31,6 +31,8 @@ const WATCH_SECONDS = 300;
 const SILENCE_MS = 90_000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
+/** How often a trouble that stays the same is told again. */
+const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
 const EXPIRED = 410;
@@ -42,11 +44,12 @@ export async function watch<T extends KubernetesObject>(
 ): Promise<void> {
   const { signal } = options;
   let version: string | undefined;
+  const trouble = new Trouble(options.path.split("/").at(-1) ?? "");
   let failures = 0;
   while (!signal.aborted) {
     try {
       version ??= await list(transport, options);
-      for await (const event of events<T>(transport, { ...options, version })) {
+      for await (const event of events<T>(transport, { ...options, version, trouble })) {
         version = event.version;
         if (event.type !== "bookmark") options.onChange(event.type, event.object);
         failures = 0;
@@ -55,15 +58,36 @@ export async function watch<T extends KubernetesObject>(
       if (signal.aborted) return;
       failures += 1;
       // Whether the server still has the changes since the last version, only it can say.
-      if (error instanceof KubernetesError && error.status === EXPIRED) {
-        version = undefined;
-      } else {
-        const reason = messageOf(error);
-        log.warn("Watching {path} was interrupted and goes on: {reason}", { path: options.path, reason });
-      }
+      if (error instanceof KubernetesError && error.status === EXPIRED) version = undefined;
+      else trouble.tell(messageOf(error));
     }
     const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
     await delay(Math.random() * wait, { signal }).catch(() => {});
+  }
+}
+
+/** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
+class Trouble {
+  readonly #resource: string;
+  #reason: string | undefined;
+  #toldAt = 0;
+
+  constructor(resource: string) {
+    this.#resource = resource;
+  }
+
+  tell(reason: string): void {
+    const now = performance.now();
+    if (reason === this.#reason && now - this.#toldAt < REMINDER_MS) return;
+    this.#reason = reason;
+    this.#toldAt = now;
+    log.warn("Cannot watch {resource}, trying again: {reason}", { resource: this.#resource, reason });
+  }
+
+  over(): void {
+    if (this.#reason === undefined) return;
+    this.#reason = undefined;
+    log.info("Watching {resource} again", { resource: this.#resource });
   }
 }
 
@@ -88,7 +112,7 @@ async function list<T extends KubernetesObject>(
 /** The changes since a version, until the server ends the watch. */
 async function* events<T extends KubernetesObject>(
   transport: Transport,
-  options: { path: string; labelSelector: string; version: string; signal: AbortSignal },
+  options: { path: string; labelSelector: string; version: string; signal: AbortSignal; trouble: Trouble },
 ): AsyncGenerator<WatchEvent<T>> {
   const query = new URLSearchParams({
     watch: "true",
@@ -99,6 +123,7 @@ async function* events<T extends KubernetesObject>(
   });
   using silence = new Silence(options.signal);
   const body = await transport.stream(`${options.path}?${query}`, silence.signal);
+  options.trouble.over();
   for await (const line of lines(body, silence)) yield parseEvent<T>(line);
 }
 

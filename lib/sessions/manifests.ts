@@ -59,7 +59,7 @@ export interface SessionManifests {
 }
 
 const CONTAINER = "session";
-/** Name of the port on which the desktop is served (seed). */
+/** Name of the port on which the desktop is served. */
 export const DISPLAY_PORT = "vnc";
 const HOME_VOLUME = "home";
 const HOME_PATH = "/config";

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** Label that every object of a session carries (seed, "Troubleshooting"). */
+/** Label that every object of a session carries (documentation, "Troubleshooting"). */
 export const APP_LABEL = "app";
 export const APP = "streamspace-session";
 /** Label with the session's id. */

@@ -67,7 +67,7 @@ export class SessionOperations {
     try {
       // A command that was cancelled while it waited for its turn does nothing at all.
       signal.throwIfAborted();
-      await this.#cache.synced(signal);
+      await this.#untilClusterIsKnown(signal);
       switch (request.action) {
         case "start_session":
           return await this.#start(request, signal);
@@ -82,6 +82,16 @@ export class SessionOperations {
       const failure = error instanceof CommandError ? error.failure : "cluster";
       const sentence = `Cannot ${VERBS[request.action]} session "${request.sessionId}": ${messageOf(error)}`;
       throw new CommandError(failure, sentence, { cause: error });
+    }
+  }
+
+  async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#cache.synced(AbortSignal.any([signal, AbortSignal.timeout(this.#options.startTimeoutMs)]));
+    } catch (error) {
+      signal.throwIfAborted();
+      const problem = "the Kubernetes API does not tell what the cluster holds, see the agent's log";
+      throw new CommandError("cluster", problem, { cause: error });
     }
   }
 
@@ -118,9 +128,11 @@ export class SessionOperations {
   /** A failed start leaves nothing behind but the home; one that a stop cancelled leaves that to the stop. */
   async #rollBack(sessionId: string, reason: unknown): Promise<void> {
     if (reason instanceof CommandError && reason.failure === "cancelled") return;
-    const { deployment, service } = this.#cache.session(sessionId);
+    const { deployment, service, claim } = this.#cache.session(sessionId);
+    // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
+    const stillborn = claim?.status?.phase === "Bound" ? undefined : claim;
     try {
-      await this.#provisioner.delete({ deployment, service });
+      await this.#provisioner.delete({ deployment, service, claim: stillborn });
     } catch (error) {
       const message = "What is left of session {sessionId} could not be removed: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });

@@ -2,8 +2,9 @@
  * Commands as they may be carried out: an untrusted payload goes in, a typed request or an error that names the field comes out. Pure.
  * @module
  */
-import { asRecord, type Command } from "../control_plane/protocol.ts";
+import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
+import { asRecord } from "../json.ts";
 import { parseQuantity } from "../quantities.ts";
 import { sessionIdProblem } from "./names.ts";
 

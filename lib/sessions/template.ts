@@ -14,7 +14,7 @@ export interface Template {
 /** Templates by name. */
 export type TemplateTable = ReadonlyMap<string, Template>;
 
-/** Port of a template that names none (seed: `vnc` 3000). */
+/** Port of a template that names none (documentation: `vnc` 3000). */
 export const DEFAULT_PORT = 3000;
 
 /** The images' ports are those of their documentation, https://docs.linuxserver.io/images/. */

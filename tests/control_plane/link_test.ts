@@ -81,7 +81,7 @@ Deno.test("link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails,
   const rejected = assertRejects(
     () => link.ended,
     LinkError,
-    "The Control Plane could not be reached in 5 attempts",
+    "The Control Plane could not be reached, and --reconnect-attempts=5 allows no more",
   );
   for (const seconds of [2, 4, 8, 16, 32]) await passBackoff(time, seconds);
   const error = await rejected;

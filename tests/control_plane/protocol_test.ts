@@ -1,11 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  asRecord,
-  encode,
-  type Inbound,
-  type Outbound,
-  parseFrame,
-} from "../../lib/control_plane/protocol.ts";
+import { encode, type Inbound, type Outbound, parseFrame } from "../../lib/control_plane/protocol.ts";
+import { asRecord } from "../../lib/json.ts";
 
 const CAPACITY = { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" };
 

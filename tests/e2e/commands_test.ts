@@ -49,7 +49,7 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("a session's objects are what the seed describes", async (cluster) => {
+onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
   await using stage = await Stage.set(cluster, {
     args: ["--node-selector={kubernetes.io/os: linux}", "--tolerations=[{key: desktops, operator: Exists}]"],
   });
@@ -227,4 +227,29 @@ onEachCluster("what others do to a session is told", async (cluster) => {
     type === "status" && payload.state === "terminated"
   );
   assertEquals(stage.states("s1"), ["pending", "running", "running", "terminated"]);
+});
+
+onEachCluster(
+  "a command fails in time where the cluster does not let itself be listed",
+  async (cluster) => {
+    // An account without any right.
+    const kubeconfig = await cluster.kubeconfigWithoutRights();
+    await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
+    await using stage = await Stage.set(cluster, { kubeconfig, args: ["--start-timeout=2s"] });
+    const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertEquals(
+      error,
+      'Cannot start session "s1": the Kubernetes API does not tell what the cluster holds, see the agent\'s log',
+    );
+  },
+  [REAL],
+);
+
+onEachCluster("a home that never came to be goes with its failed start", async (cluster) => {
+  await using stage = await Stage.set(cluster, {
+    args: ["--storage-class=no-such-class", "--start-timeout=2s"],
+  });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  assertStringIncludes(String(error), 'Cannot start session "s1": it was not ready within 2s: it waits for ');
+  await cluster.untilEmpty();
 });

@@ -49,6 +49,7 @@ onEachCluster(
     using client = certificateAuthority(cluster);
     await using proxy = ApiProxy.start({ server, client });
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
+    await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
     await using stage = await Stage.set(cluster, { kubeconfig });
 
     for (

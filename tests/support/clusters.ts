@@ -2,7 +2,12 @@
  * The clusters that end-to-end tests run on: the Kubernetes API in memory always, and the real one that `KUBECONFIG` names.
  * @module
  */
-import { type KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import {
+  CoreV1Api,
+  type KubeConfig,
+  type KubernetesObject,
+  KubernetesObjectApi,
+} from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
@@ -81,6 +86,24 @@ export class TestCluster implements AsyncDisposable {
       return items.map((item) => `${kind}/${item.metadata?.name}`);
     }));
     return lists.flat().sort();
+  }
+
+  /** Writes a kubeconfig for an account of the namespace that may do nothing; only on a real API server. */
+  async kubeconfigWithoutRights(): Promise<string> {
+    await this.create({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "nobody" } });
+    const { status } = await this.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
+      name: "nobody",
+      namespace: this.namespace,
+      body: { spec: { audiences: [] } },
+    });
+    const { name, server, caData, caFile } = this.config.getCurrentCluster() ?? {};
+    const authority = caData ? { "certificate-authority-data": caData } : { "certificate-authority": caFile };
+    return await temporaryFile(JSON.stringify({
+      clusters: [{ name, cluster: { server, ...authority } }],
+      users: [{ name: "nobody", user: { token: status?.token } }],
+      contexts: [{ name: "nobody", context: { cluster: name, user: "nobody" } }],
+      "current-context": "nobody",
+    }));
   }
 
   /** Ends all open watches, as a proxy would; only in memory. */

@@ -1,0 +1,109 @@
+/**
+ * Leases that exist only in a test: kept with versions as the API keeps them, and reached by connections that a test can break.
+ * @module
+ */
+import type { V1Lease, V1LeaseSpec } from "@kubernetes/client-node";
+import { KubernetesError } from "../../lib/errors.ts";
+import type { LeaseApi } from "../../lib/kubernetes/client.ts";
+
+/** What becomes of requests. */
+type Behaviour = "answer" | "refuse" | "hang";
+
+/** One namespace's lease, shared by all candidates of a test. */
+export class FakeLeases implements LeaseApi {
+  #lease: V1Lease | undefined;
+  #version = 0;
+
+  /** The record as it stands. */
+  get spec(): V1LeaseSpec | undefined {
+    return this.#lease?.spec;
+  }
+
+  /** The holder as it stands. */
+  get holder(): string | undefined {
+    return this.spec?.holderIdentity;
+  }
+
+  /** The lease as it stands. */
+  get lease(): V1Lease | undefined {
+    return this.#lease;
+  }
+
+  /** Writes the lease as somebody else, by a function of its record. */
+  edit(change: (spec: V1LeaseSpec) => V1LeaseSpec, metadata: V1Lease["metadata"] = {}): void {
+    this.#put({ metadata: { ...this.#lease?.metadata, ...metadata }, spec: change({ ...this.spec }) });
+  }
+
+  /** Deletes the lease as somebody else. */
+  remove(): void {
+    this.#lease = undefined;
+  }
+
+  /** A way to the lease that a test can cut. */
+  connection(): FakeConnection {
+    return new FakeConnection(this);
+  }
+
+  read(_name: string): Promise<V1Lease | undefined> {
+    return this.#answer(() => this.#lease);
+  }
+
+  create(lease: V1Lease): Promise<V1Lease> {
+    return this.#answer(() => {
+      if (this.#lease) throw refusal(409, "AlreadyExists");
+      return this.#put(lease);
+    });
+  }
+
+  replace(lease: V1Lease): Promise<V1Lease> {
+    return this.#answer(() => {
+      if (!this.#lease) throw refusal(404, "NotFound");
+      const isCurrent = lease.metadata?.resourceVersion === this.#lease.metadata?.resourceVersion;
+      if (!isCurrent) throw refusal(409, "Conflict");
+      return this.#put(lease);
+    });
+  }
+
+  #put(lease: V1Lease): V1Lease {
+    this.#version += 1;
+    this.#lease = { ...lease, metadata: { ...lease.metadata, resourceVersion: String(this.#version) } };
+    return this.#lease;
+  }
+
+  async #answer<T>(act: () => T): Promise<T> {
+    await Promise.resolve();
+    return act();
+  }
+}
+
+/** A candidate's own way to the lease. */
+export class FakeConnection implements LeaseApi {
+  behaviour: Behaviour = "answer";
+  readonly #leases: FakeLeases;
+
+  constructor(leases: FakeLeases) {
+    this.#leases = leases;
+  }
+
+  read(name: string): Promise<V1Lease | undefined> {
+    return this.#pass(() => this.#leases.read(name));
+  }
+
+  create(lease: V1Lease): Promise<V1Lease> {
+    return this.#pass(() => this.#leases.create(lease));
+  }
+
+  replace(lease: V1Lease): Promise<V1Lease> {
+    return this.#pass(() => this.#leases.replace(lease));
+  }
+
+  #pass<T>(request: () => Promise<T>): Promise<T> {
+    if (this.behaviour === "hang") return new Promise<never>(() => {});
+    if (this.behaviour === "refuse") return Promise.reject(refusal(403, "leases is forbidden"));
+    return request();
+  }
+}
+
+function refusal(status: number, reason: string): KubernetesError {
+  return new KubernetesError(`Kubernetes refused to write a lease: ${reason}`, { status, reason });
+}
