@@ -32,6 +32,7 @@ const FIRST_VIEW_MS = 5000;
 interface Parts extends Disposable {
   readonly transport: Transport;
   readonly cache: SessionCache;
+  readonly outbox: Outbox;
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
@@ -95,7 +96,7 @@ async function build(config: Config): Promise<Parts> {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  return { transport, cache, reporter, dispatcher, monitor, link, beat, [Symbol.dispose]: dispose };
+  return { transport, cache, outbox, reporter, dispatcher, monitor, link, beat, [Symbol.dispose]: dispose };
 }
 
 function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
@@ -121,7 +122,7 @@ function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: ()
 
 /** Once told to stop: refuses new commands, says so, lets running ones end, and then ends the link. */
 async function drain(
-  { dispatcher, beat }: Parts,
+  { dispatcher, outbox, beat }: Parts,
   options: { stopping: AbortSignal; timeoutMs: number; ended: AbortController },
 ): Promise<void> {
   const { stopping, timeoutMs, ended } = options;
@@ -140,6 +141,8 @@ async function drain(
   const done = dispatcher.drain(timeout.signal);
   beat();
   await done;
+  // What the Control Plane is to know leaves first, if a link comes up in time.
+  if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
   clearTimeout(timer);
   ended.abort();
 }

@@ -148,16 +148,21 @@ function parseOption(option: Option, found: Found, problems: string[]): unknown 
   }
   const parsed = option.parse(found.value);
   if (parsed.ok) return parsed.value;
-  problems.push(`${nameOf(option)} ${parsed.problem}: ${found.source} says ${excerpt(found.value)}`);
+  const says = mayHoldSecret(found.value) ? "" : `: ${found.source} says ${excerpt(found.value)}`;
+  problems.push(`${nameOf(option)} ${parsed.problem}${says}`);
   return undefined;
 }
 
-/** Enough of a value to recognise it by, without what an address may hold of secrets. */
+/** Enough of a value to recognise it by. */
 function excerpt(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
-  const harmless = String(value).replace(/(?<=:\/\/)\S*@|(?<=\?)\S+/g, "[redacted]");
-  return JSON.stringify(harmless.slice(0, 100));
+  return JSON.stringify(String(value).slice(0, 100));
+}
+
+/** Addresses carry passwords and tokens in these places. */
+function mayHoldSecret(value: unknown): boolean {
+  return typeof value === "string" && /:.*[@?#]/.test(value);
 }
 
 /** Without encryption the key and all commands could be read and changed on the way. */
@@ -182,11 +187,12 @@ function isPrivateWay({ protocol, hostname }: URL): boolean {
 }
 
 function checkFiles(
-  { caFile, clientCert, clientKey }: Settings,
+  { kubeconfig, caFile, clientCert, clientKey }: Settings,
   sources: ConfigSources,
   problems: string[],
 ): void {
   const files = {
+    "--kubeconfig (KUBECONFIG)": kubeconfig,
     "--ca-file (CA_FILE)": caFile,
     "--client-cert (CLIENT_CERT)": clientCert,
     "--client-key (CLIENT_KEY)": clientKey,

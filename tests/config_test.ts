@@ -77,7 +77,13 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   logLevel: ["debug", "debug"],
 };
 
-const FILES = { "key.txt": "k\n", "ca.pem": "PEM", "cert.pem": "PEM", "key.pem": "PEM" };
+const FILES = {
+  "/home/alice/.kube/config": "",
+  "key.txt": "k\n",
+  "ca.pem": "PEM",
+  "cert.pem": "PEM",
+  "key.pem": "PEM",
+};
 /** Flags that a setting cannot do without. */
 const PARTNERS: Readonly<Record<string, string>> = {
   clientCert: "--client-key=key.pem",
@@ -308,11 +314,18 @@ Deno.test("loadConfig() keeps control characters out of its problems", () => {
   for (const problem of problems) assert(!/[\u0000-\u001f]/.test(problem), JSON.stringify(problem));
 });
 
-for (const url of ["wss://alice:s3cret@cp.example.com/", "wss://cp.example.com/?token=s3cret"]) {
+for (
+  const url of [
+    "wss://alice:s3cret@cp.example.com/",
+    "wss://cp.example.com/?token=s3cret",
+    "wss://cp.example.com/#token=s3cret",
+    "https:alice:s3cret@cp.example.com",
+    "wss://alice:un s3cret@cp.example.com",
+  ]
+) {
   Deno.test(`loadConfig() keeps the secret of ${url} out of its problem`, () => {
     const problem = problemsOf({ env: { AGENT_ID: "a1", CONTROL_PLANE_URL: url } })[0] ?? "";
-    assertStringIncludes(problem, "--control-plane-url (CONTROL_PLANE_URL) must not hold a ");
-    assertStringIncludes(problem, "cp.example.com/");
+    assertStringIncludes(problem, "--control-plane-url (CONTROL_PLANE_URL) must ");
     assert(!problem.includes("s3cret"), problem);
   });
 }

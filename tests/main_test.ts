@@ -58,14 +58,14 @@ Deno.test("main prints the checked settings without the key and ends with code 0
   assert(!stdout.includes("s3cret"));
 });
 
-Deno.test("main ends with code 1 and a sentence when a kubeconfig is missing", async () => {
+Deno.test("main ends with code 2 and a sentence when a kubeconfig is missing", async () => {
   const { code, stderr } = await runMain([
     "--agent-id=a1",
     "--control-plane-url=ws://127.0.0.1:1",
     "--kubeconfig=/nonexistent/kubeconfig",
   ]);
-  assertEquals(code, 1);
-  assertStringIncludes(stderr, "Cannot read the kubeconfig of --kubeconfig (KUBECONFIG): ");
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "--kubeconfig (KUBECONFIG) cannot be read: ");
   assertStringIncludes(stderr, "/nonexistent/kubeconfig");
   assert(!/^\s+at /m.test(stderr), stderr);
 });

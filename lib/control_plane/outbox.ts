@@ -3,6 +3,7 @@
  * pongs are worth nothing later and are let go. The state is in memory: what still waits when the process ends is lost.
  * @module
  */
+import { abortable } from "@std/async";
 import { log } from "../log.ts";
 import { encode, type Outbound, type Result } from "./protocol.ts";
 
@@ -14,8 +15,11 @@ export interface Wire {
 /** The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. */
 const FAST_RESULT_MS = 1000;
 const REPEAT_AFTER_MS = 2000;
-/** A socket takes messages that no longer arrive when it breaks: results and statuses sent this shortly before are sent again. */
-const UNCERTAIN_MS = 10_000;
+/**
+ * A socket takes messages that no longer arrive: results and statuses sent this shortly before a break are sent again. A Control Plane drops
+ * a silent link after 45 s, so that what was sent earlier did arrive.
+ */
+const UNCERTAIN_MS = 60_000;
 
 /** What is worth something later. */
 type Lasting = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
@@ -32,6 +36,7 @@ export class Outbox implements Disposable {
   #recent: Sent[] = [];
   readonly #statuses = new Map<string, Outbound>();
   readonly #ackedAt = new Map<string, number>();
+  #onEmpty: () => void = () => {};
   readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
 
   /** How many results and statuses wait for a link. */
@@ -47,6 +52,7 @@ export class Outbox implements Disposable {
     this.#results = [];
     this.#statuses.clear();
     for (const message of [...results, ...statuses]) this.send(message);
+    this.#onEmpty();
   }
 
   /** The link is down. */
@@ -76,6 +82,19 @@ export class Outbox implements Disposable {
       this.#remember(message);
       this.#repeatIfFast(message);
     }
+  }
+
+  /** Lets go of what was or will be told of a session that is to be stopped: it would undo the stop. */
+  forgetStatus(sessionId: string): void {
+    const isOther = ({ message }: Sent) =>
+      message.type !== "status" || message.payload.sessionId !== sessionId;
+    this.#recent = this.#recent.filter(isOther);
+    this.#statuses.delete(sessionId);
+  }
+
+  /** Resolves once nothing waits for a link, or rejects with the signal's reason. */
+  async empty(signal: AbortSignal): Promise<void> {
+    if (this.waiting > 0) await abortable(new Promise<void>((resolve) => this.#onEmpty = resolve), signal);
   }
 
   /** Forgets the repetitions that are still due. */

@@ -58,7 +58,7 @@ export async function register(
   const answer = parseAnswer(text);
   const retryAfterMs = retryAfter(response.headers);
   if (response.status === 202) return { kind: "pending", message: words(answer), retryAfterMs };
-  if (response.status === 403 && answer?.approvalStatus === "rejected") {
+  if ((response.ok || response.status === 403) && answer?.approvalStatus === "rejected") {
     return { kind: "rejected", message: words(answer) };
   }
   if (!response.ok) throw refused(response, { url, answer, retryAfterMs });

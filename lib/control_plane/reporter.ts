@@ -57,6 +57,11 @@ export class Reporter {
     else this.#statuses.set(status.sessionId, status);
   }
 
+  /** A stop was received: nothing that was said of the session before is worth saying again. */
+  stopReceived(sessionId: string): void {
+    this.#outbox.forgetStatus(sessionId);
+  }
+
   /** What was told last of a session that is not over. */
   lastStatus(sessionId: string): SessionStatus | undefined {
     return this.#statuses.get(sessionId);

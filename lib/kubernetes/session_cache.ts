@@ -91,6 +91,11 @@ export class SessionCache {
     };
   }
 
+  /** Whether an object is one of this agent's for the session. */
+  owns(object: KubernetesObject, sessionId: string): boolean {
+    return this.#sessionOf(object) === sessionId;
+  }
+
   /** The sessions of which anything exists. */
   sessionIds(): string[] {
     return [...this.#sessions.keys()];

@@ -17,6 +17,8 @@ import { Semaphore } from "./semaphore.ts";
 
 /** Longest wait for an answer to one request. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** Longest wait for a watch to open. */
+const OPEN_TIMEOUT_MS = 15_000;
 const ATTEMPTS = 5;
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5000;
@@ -35,6 +37,7 @@ interface ApiRequest {
 interface Connections {
   readonly requests: Deno.HttpClient;
   readonly watches: Deno.HttpClient;
+  readonly openedAt: number;
   /** The certificates that they were made with. */
   readonly identity: string;
 }
@@ -79,14 +82,22 @@ export class Transport implements Disposable {
   /** Opens a watch and gives its body; the caller ends it through the signal. */
   async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const request = { method: "GET", url: `${this.#server}${path}`, headers: {} };
-    const response = await this.#fetch(request, {
+    const startedAt = performance.now();
+    const opened = this.#fetch(request, {
       signal: AbortSignal.any([signal, this.#closed.signal]),
       connection: "watches",
     });
-    if (!response.ok || !response.body) {
-      throw refusal(request, response.status, response.headers, await read(request, { response, signal }));
+    const deadline = AbortSignal.timeout(OPEN_TIMEOUT_MS);
+    try {
+      const response = await abortable(opened, deadline);
+      if (response.ok && response.body) return response.body;
+      const text = await read(request, { response, signal: deadline });
+      throw refusal(request, response.status, response.headers, text);
+    } catch (error) {
+      if (!deadline.aborted) throw error;
+      this.renew(startedAt);
+      throw unanswered(request, error);
     }
-    return response.body;
   }
 
   /** Reads a JSON answer, such as a list. */
@@ -102,6 +113,18 @@ export class Transport implements Disposable {
   /** Ends all requests and closes the connections. */
   [Symbol.dispose](): void {
     this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));
+    this.#close();
+  }
+
+  /**
+   * Gives up the connections if they are older than the time at which something began to hang on them: they may be dead without knowing it.
+   * What is under way on them is not cut off; the next request opens new ones.
+   */
+  renew(hangingSince: number): void {
+    if (this.#connections && this.#connections.openedAt <= hangingSince) this.#close();
+  }
+
+  #close(): void {
     this.#connections?.requests.close();
     this.#connections?.watches.close();
     this.#connections = undefined;
@@ -135,11 +158,17 @@ export class Transport implements Disposable {
   }
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
-    const signal = AbortSignal.any([AbortSignal.timeout(REQUEST_TIMEOUT_MS), this.#closed.signal]);
-    const response = await this.#fetch(request, { signal, connection: "requests" });
-    const text = await read(request, { response, signal });
-    if (!response.ok) throw refusal(request, response.status, response.headers, text);
-    return { status: response.status, headers: response.headers, text };
+    const startedAt = performance.now();
+    const deadline = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const signal = AbortSignal.any([deadline, this.#closed.signal]);
+    try {
+      const response = await this.#fetch(request, { signal, connection: "requests" });
+      const text = await read(request, { response, signal });
+      if (!response.ok) throw refusal(request, response.status, response.headers, text);
+      return { status: response.status, headers: response.headers, text };
+    } finally {
+      if (deadline.aborted) this.renew(startedAt);
+    }
   }
 
   async #fetch(
@@ -173,7 +202,8 @@ export class Transport implements Disposable {
     if (this.#connections?.identity !== identity) {
       const connect = () =>
         Deno.createHttpClient({ ...(ca ? { caCerts: [ca] } : {}), ...(cert && key ? { cert, key } : {}) });
-      this.#connections = { requests: connect(), watches: connect(), identity };
+      this.#close();
+      this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
     }
     return { headers, connections: this.#connections };
   }
@@ -213,7 +243,7 @@ function refusal(request: ApiRequest, status: number, headers: Headers, text: st
 
 function unanswered(request: ApiRequest, error: unknown): KubernetesError {
   const words = error instanceof DOMException && error.name === "TimeoutError"
-    ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} seconds`
+    ? `no answer in time`
     : messageOf(error);
   return new KubernetesError(`Kubernetes did not answer a request to ${describe(request)}: ${words}`, {
     status: 0,

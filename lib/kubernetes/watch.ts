@@ -121,7 +121,8 @@ async function* events<T extends KubernetesObject>(
     labelSelector: options.labelSelector,
     resourceVersion: options.version,
   });
-  using silence = new Silence(options.signal);
+  const startedAt = performance.now();
+  using silence = new Silence(options.signal, () => transport.renew(startedAt));
   const body = await transport.stream(`${options.path}?${query}`, silence.signal);
   options.trouble.over();
   for await (const line of lines(body, silence)) yield parseEvent<T>(line);
@@ -131,9 +132,11 @@ async function* events<T extends KubernetesObject>(
 class Silence implements Disposable {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
+  readonly #onSilence: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(outer: AbortSignal) {
+  constructor(outer: AbortSignal, onSilence: () => void) {
+    this.#onSilence = onSilence;
     this.signal = AbortSignal.any([outer, this.#controller.signal]);
     this.broken();
   }
@@ -141,10 +144,10 @@ class Silence implements Disposable {
   /** Something was heard. */
   broken(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(
-      () => this.#controller.abort(new Error(`nothing was heard for ${SILENCE_MS / 1000} seconds`)),
-      SILENCE_MS,
-    );
+    this.#timer = setTimeout(() => {
+      this.#onSilence();
+      this.#controller.abort(new Error(`nothing was heard for ${SILENCE_MS / 1000} seconds`));
+    }, SILENCE_MS);
   }
 
   /** Also ends the request, so that no stream outlives the loop that reads it. */

@@ -26,6 +26,7 @@ export interface DispatcherOptions {
 
 /** A command that waits for its turn or is being carried out. */
 interface Task {
+  readonly commandId: string;
   readonly request: SessionRequest;
   readonly cancel: AbortController;
 }
@@ -38,6 +39,11 @@ interface Lane {
 
 /** Results that are remembered, so that a repeated command is answered and not repeated. */
 const REMEMBERED_RESULTS = 10_000;
+
+/** Longest wait for cancelled commands to clean up, in milliseconds. */
+const CANCEL_MS = 3000;
+
+const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
 
 /** From messages to operations to reports. */
 export class Dispatcher {
@@ -89,27 +95,40 @@ export class Dispatcher {
     }
   }
 
-  /** Refuses new commands and waits until those at work are done, or cancels them when the signal is aborted. */
+  /**
+   * Refuses new commands and waits until those at work are done. When the signal is aborted they are cancelled; what then still hangs, in a
+   * request that nobody answers, is answered in its place and left alone.
+   */
   async drain(signal: AbortSignal): Promise<void> {
     this.#isDraining = true;
+    const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const cancelAll = () => {
-      for (const task of [...this.#lanes.values()].flatMap((lane) => [...lane.tasks])) {
-        task.cancel.abort(new CommandError("draining", "cancelled because the agent is stopping"));
-      }
+      for (const { cancel } of this.#tasks()) cancel.abort(STOPPING);
+      timer = setTimeout(abandon, CANCEL_MS);
     };
     if (signal.aborted) cancelAll();
     signal.addEventListener("abort", cancelAll, { once: true });
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.end));
+    await Promise.race([Promise.all([...this.#lanes.values()].map((lane) => lane.end)), abandoned]);
     signal.removeEventListener("abort", cancelAll);
+    clearTimeout(timer);
+    for (const { commandId } of this.#tasks()) this.#fail(commandId, STOPPING);
+  }
+
+  #tasks(): Task[] {
+    return [...this.#lanes.values()].flatMap((lane) => [...lane.tasks]);
   }
 
   #enqueue(commandId: string, request: SessionRequest): void {
     const { sessionId } = request;
     const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
-    if (request.action === "stop_session") cancelForStop(lane);
-    const task = { request, cancel: new AbortController() };
+    if (request.action === "stop_session") {
+      cancelForStop(lane);
+      this.#reporter.stopReceived(sessionId);
+    }
+    const task = { commandId, request, cancel: new AbortController() };
     lane.tasks.add(task);
-    lane.end = lane.end.then(() => this.#carryOut(commandId, task)).finally(() => {
+    lane.end = lane.end.then(() => this.#carryOut(task)).finally(() => {
       lane.tasks.delete(task);
       if (lane.tasks.size > 0) return;
       this.#lanes.delete(sessionId);
@@ -119,10 +138,11 @@ export class Dispatcher {
   }
 
   /** Never rejects: whatever happens becomes the command's result. */
-  async #carryOut(commandId: string, { request, cancel }: Task): Promise<void> {
+  async #carryOut({ commandId, request, cancel }: Task): Promise<void> {
     const startedAt = performance.now();
     try {
       const { result, status } = await this.#operations.run(request, cancel.signal);
+      if (!this.#isOpen(commandId)) return;
       // The result first: of two short messages sent at once, the network may hold the second back for a moment.
       this.#remember(commandId, this.#reporter.complete(commandId, result));
       this.#reporter.status(status);
@@ -133,8 +153,13 @@ export class Dispatcher {
         duration: formatDuration(performance.now() - startedAt),
       });
     } catch (error) {
-      this.#fail(commandId, error);
+      if (this.#isOpen(commandId)) this.#fail(commandId, error);
     }
+  }
+
+  /** Whether the command has no answer yet. */
+  #isOpen(commandId: string): boolean {
+    return this.#results.get(commandId) === "running";
   }
 
   #fail(commandId: string, error: unknown): void {

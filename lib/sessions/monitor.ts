@@ -35,7 +35,8 @@ export class Monitor implements Disposable {
   begin(): void {
     const { cache, reporter } = this.#options;
     for (const sessionId of cache.sessionIds()) {
-      reporter.assume(observedStatus(sessionId, cache.session(sessionId)));
+      const seen = observedStatus(sessionId, cache.session(sessionId));
+      if (seen) reporter.assume(seen);
     }
     this.#stopListening = cache.listen((sessionId) => this.look(sessionId));
   }
@@ -48,7 +49,7 @@ export class Monitor implements Disposable {
     const told = reporter.lastStatus(sessionId);
     if (!told || isBusy(sessionId)) return;
     const seen = observedStatus(sessionId, cache.session(sessionId));
-    if (isSame(seen, told)) return;
+    if (!seen || isSame(seen, told)) return;
     if (told.state === "running" && seen.state === "pending") {
       const tell = () => this.#unready.delete(sessionId) && !isBusy(sessionId) && reporter.status(seen);
       this.#unready.set(sessionId, setTimeout(tell, FLAP_MS));
@@ -65,9 +66,14 @@ export class Monitor implements Disposable {
   }
 }
 
-function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus {
-  const { deployment } = objects;
-  if (!deployment || deployment.metadata?.deletionTimestamp) return statusOf(sessionId, "terminated");
+/**
+ * What a session's objects amount to, or nothing while they are on their way out: "terminated" ends a session for the Control Plane, so it is
+ * true only when nothing is left that a stop would have to remove.
+ */
+function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus | undefined {
+  const { deployment, service, pods } = objects;
+  if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
+  if (!deployment) return statusOf(sessionId, service ? "failed" : "terminated");
   if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated");
   const verdict = judge(objects);
   return verdict.state === "ready"

@@ -12,6 +12,7 @@ import { log } from "../log.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
 import { Provisioner } from "./provisioner.ts";
+import { hasEnded } from "./readiness.ts";
 import type { SessionRequest, StartRequest, StopRequest } from "./requests.ts";
 import { displayPort, podFields, statusOf } from "./status.ts";
 import { findTemplate, type TemplateTable } from "./template.ts";
@@ -121,8 +122,7 @@ export class SessionOperations {
     if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== await specHash(request)) {
       throw new CommandError("conflict", "it exists already, and was started with other settings");
     }
-    if (deployment.spec?.replicas === 0) await this.#provisioner.scale(nameOf(deployment), 1);
-    return await this.#running(request.sessionId, signal);
+    return await this.#wake(request.sessionId, signal);
   }
 
   /** A failed start leaves nothing behind but the home; one that a stop cancelled leaves that to the stop. */
@@ -167,7 +167,10 @@ export class SessionOperations {
       signal,
       isDone: isHibernated,
       timeoutMs: STOP_TIMEOUT_MS,
-      left: ({ pods }) => `pod ${pods.map((pod) => `"${nameOf(pod)}"`).join(", ")} is still there`,
+      left: ({ pods }) =>
+        `pod ${
+          pods.filter((pod) => !hasEnded(pod)).map((pod) => `"${nameOf(pod)}"`).join(", ")
+        } is still there`,
     });
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
     return { result, status: statusOf(sessionId, "hibernated") };
@@ -216,12 +219,14 @@ export class SessionOperations {
   }
 
   #objectNames(sessionId: string): CommandResult {
-    const { deployment, service, claim } = this.#cache.session(sessionId);
+    const { deployment, service } = this.#cache.session(sessionId);
+    const volumes = deployment?.spec?.template.spec?.volumes ?? [];
+    const pvc = volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
     return {
       sessionId,
       deployment: deployment?.metadata?.name,
       service: service?.metadata?.name,
-      ...(claim ? { pvc: nameOf(claim) } : {}),
+      ...(pvc ? { pvc } : {}),
     };
   }
 
@@ -244,5 +249,5 @@ function isHibernated({ deployment, pods }: SessionObjects): boolean {
   if (!isAlive(deployment)) throw new CommandError("not_found", "it was deleted meanwhile");
   const { generation = 0 } = deployment.metadata ?? {};
   const { observedGeneration = 0, replicas = 0 } = deployment.status ?? {};
-  return observedGeneration >= generation && replicas === 0 && pods.length === 0;
+  return observedGeneration >= generation && replicas === 0 && pods.every(hasEnded);
 }

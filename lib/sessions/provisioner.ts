@@ -3,12 +3,11 @@
  * are neither used nor touched.
  * @module
  */
-import type { V1ObjectMeta } from "@kubernetes/client-node";
+import type { V1ObjectMeta, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { SessionManifests } from "./manifests.ts";
-import { APP, APP_LABEL, SESSION_LABEL } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
 
 interface Named {
@@ -41,12 +40,17 @@ export class Provisioner {
     const { deployments, services, claims } = this.#client;
     const { claim, deployment, service } = manifests;
     const createClaimAndDeployment = async () => {
-      if (claim) this.#cache.put("claim", await this.#createOne(claims, claim, options));
+      if (claim) this.#cache.put("claim", await this.#createOne(claims, claim, { ...options, fits: always }));
       options.signal.throwIfAborted();
-      this.#cache.put("deployment", await this.#createOne(deployments, deployment, options));
+      this.#cache.put(
+        "deployment",
+        await this.#createOne(deployments, deployment, { ...options, fits: always }),
+      );
     };
+    // A Service that an interrupted start of another template left would lead to the wrong port.
+    const fits = (existing: V1Service) => existing.spec?.ports?.[0]?.port === service.spec?.ports?.[0]?.port;
     const createService = async () => {
-      this.#cache.put("service", await this.#createOne(services, service, options));
+      this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
     };
     await allDone([createClaimAndDeployment(), createService()]);
   }
@@ -67,7 +71,11 @@ export class Provisioner {
   }
 
   /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */
-  async #createOne<T extends Named>(api: ObjectApi<T>, manifest: T, options: CreationOptions): Promise<T> {
+  async #createOne<T extends Named>(
+    api: ObjectApi<T>,
+    manifest: T,
+    options: CreationOptions & { readonly fits: (existing: T) => boolean },
+  ): Promise<T> {
     const name = manifest.metadata?.name ?? "";
     while (true) {
       options.signal.throwIfAborted();
@@ -77,11 +85,14 @@ export class Provisioner {
         if (!(error instanceof KubernetesError && error.reason === "AlreadyExists")) throw error;
       }
       const existing = await api.read(name);
-      if (existing && !belongsTo(existing, options.sessionId)) {
+      if (existing && !this.#cache.owns(existing, options.sessionId)) {
         const problem = `"${name}" exists already in the cluster, and is not part of this session`;
         throw new CommandError("conflict", problem);
       }
-      if (existing && !existing.metadata?.deletionTimestamp) return existing;
+      if (existing && !existing.metadata?.deletionTimestamp) {
+        if (options.fits(existing)) return existing;
+        await deleteOne(api, existing);
+      }
       await this.#untilGone(existing?.metadata?.uid, { ...options, name });
     }
   }
@@ -108,7 +119,6 @@ async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefin
   if (name && uid && !deletionTimestamp) await api.delete(name, uid);
 }
 
-function belongsTo(object: Named, sessionId: string): boolean {
-  const labels = object.metadata?.labels ?? {};
-  return labels[APP_LABEL] === APP && labels[SESSION_LABEL] === sessionId;
+function always(): boolean {
+  return true;
 }

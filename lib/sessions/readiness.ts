@@ -64,10 +64,13 @@ export function judge(objects: SessionObjects): Verdict {
 /** The newest pod that is not on its way out: after a wake, the old one may still be there. */
 export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
   return pods
-    .filter((pod) =>
-      !pod.metadata?.deletionTimestamp && pod.status?.phase !== "Failed" && pod.status?.phase !== "Succeeded"
-    )
+    .filter((pod) => !pod.metadata?.deletionTimestamp && !hasEnded(pod))
     .sort((a, b) => createdAt(b) - createdAt(a))[0];
+}
+
+/** Whether a pod has run to its end, as an evicted one has: it holds no resources and no volume any more. */
+export function hasEnded(pod: V1Pod): boolean {
+  return pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
 }
 
 /** Whether a pod serves. */

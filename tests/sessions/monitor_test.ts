@@ -80,14 +80,14 @@ Deno.test("monitor tells that a session is not ready once that has lasted", () =
   assertEquals(told(), ["pending", "running p1"]);
 });
 
-Deno.test("monitor tells hibernation and the end that others brought about", () => {
+Deno.test("monitor tells hibernation by others, and no end before the end", () => {
   const { cache, told, monitor } = watchedSession();
   using _ = monitor;
   cache.put("deployment", deployment(0, 3));
   assertEquals(told(), ["hibernated"]);
-  const gone = deployment(0, 4);
-  cache.put("deployment", { ...gone, metadata: { ...gone.metadata, deletionTimestamp: new Date() } });
-  assertEquals(told(), ["hibernated", "terminated"]);
+  const leaving = deployment(0, 4);
+  cache.put("deployment", { ...leaving, metadata: { ...leaving.metadata, deletionTimestamp: new Date() } });
+  assertEquals(told(), ["hibernated"]);
 });
 
 Deno.test("monitor leaves a session to the command that is at work on it", () => {

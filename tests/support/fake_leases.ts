@@ -104,6 +104,7 @@ export class FakeConnection implements LeaseApi {
   }
 }
 
-function refusal(status: number, reason: string): KubernetesError {
+/** What a server's refusal of a write becomes. */
+export function refusal(status: number, reason: string): KubernetesError {
   return new KubernetesError(`Kubernetes refused to write a lease: ${reason}`, { status, reason });
 }

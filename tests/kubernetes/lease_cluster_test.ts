@@ -1,0 +1,251 @@
+import type { V1Lease } from "@kubernetes/client-node";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { Cluster } from "../../dev/cluster/cluster.ts";
+import { createLeaseApi, type LeaseApi, loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { LeaderElection, type Leadership } from "../../lib/kubernetes/lease.ts";
+import { Transport } from "../../lib/kubernetes/transport.ts";
+import { temporaryFile, type TestCluster } from "../support/clusters.ts";
+import { LogCapture } from "../support/log_capture.ts";
+import { Queue } from "../support/queue.ts";
+import { onEachCluster } from "../support/stage.ts";
+
+const never = new AbortController().signal;
+const NAME = "agent-leader";
+const TIMING = { leaseMs: 2000, renewDeadlineMs: 1500, retryPeriodMs: 50 };
+/** A lease that no test waits for the end of. */
+const LONG = { ...TIMING, leaseMs: 3_600_000 };
+const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
+
+/** A candidate's way to the cluster that tells what it wrote. */
+class Connection implements Disposable {
+  readonly leases: LeaseApi;
+  /** What the API answered to each write. */
+  readonly written = new Queue<V1Lease>();
+  readonly #transport: Transport;
+
+  constructor(transport: Transport, namespace: string) {
+    this.#transport = transport;
+    const api = createLeaseApi(transport, namespace);
+    const told = async (write: Promise<V1Lease>) => {
+      const lease = await write;
+      this.written.push(lease);
+      return lease;
+    };
+    this.leases = {
+      read: (name) => api.read(name),
+      create: (lease) => told(api.create(lease)),
+      replace: (lease) => told(api.replace(lease)),
+    };
+  }
+
+  static to(cluster: TestCluster): Connection {
+    return new Connection(new Transport(cluster.config), cluster.namespace);
+  }
+
+  acquire(identity: string, { timing = TIMING, signal = never } = {}): Promise<Leadership> {
+    return new LeaderElection({ leases: this.leases, name: NAME, identity, timing }).acquire(signal);
+  }
+
+  /** Changes the lease by hand, as often as it takes to be faster than the leader. */
+  async edit(change: (lease: V1Lease) => V1Lease): Promise<void> {
+    while (true) {
+      const lease = await this.leases.read(NAME);
+      assert(lease);
+      try {
+        await this.leases.replace(change(lease));
+        return;
+      } catch (error) {
+        assertStringIncludes(String(error), "has been modified");
+      }
+    }
+  }
+
+  /** The first write from now on that a test looks for. */
+  async writtenThat(isIt: (lease: V1Lease) => boolean): Promise<V1Lease> {
+    while (true) {
+      const lease = await this.written.next();
+      if (isIt(lease)) return lease;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#transport[Symbol.dispose]();
+  }
+}
+
+function over(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+onEachCluster("LeaderElection writes a lease that the API takes, and renews it", async (cluster) => {
+  using a = Connection.to(cluster);
+  await using leadership = await a.acquire("a");
+  const first = await a.written.next();
+  const second = await a.written.next();
+  const [before, after] = [first, second].map(({ spec }) => JSON.parse(JSON.stringify(spec)));
+  assertMatch(before.renewTime, MICRO_TIME);
+  assertMatch(before.acquireTime, MICRO_TIME);
+  assert(after.renewTime > before.renewTime, `${before.renewTime}, then ${after.renewTime}`);
+  const rest = { holderIdentity: "a", leaseDurationSeconds: 2, leaseTransitions: 0 };
+  assertEquals(before, { ...rest, acquireTime: before.acquireTime, renewTime: before.renewTime });
+  assertEquals(after, { ...rest, acquireTime: before.acquireTime, renewTime: after.renewTime });
+  assert(!leadership.lost.aborted);
+});
+
+onEachCluster("Leadership that is given up passes on at once, however long the lease", async (cluster) => {
+  using logs = new LogCapture();
+  using a = Connection.to(cluster);
+  using b = Connection.to(cluster);
+  const first = await a.acquire("a", { timing: LONG });
+  const waiting = b.acquire("b", { timing: LONG });
+  await logs.line("Waiting to lead: a is the leader");
+  await first[Symbol.asyncDispose]();
+  await using _second = await waiting;
+  const lease = await a.leases.read(NAME);
+  assertEquals([lease?.spec?.holderIdentity, lease?.spec?.leaseTransitions], ["b", 1]);
+});
+
+onEachCluster("LeaderElection takes over from a leader that is silent", async (cluster) => {
+  using b = Connection.to(cluster);
+  await b.leases.create({
+    metadata: { name: NAME },
+    spec: { holderIdentity: "dead", leaseDurationSeconds: 1, leaseTransitions: 3 },
+  });
+  await using leadership = await b.acquire("b");
+  assert(!leadership.lost.aborted);
+  assertEquals((await b.leases.read(NAME))?.spec?.leaseTransitions, 4);
+});
+
+onEachCluster("Leadership is lost to a holder that was written by hand", async (cluster) => {
+  using a = Connection.to(cluster);
+  using hand = Connection.to(cluster);
+  await using leadership = await a.acquire("a");
+  await hand.edit((lease) => ({ ...lease, spec: { ...lease.spec, holderIdentity: "z" } }));
+  await over(leadership.lost);
+  assertEquals(leadership.lost.reason.message, "Leadership was lost: z is the leader");
+});
+
+onEachCluster("Leadership goes on when its lease is deleted or edited", async (cluster) => {
+  using a = Connection.to(cluster);
+  using hand = Connection.to(cluster);
+  await using leadership = await a.acquire("a");
+  const { metadata } = await a.written.next();
+  await cluster.objects.delete({
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name: NAME, namespace: cluster.namespace },
+  });
+  const created = await a.writtenThat((lease) => lease.metadata?.uid !== metadata?.uid);
+  assertEquals(created.spec?.holderIdentity, "a");
+  await hand.edit((lease) => ({ ...lease, metadata: { ...lease.metadata, labels: { team: "x" } } }));
+  await a.writtenThat((lease) => lease.metadata?.labels?.team === "x");
+  assert(!leadership.lost.aborted);
+});
+
+onEachCluster("Of two candidates at once exactly one leads, each time", async (cluster) => {
+  using a = Connection.to(cluster);
+  using b = Connection.to(cluster);
+  for (let round = 0; round < 20; round++) {
+    let leaders = 0;
+    const campaign = async (connection: Connection, identity: string) => {
+      await using leadership = await connection.acquire(identity, { timing: LONG });
+      leaders += 1;
+      assertEquals(leaders, 1);
+      const holder = (await connection.leases.read(NAME))?.spec?.holderIdentity;
+      assertEquals([leaders, holder, leadership.lost.aborted], [1, identity, false]);
+      leaders -= 1;
+    };
+    await Promise.all([campaign(a, `a${round}`), campaign(b, `b${round}`)]);
+  }
+  assertEquals((await a.leases.read(NAME))?.spec?.leaseTransitions, 39);
+});
+
+onEachCluster("LeaderElection stops to wait when it is told to, and leaves the lease", async (cluster) => {
+  using logs = new LogCapture();
+  using a = Connection.to(cluster);
+  using b = Connection.to(cluster);
+  await using _leadership = await a.acquire("a");
+  const stop = new AbortController();
+  const waiting = b.acquire("b", { signal: stop.signal });
+  await logs.line("Waiting to lead");
+  stop.abort(new Error("enough"));
+  await assertRejects(() => waiting, Error, "enough");
+  assertEquals((await b.leases.read(NAME))?.spec?.holderIdentity, "a");
+});
+
+/** A way to a cluster in memory that a test can cut: from then on no request is answered. */
+class Network implements AsyncDisposable {
+  readonly cluster = Cluster.start();
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #end = Promise.withResolvers<Response>();
+  #isCut = false;
+
+  constructor() {
+    this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+      if (this.#isCut) return await this.#end.promise;
+      const { pathname, search } = new URL(request.url);
+      const body = request.body ? await request.text() : null;
+      const { method, headers } = request;
+      return await fetch(`${this.cluster.url}${pathname}${search}`, { method, headers, body });
+    });
+  }
+
+  cut(): void {
+    this.#isCut = true;
+  }
+
+  /** A connection through this network, or straight to the cluster. */
+  async connect(way: "network" | "straight"): Promise<Connection> {
+    const through = `http://127.0.0.1:${this.#server.addr.port}`;
+    const text = this.cluster.kubeconfig();
+    const path = await temporaryFile(way === "network" ? text.replace(this.cluster.url, through) : text);
+    const config = loadKubeConfig(path);
+    await Deno.remove(path);
+    return new Connection(new Transport(config), "default");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.resolve(new Response(null, { status: 503 }));
+    await this.#server.shutdown();
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("Leadership is lost before another leads when the leader's requests are no longer answered", async () => {
+  await using network = new Network();
+  using a = await network.connect("network");
+  using b = await network.connect("straight");
+  const story: string[] = [];
+  await using first = await a.acquire("a");
+  first.lost.addEventListener("abort", () => story.push("a is lost"), { once: true });
+  const waiting = b.acquire("b");
+  network.cut();
+  await using _second = await waiting;
+  story.push("b leads");
+  assertEquals(story, ["a is lost", "b leads"]);
+  assertStringIncludes(first.lost.reason.message, "did not answer within 750ms");
+});
+
+Deno.test("Leadership outlives an API that is away for a moment", async () => {
+  await using network = new Network();
+  using a = await network.connect("straight");
+  await using leadership = await a.acquire("a");
+  network.cluster.failNext({ resource: "leases", status: 503, times: 3 });
+  network.cluster.failNext({ resource: "leases", verb: "update", status: 409 });
+  const { length } = network.cluster.requests;
+  while (network.cluster.requests.length < length + 6) await a.written.next();
+  assert(!leadership.lost.aborted);
+});
+
+Deno.test("Leadership is lost when the API refuses renewals for too long", async () => {
+  await using network = new Network();
+  using a = await network.connect("straight");
+  await using leadership = await a.acquire("a");
+  network.cluster.failNext({ resource: "leases", status: 403, message: "not yours", times: 1000 });
+  await over(leadership.lost);
+  assertStringIncludes(leadership.lost.reason.message, "could not be renewed within 1.5s");
+  assertStringIncludes(leadership.lost.reason.message, "not yours");
+});
