@@ -223,10 +223,14 @@ onEachCluster("what others do to a session is told", async (cluster) => {
     kind: "Deployment",
     metadata: { name: "s1", namespace: cluster.namespace },
   });
+  // Its Service and home are still there, so that it has failed and not ended: a stop is what ends it.
+  await stage.controlPlane.waitFor(({ type, payload }) => type === "status" && payload.state === "failed");
+  await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
   await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "status" && payload.state === "terminated"
   );
-  assertEquals(stage.states("s1"), ["pending", "running", "running", "terminated"]);
+  assertEquals(await cluster.leftovers(), []);
+  assertEquals(stage.states("s1"), ["pending", "running", "running", "failed", "terminated"]);
 });
 
 onEachCluster(
