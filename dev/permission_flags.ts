@@ -5,12 +5,13 @@
  */
 import denoJson from "../deno.json" with { type: "json" };
 
-const { net, read, env } = denoJson.permissions.default;
+const { net, read, env, sys } = denoJson.permissions.default;
 
 const flags = [
   ...(net ? ["--allow-net"] : []),
   ...(read ? ["--allow-read"] : []),
   `--allow-env=${env.allow.join(",")}`,
   ...(env.ignore ? ["--ignore-env"] : []),
+  `--allow-sys=${sys.join(",")}`,
 ];
 console.log(flags.join("\n"));

@@ -15,13 +15,15 @@ import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
 import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
-import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { LeadershipError, messageOf } from "./errors.ts";
+import { createLeaseApi, createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import { formatDuration } from "./quantities.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
-import { labelValue } from "./sessions/names.ts";
+import { labelValue, leaseName } from "./sessions/names.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 
@@ -44,6 +46,7 @@ interface Parts extends Disposable {
  * Runs the agent until `stop` is aborted and running commands are done.
  *
  * @throws {LinkError} when the Control Plane cannot be reached in the attempts that are configured
+ * @throws {LeadershipError} when another replica leads now
  */
 export async function run(config: Config, stop: AbortSignal): Promise<void> {
   log.info("Starting agent: {agentId} (platform: {platform}, region: {region})", {
@@ -57,6 +60,17 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   using parts = await build(config);
   const { cache, transport, monitor, link } = parts;
   const following = cache.follow(transport, { namespace: config.namespace, signal: ended.signal });
+  let leadership: Leadership | undefined;
+  try {
+    leadership = await lead(config, stopping.signal);
+  } catch (error) {
+    ended.abort();
+    await following;
+    if (stopping.signal.aborted) return;
+    throw error;
+  }
+  await using _leadership = leadership;
+  leadership?.lost.addEventListener("abort", () => ended.abort(), { once: true });
   const drained = drain(parts, { stopping: stopping.signal, timeoutMs: config.drainTimeout, ended });
   try {
     cache.synced(ended.signal).then(() => monitor.begin(), () => {});
@@ -66,6 +80,30 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     ended.abort();
     stopping.abort();
     await Promise.all([drained, following]);
+  }
+  if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
+}
+
+/** Waits to be the one replica that works; without leader election there is nothing to wait for. */
+async function lead(config: Config, signal: AbortSignal): Promise<Leadership | undefined> {
+  if (!config.leaderElection) return undefined;
+  // A connection of its own: a renewal never queues behind the requests of sessions.
+  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const election = new LeaderElection({
+    leases: createLeaseApi(transport, config.namespace),
+    name: await leaseName(config.agentId),
+    identity: config.podName || Deno.hostname(),
+  });
+  try {
+    const leadership = await election.acquire(signal);
+    const dispose = async () => {
+      await leadership[Symbol.asyncDispose]();
+      transport[Symbol.dispose]();
+    };
+    return { lost: leadership.lost, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    transport[Symbol.dispose]();
+    throw error;
   }
 }
 

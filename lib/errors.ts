@@ -27,6 +27,11 @@ export class RegistrationError extends Error {
   }
 }
 
+/** Another replica leads now, so that this one must not go on. */
+export class LeadershipError extends Error {
+  override readonly name = "LeadershipError";
+}
+
 /** A WebSocket to the Control Plane could not be opened, or every attempt to have one is used up. */
 export class LinkError extends Error {
   override readonly name = "LinkError";

@@ -58,6 +58,9 @@ export interface Settings {
   readonly clientCert: string;
   readonly clientKey: string;
   readonly allowInsecure: boolean;
+  readonly leaderElection: boolean;
+  /** Empty: the host's name. */
+  readonly podName: string;
   readonly heartbeatInterval: number;
   /** 0: for ever. */
   readonly reconnectAttempts: number;
@@ -132,6 +135,17 @@ export const OPTIONS: readonly Option[] = [
     fallback: false,
     fallbackText: "",
     help: "Allow ws:// and http:// to Control Planes outside of the cluster",
+  }),
+  option("leaderElection", {
+    parse: switchValue,
+    fallback: false,
+    fallbackText: "",
+    help: "Let one of several replicas work while the others stand by",
+  }),
+  option("podName", {
+    parse: label,
+    fallback: "",
+    help: "This replica's own name in the election (empty for the host's name)",
   }),
   option("heartbeatInterval", {
     parse: duration(1000, 20_000),

@@ -34,8 +34,8 @@ const pod: V1PodSpec = deployment.spec?.template.spec ?? { containers: [] };
 const [container] = pod.containers as [V1Container];
 const variables = new Map((container.env ?? []).map(({ name, value }) => [name, value]));
 
-/** Set in deployment.yaml: the two that have no default, and the one that follows the pod. */
-const IN_DEPLOYMENT = ["AGENT_ID", "CONTROL_PLANE_URL", "NAMESPACE"];
+/** Set in deployment.yaml: the two that have no default, those that follow the pod, and what two replicas need. */
+const IN_DEPLOYMENT = ["AGENT_ID", "CONTROL_PLANE_URL", "NAMESPACE", "LEADER_ELECTION", "POD_NAME"];
 /** Of no use in a pod, whose credentials and settings come from the cluster, or in need of a volume. */
 const ELSEWHERE = [
   "KUBECONFIG",
@@ -83,8 +83,10 @@ Deno.test("Deployment's pods are found by component=k8s-agent", () => {
   assertEquals(deployment.spec?.template.metadata?.labels?.component, "k8s-agent");
 });
 
-Deno.test("Deployment never runs two agents with one id", () => {
-  assertEquals([deployment.spec?.replicas, deployment.spec?.strategy?.type], [1, "Recreate"]);
+Deno.test("Deployment's replicas elect the one that works, each by its pod's name", () => {
+  assertEquals([deployment.spec?.replicas, variables.get("LEADER_ELECTION")], [2, "true"]);
+  const podName = container.env?.find(({ name }) => name === "POD_NAME");
+  assertEquals(podName?.valueFrom?.fieldRef?.fieldPath, "metadata.name");
 });
 
 Deno.test("Deployment has the documented probes", () => {

@@ -25,6 +25,8 @@ export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 /** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
 const SESSION_ID = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+/** Without dots: a part of a name may not be empty, and hashing is simpler than counting. */
+const SUBDOMAIN = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 const HASH_LENGTH = 8;
 
 /** What is wrong with an id as the name of a session's objects, or `undefined` when nothing is. */
@@ -40,6 +42,14 @@ export function sessionIdProblem(id: string): string | undefined {
 /** Name of the claim for a session's home, as the Go agent named it, so that its claims are found again. */
 export function homeClaimName(sessionId: string): string {
   return `${sessionId}-home`;
+}
+
+/** Name of the lease that an agent's replicas share: readable, and different for each agent id. */
+export async function leaseName(agentId: string): Promise<string> {
+  const name = `k8s-agent-${agentId}`;
+  if (SUBDOMAIN.test(name)) return name;
+  const readable = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 63);
+  return `${readable}-${await shortHash(agentId)}`;
 }
 
 /**

@@ -50,7 +50,7 @@ onEachCluster(
     await using proxy = ApiProxy.start({ server, client });
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-    await using stage = await Stage.set(cluster, { kubeconfig });
+    await using stage = await Stage.set(cluster, { kubeconfig, args: ["--leader-election"] });
 
     for (
       const action of ["start_session", "hibernate_session", "wake_session", "stop_session", "start_session"]
@@ -77,6 +77,10 @@ onEachCluster(
         '"taken" exists already in the cluster, and is not part of this session',
       ),
     );
+
+    // The lease is given up at the end.
+    stage.agent.kill("SIGTERM");
+    assertEquals(await stage.agent.exit(), 0);
 
     const role = objects.find((object) => object.kind === "Role") as V1Role;
     const granted = role.rules?.flatMap(({ resources = [], verbs }) =>
