@@ -58,20 +58,33 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
   using parts = await build(config);
-  const { cache, transport, monitor, link } = parts;
-  const following = cache.follow(transport, { namespace: config.namespace, signal: ended.signal });
-  let leadership: Leadership | undefined;
+  // Whoever stands by follows the cluster, too, and can go to work at once.
+  const following = parts.cache.follow(parts.transport, {
+    namespace: config.namespace,
+    signal: ended.signal,
+  });
   try {
-    leadership = await lead(config, stopping.signal);
+    await using leadership = await lead(config, stopping.signal);
+    leadership?.lost.addEventListener("abort", () => ended.abort(), { once: true });
+    await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
+    if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
+    // Told to stop before it came to lead.
+    if (error !== stopping.signal.reason) throw error;
+  } finally {
     ended.abort();
     await following;
-    if (stopping.signal.aborted) return;
-    throw error;
   }
-  await using _leadership = leadership;
-  leadership?.lost.addEventListener("abort", () => ended.abort(), { once: true });
-  const drained = drain(parts, { stopping: stopping.signal, timeoutMs: config.drainTimeout, ended });
+}
+
+/** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */
+async function work(
+  parts: Parts,
+  options: { drainTimeoutMs: number; stopping: AbortController; ended: AbortController },
+): Promise<void> {
+  const { cache, monitor, link } = parts;
+  const { drainTimeoutMs, stopping, ended } = options;
+  const drained = drain(parts, { stopping: stopping.signal, timeoutMs: drainTimeoutMs, ended });
   try {
     cache.synced(ended.signal).then(() => monitor.begin(), () => {});
     await firstView(cache, stopping.signal);
@@ -79,9 +92,8 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   } finally {
     ended.abort();
     stopping.abort();
-    await Promise.all([drained, following]);
+    await drained;
   }
-  if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */

@@ -58,3 +58,12 @@ onEachCluster(
     assertEquals(await cluster.leftovers(), before);
   },
 );
+
+onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
+  await using second = replica(stage, cluster);
+  await second.line(/Waiting to lead/);
+  second.kill("SIGTERM");
+  assertEquals(await second.exit(), 0);
+  assertEquals(await leader(cluster), "replica-a");
+});
