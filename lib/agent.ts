@@ -8,6 +8,7 @@
  * @module
  */
 import type { Config } from "./options.ts";
+import { delay } from "@std/async";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
@@ -29,6 +30,9 @@ import { SessionOperations } from "./sessions/operations.ts";
 
 /** Longest wait for the first view of the cluster: a Control Plane is told the true number of sessions, if it can be had. */
 const FIRST_VIEW_MS = 5000;
+
+/** How long an agent that was told to stop listens on for commands that are on their way. */
+const LAST_COMMANDS_MS = 300;
 
 /** What the agent consists of. */
 interface Parts extends Disposable {
@@ -190,6 +194,8 @@ async function drain(
   const timer = setTimeout(() => timeout.abort(), patienceMs);
   const done = dispatcher.drain(timeout.signal);
   beat();
+  // Commands that were on their way meanwhile are refused in words, and not left without an answer.
+  if (patienceMs > 0) await delay(LAST_COMMANDS_MS);
   await done;
   // What the Control Plane is to know leaves first, if a link comes up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});

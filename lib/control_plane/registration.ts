@@ -3,6 +3,7 @@
  * @module
  */
 import { messageOf, RegistrationError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord } from "../json.ts";
 import { retryAfter } from "../retry_after.ts";
@@ -57,12 +58,13 @@ export async function register(
   const { response, text } = await post(url, registration, options);
   const answer = parseAnswer(text);
   const retryAfterMs = retryAfter(response.headers);
-  if (response.status === 202) return { kind: "pending", message: words(answer), retryAfterMs };
+  const said = words(answer, options.credentials.apiKey);
+  if (response.status === 202) return { kind: "pending", message: said, retryAfterMs };
   if ((response.ok || response.status === 403) && answer?.approvalStatus === "rejected") {
-    return { kind: "rejected", message: words(answer) };
+    return { kind: "rejected", message: said };
   }
-  if (!response.ok) throw refused(response, { url, answer, retryAfterMs });
-  return registered(answer, url);
+  if (!response.ok) throw refused(response, { url, said, retryAfterMs });
+  return registered(answer, { url, said });
 }
 
 async function post(
@@ -112,13 +114,16 @@ function parseAnswer(text: string): Readonly<Record<string, unknown>> | undefine
 }
 
 /** Both shapes of an answer: the agent itself, or the agent beside its approval and key. */
-function registered(answer: Readonly<Record<string, unknown>> | undefined, url: string): RegistrationAnswer {
+function registered(
+  answer: Readonly<Record<string, unknown>> | undefined,
+  { url, said }: { url: string; said: string },
+): RegistrationAnswer {
   const agent = asRecord(answer?.agent) ?? answer;
   if (!answer || !agent) {
     throw new RegistrationError(`No Control Plane answers at ${url}: its answer is not JSON`);
   }
   if (answer.approvalStatus === "pending") {
-    return { kind: "pending", message: words(answer), retryAfterMs: undefined };
+    return { kind: "pending", message: said, retryAfterMs: undefined };
   }
   if (typeof agent.agentId !== "string" && typeof agent.id !== "string") {
     throw new RegistrationError(`No Control Plane answers at ${url}: its answer names no agent`);
@@ -137,16 +142,15 @@ function refused(
   response: Response,
   details: {
     url: string;
-    answer: Readonly<Record<string, unknown>> | undefined;
+    said: string;
     retryAfterMs: number | undefined;
   },
 ): RegistrationError {
-  const { url, answer, retryAfterMs } = details;
+  const { url, said, retryAfterMs } = details;
   const location = response.headers.get("Location");
   const meaning = location && response.status >= 300 && response.status < 400
-    ? `it redirects to ${location}: set --control-plane-url to where it is`
+    ? `it redirects to ${location.split(/[?#]/)[0]}: set --control-plane-url to where it is`
     : REFUSALS.get(response.status);
-  const said = words(answer);
   return new RegistrationError(
     `The Control Plane at ${url} answered ${response.status}${meaning ? `: ${meaning}` : ""}${
       said ? ` (it says: ${said})` : ""
@@ -155,9 +159,9 @@ function refused(
   );
 }
 
-/** The Control Plane's own words. */
-function words(answer: Readonly<Record<string, unknown>> | undefined): string {
+/** The Control Plane's own words, without the key that it may have put into them. */
+function words(answer: Readonly<Record<string, unknown>> | undefined, apiKey: Secret | undefined): string {
   return [answer?.message, answer?.error, answer?.details].filter((part) =>
     typeof part === "string" && part !== ""
-  ).join(": ");
+  ).join(": ").replaceAll(apiKey?.reveal() ?? "\0", "[redacted]");
 }

@@ -257,3 +257,16 @@ function endless(): ReadableStream<Uint8Array> {
   const chunk = new TextEncoder().encode("[".repeat(8192));
   return new ReadableStream({ pull: (controller) => controller.enqueue(chunk) });
 }
+
+Deno.test("register() shows neither its key nor a query that the Control Plane's words hold", async () => {
+  const answers = [
+    Response.json({ error: `invalid API key ${KEY}` }, { status: 401 }),
+    new Response("", { status: 302, headers: { Location: `https://other.example.com/x?token=${KEY}` } }),
+  ];
+  for (const answer of answers) {
+    await using controlPlane = new ScriptedControlPlane({ register: () => answer });
+    const failing = () => registerAt(controlPlane, { apiKey: new Secret(KEY) });
+    const error = await assertRejects(failing, RegistrationError);
+    assert(!error.message.includes(KEY), error.message);
+  }
+});
