@@ -67,10 +67,14 @@ export function nameOf(option: Option): string {
 function readFlags(args: readonly string[], problems: string[]): Map<string, string> {
   const flags = new Map<string, string>();
   const valueFlags = OPTIONS.filter((option) => !option.isSwitch).map((option) => option.flag);
+  const switches = OPTIONS.filter((option) => option.isSwitch).map((option) => option.flag);
+  // A switch with a value, such as --allow-insecure=false, is read like any other flag; without one it means true.
+  const isAssigned = (name: string) => args.some((argument) => argument.startsWith(`--${name}=`));
+  const textFlags = [...valueFlags, ...switches.filter(isAssigned)];
   const parsed = parseArgs(args, {
-    string: valueFlags,
-    collect: valueFlags,
-    boolean: [...ACTIONS.keys(), ...OPTIONS.filter((option) => option.isSwitch).map((option) => option.flag)],
+    string: textFlags,
+    collect: textFlags,
+    boolean: [...ACTIONS.keys(), ...switches.filter((name) => !isAssigned(name))],
     unknown: (argument) => {
       problems.push(`${argument} is unknown: see --help`);
       return false;

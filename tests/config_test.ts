@@ -403,3 +403,14 @@ for (
     assertEquals(configOf({ args: [...args, "--allow-insecure"] }).controlPlaneUrl, url);
   });
 }
+
+Deno.test("loadConfig() reads a switch with a value like any other flag", () => {
+  const env = { ALLOW_INSECURE: "true" };
+  assertEquals(withRequired({ args: ["--allow-insecure=false"], env }).allowInsecure, false);
+  assertEquals(withRequired({ args: ["--allow-insecure"] }).allowInsecure, true);
+  const [problem] = problemsOf({ args: [...REQUIRED, "--allow-insecure=maybe"] });
+  assertEquals(
+    problem,
+    '--allow-insecure (ALLOW_INSECURE) must be true or false: --allow-insecure says "maybe"',
+  );
+});
