@@ -20,6 +20,9 @@ import { type Comparison, comparisonCells, markdownTable, median } from "./stati
 const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [20, 100];
 
+/** Kubeconfigs of this run, which go with it. */
+const temporaryFiles: string[] = [];
+
 interface Bench {
   readonly floor: Floor;
   readonly agent: AgentUnderTest;
@@ -43,6 +46,7 @@ async function main(): Promise<void> {
   }
   await changeNamespace("DELETE", { server, client });
   client.close();
+  for (const path of temporaryFiles) await Deno.remove(path);
 }
 
 async function measure(
@@ -236,6 +240,7 @@ async function changeNamespace(
 async function writeKubeconfig(text: string): Promise<string> {
   const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
   await Deno.writeTextFile(path, text);
+  temporaryFiles.push(path);
   return path;
 }
 
