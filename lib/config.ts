@@ -30,6 +30,9 @@ interface Found {
   readonly source: string;
 }
 
+/** Settings that name a file which must be there from the start; that of the key is read with the key. */
+const FILE_SETTINGS = ["kubeconfig", "caFile", "clientCert", "clientKey"] as const;
+
 /**
  * Reads the command line and all other sources of settings.
  *
@@ -190,19 +193,10 @@ function isPrivateWay({ protocol, hostname }: URL): boolean {
   return /^(localhost|127(\.\d+){3}|\[::1\]|[a-z0-9-]+|.*\.svc|.*\.cluster\.local)\.?$/.test(hostname);
 }
 
-function checkFiles(
-  { kubeconfig, caFile, clientCert, clientKey }: Settings,
-  sources: ConfigSources,
-  problems: string[],
-): void {
-  const files = {
-    "--kubeconfig (KUBECONFIG)": kubeconfig,
-    "--ca-file (CA_FILE)": caFile,
-    "--client-cert (CLIENT_CERT)": clientCert,
-    "--client-key (CLIENT_KEY)": clientKey,
-  };
-  for (const [name, path] of Object.entries(files)) {
-    if (path) readSetting(name, path, { sources, problems });
+function checkFiles(settings: Settings, sources: ConfigSources, problems: string[]): void {
+  for (const key of FILE_SETTINGS) {
+    const option = OPTIONS.find((one) => one.key === key);
+    if (option && settings[key]) readSetting(nameOf(option), settings[key], { sources, problems });
   }
 }
 

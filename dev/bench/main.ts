@@ -9,6 +9,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { readCredentials } from "../../lib/kubernetes/transport.ts";
 import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
 import { ApiProxy } from "../api_proxy.ts";
 import { Cluster } from "../cluster/cluster.ts";
@@ -212,14 +213,8 @@ function manifestsOf(sessionId: string): Promise<SessionManifests> {
 
 async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
   const config = loadKubeConfig(kubeconfig);
-  const options: Parameters<typeof config.applyToHTTPSOptions>[0] = { headers: {} };
-  await config.applyToHTTPSOptions(options);
-  const pem = (value: unknown) => value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
-  const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
-  const client = Deno.createHttpClient({
-    ...(ca ? { caCerts: [ca] } : {}),
-    ...(cert && key ? { cert, key } : {}),
-  });
+  const { tls } = await readCredentials(config);
+  const client = Deno.createHttpClient(tls);
   return { server: config.getCurrentCluster()?.server ?? "", client };
 }
 

@@ -191,17 +191,10 @@ export class Transport implements Disposable {
 
   /** Asks client-node each time, so that a rotated token or certificate is used from the next request on. */
   async #credentials(): Promise<{ headers: Record<string, string>; connections: Connections }> {
-    const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = {
-      headers: {},
-    };
-    await this.#config.applyToHTTPSOptions(options);
-    const headers: Record<string, string> = { ...options.headers as Record<string, string> };
-    if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
-    const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
-    const identity = JSON.stringify([ca, cert, key]);
+    const { headers, tls } = await readCredentials(this.#config);
+    const identity = JSON.stringify(tls);
     if (this.#connections?.identity !== identity) {
-      const connect = () =>
-        Deno.createHttpClient({ ...(ca ? { caCerts: [ca] } : {}), ...(cert && key ? { cert, key } : {}) });
+      const connect = () => Deno.createHttpClient(tls);
       this.#close();
       this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
     }
@@ -219,6 +212,18 @@ async function read(
   } catch (error) {
     throw unanswered(request, error);
   }
+}
+
+/** What a kubeconfig proves its user with right now: headers, and certificates as the HTTP client takes them. */
+export async function readCredentials(
+  config: KubeConfig,
+): Promise<{ headers: Record<string, string>; tls: Parameters<typeof Deno.createHttpClient>[0] }> {
+  const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = { headers: {} };
+  await config.applyToHTTPSOptions(options);
+  const headers: Record<string, string> = { ...options.headers as Record<string, string> };
+  if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
+  const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
+  return { headers, tls: { ...(ca ? { caCerts: [ca] } : {}), ...(cert && key ? { cert, key } : {}) } };
 }
 
 function pem(value: unknown): string | undefined {

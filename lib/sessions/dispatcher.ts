@@ -52,9 +52,8 @@ export class Dispatcher {
   readonly #limits: RequestLimits;
   readonly #lanes = new Map<string, Lane>();
   readonly #results = new Map<string, Result | "running">();
-  #isDraining = false;
-
   readonly #onIdle: (sessionId: string) => void;
+  #isDraining = false;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;

@@ -51,7 +51,10 @@ export class Monitor implements Disposable {
     const seen = observedStatus(sessionId, cache.session(sessionId));
     if (!seen || isSame(seen, told)) return;
     if (told.state === "running" && seen.state === "pending") {
-      const tell = () => this.#unready.delete(sessionId) && !isBusy(sessionId) && reporter.status(seen);
+      const tell = () => {
+        this.#unready.delete(sessionId);
+        if (!isBusy(sessionId)) reporter.status(seen);
+      };
       this.#unready.set(sessionId, setTimeout(tell, FLAP_MS));
       return;
     }
