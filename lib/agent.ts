@@ -8,7 +8,7 @@
  * @module
  */
 import type { Config } from "./options.ts";
-import { delay } from "@std/async";
+import { abortable, delay } from "@std/async";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
@@ -17,27 +17,40 @@ import { Outbox } from "./control_plane/outbox.ts";
 import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
-import { createLeaseApi, createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import {
+  createJournalStore,
+  createLeaseApi,
+  createSessionClient,
+  loadKubeConfig,
+} from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import { formatDuration } from "./quantities.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
+import { Journal } from "./sessions/journal.ts";
 import { labelValue, leaseName } from "./sessions/names.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 
-/** Longest wait for the first view of the cluster: a Control Plane is told the true number of sessions, if it can be had. */
+/** Longest wait for what the cluster holds, the sessions and what an earlier process left: it is told before anything new is begun. */
 const FIRST_VIEW_MS = 5000;
 
 /** How long an agent that was told to stop listens on for commands that are on their way. */
 const LAST_COMMANDS_MS = 300;
 
+/** Longest wait for the last entries of the journal to be written. */
+const LAST_WRITE_MS = 2000;
+
+/** Comes with k8s/rbac.yaml, by name, so that the agent may write no other one. */
+const JOURNAL_NAME = "k8s-agent-journal";
+
 /** What the agent consists of. */
 interface Parts extends Disposable {
   readonly transport: Transport;
   readonly cache: SessionCache;
+  readonly journal: Journal;
   readonly outbox: Outbox;
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
@@ -69,7 +82,13 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   });
   try {
     await using leadership = await lead(config, stopping.signal);
-    leadership?.lost.addEventListener("abort", () => ended.abort(), { once: true });
+    const leave = () => {
+      // Whoever leads now may be at work on the same sessions: not one more request leaves from here.
+      parts.dispatcher.handOver();
+      parts.transport[Symbol.dispose]();
+      ended.abort();
+    };
+    leadership?.lost.addEventListener("abort", leave, { once: true });
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
@@ -86,18 +105,30 @@ async function work(
   parts: Parts,
   options: { drainTimeoutMs: number; stopping: AbortController; ended: AbortController },
 ): Promise<void> {
-  const { cache, monitor, link } = parts;
   const { drainTimeoutMs, stopping, ended } = options;
   const drained = drain(parts, { stopping: stopping.signal, timeoutMs: drainTimeoutMs, ended });
+  const recovered = recover(parts, ended.signal).catch((error) => {
+    if (!ended.signal.aborted) throw error;
+  });
   try {
-    cache.synced(ended.signal).then(() => monitor.begin(), () => {});
-    await firstView(cache, stopping.signal);
-    for await (const frame of link.frames(ended.signal)) receive(frame, { ...parts, stopping });
+    await firstView(recovered, stopping.signal);
+    for await (const frame of parts.link.frames(ended.signal)) receive(frame, { ...parts, stopping });
   } finally {
     ended.abort();
     stopping.abort();
-    await drained;
+    await Promise.all([drained, recovered]);
+    // With the link's end it has turned out which results arrived.
+    await parts.journal.flush(AbortSignal.timeout(LAST_WRITE_MS)).catch(() => {});
   }
+}
+
+/** Goes on where an earlier process was: with its commands, and with what it told of the sessions. */
+async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: AbortSignal): Promise<void> {
+  const { entries, sessionIds } = await journal.load(signal);
+  monitor.expect(sessionIds);
+  dispatcher.resume(entries);
+  await cache.synced(signal);
+  monitor.begin(entries.flatMap(({ request, result }) => request && result ? [request.sessionId] : []));
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */
@@ -126,8 +157,14 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
 /** Builds the parts from back to front: each is given only those that stand behind it in the flow. */
 async function build(config: Config): Promise<Parts> {
   const transport = new Transport(loadKubeConfig(config.kubeconfig));
-  const cache = new SessionCache(await labelValue(config.agentId));
-  const outbox = new Outbox();
+  const agentLabel = await labelValue(config.agentId);
+  const cache = new SessionCache(agentLabel);
+  const journal = new Journal({
+    store: createJournalStore(transport, { namespace: config.namespace, name: JOURNAL_NAME }),
+    prefix: agentLabel,
+    sessionIds: () => reporter.sessionIds(),
+  });
+  const outbox = new Outbox((commandIds) => journal.forget(commandIds));
   const reporter = new Reporter(outbox);
   const operations = new SessionOperations({
     client: createSessionClient(transport, config.namespace),
@@ -135,11 +172,16 @@ async function build(config: Config): Promise<Parts> {
     settings: config,
     templates: config.templates,
     startTimeoutMs: config.startTimeout,
-    onStatus: (status) => reporter.status(status),
+    onStatus: (status) => void reporter.status(status),
   });
   const onIdle = (sessionId: string) => monitor.look(sessionId);
-  const dispatcher = new Dispatcher(operations, { reporter, limits: config, onIdle });
-  const monitor = new Monitor({ cache, reporter, isBusy: (sessionId) => dispatcher.isBusy(sessionId) });
+  const dispatcher = new Dispatcher(operations, { journal, reporter, limits: config, onIdle });
+  const monitor = new Monitor({
+    cache,
+    reporter,
+    isBusy: (sessionId) => dispatcher.isBusy(sessionId),
+    remember: (status) => operations.remember(status),
+  });
   const beat = () => {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
@@ -147,10 +189,12 @@ async function build(config: Config): Promise<Parts> {
   const link = createLink(config, { outbox, beat });
   const dispose = () => {
     monitor[Symbol.dispose]();
+    journal[Symbol.dispose]();
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  return { transport, cache, outbox, reporter, dispatcher, monitor, link, beat, [Symbol.dispose]: dispose };
+  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
+  return { ...parts, [Symbol.dispose]: dispose };
 }
 
 function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
@@ -203,10 +247,10 @@ async function drain(
   ended.abort();
 }
 
-async function firstView(cache: SessionCache, stopping: AbortSignal): Promise<void> {
+async function firstView(recovered: Promise<void>, stopping: AbortSignal): Promise<void> {
   const enough = AbortSignal.any([stopping, AbortSignal.timeout(FIRST_VIEW_MS)]);
   try {
-    await cache.synced(enough);
+    await abortable(recovered, enough);
   } catch {
     if (!stopping.aborted) {
       log.warn("The sessions in the cluster are not known yet: commands wait until they are");

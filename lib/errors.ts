@@ -74,7 +74,9 @@ export type CommandFailure =
   | "start_failed"
   | "timeout"
   | "cancelled"
-  | "draining";
+  | "draining"
+  | "busy"
+  | "handed_over";
 
 /** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
 export class CommandError extends Error {

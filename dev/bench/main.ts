@@ -189,6 +189,7 @@ function startPayload(sessionId: string): { sessionId: string } & Record<string,
 
 function manifestsOf(sessionId: string): Promise<SessionManifests> {
   return buildManifests({
+    commandId: "floor",
     request: {
       action: "start_session",
       sessionId,

@@ -117,7 +117,7 @@ export class Link {
       if (socket.end) log.warn("Disconnected from Control Plane (code {code})", { code: socket.end.code });
     } finally {
       down.abort();
-      outbox.detach();
+      outbox.detach({ hasArrived: await socket.close() });
       this.#backoff.linkEnded(performance.now() - upSince);
     }
   }

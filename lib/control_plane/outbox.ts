@@ -1,6 +1,7 @@
 /**
  * Messages on their way out. While the link is down results wait in order and the newest status of each session waits; acks, heartbeats and
- * pongs are worth nothing later and are let go. The state is in memory: what still waits when the process ends is lost.
+ * pongs are worth nothing later and are let go. The state is in memory; that results outlive the process is the journal's part, which is told
+ * once they have surely arrived.
  * @module
  */
 import { abortable } from "@std/async";
@@ -31,6 +32,7 @@ interface Sent {
 
 /** The one way out of the agent. */
 export class Outbox implements Disposable {
+  readonly #onArrival: (commandIds: readonly string[]) => void;
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
@@ -38,6 +40,11 @@ export class Outbox implements Disposable {
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
   readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
+
+  /** @param onArrival told of commands whose results have surely arrived; all that was sent before them has, too */
+  constructor(onArrival: (commandIds: readonly string[]) => void = () => {}) {
+    this.#onArrival = onArrival;
+  }
 
   /** How many results and statuses wait for a link. */
   get waiting(): number {
@@ -55,17 +62,25 @@ export class Outbox implements Disposable {
     this.#onEmpty();
   }
 
-  /** The link is down. */
-  detach(): void {
+  /**
+   * The link is down.
+   *
+   * @param hasArrived whether the Control Plane agreed to the end, and so has read all that was sent before
+   */
+  detach({ hasArrived }: { hasArrived: boolean }): void {
     this.#wire = undefined;
-    const since = Date.now() - UNCERTAIN_MS;
-    const uncertain = this.#recent.filter((one) => one.sentAt >= since);
+    this.#settle(hasArrived ? Infinity : Date.now() - UNCERTAIN_MS);
+    const uncertain = this.#recent;
     this.#recent = [];
     for (const { message } of uncertain) this.#keep(message);
   }
 
-  /** Sends a message now or, where it is worth it, once a link is up. */
-  send(message: Outbound): void {
+  /**
+   * Sends a message now or, where it is worth it, once a link is up.
+   *
+   * @returns whether it left
+   */
+  send(message: Outbound): boolean {
     if (!this.#wire) {
       if (message.type === "complete" || message.type === "failed") {
         log.info("The result of command {commandId} waits for a link", {
@@ -73,15 +88,17 @@ export class Outbox implements Disposable {
         });
       }
       this.#keep(message);
-      return;
+      return false;
     }
     this.#wire.send(encode(message));
+    this.#settle(Date.now() - UNCERTAIN_MS);
     if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
     if (message.type === "status") this.#remember(message);
     if (message.type === "complete" || message.type === "failed") {
       this.#remember(message);
       this.#repeatIfFast(message);
     }
+    return true;
   }
 
   /** Lets go of what was or will be told of a session that is to be stopped: it would undo the stop. */
@@ -117,9 +134,17 @@ export class Outbox implements Disposable {
   }
 
   #remember(message: Lasting): void {
-    const now = Date.now();
-    while (this.#recent[0] && now - this.#recent[0].sentAt >= UNCERTAIN_MS) this.#recent.shift();
-    this.#recent.push({ message, sentAt: now });
+    this.#recent.push({ message, sentAt: Date.now() });
+  }
+
+  /** What was sent before a time has arrived. Called often: each heartbeat passes here. */
+  #settle(before: number): void {
+    const first = this.#recent.findIndex((one) => one.sentAt > before);
+    const arrived = this.#recent.splice(0, first < 0 ? this.#recent.length : first);
+    const commandIds = arrived.flatMap(({ message }) =>
+      message.type === "status" ? [] : [message.payload.commandId]
+    );
+    if (commandIds.length > 0) this.#onArrival(commandIds);
   }
 
   #repeatIfFast(result: Result): void {

@@ -68,8 +68,20 @@ export type Outbound =
 /** The final word on a command. */
 export type Result = Extract<Outbound, { type: "complete" | "failed" }>;
 
+/** Longest text of an error, in characters: a frame has a limit, and a person's patience too. */
+const ERROR_LENGTH = 4000;
 const EXCERPT_LENGTH = 40;
 const COMMAND_ID_LENGTH = 256;
+
+/** The result of a command that was carried out. */
+export function completed(commandId: string, result: CommandResult): Result {
+  return { type: "complete", payload: { commandId, result } };
+}
+
+/** The result of a command that was not carried out, with the reason for a person. */
+export function failed(commandId: string, reason: string): Result {
+  return { type: "failed", payload: { commandId, error: reason.slice(0, ERROR_LENGTH) } };
+}
 
 /**
  * Reads a text frame, which may hold several messages joined by line feeds; a broken one never loses the others.

@@ -2,13 +2,9 @@
  * What the agent has to say, as messages: results and states of sessions come in, messages go into the outbox.
  * @module
  */
-import { messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Capacity, CommandResult, Result, SessionStatus } from "./protocol.ts";
-
-/** Longest text of an error, in characters: a frame has a limit, and a person's patience too. */
-const ERROR_LENGTH = 4000;
+import type { Capacity, Result, SessionStatus } from "./protocol.ts";
 
 /** Tells the Control Plane; never waits, never fails. */
 export class Reporter {
@@ -24,30 +20,20 @@ export class Reporter {
     this.#outbox.send({ type: "ack", payload: { commandId } });
   }
 
-  /** A command was carried out. */
-  complete(commandId: string, result: CommandResult): Result {
-    return this.repeat({ type: "complete", payload: { commandId, result } });
-  }
-
-  /** A command was not carried out. */
-  failed(commandId: string, error: unknown): Result {
-    return this.repeat({
-      type: "failed",
-      payload: { commandId, error: messageOf(error).slice(0, ERROR_LENGTH) },
-    });
-  }
-
-  /** Says a result, once more if need be. */
-  repeat(result: Result): Result {
+  /** A command has its answer. */
+  result(result: Result): void {
     this.#outbox.send(result);
-    return result;
   }
 
-  /** A session changed its state. */
-  status(status: SessionStatus): void {
+  /**
+   * A session changed its state.
+   *
+   * @returns whether it was told at once; otherwise it waits for a link
+   */
+  status(status: SessionStatus): boolean {
     this.assume(status);
     log.info("Session {sessionId} is {state}", { sessionId: status.sessionId, state: status.state });
-    this.#outbox.send({ type: "status", payload: status });
+    return this.#outbox.send({ type: "status", payload: status });
   }
 
   /** A session's state that the Control Plane is taken to know. A session that is over has none. */
@@ -60,6 +46,11 @@ export class Reporter {
   /** A stop was received: nothing that was said of the session before is worth saying again. */
   stopReceived(sessionId: string): void {
     this.#outbox.forgetStatus(sessionId);
+  }
+
+  /** The sessions that are not over, as far as the Control Plane was told. */
+  sessionIds(): string[] {
+    return [...this.#statuses.keys()];
   }
 
   /** What was told last of a session that is not over. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { LinkError } from "../errors.ts";
+import { log } from "../log.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { API_KEY_HEADER } from "./registration.ts";
 
@@ -17,8 +18,10 @@ export interface SocketEnd {
 const OPEN_TIMEOUT_MS = 15_000;
 /** Longest wait for the peer to agree to the end, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2000;
+/** A peer that is silent for half of this is pinged, and given the other half to answer. */
+const SILENCE_SECONDS = 30;
 
-/** An open connection; dispose it to close it. */
+/** An open connection; close or dispose it. */
 export class Socket implements AsyncDisposable {
   readonly #socket: WebSocket;
   readonly #frames: Array<string | Uint8Array> = [];
@@ -33,6 +36,7 @@ export class Socket implements AsyncDisposable {
       this.#wake();
     });
     socket.addEventListener("close", (event) => {
+      if (this.#end) return;
       // A peer that vanished leaves 0 or nothing; 1006 is the code for that.
       this.#end = { code: event.code || 1006, reason: event.reason };
       this.#closed.resolve(this.#end);
@@ -68,6 +72,11 @@ export class Socket implements AsyncDisposable {
     try {
       const connection = new Socket(socket);
       await opened.promise;
+      if (!pingWhenSilent(socket, SILENCE_SECONDS)) {
+        log.warn(
+          "This runtime cannot ping: a link that is dead without knowing it is found only when the system gives it up",
+        );
+      }
       return connection;
     } catch (error) {
       socket.close();
@@ -112,12 +121,48 @@ export class Socket implements AsyncDisposable {
     }
   }
 
-  /** Says goodbye and waits a moment for the peer's; browsers' rules allow a program only code 1000 here. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /**
+   * Says goodbye and waits a moment for the peer's; browsers' rules allow a program only code 1000 here.
+   *
+   * @returns whether the peer answered the goodbye, and so has read all that was sent before
+   */
+  async close(): Promise<boolean> {
+    if (this.#end) return false;
     this.#socket.close(1000, "agent stopped");
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
-    await Promise.race([this.#closed.promise, timeout]);
+    const timeout = new Promise<undefined>((resolve) =>
+      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT_MS)
+    );
+    const end = await Promise.race([this.#closed.promise, timeout]);
     clearTimeout(timer);
+    return end?.code === 1000;
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Makes a WebSocket ping its peer in silence, and end with code 1001 when no answer comes. The standard gives programs no ping; Deno's own
+ * servers ping by two members of the same class that have no public name, and this uses them.
+ *
+ * @returns whether the runtime has them
+ */
+function pingWhenSilent(socket: WebSocket, silenceSeconds: number): boolean {
+  const seconds = symbolOf(socket, "[[idleTimeout]]");
+  const begin = symbolOf(socket, "[[serverHandleIdleTimeout]]");
+  if (!seconds || !begin) return false;
+  const members = socket as unknown as Record<symbol, unknown>;
+  members[seconds] = silenceSeconds;
+  (members[begin] as () => void)();
+  return true;
+}
+
+function symbolOf(object: object, description: string): symbol | undefined {
+  for (let holder: object | null = object; holder; holder = Object.getPrototypeOf(holder)) {
+    const found = Object.getOwnPropertySymbols(holder).find((symbol) => symbol.description === description);
+    if (found) return found;
+  }
+  return undefined;
 }

@@ -21,6 +21,7 @@ import {
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
 import { KubernetesError, messageOf } from "../errors.ts";
+import type { JournalStore } from "../sessions/journal.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -32,13 +33,17 @@ export interface ObjectApi<T> {
   delete(name: string, uid: string): Promise<void>;
 }
 
+type Annotations = Readonly<Record<string, string>>;
+
 /** The APIs that a session needs, in one namespace. */
 export interface SessionClient {
   readonly deployments: ObjectApi<V1Deployment>;
   readonly services: ObjectApi<V1Service>;
   readonly claims: ObjectApi<V1PersistentVolumeClaim>;
-  /** Sets how many pods a Deployment wants and gives the changed object. */
-  scale(name: string, replicas: 0 | 1): Promise<V1Deployment>;
+  /** Sets how many pods a Deployment wants, and annotations, and gives the changed object. */
+  scale(name: string, change: { replicas: 0 | 1; annotations: Annotations }): Promise<V1Deployment>;
+  /** Sets annotations of a Service and gives the changed object. */
+  annotate(serviceName: string, annotations: Annotations): Promise<V1Service>;
 }
 
 /** What leader election does with leases in one namespace. Every method rejects with a {@linkcode KubernetesError}. */
@@ -121,11 +126,39 @@ export function createSessionClient(transport: Transport, namespace: string): Se
           core.deleteNamespacedPersistentVolumeClaim({ name, namespace, body: deleteOptions(uid) }),
         ),
     },
-    scale: (name, replicas) =>
+    scale: (name, { replicas, annotations }) =>
       apps.patchNamespacedDeployment(
-        { name, namespace, body: { spec: { replicas } } },
+        { name, namespace, body: { metadata: { annotations }, spec: { replicas } } },
         setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
       ),
+    annotate: (name, annotations) =>
+      core.patchNamespacedService(
+        { name, namespace, body: { metadata: { annotations } } },
+        setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+      ),
+  };
+}
+
+/** Keeps a journal in a ConfigMap. */
+export function createJournalStore(
+  transport: Transport,
+  { namespace, name }: { namespace: string; name: string },
+): JournalStore {
+  const core = new CoreV1Api(configurationOf(transport));
+  const patch = (data: Readonly<Record<string, string | null>>) =>
+    core.patchNamespacedConfigMap(
+      { name, namespace, body: { data } },
+      setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+    );
+  return {
+    read: async () => (await orUndefined(core.readNamespacedConfigMap({ name, namespace })))?.data ?? {},
+    write: async (changes) => {
+      if (await orUndefined(patch(changes))) return;
+      // k8s/rbac.yaml brings the ConfigMap, so that the agent in a cluster needs no right to create one.
+      const metadata = { name, labels: { component: "k8s-agent" } };
+      await core.createNamespacedConfigMap({ namespace, body: { metadata } });
+      await patch(changes);
+    },
   };
 }
 

@@ -1,23 +1,27 @@
 /**
- * Commands come in and are acknowledged at once; those of one session are carried out one after the other, sessions side by side.
- * Each command ends in exactly one result, and the same command again gets the same result. The memory of results is this process's own.
+ * Commands come in, are written down and acknowledged; those of one session are carried out one after the other, sessions side by side.
+ * Each command ends in exactly one result, and the same command again gets the same result. What is not finished when the process ends is
+ * in the journal, from which the next process goes on.
  * @module
  */
+import { type Command, completed, failed, type Result } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import type { Command, Result } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import type { Outcome } from "./operations.ts";
+import type { Journal, JournalEntry } from "./journal.ts";
+import type { CommandContext } from "./operations.ts";
+import type { Outcome } from "./outcome.ts";
 import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
 
 /** Carries out one request at a time for each session. */
 export interface Operations {
-  run(request: SessionRequest, signal: AbortSignal): Promise<Outcome>;
+  run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
 }
 
 /** What a dispatcher needs. */
 export interface DispatcherOptions {
+  readonly journal: Journal;
   readonly reporter: Reporter;
   readonly limits: RequestLimits;
   /** Told when no command of a session is left. */
@@ -28,6 +32,7 @@ export interface DispatcherOptions {
 interface Task {
   readonly commandId: string;
   readonly request: SessionRequest;
+  readonly spentMs: number;
   readonly cancel: AbortController;
 }
 
@@ -44,22 +49,21 @@ const REMEMBERED_RESULTS = 10_000;
 const CANCEL_MS = 3000;
 
 const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
+const HANDED_OVER = new CommandError("handed_over", "left to the agent's next process");
 
 /** From messages to operations to reports. */
 export class Dispatcher {
   readonly #operations: Operations;
-  readonly #reporter: Reporter;
-  readonly #limits: RequestLimits;
+  readonly #options: DispatcherOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #results = new Map<string, Result | "running">();
-  readonly #onIdle: (sessionId: string) => void;
+  /** Commands that are being written down. */
+  readonly #accepting = new Set<Promise<void>>();
   #isDraining = false;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
-    this.#reporter = options.reporter;
-    this.#limits = options.limits;
-    this.#onIdle = options.onIdle ?? (() => {});
+    this.#options = options;
   }
 
   /** Whether new commands are refused. */
@@ -74,77 +78,146 @@ export class Dispatcher {
 
   /** Takes a command; returns before any work is done. */
   receive(command: Command): void {
-    const { commandId } = command;
+    const { commandId, action } = command;
     const known = this.#results.get(commandId);
     if (known === "running") return;
     if (known) {
-      this.#reporter.repeat(known);
+      this.#options.reporter.result(known);
       return;
     }
-    this.#reporter.ack(commandId);
-    log.info("Command {commandId}: {action}", { commandId, action: command.action });
+    log.info("Command {commandId}: {action}", { commandId, action });
     this.#remember(commandId, "running");
-    try {
-      if (this.#isDraining) {
-        throw new CommandError("draining", "The agent is stopping and takes no more commands");
+    const accepted = this.#accept(command).finally(() => this.#accepting.delete(accepted));
+    this.#accepting.add(accepted);
+  }
+
+  /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
+  resume(entries: readonly JournalEntry[]): void {
+    for (const { commandId, receivedAt, request, result } of entries) {
+      this.#remember(commandId, result ?? "running");
+      if (result) {
+        this.#options.reporter.result(result);
+        continue;
       }
-      this.#enqueue(commandId, parseRequest(command, this.#limits));
-    } catch (error) {
-      this.#fail(commandId, error);
+      log.info("Command {commandId}: {action}, begun by an earlier process", {
+        commandId,
+        action: request?.action ?? "unknown",
+      });
+      this.#resumeOne(commandId, { receivedAt, request });
     }
   }
 
   /**
-   * Refuses new commands and waits until those at work are done. When the signal is aborted they are cancelled; what then still hangs, in a
-   * request that nobody answers, is answered in its place and left alone.
+   * Refuses new commands and waits until those at work are done. When the signal is aborted they are left to the next process; what the
+   * journal does not hold is cancelled. What then still hangs, in a request that nobody answers, is left alone.
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#isDraining = true;
     const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const cancelAll = () => {
-      for (const { cancel } of this.#tasks()) cancel.abort(STOPPING);
+    const stop = () => {
+      for (const { commandId, cancel } of this.#tasks()) {
+        cancel.abort(this.#options.journal.holds(commandId) ? HANDED_OVER : STOPPING);
+      }
       timer = setTimeout(abandon, CANCEL_MS);
     };
-    if (signal.aborted) cancelAll();
-    signal.addEventListener("abort", cancelAll, { once: true });
-    await Promise.race([Promise.all([...this.#lanes.values()].map((lane) => lane.end)), abandoned]);
-    signal.removeEventListener("abort", cancelAll);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    await Promise.race([this.#idle(), abandoned]);
+    signal.removeEventListener("abort", stop);
     clearTimeout(timer);
-    for (const { commandId } of this.#tasks()) this.#fail(commandId, STOPPING);
+    for (const { commandId } of this.#tasks()) {
+      if (!this.#options.journal.holds(commandId)) await this.#fail(commandId, STOPPING);
+    }
+  }
+
+  /** Leaves everything as it is, at once: another process goes on with it now. */
+  handOver(): void {
+    this.#isDraining = true;
+    for (const { cancel } of this.#tasks()) cancel.abort(HANDED_OVER);
   }
 
   #tasks(): Task[] {
     return [...this.#lanes.values()].flatMap((lane) => [...lane.tasks]);
   }
 
-  #enqueue(commandId: string, request: SessionRequest): void {
-    const { sessionId } = request;
-    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
-    if (request.action === "stop_session") {
-      cancelForStop(lane);
-      this.#reporter.stopReceived(sessionId);
+  async #idle(): Promise<void> {
+    while (this.#accepting.size + this.#lanes.size > 0) {
+      await Promise.all([...this.#accepting, ...[...this.#lanes.values()].map((lane) => lane.end)]);
     }
-    const task = { commandId, request, cancel: new AbortController() };
+  }
+
+  /** Never rejects. Commands are acknowledged in the order they came, each once the next process would know of it. */
+  async #accept(command: Command): Promise<void> {
+    const { commandId } = command;
+    const { journal, reporter } = this.#options;
+    const entry = { commandId, receivedAt: Date.now() };
+    try {
+      this.#checkOpen();
+      const request = parseRequest(command, this.#options.limits);
+      await journal.open({ ...entry, request });
+      reporter.ack(commandId);
+      this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
+    } catch (error) {
+      const result = failed(commandId, messageOf(error));
+      if (!journal.isFull) await journal.open({ ...entry, result });
+      reporter.ack(commandId);
+      this.#answer(result);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#isDraining) {
+      throw new CommandError("draining", "The agent is stopping and takes no more commands");
+    }
+    if (this.#options.journal.isFull) {
+      throw new CommandError("busy", "The agent has too many commands that are not answered yet");
+    }
+  }
+
+  #resumeOne(commandId: string, entry: Pick<JournalEntry, "receivedAt" | "request">): void {
+    const { request: payload, receivedAt } = entry;
+    try {
+      const request = parseRequest(
+        { commandId, action: String(payload?.action), payload },
+        this.#options.limits,
+      );
+      const spentMs = Math.max(0, Date.now() - receivedAt);
+      this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
+    } catch (error) {
+      void this.#fail(commandId, error);
+    }
+  }
+
+  #enqueue(task: Task): void {
+    const { sessionId, action } = task.request;
+    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
+    if (action === "stop_session") {
+      cancelForStop(lane);
+      this.#options.reporter.stopReceived(sessionId);
+    }
     lane.tasks.add(task);
     lane.end = lane.end.then(() => this.#carryOut(task)).finally(() => {
       lane.tasks.delete(task);
       if (lane.tasks.size > 0) return;
       this.#lanes.delete(sessionId);
-      this.#onIdle(sessionId);
+      this.#options.onIdle?.(sessionId);
     });
     this.#lanes.set(sessionId, lane);
   }
 
-  /** Never rejects: whatever happens becomes the command's result. */
-  async #carryOut({ commandId, request, cancel }: Task): Promise<void> {
+  /** Never rejects: whatever happens becomes the command's result, unless the next process is to find it. */
+  async #carryOut({ commandId, request, spentMs, cancel }: Task): Promise<void> {
+    const { signal } = cancel;
     const startedAt = performance.now();
     try {
-      const { result, status } = await this.#operations.run(request, cancel.signal);
-      if (!this.#isOpen(commandId)) return;
+      const outcome = await this.#operations.run(request, { commandId, spentMs, signal });
+      const result = completed(commandId, outcome.result);
+      await this.#options.journal.close(result, outcome);
       // The result first: of two short messages sent at once, the network may hold the second back for a moment.
-      this.#remember(commandId, this.#reporter.complete(commandId, result));
-      this.#reporter.status(status);
+      this.#answer(result);
+      // What a stop that came meanwhile will change is not worth a word, and would undo it.
+      if (outcome.status && !signal.aborted) this.#options.reporter.status(outcome.status);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
         commandId,
         action: request.action,
@@ -152,18 +225,25 @@ export class Dispatcher {
         duration: formatDuration(performance.now() - startedAt),
       });
     } catch (error) {
-      if (this.#isOpen(commandId)) this.#fail(commandId, error);
+      if (signal.reason === HANDED_OVER) {
+        log.info("Command {commandId} is left to the next process", { commandId });
+      } else await this.#fail(commandId, error);
     }
   }
 
-  /** Whether the command has no answer yet. */
-  #isOpen(commandId: string): boolean {
-    return this.#results.get(commandId) === "running";
+  async #fail(commandId: string, error: unknown): Promise<void> {
+    if (this.#results.get(commandId) !== "running") return;
+    const result = failed(commandId, messageOf(error));
+    await this.#options.journal.close(result, { isRecorded: false });
+    this.#answer(result);
+    log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
   }
 
-  #fail(commandId: string, error: unknown): void {
-    this.#remember(commandId, this.#reporter.failed(commandId, error));
-    log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
+  /** Sends a command's one result. */
+  #answer(result: Result): void {
+    if (this.#results.get(result.payload.commandId) !== "running") return;
+    this.#remember(result.payload.commandId, result);
+    this.#options.reporter.result(result);
   }
 
   #remember(commandId: string, result: Result | "running"): void {

@@ -16,6 +16,7 @@ import {
   AGENT_LABEL,
   APP,
   APP_LABEL,
+  COMMAND_ANNOTATION,
   homeClaimName,
   labelValue,
   MANAGED_BY,
@@ -48,6 +49,8 @@ export interface SessionSpec {
   readonly request: StartRequest;
   readonly template: Template;
   readonly settings: SessionSettings;
+  /** Id of the command that starts the session. */
+  readonly commandId: string;
 }
 
 /** The objects of one session. */
@@ -81,7 +84,11 @@ export async function buildManifests(spec: SessionSpec): Promise<SessionManifest
       kind: "Deployment",
       metadata: {
         ...metadata,
-        annotations: { ...annotations, [SPEC_HASH_ANNOTATION]: await specHash(request) },
+        annotations: {
+          ...annotations,
+          [SPEC_HASH_ANNOTATION]: await specHash(request),
+          [COMMAND_ANNOTATION]: spec.commandId,
+        },
       },
       spec: {
         replicas: 1,
@@ -137,7 +144,7 @@ function buildClaim(
   };
 }
 
-function buildPodSpec({ request, template, settings }: SessionSpec): V1PodSpec {
+function buildPodSpec({ request, template, settings }: Omit<SessionSpec, "commandId">): V1PodSpec {
   const claimName = homeClaimName(request.sessionId);
   return {
     // A session runs a user's programs: it gets neither a key to the API nor the addresses of its neighbours.
@@ -152,7 +159,7 @@ function buildPodSpec({ request, template, settings }: SessionSpec): V1PodSpec {
   };
 }
 
-function buildContainer({ request, template, settings }: SessionSpec): V1Container {
+function buildContainer({ request, template, settings }: Omit<SessionSpec, "commandId">): V1Container {
   const amounts = { cpu: request.cpu, memory: request.memory };
   return {
     name: CONTAINER,

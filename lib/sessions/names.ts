@@ -22,6 +22,13 @@ export const USER_ANNOTATION = "stream.space/user";
 /** Annotation with a hash of what the session was started with. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 
+/** Annotation with the id of the command that last changed the object. */
+export const COMMAND_ANNOTATION = "stream.space/command-id";
+/** Annotation of a session's Service with what came of the last command that succeeded. */
+export const OUTCOME_ANNOTATION = "stream.space/outcome";
+/** Annotation of a session's Service with the state that the Control Plane was told last. */
+export const STATUS_ANNOTATION = "stream.space/status";
+
 /** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
 const SESSION_ID = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;

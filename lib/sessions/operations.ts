@@ -4,6 +4,7 @@
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
+import { abortable } from "@std/async";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -11,6 +12,13 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { log } from "../log.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
+import {
+  isInterrupted,
+  type Outcome,
+  outcomeAnnotations,
+  recallOutcome,
+  statusAnnotation,
+} from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
 import type { SessionRequest, StartRequest, StopRequest } from "./requests.ts";
@@ -18,10 +26,13 @@ import { displayPort, podFields, statusOf } from "./status.ts";
 import { findTemplate, type TemplateTable } from "./template.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
 
-/** What came of a request: the result for whoever asked, and the session's state for everybody. */
-export interface Outcome {
-  readonly result: CommandResult;
-  readonly status: SessionStatus;
+/** The command that brought a request. */
+export interface CommandContext {
+  readonly commandId: string;
+  /** How long an earlier process was at work on it, in milliseconds; 0 for a new command. */
+  readonly spentMs: number;
+  /** Cancels between two steps; its reason is what is thrown. */
+  readonly signal: AbortSignal;
 }
 
 /** What operations need to work. */
@@ -38,6 +49,8 @@ export interface OperationsOptions {
 
 /** Longest time for a session's pods and volumes to go, in milliseconds. */
 const STOP_TIMEOUT_MS = 120_000;
+/** Longest wait for a session to remember an outcome, in milliseconds: whoever waits for the answer shall not wait for this. */
+const RECORD_TIMEOUT_MS = 5000;
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",
@@ -59,31 +72,46 @@ export class SessionOperations {
   }
 
   /**
-   * Carries out one request.
+   * Carries out one request. A command that an earlier process was at work on is finished, and one whose outcome the session remembers is
+   * not repeated.
    *
-   * @param signal cancels between two steps; its reason is what is thrown
    * @throws {CommandError} whose message is for the person who gave the command
    */
-  async run(request: SessionRequest, signal: AbortSignal): Promise<Outcome> {
+  async run(request: SessionRequest, context: CommandContext): Promise<Outcome> {
+    const { sessionId } = request;
     try {
       // A command that was cancelled while it waited for its turn does nothing at all.
-      signal.throwIfAborted();
-      await this.#untilClusterIsKnown(signal);
+      context.signal.throwIfAborted();
+      await this.#untilClusterIsKnown(context.signal);
+      const earlier = recallOutcome(this.#cache.session(sessionId), context.commandId);
+      if (earlier) return earlier;
       switch (request.action) {
         case "start_session":
-          return await this.#start(request, signal);
+          return await this.#start(request, context);
         case "stop_session":
-          return await this.#stop(request, signal);
+          return await this.#stop(request, context.signal);
         case "hibernate_session":
-          return await this.#hibernate(request.sessionId, signal);
+          return await this.#hibernate(sessionId, context);
         case "wake_session":
-          return await this.#wake(request.sessionId, signal);
+          return await this.#wake(sessionId, context);
       }
     } catch (error) {
       const failure = error instanceof CommandError ? error.failure : "cluster";
-      const sentence = `Cannot ${VERBS[request.action]} session "${request.sessionId}": ${messageOf(error)}`;
+      const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
       throw new CommandError(failure, sentence, { cause: error });
     }
+  }
+
+  /** Lets a session remember the state that the Control Plane was told; a failure costs only that it is told once more. */
+  async remember(status: SessionStatus): Promise<void> {
+    const { service } = this.#cache.session(status.sessionId);
+    if (!isAlive(service)) return;
+    await this.#provisioner.annotate(nameOf(service), statusAnnotation(status)).catch((error) => {
+      log.debug("Session {sessionId} cannot remember its state: {reason}", {
+        sessionId: status.sessionId,
+        reason: messageOf(error),
+      });
+    });
   }
 
   async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {
@@ -96,20 +124,27 @@ export class SessionOperations {
     }
   }
 
-  async #start(request: StartRequest, signal: AbortSignal): Promise<Outcome> {
+  async #start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
+    const { commandId, signal } = context;
     const template = findTemplate(request.template, this.#options.templates);
-    const { deployment } = this.#cache.session(sessionId);
-    if (isAlive(deployment)) return await this.#startAgain(request, { deployment, signal });
-
-    const manifests = await buildManifests({ request, template, settings: this.#options.settings });
+    const objects = this.#cache.session(sessionId);
+    if (isAlive(objects.deployment) && !isInterrupted(objects, commandId)) {
+      return await this.#startAgain(request, { deployment: objects.deployment, context });
+    }
+    const manifests = await buildManifests({
+      request,
+      template,
+      settings: this.#options.settings,
+      commandId,
+    });
     this.#report(sessionId, "pending");
     try {
       const timeoutMs = this.#options.startTimeoutMs;
       await this.#provisioner.create(manifests, { sessionId, signal, timeoutMs });
-      return await this.#running(sessionId, signal);
+      return await this.#running(sessionId, context);
     } catch (error) {
-      await this.#rollBack(sessionId, error);
+      if (!isLeftToOthers(signal)) await this.#rollBack(sessionId);
       throw error;
     }
   }
@@ -117,17 +152,16 @@ export class SessionOperations {
   /** The same start again is a success; another one under the same id is refused and changes nothing. */
   async #startAgain(
     request: StartRequest,
-    { deployment, signal }: { deployment: V1Deployment; signal: AbortSignal },
+    { deployment, context }: { deployment: V1Deployment; context: CommandContext },
   ): Promise<Outcome> {
     if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== await specHash(request)) {
       throw new CommandError("conflict", "it exists already, and was started with other settings");
     }
-    return await this.#wake(request.sessionId, signal);
+    return await this.#wake(request.sessionId, context);
   }
 
-  /** A failed start leaves nothing behind but the home; one that a stop cancelled leaves that to the stop. */
-  async #rollBack(sessionId: string, reason: unknown): Promise<void> {
-    if (reason instanceof CommandError && reason.failure === "cancelled") return;
+  /** A failed start leaves nothing behind but the home. */
+  async #rollBack(sessionId: string): Promise<void> {
     const { deployment, service, claim } = this.#cache.session(sessionId);
     // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
     const stillborn = claim?.status?.phase === "Bound" ? undefined : claim;
@@ -157,12 +191,16 @@ export class SessionOperations {
     const deleted = Object.entries(doomed)
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
     // The status is told even when there was nothing: the Control Plane ends a session only on it.
-    return { result: { sessionId, state: "terminated", deleted }, status: statusOf(sessionId, "terminated") };
+    const result = { sessionId, state: "terminated", deleted };
+    return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
   }
 
-  async #hibernate(sessionId: string, signal: AbortSignal): Promise<Outcome> {
+  async #hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
+    const { commandId, signal } = context;
     const deployment = this.#existing(sessionId);
-    if (deployment.spec?.replicas !== 0) await this.#provisioner.scale(nameOf(deployment), 0);
+    if (deployment.spec?.replicas !== 0) {
+      await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
+    }
     await waitUntil(this.#cache, sessionId, {
       signal,
       isDone: isHibernated,
@@ -173,26 +211,29 @@ export class SessionOperations {
         } is still there`,
     });
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return { result, status: statusOf(sessionId, "hibernated") };
+    return await this.#recorded(commandId, { result, status: statusOf(sessionId, "hibernated") });
   }
 
-  async #wake(sessionId: string, signal: AbortSignal): Promise<Outcome> {
+  async #wake(sessionId: string, context: CommandContext): Promise<Outcome> {
     const deployment = this.#existing(sessionId);
-    if (deployment.spec?.replicas !== 0) return await this.#running(sessionId, signal);
+    const { commandId, signal } = context;
+    const isAwake = deployment.spec?.replicas !== 0;
+    if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
+      return await this.#running(sessionId, context);
+    }
     this.#report(sessionId, "pending");
     try {
-      await this.#provisioner.scale(nameOf(deployment), 1);
-      return await this.#running(sessionId, signal);
+      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId });
+      return await this.#running(sessionId, context);
     } catch (error) {
-      await this.#fallAsleepAgain(sessionId, error);
+      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, commandId);
       throw error;
     }
   }
 
-  async #fallAsleepAgain(sessionId: string, reason: unknown): Promise<void> {
-    if (reason instanceof CommandError && reason.failure === "cancelled") return;
+  async #fallAsleepAgain(sessionId: string, commandId: string): Promise<void> {
     try {
-      await this.#provisioner.scale(nameOf(this.#existing(sessionId)), 0);
+      await this.#provisioner.scale(nameOf(this.#existing(sessionId)), { replicas: 0, commandId });
       this.#report(sessionId, "hibernated");
     } catch (error) {
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
@@ -206,16 +247,36 @@ export class SessionOperations {
     return deployment;
   }
 
-  async #running(sessionId: string, signal: AbortSignal): Promise<Outcome> {
+  async #running(sessionId: string, context: CommandContext): Promise<Outcome> {
+    const { commandId, spentMs, signal } = context;
     const pod = await waitUntilReady(this.#cache, sessionId, {
-      timeoutMs: this.#options.startTimeoutMs,
+      timeoutMs: Math.max(0, this.#options.startTimeoutMs - spentMs),
       signal,
     });
     // A stop that came in this moment has the last word.
     signal.throwIfAborted();
     const names = this.#objectNames(sessionId);
     const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
-    return { result, status: statusOf(sessionId, "running", pod) };
+    return await this.#recorded(commandId, { result, status: statusOf(sessionId, "running", pod) });
+  }
+
+  /** An outcome that the session remembers, if its Service is there to do so: it has no controller that each change would wake. */
+  async #recorded(
+    commandId: string,
+    outcome: { result: CommandResult; status: SessionStatus },
+  ): Promise<Outcome> {
+    const { service } = this.#cache.session(outcome.status.sessionId);
+    if (!isAlive(service)) return { ...outcome, isRecorded: false };
+    try {
+      await abortable(
+        this.#provisioner.annotate(nameOf(service), outcomeAnnotations(commandId, outcome)),
+        AbortSignal.timeout(RECORD_TIMEOUT_MS),
+      );
+      return { ...outcome, isRecorded: true };
+    } catch {
+      // The journal takes its place.
+      return { ...outcome, isRecorded: false };
+    }
   }
 
   #objectNames(sessionId: string): CommandResult {
@@ -233,6 +294,12 @@ export class SessionOperations {
   #report(sessionId: string, state: SessionState): void {
     this.#options.onStatus(statusOf(sessionId, state));
   }
+}
+
+/** Whether somebody else goes on with what was begun: the stop that cancelled it, or the next process. */
+function isLeftToOthers({ aborted, reason }: AbortSignal): boolean {
+  return aborted && reason instanceof CommandError &&
+    (reason.failure === "cancelled" || reason.failure === "handed_over");
 }
 
 /** Whether an object exists and is not on its way out. */

@@ -8,6 +8,7 @@ import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { SessionManifests } from "./manifests.ts";
+import { COMMAND_ANNOTATION } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
 
 interface Named {
@@ -65,9 +66,18 @@ export class Provisioner {
     ]);
   }
 
-  /** Sets how many pods a session has. */
-  async scale(deploymentName: string, replicas: 0 | 1): Promise<void> {
-    this.#cache.put("deployment", await this.#client.scale(deploymentName, replicas));
+  /** Sets how many pods a session has, and by which command. */
+  async scale(
+    deploymentName: string,
+    { replicas, commandId }: { replicas: 0 | 1; commandId: string },
+  ): Promise<void> {
+    const annotations = { [COMMAND_ANNOTATION]: commandId };
+    this.#cache.put("deployment", await this.#client.scale(deploymentName, { replicas, annotations }));
+  }
+
+  /** Sets annotations of a session's Service. */
+  async annotate(serviceName: string, annotations: Readonly<Record<string, string>>): Promise<void> {
+    this.#cache.put("service", await this.#client.annotate(serviceName, annotations));
   }
 
   /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */

@@ -104,7 +104,7 @@ Deno.test("outbox sends results of the last minute again after a loss", () => {
   outbox.send(complete("c2"));
   time.tick(5000);
   outbox.send(failed("c3"));
-  outbox.detach();
+  outbox.detach({ hasArrived: false });
   outbox.send(complete("c4"));
   const wire = new FakeWire();
   outbox.attach(wire);
@@ -120,7 +120,7 @@ Deno.test("outbox sends the newest status of a session of the last minute again 
   outbox.send(status("s2", "pending"));
   outbox.send(status("s3", "pending"));
   outbox.send(status("s2", "running"));
-  outbox.detach();
+  outbox.detach({ hasArrived: false });
   outbox.send(status("s3", "terminated"));
   const wire = new FakeWire();
   outbox.attach(wire);
@@ -133,7 +133,7 @@ Deno.test("outbox repeats nothing on a link that came after the one it was said 
   outbox.attach(new FakeWire());
   outbox.send(ack("c1"));
   outbox.send(complete("c1"));
-  outbox.detach();
+  outbox.detach({ hasArrived: false });
   await time.tickAsync(60_000);
   const wire = new FakeWire();
   outbox.attach(wire);
@@ -150,4 +150,21 @@ Deno.test("outbox leaves no timer behind when it is disposed", () => {
     outbox.send(complete(id));
   }
   outbox[Symbol.dispose]();
+});
+
+Deno.test("outbox tells which results have arrived: those of a minute ago, or all once the peer agreed to the end", () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  outbox.attach(new FakeWire());
+  outbox.send(complete("c1"));
+  time.tick(1);
+  outbox.send(failed("c2"));
+  time.tick(59_999);
+  outbox.send(HEARTBEAT);
+  assertEquals(arrived, ["c1"]);
+  outbox.send(complete("c3"));
+  outbox.detach({ hasArrived: true });
+  assertEquals(arrived, ["c1", "c2", "c3"]);
+  assertEquals(outbox.waiting, 0);
 });

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { encode, type Inbound, type Outbound, parseFrame } from "../../lib/control_plane/protocol.ts";
+import { encode, failed, type Inbound, type Outbound, parseFrame } from "../../lib/control_plane/protocol.ts";
 import { asRecord } from "../../lib/json.ts";
 
 const CAPACITY = { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" };
@@ -144,3 +144,8 @@ Deno.test("asRecord() gives objects and nothing else", () => {
 function told(message: Inbound): string {
   return message.type === "command" ? message.command.commandId : message.type;
 }
+
+Deno.test("failed() cuts a reason of a mebibyte", () => {
+  const result = failed("c1", "x".repeat(2 ** 20));
+  assertEquals(result.type === "failed" && result.payload.error.length, 4000);
+});

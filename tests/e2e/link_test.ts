@@ -75,17 +75,26 @@ onEachCluster("SIGTERM lets a running command end, refuses new ones and ends wit
   assertEquals(stage.controlPlane.connections.map(({ closed }) => closed?.code), [1000]);
 });
 
-onEachCluster("a command that does not end in time is cancelled when the agent stops", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--drain-timeout=0s"] });
-  const running = stage.give("start_session", { ...START, template: "stuck" });
-  await stage.controlPlane.waitFor((message) =>
-    message.type === "status" && message.payload.state === "pending"
-  );
-  stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
-  const { payload } = await stage.controlPlane.result(running);
-  assertEquals(payload.error, 'Cannot start session "s1": cancelled because the agent is stopping');
-  assertEquals(await stage.agent.exit(), 0);
-}, MEMORY);
+onEachCluster(
+  "a command that does not end in time is left to the next process, which answers it",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--drain-timeout=0s"] });
+    const running = stage.give("start_session", { ...START, template: "stuck" });
+    await stage.controlPlane.waitFor((message) =>
+      message.type === "status" && message.payload.state === "pending"
+    );
+    stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
+    assertEquals(await stage.agent.exit(), 0);
+    await stage.relaunch();
+    const stopped = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+    assertEquals(stopped.error, undefined);
+    const { payload } = await stage.controlPlane.result(running);
+    assertEquals(payload.error, 'Cannot start session "s1": cancelled by stop');
+    assertEquals(await cluster.leftovers(), []);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+  MEMORY,
+);
 
 onEachCluster("the agent carries on while the Kubernetes watch is cut", async (cluster) => {
   await using stage = await Stage.set(cluster);

@@ -3,8 +3,11 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { Dispatcher } from "../../lib/sessions/dispatcher.ts";
+import type { Journal } from "../../lib/sessions/journal.ts";
 import { FakeOperations } from "../support/fake_operations.ts";
+import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
+import { MemoryJournalStore } from "../support/memory_journal.ts";
 
 const FIELDS = { user: "alice", template: "firefox" };
 const never = new AbortController().signal;
@@ -13,13 +16,20 @@ const never = new AbortController().signal;
 class Bench implements Disposable {
   readonly operations = new FakeOperations();
   readonly wire = new FakeWire();
+  readonly store: MemoryJournalStore;
+  readonly journal: Journal;
+  readonly dispatcher: Dispatcher;
   readonly #outbox = new Outbox();
-  readonly dispatcher = new Dispatcher(this.operations, {
-    reporter: new Reporter(this.#outbox),
-    limits: { maxCpu: 4, maxMemory: 8 },
-  });
 
-  constructor() {
+  /** @param store what an earlier process left */
+  constructor(store = new MemoryJournalStore()) {
+    this.store = store;
+    this.journal = store.journal();
+    this.dispatcher = new Dispatcher(this.operations, {
+      journal: this.journal,
+      reporter: new Reporter(this.#outbox),
+      limits: { maxCpu: 4, maxMemory: 8 },
+    });
     this.#outbox.attach(this.wire);
   }
 
@@ -51,6 +61,7 @@ class Bench implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.journal[Symbol.dispose]();
     this.#outbox[Symbol.dispose]();
   }
 }
@@ -60,11 +71,18 @@ async function settled(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("dispatcher acknowledges a command before any work is done on it", async () => {
+Deno.test("dispatcher writes a command down, acknowledges it, and only then lets it be carried out", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "hang";
+  using bench = new Bench(store);
+  bench.start("c0", "s0");
+  await settled();
+  assertEquals([bench.wire.told, bench.operations.active], [[], 0]);
+});
+
+Deno.test("dispatcher acknowledges a command before its result", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
-  assertEquals(bench.wire.told, ["ack c1"]);
-  assertEquals(bench.operations.active, 0);
   await bench.finishNext();
   assertEquals(bench.wire.told, ["ack c1", "complete c1", "status s1 running"]);
   assertEquals(bench.results("c1"), [
@@ -140,9 +158,12 @@ Deno.test("dispatcher does a command that comes twice once, and answers both", a
   assertEquals(bench.wire.told.filter((one) => one === "ack c1").length, 1);
 });
 
-Deno.test("dispatcher repeats the failure of a command that comes again", () => {
+Deno.test("dispatcher repeats the failure of a command that comes again", async () => {
   using bench = new Bench();
-  for (let nth = 0; nth < 3; nth++) bench.receive("c1", "start_session", { sessionId: "../x" });
+  for (let nth = 0; nth < 3; nth++) {
+    bench.receive("c1", "start_session", { sessionId: "../x" });
+    await settled();
+  }
   assertEquals(bench.wire.told, ["ack c1", "failed c1", "failed c1", "failed c1"]);
 });
 
@@ -164,6 +185,7 @@ Deno.test("dispatcher lets a stop cancel the start that is at work and those tha
   bench.start("c1", "s1");
   const { signal: stopSignal, finish } = await bench.operations.runs.next();
   bench.stop("c2", "s1");
+  await settled();
   assert(!stopSignal.aborted);
   finish();
   await settled();
@@ -189,6 +211,7 @@ Deno.test("dispatcher lets a stop cancel a start at once", async () => {
   const first = await bench.operations.runs.next();
   const second = await bench.operations.runs.next();
   bench.stop("c3", "s1");
+  await settled();
   assertEquals([first.signal.aborted, second.signal.aborted], [true, false]);
   assertEquals(await bench.finishNext(), "stop_session s1");
   assertEquals(bench.results("c1"), [
@@ -238,11 +261,13 @@ Deno.test("dispatcher that drains refuses new commands and waits for those that 
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  await settled();
   assertEquals(bench.dispatcher.isDraining, false);
   let isDrained = false;
   const drained = bench.dispatcher.drain(never).then(() => isDrained = true);
   assertEquals(bench.dispatcher.isDraining, true);
   bench.start("c3", "s3");
+  await settled();
   assertEquals(bench.results("c3"), [
     {
       type: "failed",
@@ -256,7 +281,7 @@ Deno.test("dispatcher that drains refuses new commands and waits for those that 
   assertEquals([bench.results("c1").length, bench.results("c2").length], [1, 1]);
 });
 
-Deno.test("dispatcher that drains cancels what is left when its time is up, and gives each a result", async () => {
+Deno.test("dispatcher that drains leaves what is unfinished when its time is up to the next process", async () => {
   using bench = new Bench();
   for (const id of ["1", "2", "3"]) bench.start(`c${id}`, `s${id}`);
   bench.receive("c4", "hibernate_session", { sessionId: "s1" });
@@ -265,22 +290,112 @@ Deno.test("dispatcher that drains cancels what is left when its time is up, and 
   const drained = bench.dispatcher.drain(timeout.signal);
   timeout.abort();
   await drained;
-  for (const id of ["1", "2", "3", "4"]) {
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "ack c3", "ack c4"]);
+
+  using next = new Bench(bench.store);
+  const { entries } = await next.journal.load(never);
+  next.dispatcher.resume(entries);
+  for (const _ of entries) await next.finishNext();
+  for (const id of ["1", "2", "3", "4"]) assertEquals(next.results(`c${id}`).length, 1);
+});
+
+Deno.test("dispatcher that drains cancels what it could not write down, and gives each a result", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.start("c2", "s2");
+  await settled();
+  await bench.dispatcher.drain(AbortSignal.abort());
+  for (const id of ["1", "2"]) {
     const error = "cancelled because the agent is stopping";
     assertEquals(bench.results(`c${id}`), [{ type: "failed", payload: { commandId: `c${id}`, error } }]);
   }
 });
 
-Deno.test("dispatcher that has no time to drain cancels at once", async () => {
+Deno.test("dispatcher that hands over leaves everything as it is, at once", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
+  const { signal } = await bench.operations.runs.next();
+  bench.dispatcher.handOver();
+  assert(signal.aborted);
   await bench.dispatcher.drain(AbortSignal.abort());
-  assertEquals(bench.results("c1").length, 1);
-  await bench.dispatcher.drain(AbortSignal.abort());
+  assertEquals(bench.wire.told, ["ack c1"]);
 });
 
 Deno.test("dispatcher with nothing to do is drained at once", async () => {
   using bench = new Bench();
   await bench.dispatcher.drain(never);
   assertEquals(bench.wire.told, []);
+});
+
+Deno.test("dispatcher sends the results that an earlier process may not have sent, and repeats them alike", async () => {
+  const store = new MemoryJournalStore();
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  await bench.finishNext();
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  next.start("c1", "s1");
+  await settled();
+  assertEquals(next.operations.runs.size, 0);
+  assertEquals(next.results("c1"), [...bench.results("c1"), ...bench.results("c1")]);
+});
+
+Deno.test("dispatcher finishes what an earlier process began, in its order and with the time that is left", async () => {
+  const store = new MemoryJournalStore();
+  using time = new FakeTime(1_000_000);
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  await time.tickAsync(0);
+  await time.tickAsync(7000);
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  const first = await next.operations.runs.next();
+  assertEquals([first.request.action, first.spentMs], ["start_session", 7000]);
+  first.finish();
+  assertEquals((await next.operations.runs.next()).request.action, "hibernate_session");
+});
+
+Deno.test("dispatcher lets the stop that an earlier process left cancel the start before it", async () => {
+  const store = new MemoryJournalStore();
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.stop("c2", "s1");
+  // Killed before either had its result.
+  await bench.operations.runs.next();
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries.filter(({ result }) => !result));
+  assert((await next.operations.runs.next()).signal.aborted);
+  assertEquals(await next.finishNext(), "stop_session s1");
+  assertEquals(next.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "cancelled by stop" } },
+  ]);
+});
+
+Deno.test("dispatcher refuses what is in the journal and is no request", async () => {
+  const store = new MemoryJournalStore();
+  const request = { action: "start_session", sessionId: "../x" };
+  store.data["agent.1"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
+  store.data["agent.2"] = JSON.stringify({ commandId: "c2", receivedAt: 1 });
+  using bench = new Bench(store);
+  bench.dispatcher.resume((await bench.journal.load(never)).entries);
+  await settled();
+  assertEquals(bench.wire.told, ["failed c1", "failed c2"]);
+});
+
+Deno.test("dispatcher says nothing of a session that a stop reached while its start was being written down", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  finish();
+  bench.stop("c2", "s1");
+  await settled();
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "complete c1"]);
+  assertEquals(
+    await bench.operations.runs.next().then(({ request, finish }) => (finish(), request.action)),
+    "stop_session",
+  );
+  await settled();
 });

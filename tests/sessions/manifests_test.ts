@@ -14,6 +14,7 @@ const REQUEST: StartRequest = {
 };
 
 const SPEC: SessionSpec = {
+  commandId: "c1",
   request: REQUEST,
   template: { image: "example.com/firefox:1", port: 3000 },
   settings: {
@@ -69,7 +70,11 @@ async function deploymentOf(podSpec: unknown, request = REQUEST): Promise<unknow
     kind: "Deployment",
     metadata: {
       ...METADATA,
-      annotations: { ...ANNOTATIONS, "stream.space/spec-hash": await specHash(request) },
+      annotations: {
+        ...ANNOTATIONS,
+        "stream.space/spec-hash": await specHash(request),
+        "stream.space/command-id": "c1",
+      },
     },
     spec: {
       replicas: 1,
@@ -122,6 +127,7 @@ Deno.test("buildManifests() follows the operator's settings and the template", a
   const toleration = { key: "desktops", operator: "Exists", effect: "NoSchedule" };
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment, service } = await buildManifests({
+    commandId: "c1",
     request,
     template: { image: "example.com/code:2", port: 8443 },
     settings: {

@@ -39,8 +39,9 @@ function watchedSession(
   const sent: string[] = [];
   const outbox = new Outbox();
   outbox.attach({ send: (text) => sent.push(text) });
-  const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy });
-  monitor.begin();
+  const remember = () => Promise.resolve();
+  const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy, remember });
+  monitor.begin([]);
   const told = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       `${one.state} ${one.platformMetadata.podName}`.trim()

@@ -3,7 +3,8 @@
  * @module
  */
 import type { Operations } from "../../lib/sessions/dispatcher.ts";
-import type { Outcome } from "../../lib/sessions/operations.ts";
+import type { CommandContext } from "../../lib/sessions/operations.ts";
+import type { Outcome } from "../../lib/sessions/outcome.ts";
 import type { SessionRequest } from "../../lib/sessions/requests.ts";
 import { Queue } from "./queue.ts";
 
@@ -11,6 +12,7 @@ import { Queue } from "./queue.ts";
 export interface Run {
   readonly request: SessionRequest;
   readonly signal: AbortSignal;
+  readonly spentMs: number;
   /** Ends it well. */
   readonly finish: () => void;
   readonly fail: (error: unknown) => void;
@@ -23,13 +25,13 @@ export class FakeOperations implements Operations {
   /** How many are being carried out. */
   active = 0;
 
-  async run(request: SessionRequest, signal: AbortSignal): Promise<Outcome> {
+  async run(request: SessionRequest, { signal, spentMs }: CommandContext): Promise<Outcome> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     this.active += 1;
-    this.runs.push({ request, signal, finish: () => resolve(outcomeOf(request)), fail: reject });
+    this.runs.push({ request, signal, spentMs, finish: () => resolve(outcomeOf(request)), fail: reject });
     try {
       return await promise;
     } finally {
@@ -48,5 +50,5 @@ function outcomeOf({ action, sessionId }: SessionRequest): Outcome {
     vncPort: 3000,
     platformMetadata: { podName: `${sessionId}-x` },
   } as const;
-  return { result: { sessionId, action }, status };
+  return { result: { sessionId, action }, status, isRecorded: false };
 }

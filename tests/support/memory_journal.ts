@@ -1,0 +1,44 @@
+/**
+ * Where a journal is kept in tests: in memory, by a cluster that can refuse or not answer.
+ * @module
+ */
+import { KubernetesError } from "../../lib/errors.ts";
+import { Journal, type JournalStore } from "../../lib/sessions/journal.ts";
+
+/** What becomes of requests. */
+type Behaviour = "answer" | "refuse" | "fail" | "hang";
+
+/** One ConfigMap's data. */
+export class MemoryJournalStore implements JournalStore {
+  readonly data: Record<string, string> = {};
+  /** The changes of each write that was answered. */
+  readonly writes: Array<Readonly<Record<string, string | null>>> = [];
+  behaviour: Behaviour = "answer";
+
+  /** A journal that is kept here. */
+  journal(sessionIds: () => readonly string[] = () => []): Journal {
+    return new Journal({ store: this, prefix: "agent", sessionIds });
+  }
+
+  async read(): Promise<Readonly<Record<string, string>>> {
+    await this.#pass();
+    return { ...this.data };
+  }
+
+  async write(changes: Readonly<Record<string, string | null>>): Promise<void> {
+    await this.#pass();
+    this.writes.push(changes);
+    for (const [key, text] of Object.entries(changes)) {
+      if (text === null) delete this.data[key];
+      else this.data[key] = text;
+    }
+  }
+
+  async #pass(): Promise<void> {
+    await Promise.resolve();
+    if (this.behaviour === "hang") return await new Promise<never>(() => {});
+    if (this.behaviour === "answer") return;
+    const status = this.behaviour === "refuse" ? 403 : 500;
+    throw new KubernetesError("Kubernetes refused to change configmaps", { status, reason: "" });
+  }
+}
