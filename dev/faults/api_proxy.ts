@@ -140,8 +140,10 @@ export class ApiProxy implements AsyncDisposable {
       const { status } = response;
       const headers = new Headers(response.headers);
       for (const name of HOP_HEADERS) headers.delete(name);
+      // Such as 204.
+      if (!response.body) return new Response(null, { status, headers });
       const isWatch = response.ok && new URL(request.url).searchParams.has("watch");
-      if (!isWatch || !response.body) return new Response(await response.arrayBuffer(), { status, headers });
+      if (!isWatch) return new Response(await response.arrayBuffer(), { status, headers });
       const watch = new WatchStream(response.body, {
         onOver: () => {
           this.#watches.delete(watch);
