@@ -11,7 +11,7 @@ import { parseArgs } from "@std/cli";
 import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
 import { readCredentials } from "../../lib/kubernetes/transport.ts";
 import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
-import { ApiProxy } from "../api_proxy.ts";
+import { ApiProxy } from "../faults/api_proxy.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { AgentUnderTest } from "./agent_under_test.ts";
 import { Floor } from "./floor.ts";

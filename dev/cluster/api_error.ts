@@ -33,6 +33,25 @@ export interface Status {
   readonly code?: number;
 }
 
+const REASONS: Readonly<Record<number, string>> = {
+  400: "BadRequest",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "NotFound",
+  409: "Conflict",
+  410: "Expired",
+  422: "Invalid",
+  429: "TooManyRequests",
+  500: "InternalError",
+  503: "ServiceUnavailable",
+  504: "Timeout",
+};
+
+/** The reason that usually stands beside an HTTP status. */
+export function usualReason(code: number): string {
+  return REASONS[code] ?? "Unknown";
+}
+
 /** A refused request. */
 export class ApiError extends Error {
   override name = "ApiError";

@@ -2,7 +2,7 @@
  * Faults on demand: answers that the next matching requests get instead of their own.
  * @module
  */
-import { ApiError } from "./api_error.ts";
+import { ApiError, usualReason } from "./api_error.ts";
 
 /** A failure to come. */
 export interface Fault {
@@ -21,20 +21,6 @@ export interface Fault {
   /** Sent with the answer, such as `retry-after`. @default none */
   readonly headers?: Readonly<Record<string, string>>;
 }
-
-const REASONS: Readonly<Record<number, string>> = {
-  400: "BadRequest",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "NotFound",
-  409: "Conflict",
-  410: "Expired",
-  422: "Invalid",
-  429: "TooManyRequests",
-  500: "InternalError",
-  503: "ServiceUnavailable",
-  504: "Timeout",
-};
 
 /** The failures to come, in order. */
 export class Faults {
@@ -56,7 +42,7 @@ export class Faults {
     const {
       status,
       headers,
-      reason = REASONS[status] ?? "Unknown",
+      reason = usualReason(status),
       message = `simulated failure: ${reason}`,
     } = entry.fault;
     return Response.json(new ApiError(status, reason, { message }).status, { status, headers });

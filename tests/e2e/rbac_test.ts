@@ -7,7 +7,7 @@ import {
   type V1Service,
 } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
-import { ApiProxy } from "../../dev/api_proxy.ts";
+import { ApiProxy } from "../../dev/faults/api_proxy.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 

@@ -1,0 +1,188 @@
+/**
+ * A proxy before an API server that records what is asked of it, in the words of RBAC, and makes the faults that a test
+ * wants; watches are passed through as streams.
+ * @module
+ */
+import { delay } from "@std/async";
+import { ApiError, usualReason } from "../cluster/api_error.ts";
+import { type ApiFault, ApiFaults, type Refusal } from "./api_fault.ts";
+import { type ApiRequest, describe } from "./api_request.ts";
+import { type BreakableConnection, BreakableServer } from "./breakable_server.ts";
+import { WatchStream } from "./watch_stream.ts";
+
+export type { ApiFault, ApiRequest };
+
+/** Which API server it stands before. */
+export interface ApiProxyTarget {
+  /** Address of the server. */
+  readonly server: string;
+  /** The client's own certificate, if it has one, speaks for all who come. */
+  readonly client: Deno.HttpClient;
+  /** Told each request as it comes, when its fault is chosen already. */
+  readonly onRequest?: (request: ApiRequest) => void;
+}
+
+/** Of the connection or the coding, not of the answer, which is decoded here. */
+const HOP_HEADERS = ["connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"];
+
+/** Listens on loopback until it is disposed. */
+export class ApiProxy implements AsyncDisposable {
+  readonly #target: ApiProxyTarget;
+  readonly #server: BreakableServer;
+  readonly #requests: ApiRequest[] = [];
+  readonly #faults = new ApiFaults();
+  readonly #watches = new Set<WatchStream>();
+  readonly #closing = new AbortController();
+
+  private constructor(target: ApiProxyTarget) {
+    this.#target = target;
+    this.#server = new BreakableServer((request, connection) => this.#answer(request, connection));
+  }
+
+  /** Starts to listen on any free port. */
+  static start(target: ApiProxyTarget): ApiProxy {
+    return new ApiProxy(target);
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#server.port}`;
+  }
+
+  /** A kubeconfig that leads to this proxy, with a bearer token if one is given. */
+  kubeconfig(token?: string): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "proxy", cluster: { server: this.url } }],
+      users: [{ name: "agent", user: token ? { token } : {} }],
+      contexts: [{ name: "proxy", context: { cluster: "proxy", user: "agent" } }],
+      "current-context": "proxy",
+    });
+  }
+
+  /** All requests so far. */
+  get requests(): readonly ApiRequest[] {
+    return this.#requests;
+  }
+
+  /** How many watches are open. */
+  get watches(): number {
+    return this.#watches.size;
+  }
+
+  /** Lets the next matching requests meet a fault; of several faults that match a request, it meets the oldest. */
+  inject(fault: ApiFault): void {
+    this.#faults.add(fault);
+  }
+
+  /** Forgets all faults, and lets go of the requests that hang or are delayed. */
+  clearFaults(): void {
+    this.#faults.clear();
+  }
+
+  /** Ends all open watches as a server does when their time is up. */
+  endWatches(): void {
+    for (const watch of this.#watches) watch.end();
+  }
+
+  /** Ends all open watches by an event with an error, such as 410. */
+  errorWatches(code: number): void {
+    for (const watch of this.#watches) watch.fail(injected(code).status);
+  }
+
+  /** Lets all open watches pass nothing on any more, and stay open. */
+  silenceWatches(): void {
+    for (const watch of this.#watches) watch.silence();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.endWatches();
+    this.#closing.abort();
+    await this.#server[Symbol.asyncDispose]();
+  }
+
+  async #answer(request: Request, connection: BreakableConnection): Promise<Response> {
+    const asked = describe(request.method, new URL(request.url));
+    const fault = this.#faults.take(asked);
+    const { cleared } = this.#faults;
+    this.#requests.push(asked);
+    this.#target.onRequest?.(asked);
+    switch (fault?.kind) {
+      case "status":
+        return refuse(fault);
+      case "hang":
+        await aborted(AbortSignal.any([cleared, connection.closed]));
+        return connection.closed.aborted ? new Response() : await this.#forward(request, connection);
+      case "delay": {
+        const response = await this.#forward(request, connection);
+        const signal = AbortSignal.any([cleared, connection.closed]);
+        await delay(fault.ms, { signal }).catch(() => {});
+        return response;
+      }
+      case "lost-answer": {
+        const { body, status, headers } = await this.#forward(request, connection);
+        await body?.cancel();
+        connection.breakOff(fault.isBegun ? "begun" : "now");
+        // It has no end, so that the connection's comes first.
+        return new Response(new ReadableStream(), { status, headers });
+      }
+      default:
+        return await this.#forward(request, connection);
+    }
+  }
+
+  /** Resolves with the answer of the server, of which only a watch is still under way then. */
+  async #forward(request: Request, connection: BreakableConnection): Promise<Response> {
+    const over = new AbortController();
+    try {
+      const response = await this.#fetch(request, AbortSignal.any([over.signal, this.#closing.signal]));
+      const { status } = response;
+      const headers = new Headers(response.headers);
+      for (const name of HOP_HEADERS) headers.delete(name);
+      // Such as 204.
+      if (!response.body) return new Response(null, { status, headers });
+      const isWatch = response.ok && new URL(request.url).searchParams.has("watch");
+      if (!isWatch) return new Response(await response.arrayBuffer(), { status, headers });
+      const watch = new WatchStream(response.body, {
+        onOver: () => {
+          this.#watches.delete(watch);
+          over.abort();
+        },
+        onBroken: () => connection.breakOff("now"),
+      });
+      this.#watches.add(watch);
+      return new Response(watch.body, { status, headers });
+    } catch (error) {
+      const message = `the server did not answer: ${error instanceof Error ? error.message : error}`;
+      return Response.json(new ApiError(502, "BadGateway", { message }).status, { status: 502 });
+    }
+  }
+
+  async #fetch(request: Request, signal: AbortSignal): Promise<Response> {
+    const { pathname, search } = new URL(request.url);
+    const headers = new Headers(request.headers);
+    headers.delete("host");
+    headers.delete("accept-encoding");
+    return await fetch(`${this.#target.server}${pathname}${search}`, {
+      method: request.method,
+      headers,
+      body: request.body ? await request.arrayBuffer() : null,
+      client: this.#target.client,
+      signal,
+    });
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}
+
+function injected(code: number): ApiError {
+  return new ApiError(code, usualReason(code), { message: `injected fault: ${usualReason(code)}` });
+}
+
+function refuse({ code, headers = {} }: Refusal): Response {
+  return Response.json(injected(code).status, { status: code, headers });
+}
