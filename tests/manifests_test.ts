@@ -29,7 +29,7 @@ const MANIFESTS = FILES.flatMap(read);
 const DOCKERFILE = Deno.readTextFileSync(new URL("../Dockerfile", import.meta.url));
 
 const deployment = only<V1Deployment>("Deployment");
-const settings = only<V1ConfigMap>("ConfigMap").data ?? {};
+const settings = only<V1ConfigMap>("ConfigMap", "k8s-agent").data ?? {};
 const pod: V1PodSpec = deployment.spec?.template.spec ?? { containers: [] };
 const [container] = pod.containers as [V1Container];
 const variables = new Map((container.env ?? []).map(({ name, value }) => [name, value]));
@@ -69,6 +69,10 @@ Deno.test("manifests set each option once, and nothing that is none", () => {
 Deno.test("settings of the ConfigMap are the defaults", () => {
   const required = (name: string) => variables.get(name);
   assertEquals(configOf((name) => settings[name] ?? required(name)), configOf(required));
+});
+
+Deno.test("journal is shipped without entries, so that applying it again leaves those that there are", () => {
+  assertEquals(only<V1ConfigMap>("ConfigMap", "k8s-agent-journal").data, undefined);
 });
 
 Deno.test("Deployment runs without the ConfigMap and the Secret", () => {
@@ -146,9 +150,11 @@ function read(file: string): Manifest[] {
   return loadAll(Deno.readTextFileSync(new URL(file, FOLDER))) as Manifest[];
 }
 
-/** The one object of a kind. */
-function only<T>(kind: string): T {
-  const found = MANIFESTS.filter((manifest) => manifest.kind === kind);
+/** The one object of a kind, or the one of its kind with that name. */
+function only<T>(kind: string, name?: string): T {
+  const found = MANIFESTS.filter((manifest) =>
+    manifest.kind === kind && (name === undefined || manifest.metadata?.name === name)
+  );
   assertEquals(found.length, 1, `Number of objects of kind ${kind}`);
   return found[0] as T;
 }
