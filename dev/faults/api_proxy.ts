@@ -20,6 +20,8 @@ export interface ApiProxyTarget {
   readonly client: Deno.HttpClient;
   /** Told each request as it comes, when its fault is chosen already. */
   readonly onRequest?: (request: ApiRequest) => void;
+  /** Told each request that the server has carried out and whose answer is held back. */
+  readonly onHeldBack?: (request: ApiRequest) => void;
 }
 
 /** Of the connection or the coding, not of the answer, which is decoded here. */
@@ -116,6 +118,7 @@ export class ApiProxy implements AsyncDisposable {
         return connection.closed.aborted ? new Response() : await this.#forward(request, connection);
       case "delay": {
         const response = await this.#forward(request, connection);
+        this.#target.onHeldBack?.(asked);
         const signal = AbortSignal.any([cleared, connection.closed]);
         await delay(fault.ms, { signal }).catch(() => {});
         return response;

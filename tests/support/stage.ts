@@ -5,6 +5,7 @@
 import { AgentProcess } from "../../dev/agent_process.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { type ClusterKind, CLUSTERS, type TestCluster } from "./clusters.ts";
+import { Proxies } from "./proxies.ts";
 
 /** Id of the agent on a stage. */
 export const AGENT_ID = "k8s-e2e";
@@ -24,6 +25,8 @@ export interface StageOptions {
   readonly kubeconfig?: string;
   /** Namespace for sessions other than the test's own. */
   readonly namespace?: string;
+  /** Whether the agent finds the API server and the Control Plane behind proxies that make faults. */
+  readonly throughProxies?: boolean;
 }
 
 /** Cluster, Control Plane and agent. */
@@ -31,20 +34,32 @@ export class Stage implements AsyncDisposable {
   readonly cluster: TestCluster;
   readonly controlPlane: ControlPlane;
   readonly #options: StageOptions;
+  readonly #proxies: Proxies | undefined;
   #agent: AgentProcess;
 
-  private constructor(cluster: TestCluster, options: StageOptions) {
+  private constructor(
+    cluster: TestCluster,
+    parts: { controlPlane: ControlPlane; proxies: Proxies | undefined; options: StageOptions },
+  ) {
     this.cluster = cluster;
-    this.controlPlane = ControlPlane.start();
-    this.#options = options;
-    this.#agent = this.#launch();
+    this.controlPlane = parts.controlPlane;
+    this.#proxies = parts.proxies;
+    this.#options = parts.options;
+    this.#agent = this.replica();
   }
 
   /** Sets the stage and waits until the agent can be commanded. */
   static async set(cluster: TestCluster, options: StageOptions = {}): Promise<Stage> {
-    const stage = new Stage(cluster, options);
-    await stage.agent.line(/Starting heartbeat sender/);
+    const stage = await Stage.launch(cluster, options);
+    await stage.untilUp();
     return stage;
+  }
+
+  /** Sets the stage and waits for nothing. */
+  static async launch(cluster: TestCluster, options: StageOptions = {}): Promise<Stage> {
+    const controlPlane = ControlPlane.start();
+    const proxies = options.throughProxies ? await Proxies.start(cluster, controlPlane.url) : undefined;
+    return new Stage(cluster, { controlPlane, proxies, options });
   }
 
   /** The agent as it runs now. */
@@ -52,10 +67,28 @@ export class Stage implements AsyncDisposable {
     return this.#agent;
   }
 
+  /** What stands between the agent and the others. */
+  get proxies(): Proxies {
+    if (!this.#proxies) throw new Error("Cannot use proxies on a stage without them");
+    return this.#proxies;
+  }
+
+  /** Waits until the agent can be commanded. */
+  async untilUp(): Promise<void> {
+    await this.#agent.line(/Starting heartbeat sender/);
+  }
+
   /** Starts a new agent after the old one has ended. */
   async relaunch(): Promise<void> {
-    this.#agent = this.#launch();
-    await this.#agent.line(/Starting heartbeat sender/);
+    this.#agent = this.replica();
+    await this.untilUp();
+  }
+
+  /** Kills the agent and starts a new one. */
+  async killAndRelaunch(): Promise<void> {
+    this.#agent.kill("SIGKILL");
+    await this.#agent.exit();
+    await this.relaunch();
   }
 
   /** Gives a command and returns its id. */
@@ -79,26 +112,38 @@ export class Stage implements AsyncDisposable {
       .map(({ message }) => String(message.payload.state));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent[Symbol.asyncDispose]();
-    await this.controlPlane[Symbol.asyncDispose]();
-  }
-
-  #launch(): AgentProcess {
-    const { args = [], env = {}, kubeconfig = this.cluster.kubeconfig, namespace = this.cluster.namespace } =
-      this.#options;
+  /** Starts one more agent like the stage's, which the test has to end. */
+  replica(...args: readonly string[]): AgentProcess {
+    const { kubeconfig = this.#proxies?.kubeconfig ?? this.cluster.kubeconfig } = this.#options;
+    const { namespace = this.cluster.namespace, env = {} } = this.#options;
     return AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
-        `--control-plane-url=${this.controlPlane.url}`,
+        `--control-plane-url=${this.#proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
         `--kubeconfig=${kubeconfig}`,
         `--namespace=${namespace}`,
         `--templates=${JSON.stringify(TEMPLATES)}`,
         "--storage-size=1Gi",
+        ...this.#options.args ?? [],
         ...args,
       ],
       env: { HEARTBEAT_INTERVAL: "1s", ...env },
     });
+  }
+
+  /** The answers to a command. */
+  answers(commandId: string): string[] {
+    return this.controlPlane.messages
+      .filter(({ message: { type, payload } }) =>
+        (type === "complete" || type === "failed") && payload.commandId === commandId
+      )
+      .map(({ message }) => message.type);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent[Symbol.asyncDispose]();
+    await this.#proxies?.[Symbol.asyncDispose]();
+    await this.controlPlane[Symbol.asyncDispose]();
   }
 }
 

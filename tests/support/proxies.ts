@@ -1,0 +1,81 @@
+/**
+ * What stands between an agent and the two that it talks to where a test wants faults: a proxy that knows the API, and before it and before
+ * the Control Plane one that knows only TCP.
+ * @module
+ */
+import { ApiProxy, type ApiRequest } from "../../dev/faults/api_proxy.ts";
+import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
+import { readCredentials } from "../../lib/kubernetes/transport.ts";
+import { temporaryFile, type TestCluster } from "./clusters.ts";
+
+/** When a request is at a point: as it reaches the proxy, or once the server has carried it out and its answer is held back. */
+type Point = "asked" | "held back";
+
+/** The proxies of one stage. */
+export class Proxies implements AsyncDisposable {
+  readonly api: ApiProxy;
+  readonly apiLink: TcpProxy;
+  readonly controlPlaneLink: TcpProxy;
+  /** Path of a kubeconfig that leads through them. */
+  readonly kubeconfig: string;
+  readonly #client: Deno.HttpClient;
+  readonly #listeners: Set<(point: Point, request: ApiRequest) => void>;
+
+  private constructor(parts: Pick<Proxies, "api" | "apiLink" | "controlPlaneLink" | "kubeconfig">, options: {
+    client: Deno.HttpClient;
+    listeners: Set<(point: Point, request: ApiRequest) => void>;
+  }) {
+    this.api = parts.api;
+    this.apiLink = parts.apiLink;
+    this.controlPlaneLink = parts.controlPlaneLink;
+    this.kubeconfig = parts.kubeconfig;
+    this.#client = options.client;
+    this.#listeners = options.listeners;
+  }
+
+  /** Starts proxies before a cluster and a Control Plane. */
+  static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
+    const { tls } = await readCredentials(cluster.config);
+    const client = Deno.createHttpClient(tls);
+    const listeners = new Set<(point: Point, request: ApiRequest) => void>();
+    const tell = (point: Point) => (request: ApiRequest) => {
+      for (const listener of [...listeners]) listener(point, request);
+    };
+    const api = ApiProxy.start({
+      server: cluster.config.getCurrentCluster()?.server ?? "",
+      client,
+      onRequest: tell("asked"),
+      onHeldBack: tell("held back"),
+    });
+    const apiLink = await TcpProxy.start(new URL(api.url));
+    const controlPlaneLink = await TcpProxy.start(new URL(controlPlaneUrl));
+    const kubeconfig = await temporaryFile(
+      api.kubeconfig().replace(api.url, `http://127.0.0.1:${apiLink.port}`),
+    );
+    return new Proxies({ api, apiLink, controlPlaneLink, kubeconfig }, { client, listeners });
+  }
+
+  /** Where the Control Plane is found through its proxy. */
+  get controlPlaneUrl(): string {
+    return `http://127.0.0.1:${this.controlPlaneLink.port}`;
+  }
+
+  /** Resolves when the next such request is at a point, such as `patch configmaps`. */
+  next(what: string, point: Point = "asked"): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const listener = (at: Point, { verb, resource }: ApiRequest) => {
+      if (at !== point || what !== `${verb} ${resource}`) return;
+      this.#listeners.delete(listener);
+      resolve();
+    };
+    this.#listeners.add(listener);
+    return promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.api.clearFaults();
+    for (const one of [this.controlPlaneLink, this.apiLink, this.api]) await one[Symbol.asyncDispose]();
+    this.#client.close();
+    await Deno.remove(this.kubeconfig);
+  }
+}
