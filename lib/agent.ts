@@ -128,7 +128,8 @@ async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: A
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
-  monitor.begin(entries.flatMap(({ request, result }) => request && result ? [request.sessionId] : []));
+  // An outcome is recorded together with the state that it tells, so that a command without an answer leaves that open, too.
+  monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */

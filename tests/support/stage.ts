@@ -140,6 +140,15 @@ export class Stage implements AsyncDisposable {
       .map(({ message }) => message.type);
   }
 
+  /** Waits until a state is the last that was told of a session. */
+  async untilState(sessionId: string, state: string): Promise<void> {
+    await this.controlPlane.waitFor(
+      ({ type, payload }) =>
+        type === "status" && payload.sessionId === sessionId && this.states(sessionId).at(-1) === state,
+      { signal: AbortSignal.timeout(30_000) },
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent[Symbol.asyncDispose]();
     await this.#proxies?.[Symbol.asyncDispose]();

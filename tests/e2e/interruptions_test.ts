@@ -1,0 +1,226 @@
+import { assert, assertEquals } from "@std/assert";
+import { CLUSTERS } from "../support/clusters.ts";
+import type { Proxies } from "../support/proxies.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+const FOR_EVER_MS = 3_600_000;
+
+/** A moment in the life of a command: lays the trap, and resolves when the command is in it. */
+interface Moment {
+  readonly name: string;
+  readonly reach: (proxies: Proxies) => Promise<unknown>;
+  /** Whether the agent has written the command down by then. @default {true} */
+  readonly isWritten?: boolean;
+}
+
+/** An action, the state that it leads to, and the moments at which it can be interrupted. */
+interface Action {
+  readonly action: string;
+  readonly before: readonly string[];
+  readonly state: string;
+  readonly kinds: readonly string[];
+  readonly moments: readonly Moment[];
+}
+
+/** The server never hears of the request. */
+function asking(what: string): Moment["reach"] {
+  const [verb = "", resource = ""] = what.split(" ");
+  return (proxies) => {
+    proxies.api.inject({ kind: "hang", verb, resource });
+    return proxies.next(what);
+  };
+}
+
+/** The server has carried the request out, and the agent does not hear of it. */
+function done(what: string): Moment["reach"] {
+  const [verb = "", resource = ""] = what.split(" ");
+  return (proxies) => {
+    proxies.api.inject({ kind: "delay", verb, resource, ms: FOR_EVER_MS });
+    return proxies.next(what, "held back");
+  };
+}
+
+/** The request is answered, and of what follows from it the agent hears nothing. */
+function waitingAfter(what: string): Moment["reach"] {
+  const [verb = "", resource = ""] = what.split(" ");
+  return (proxies) => {
+    proxies.api.silenceWatches();
+    proxies.api.inject({ kind: "delay", verb, resource, ms: 0 });
+    return proxies.next(what, "held back");
+  };
+}
+
+const FIRST: readonly Moment[] = [
+  { name: "before it is written down", reach: asking("patch configmaps"), isWritten: false },
+  { name: "before its ack", reach: done("patch configmaps") },
+];
+const LAST: readonly Moment[] = [
+  { name: "before its outcome is recorded", reach: asking("patch services") },
+  { name: "before its answer is sent", reach: done("patch services") },
+];
+
+const ACTIONS: readonly Action[] = [
+  {
+    action: "start_session",
+    before: [],
+    state: "running",
+    kinds: ["Deployment", "Pod", "Service"],
+    moments: [
+      ...FIRST,
+      {
+        name: "after its first object",
+        reach: both(waitingAfter("create services"), asking("create deployments")),
+      },
+      { name: "after its Deployment, of which it does not know", reach: done("create deployments") },
+      { name: "while it waits for the pod", reach: waitingAfter("create deployments") },
+      ...LAST,
+    ],
+  },
+  {
+    action: "hibernate_session",
+    before: ["start_session"],
+    state: "hibernated",
+    kinds: ["Deployment", "Service"],
+    moments: [
+      ...FIRST,
+      { name: "before it scales", reach: asking("patch deployments") },
+      { name: "after it scaled, of which it does not know", reach: done("patch deployments") },
+      { name: "while it waits for the end of the pod", reach: waitingAfter("patch deployments") },
+      ...LAST,
+    ],
+  },
+  {
+    action: "wake_session",
+    before: ["start_session", "hibernate_session"],
+    state: "running",
+    kinds: ["Deployment", "Pod", "Service"],
+    moments: [
+      ...FIRST,
+      { name: "before it scales", reach: asking("patch deployments") },
+      { name: "after it scaled, of which it does not know", reach: done("patch deployments") },
+      { name: "while it waits for the pod", reach: waitingAfter("patch deployments") },
+      ...LAST,
+    ],
+  },
+  {
+    action: "stop_session",
+    before: ["start_session"],
+    state: "terminated",
+    kinds: [],
+    moments: [
+      ...FIRST,
+      { name: "before it deletes", reach: asking("delete deployments") },
+      { name: "after it deleted, of which it does not know", reach: done("delete deployments") },
+      { name: "while it waits for the end of the objects", reach: waitingAfter("delete deployments") },
+      {
+        name: "before its answer is written down",
+        reach: thenAsking("delete deployments", "patch configmaps"),
+      },
+    ],
+  },
+];
+
+function both(one: Moment["reach"], other: Moment["reach"]): Moment["reach"] {
+  return (proxies) => Promise.all([one(proxies), other(proxies)]);
+}
+
+/** The trap for the second request is laid once the first one came. */
+function thenAsking(first: string, second: string): Moment["reach"] {
+  return async (proxies) => {
+    await proxies.next(first);
+    await asking(second)(proxies);
+  };
+}
+
+/** Brings a session into the state that an action needs, and the action to a moment; gives the command's id. */
+async function interrupted(
+  stage: Stage,
+  { action, before, moment, sessionId }: Action & { moment: Moment; sessionId: string },
+): Promise<string> {
+  for (const earlier of before) await stage.command(earlier, { sessionId, ...START });
+  const reached = moment.reach(stage.proxies);
+  const commandId = stage.give(action, { sessionId, ...START });
+  await reached;
+  return commandId;
+}
+
+/** Lets all requests and watches pass again. */
+function release({ proxies: { api } }: Stage): void {
+  api.clearFaults();
+  api.endWatches();
+}
+
+/** The command has its answer, and session and Control Plane are where it leads. */
+async function assertDone(
+  stage: Stage,
+  { state, kinds, sessionId, commandId }: Action & { sessionId: string; commandId: string },
+): Promise<void> {
+  const { type, payload } = await stage.controlPlane.result(commandId, {
+    signal: AbortSignal.timeout(30_000),
+  });
+  assertEquals(type, "complete", String(payload.error));
+  await stage.untilState(sessionId, state);
+  const left = (await stage.cluster.leftovers()).filter((name) =>
+    name.split("/")[1]?.split("-")[0] === sessionId
+  );
+  assertEquals(left.map((name) => name.split("/")[0]), [...kinds]);
+  // A second, different answer is a problem, as is an ack after an answer.
+  assertEquals([...stage.controlPlane.problems], []);
+}
+
+for (const action of ACTIONS) {
+  onEachCluster(
+    `R6 an agent killed in a ${action.action} leaves it to the next one`,
+    async (cluster, context) => {
+      await using stage = await Stage.set(cluster, { throughProxies: true });
+      for (const [index, moment] of action.moments.entries()) {
+        await context.step(moment.name, async () => {
+          const sessionId = `s${index}`;
+          const commandId = await interrupted(stage, { ...action, moment, sessionId });
+          // What hangs is not let go: the server hears nothing more from an agent that is dead.
+          await stage.killAndRelaunch();
+          if (moment.isWritten === false) {
+            const told = stage.controlPlane.messages.some(({ message }) =>
+              message.payload.commandId === commandId
+            );
+            assert(!told);
+            // Of a command that was never acknowledged the Control Plane knows that, and sends it again.
+            stage.controlPlane.command(AGENT_ID, {
+              action: action.action,
+              sessionId,
+              payload: START,
+              commandId,
+            });
+          }
+          await assertDone(stage, { ...action, sessionId, commandId });
+        });
+      }
+    },
+  );
+
+  onEachCluster(
+    `R6 an agent told to stop in a ${action.action} finishes it first`,
+    async (cluster, context) => {
+      await using stage = await Stage.set(cluster, { throughProxies: true });
+      for (const [index, moment] of action.moments.entries()) {
+        await context.step(moment.name, async () => {
+          const sessionId = `s${index}`;
+          const commandId = await interrupted(stage, { ...action, moment, sessionId });
+          stage.agent.kill("SIGTERM");
+          await stage.agent.line(/Stopping: no new commands/);
+          release(stage);
+          assertEquals(await stage.agent.exit(), 0);
+          await assertDone(stage, { ...action, sessionId, commandId });
+          const { length } = stage.controlPlane.messages;
+          await stage.relaunch();
+          await stage.command("hibernate_session", { sessionId: "nobody" });
+          const later = stage.controlPlane.messages.slice(length);
+          assert(!later.some(({ message }) => message.payload.commandId === commandId));
+        });
+      }
+    },
+    MEMORY,
+  );
+}
