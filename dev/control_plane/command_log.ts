@@ -71,10 +71,19 @@ export class CommandLog {
     }
     command.status = "acked";
     command.ackedAt ??= now();
-    if (command.action === "stop_session") {
+    if (command.action === "stop_session" && !this.#isFollowedByStart(command)) {
       this.#stopped.add(sessionKey(command.agentId, command.sessionId));
     }
     return [];
+  }
+
+  /** Whether the session was to run again before its stop was acknowledged. */
+  #isFollowedByStart(stop: CommandRecord): boolean {
+    const commands = [...this.#commands.values()];
+    return commands.slice(commands.indexOf(stop) + 1).some(({ agentId, sessionId, action }) =>
+      agentId === stop.agentId && sessionId === stop.sessionId &&
+      (action === "start_session" || action === "wake_session")
+    );
   }
 
   #finish(command: CommandRecord, type: "complete" | "failed", { result, error }: JsonObject): string[] {

@@ -234,3 +234,16 @@ Deno.test("control plane lets a session run again after a failed stop and after 
   await controlPlane.waitFor(({ type }) => type === "status");
   assertEquals(controlPlane.problems, []);
 });
+
+Deno.test("control plane lets a session run again whose start it sent together with the stop before it", async () => {
+  await using controlPlane = ControlPlane.start();
+  await using agent = await HandAgent.join(controlPlane.url);
+  const [commandId] = controlPlane.commandFrame("a1", [
+    { action: "stop_session", sessionId: "s1" },
+    { action: "start_session", sessionId: "s1" },
+  ]);
+  agent.send("ack", { commandId });
+  agent.send("status", RUNNING);
+  await controlPlane.waitFor(({ type }) => type === "status");
+  assertEquals(controlPlane.problems, []);
+});
