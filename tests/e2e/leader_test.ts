@@ -1,23 +1,14 @@
 import { assertEquals } from "@std/assert";
 import type { V1Lease } from "@kubernetes/client-node";
-import { AgentProcess } from "../../dev/agent_process.ts";
+import type { AgentProcess } from "../../dev/agent_process.ts";
 import type { TestCluster } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
 
 /** One more replica of the stage's agent. */
-function replica(stage: Stage, cluster: TestCluster): AgentProcess {
-  return AgentProcess.start({
-    args: [
-      `--agent-id=${AGENT_ID}`,
-      `--control-plane-url=${stage.controlPlane.url}`,
-      `--kubeconfig=${cluster.kubeconfig}`,
-      `--namespace=${cluster.namespace}`,
-      "--leader-election",
-      "--pod-name=replica-b",
-    ],
-  });
+function replica(stage: Stage): AgentProcess {
+  return stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
 }
 
 async function leader(cluster: TestCluster): Promise<string | undefined> {
@@ -27,7 +18,7 @@ async function leader(cluster: TestCluster): Promise<string | undefined> {
 
 onEachCluster("one replica works, and when it ends the other takes over its sessions", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
-  await using second = replica(stage, cluster);
+  await using second = replica(stage);
   await second.line(/Waiting to lead: replica-a is the leader/);
   await stage.command("start_session", START);
   assertEquals([stage.controlPlane.connections.length, await leader(cluster)], [1, "replica-a"]);
@@ -61,7 +52,7 @@ onEachCluster(
 
 onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
-  await using second = replica(stage, cluster);
+  await using second = replica(stage);
   await second.line(/Waiting to lead/);
   second.kill("SIGTERM");
   assertEquals(await second.exit(), 0);

@@ -112,19 +112,17 @@ export class Stage implements AsyncDisposable {
       .map(({ message }) => String(message.payload.state));
   }
 
-  /** Starts one more agent like the stage's, which the test has to end. */
-  replica(...args: readonly string[]): AgentProcess {
-    const { kubeconfig = this.#proxies?.kubeconfig ?? this.cluster.kubeconfig } = this.#options;
-    const { namespace = this.cluster.namespace, env = {} } = this.#options;
+  /** Starts one more agent like the stage's, or with other options, which the test has to end. */
+  replica(options: StageOptions = {}): AgentProcess {
+    const { args = [], env = {}, kubeconfig, namespace } = { ...this.#options, ...options };
     return AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
         `--control-plane-url=${this.#proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
-        `--kubeconfig=${kubeconfig}`,
-        `--namespace=${namespace}`,
+        `--kubeconfig=${kubeconfig ?? this.#proxies?.kubeconfig ?? this.cluster.kubeconfig}`,
+        `--namespace=${namespace ?? this.cluster.namespace}`,
         `--templates=${JSON.stringify(TEMPLATES)}`,
         "--storage-size=1Gi",
-        ...this.#options.args ?? [],
         ...args,
       ],
       env: { HEARTBEAT_INTERVAL: "1s", ...env },
@@ -138,6 +136,14 @@ export class Stage implements AsyncDisposable {
         (type === "complete" || type === "failed") && payload.commandId === commandId
       )
       .map(({ message }) => message.type);
+  }
+
+  /** Waits until the agent has heard all that was sent before, and all that it had said until then has come. */
+  async exchange(): Promise<void> {
+    const pongs = () => this.controlPlane.messages.filter(({ message }) => message.type === "pong").length;
+    const before = pongs();
+    this.controlPlane.send(AGENT_ID, { type: "ping" });
+    await this.controlPlane.waitFor(({ type }) => type === "pong" && pongs() > before);
   }
 
   /** Waits until a state is the last that was told of a session. */

@@ -1,0 +1,237 @@
+import { assert, assertEquals } from "@std/assert";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { CLUSTERS } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+const FOR_EVER_MS = 3_600_000;
+
+/** How often the agent asked for something. */
+function asked(stage: Stage, what: string): number {
+  return stage.proxies.api.requests.filter(({ verb, resource }) => `${verb} ${resource}` === what).length;
+}
+
+function start(sessionId: string) {
+  return { action: "start_session", sessionId, payload: { ...START, sessionId } };
+}
+
+onEachCluster(
+  "R1 the same start twice at once is carried out once, and both are answered",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const ids = stage.controlPlane.commandFrame(AGENT_ID, [start("s1"), start("s1")]);
+    const [first, second] = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+    assertEquals([first?.type, second?.type], ["complete", "complete"]);
+    assertEquals(first?.payload.result, second?.payload.result);
+    assertEquals(asked(stage, "create deployments"), 1);
+    assertEquals((await cluster.leftovers()).length, 3);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster("R1 a command that comes again while it runs is carried out once", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const { api } = stage.proxies;
+  api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+  const running = stage.proxies.next("create deployments");
+  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+  await running;
+  stage.controlPlane.command(AGENT_ID, { ...start("s1"), commandId });
+  await stage.exchange();
+  api.clearFaults();
+  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+  await stage.exchange();
+  assertEquals([asked(stage, "create deployments"), asked(stage, "create services")], [1, 1]);
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster(
+  "R1 a command that comes again later, or to the next process, is answered alike",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await stage.controlPlane.result(commandId);
+    const answeredAgain = async () => {
+      await stage.exchange();
+      const before = stage.answers(commandId).length;
+      stage.controlPlane.command(AGENT_ID, { ...start("s1"), commandId });
+      await stage.controlPlane.waitFor(() => stage.answers(commandId).length > before);
+    };
+    await answeredAgain();
+    await stage.killAndRelaunch();
+    await answeredAgain();
+    assertEquals([...stage.controlPlane.problems], []);
+    // After an end in peace the journal is empty, and the session itself remembers; only the ack then comes once more.
+    stage.agent.kill("SIGTERM");
+    assertEquals(await stage.agent.exit(), 0);
+    await stage.relaunch();
+    await answeredAgain();
+    assertEquals(new Set(stage.answers(commandId)), new Set(["complete"]));
+    assertEquals(asked(stage, "create deployments"), 1);
+  },
+);
+
+for (
+  const [moment, fault, point] of [
+    ["is being created", { kind: "hang" }, "asked"],
+    ["was created unseen", { kind: "delay", ms: FOR_EVER_MS }, "held back"],
+  ] as const
+) {
+  onEachCluster(`R2 a stop that comes while the Deployment ${moment} leaves nothing`, async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { proxies, controlPlane } = stage;
+    proxies.api.inject({ ...fault, verb: "create", resource: "deployments" });
+    const reached = proxies.next("create deployments", point);
+    const starting = stage.give("start_session", { sessionId: "s1", ...START });
+    await reached;
+    const stopping = stage.give("stop_session", { sessionId: "s1" });
+    await controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === stopping);
+    proxies.api.clearFaults();
+    const [started, stopped] = await Promise.all([starting, stopping].map((id) => controlPlane.result(id)));
+    assertEquals(started?.payload.error, 'Cannot start session "s1": cancelled by stop');
+    assertEquals(stopped?.type, "complete");
+    await stage.untilState("s1", "terminated");
+    assertEquals(await cluster.leftovers(), []);
+    assertEquals(stage.states("s1"), ["pending", "terminated"]);
+    assertEquals([...controlPlane.problems], []);
+  });
+}
+
+onEachCluster("R3 a start that follows a stop at once gets objects of its own", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const first = await stage.command("start_session", { sessionId: "s1", ...START });
+  const ids = stage.controlPlane.commandFrame(AGENT_ID, [
+    { action: "stop_session", sessionId: "s1" },
+    { ...start("s1"), payload: { ...START, template: "kali" } },
+  ]);
+  const [stopped, started] = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+  assertEquals([stopped?.type, started?.type], ["complete", "complete"]);
+  const podOf = (result: unknown) => (result as Record<string, unknown>).podName;
+  const podName = podOf(started?.payload.result);
+  assert(podName !== podOf(first.result));
+  assertEquals(await cluster.leftovers(), ["Deployment/s1", `Pod/${podName}`, "Service/s1"]);
+  await stage.untilState("s1", "running");
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster(
+  "R4 commands of one session that come at once are carried out in their order",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const actions = ["hibernate", "hibernate", "wake", "wake", "hibernate", "stop"].map((verb) => ({
+      action: `${verb}_session`,
+      sessionId: "s1",
+    }));
+    const ids = stage.controlPlane.commandFrame(AGENT_ID, [start("s1"), ...actions.slice(0, 5)]);
+    const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+    const state = (result: unknown) => (result as Record<string, unknown> | undefined)?.state;
+    assertEquals(results.map(({ payload }) => state(payload.result)), [
+      "running",
+      "hibernated",
+      "hibernated",
+      "running",
+      "running",
+      "hibernated",
+    ]);
+    await stage.untilState("s1", "hibernated");
+    const stopped = await stage.command("stop_session", { sessionId: "s1" });
+    assertEquals(state(stopped.result), "terminated");
+    assertEquals(await cluster.leftovers(), []);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
+  "R5 100 starts at once ask a bounded number of things at a time, and all complete",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { controlPlane, proxies } = stage;
+    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments", times: Infinity });
+    const ids = controlPlane.commandFrame(
+      AGENT_ID,
+      Array.from({ length: 100 }, (_, index) => start(`s${index}`)),
+    );
+    while (asked(stage, "create deployments") < 48) await proxies.next("create deployments");
+    const beats = () => controlPlane.messages.filter(({ message }) => message.type === "heartbeat").length;
+    const before = beats();
+    // The link lives on while nothing moves in the cluster.
+    await controlPlane.waitFor(() => beats() >= before + 2);
+    assertEquals(asked(stage, "create deployments"), 48);
+    proxies.api.clearFaults();
+    const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
+    assertEquals(results.filter(({ type }) => type === "failed"), []);
+    const acks = controlPlane.messages.flatMap(({ message: { type, payload } }) =>
+      type === "ack" ? [payload.commandId] : []
+    );
+    assertEquals(acks, ids);
+    assertEquals((await cluster.list("apps/v1", "Deployment")).length, 100);
+    assertEquals([...controlPlane.problems], []);
+  },
+  MEMORY,
+);
+
+onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await using other = await CLUSTERS[0]?.open();
+  assert(other);
+  await using second = stage.replica({ kubeconfig: other.kubeconfig, namespace: other.namespace });
+  await second.line(/Starting heartbeat sender/);
+  // The Control Plane gave the place of the first one to it.
+  await stage.agent.line(/Disconnected from Control Plane/);
+  const stopped = await stage.command("stop_session", { sessionId: "s1" });
+  assertEquals((stopped.result as Record<string, unknown>).deleted, []);
+  const started = await stage.command("start_session", { sessionId: "s2", ...START });
+  assertEquals(started.error, undefined);
+  const names = async (one: typeof cluster) =>
+    (await one.list("apps/v1", "Deployment")).map(({ metadata }) => metadata?.name);
+  assertEquals([await names(cluster), await names(other)], [["s1"], ["s2"]]);
+}, MEMORY);
+
+onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=old"] });
+  const sessions = Array.from({ length: 50 }, (_, index) => start(`s${index}`));
+  const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);
+  await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+  await using next = stage.replica({ args: ["--leader-election", "--pod-name=new"] });
+  await next.line(/Waiting to lead: old is the leader/);
+  const view = async () => {
+    const deployments = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
+    const generations = deployments.map(({ metadata }) => `${metadata?.uid} ${metadata?.generation}`);
+    return [...generations, ...await cluster.leftovers()];
+  };
+  const before = await view();
+  const { length } = stage.controlPlane.messages;
+  stage.agent.kill("SIGTERM");
+  assertEquals(await stage.agent.exit(), 0);
+  await next.line(/Starting heartbeat sender/);
+  await stage.exchange();
+  assertEquals(await view(), before);
+  const later = stage.controlPlane.messages.slice(length).map(({ message }) => message);
+  assertEquals(later.filter(({ type }) => type === "status"), []);
+  const beat = later.findLast(({ type }) => type === "heartbeat");
+  assertEquals(beat?.payload.activeSessions, 50);
+  assertEquals([...stage.controlPlane.problems], []);
+}, MEMORY);
+
+onEachCluster(
+  "R11 an agent that the Control Plane shuts down finishes its commands first",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { api } = stage.proxies;
+    api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+    const reached = stage.proxies.next("create deployments");
+    const running = stage.give("start_session", { sessionId: "s1", ...START });
+    await reached;
+    stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
+    await stage.agent.line(/The Control Plane asks this agent to stop: maintenance/);
+    const refused = await stage.command("stop_session", { sessionId: "s1" });
+    assertEquals(refused.error, "The agent is stopping and takes no more commands");
+    api.clearFaults();
+    assertEquals((await stage.controlPlane.result(running)).type, "complete");
+    // Kubernetes starts the container again, whatever its code: the cluster does not stay without an agent.
+    assertEquals(await stage.agent.exit(), 0);
+    assertEquals((await cluster.leftovers()).length, 3);
+  },
+);
