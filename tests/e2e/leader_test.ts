@@ -1,9 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { V1Lease } from "@kubernetes/client-node";
 import type { AgentProcess } from "../../dev/agent_process.ts";
-import type { TestCluster } from "../support/clusters.ts";
+import { CLUSTERS, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
 
 /** One more replica of the stage's agent. */
@@ -11,12 +12,22 @@ function replica(stage: Stage): AgentProcess {
   return stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
 }
 
-async function leader(cluster: TestCluster): Promise<string | undefined> {
+/** What the lease says. */
+async function leaseOf(cluster: TestCluster): Promise<NonNullable<V1Lease["spec"]>> {
   const [lease] = await cluster.list("coordination.k8s.io/v1", "Lease") as V1Lease[];
-  return lease?.spec?.holderIdentity;
+  return lease?.spec ?? {};
 }
 
-onEachCluster("one replica works, and when it ends the other takes over its sessions", async (cluster) => {
+/** Objects of a list carry times as text, whatever their type says. */
+function timeOf(value: unknown): number {
+  return new Date(String(value)).getTime();
+}
+
+async function leader(cluster: TestCluster): Promise<string | undefined> {
+  return (await leaseOf(cluster)).holderIdentity;
+}
+
+onEachCluster("R6 one replica works, and when it ends the other takes over its sessions", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
   await using second = replica(stage);
   await second.line(/Waiting to lead: replica-a is the leader/);
@@ -33,7 +44,7 @@ onEachCluster("one replica works, and when it ends the other takes over its sess
 });
 
 onEachCluster(
-  "a replica that is no longer the leader ends with 1 and leaves its sessions alone",
+  "R9 a replica whose lease somebody else holds ends with 1 and leaves its sessions alone",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
     await stage.command("start_session", START);
@@ -58,3 +69,59 @@ onEachCluster("a replica that stands by ends with 0 when it is told to", async (
   assertEquals(await second.exit(), 0);
   assertEquals(await leader(cluster), "replica-a");
 });
+
+onEachCluster(
+  "R6 a leader that is killed in a start leaves it to the replica that stands by",
+  async (cluster) => {
+    const args = ["--leader-election", "--pod-name=replica-a"];
+    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    await using second = replica(stage);
+    await second.line(/Waiting to lead: replica-a is the leader/);
+    const { proxies, controlPlane } = stage;
+    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+    const reached = proxies.next("create deployments");
+    const commandId = stage.give("start_session", START);
+    await reached;
+    stage.agent.kill("SIGKILL");
+    assertEquals((await controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "running");
+    assertEquals([await leader(cluster), stage.answers(commandId).length], ["replica-b", 1]);
+    assertEquals((await cluster.leftovers()).length, 4);
+    assertEquals([...controlPlane.problems], []);
+  },
+  MEMORY,
+);
+
+onEachCluster("R7 a leader that is cut off from the API stops before the next one leads", async (cluster) => {
+  const args = ["--leader-election", "--pod-name=replica-a"];
+  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  await using second = stage.replica({
+    kubeconfig: cluster.kubeconfig,
+    args: ["--leader-election", "--pod-name=replica-b"],
+  });
+  await second.line(/Waiting to lead: replica-a is the leader/);
+  const { proxies, controlPlane } = stage;
+  proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+  const reached = proxies.next("create deployments");
+  const commandId = stage.give("start_session", START);
+  await reached;
+
+  const story: string[] = [];
+  const ended = stage.agent.exit().then((code) => story.push(`a ended with ${code}`));
+  const leading = second.line(/Leading as replica-b/).then(() => story.push("b leads"));
+  proxies.apiLink.mode = { kind: "half-open", includesNew: true };
+  await stage.agent.line(/Leading no more: the lease could not be renewed within 10s/);
+  const { holderIdentity, renewTime } = await leaseOf(cluster);
+  await Promise.all([ended, leading]);
+  const { acquireTime, leaseTransitions } = await leaseOf(cluster);
+  assertEquals(story, ["a ended with 1", "b leads"]);
+  assertEquals([holderIdentity, await leader(cluster), leaseTransitions], ["replica-a", "replica-b", 1]);
+  const gapMs = timeOf(acquireTime) - timeOf(renewTime);
+  assert(gapMs >= 15_000 && gapMs <= 18_000, `${gapMs} ms from the last renewal to the next leader`);
+
+  // What the old leader had begun the new one finishes, and nothing of it comes twice.
+  assertEquals((await controlPlane.result(commandId)).type, "complete");
+  await stage.untilState("s1", "running");
+  assertEquals([stage.answers(commandId).length, (await cluster.leftovers()).length], [1, 4]);
+  assertEquals([...controlPlane.problems], []);
+}, MEMORY);
