@@ -136,7 +136,7 @@ export class Transport implements Disposable {
         maxAttempts: ATTEMPTS,
         minTimeout: FIRST_RETRY_MS,
         maxTimeout: LONGEST_RETRY_MS,
-        isRetriable: (error) => error instanceof KubernetesError && error.isTransient(),
+        isRetriable: (error) => error instanceof KubernetesError && mayPass(request, error),
         signal: this.#closed.signal,
       });
     } catch (error) {
@@ -228,6 +228,11 @@ export async function readCredentials(
 
 function pem(value: unknown): string | undefined {
   return value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
+}
+
+/** Whether the same request may succeed a moment later; a patch says what to change, and not since which version. */
+function mayPass({ method }: ApiRequest, error: KubernetesError): boolean {
+  return error.isTransient() || (method === "PATCH" && error.status === 409);
 }
 
 /** An error that names verb and object, with the server's own words. */
