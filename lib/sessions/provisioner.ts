@@ -89,12 +89,16 @@ export class Provisioner {
     const name = manifest.metadata?.name ?? "";
     while (true) {
       options.signal.throwIfAborted();
+      let existing: T | undefined;
       try {
         return await api.create(manifest);
       } catch (error) {
-        if (!(error instanceof KubernetesError && error.reason === "AlreadyExists")) throw error;
+        if (!(error instanceof KubernetesError)) throw error;
+        if (error.reason === "AlreadyExists") existing = await api.read(name);
+        // A quota that is used up is told of before a name that is taken.
+        else if (error.status === 403) existing = await api.read(name).catch(() => undefined);
+        if (error.reason !== "AlreadyExists" && !existing) throw error;
       }
-      const existing = await api.read(name);
       if (existing && !this.#cache.owns(existing, options.sessionId)) {
         const problem = `"${name}" exists already in the cluster, and is not part of this session`;
         throw new CommandError("conflict", problem);
