@@ -7,11 +7,6 @@ const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
 const FOR_EVER_MS = 3_600_000;
 
-/** How often the agent asked for something. */
-function asked(stage: Stage, what: string): number {
-  return stage.proxies.api.requests.filter(({ verb, resource }) => `${verb} ${resource}` === what).length;
-}
-
 function start(sessionId: string) {
   return { action: "start_session", sessionId, payload: { ...START, sessionId } };
 }
@@ -24,7 +19,7 @@ onEachCluster(
     const [first, second] = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
     assertEquals([first?.type, second?.type], ["complete", "complete"]);
     assertEquals(first?.payload.result, second?.payload.result);
-    assertEquals(asked(stage, "create deployments"), 1);
+    assertEquals(stage.asked("create deployments"), 1);
     assertEquals((await cluster.leftovers()).length, 3);
     assertEquals([...stage.controlPlane.problems], []);
   },
@@ -42,7 +37,7 @@ onEachCluster("R1 a command that comes again while it runs is carried out once",
   api.clearFaults();
   assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
   await stage.exchange();
-  assertEquals([asked(stage, "create deployments"), asked(stage, "create services")], [1, 1]);
+  assertEquals([stage.asked("create deployments"), stage.asked("create services")], [1, 1]);
   assertEquals([...stage.controlPlane.problems], []);
 });
 
@@ -68,7 +63,7 @@ onEachCluster(
     await stage.relaunch();
     await answeredAgain();
     assertEquals(new Set(stage.answers(commandId)), new Set(["complete"]));
-    assertEquals(asked(stage, "create deployments"), 1);
+    assertEquals(stage.asked("create deployments"), 1);
   },
 );
 
@@ -152,12 +147,12 @@ onEachCluster(
       AGENT_ID,
       Array.from({ length: 100 }, (_, index) => start(`s${index}`)),
     );
-    while (asked(stage, "create deployments") < 48) await proxies.next("create deployments");
+    while (stage.asked("create deployments") < 48) await proxies.next("create deployments");
     const beats = () => controlPlane.messages.filter(({ message }) => message.type === "heartbeat").length;
     const before = beats();
     // The link lives on while nothing moves in the cluster.
     await controlPlane.waitFor(() => beats() >= before + 2);
-    assertEquals(asked(stage, "create deployments"), 48);
+    assertEquals(stage.asked("create deployments"), 48);
     proxies.api.clearFaults();
     const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
     assertEquals(results.filter(({ type }) => type === "failed"), []);

@@ -7,6 +7,7 @@ import {
   type KubeConfig,
   type KubernetesObject,
   KubernetesObjectApi,
+  PatchStrategy,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "../../dev/cluster/cluster.ts";
@@ -67,6 +68,19 @@ export class TestCluster implements AsyncDisposable {
       ? object.metadata
       : { namespace: this.namespace, ...object.metadata };
     return await this.objects.create({ ...object, metadata }) as T;
+  }
+
+  /** Sets what keeps an object from being gone once it is deleted. */
+  async setFinalizers(object: KubernetesObject, finalizers: string[]): Promise<void> {
+    const metadata = { namespace: this.namespace, ...object.metadata, finalizers };
+    const none = undefined;
+    const strategy = PatchStrategy.MergePatch;
+    await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
+  }
+
+  /** Deletes an object of the test's namespace. */
+  async delete(apiVersion: string, kind: string, name: string): Promise<void> {
+    await this.objects.delete({ apiVersion, kind, metadata: { name, namespace: this.namespace } });
   }
 
   /** All objects of a kind in the test's namespace. */

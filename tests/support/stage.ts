@@ -129,6 +129,11 @@ export class Stage implements AsyncDisposable {
     });
   }
 
+  /** How often the API was asked for something by way of the proxy, such as `create deployments`. */
+  asked(what: string): number {
+    return this.proxies.api.requests.filter(({ verb, resource }) => `${verb} ${resource}` === what).length;
+  }
+
   /** The answers to a command. */
   answers(commandId: string): string[] {
     return this.controlPlane.messages

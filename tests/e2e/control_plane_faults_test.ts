@@ -1,0 +1,167 @@
+import { assert, assertEquals } from "@std/assert";
+import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import { CLUSTERS } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+
+/** Gives a start that hangs in a request to the cluster until the faults are cleared. */
+async function hangingStart(stage: Stage, sessionId: string): Promise<string> {
+  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+  const reached = stage.proxies.next("create deployments");
+  const commandId = stage.give("start_session", { sessionId, ...START });
+  await reached;
+  return commandId;
+}
+
+onEachCluster("C1 an agent that starts before its Control Plane finds it later", async (cluster) => {
+  await using stage = await Stage.launch(cluster, { throughProxies: true });
+  stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
+  stage.proxies.controlPlaneLink.cut();
+  await stage.agent.line(/Reconnecting in \S+ \(attempt 1 of 5\)/);
+  assertEquals(stage.controlPlane.connections.length, 0);
+  stage.proxies.controlPlaneLink.mode = { kind: "pass" };
+  await stage.untilUp();
+  assertEquals((await stage.command("start_session", { sessionId: "s1", ...START })).error, undefined);
+}, MEMORY);
+
+onEachCluster(
+  "C5 results that the end of a link overtook come over the next one, in their order",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { controlPlane, proxies } = stage;
+    const ids: string[] = [];
+    for (const sessionId of ["s1", "s2", "s3"]) ids.push(await hangingStart(stage, sessionId));
+    proxies.controlPlaneLink.mode = { kind: "refuse" };
+    proxies.controlPlaneLink.cut();
+    await stage.agent.line(/Disconnected from Control Plane/);
+    proxies.api.clearFaults();
+    for (const id of ids) await stage.agent.line(new RegExp(`The result of command ${id} waits for a link`));
+    const waiting = stage.agent.output.flatMap((line) =>
+      /result of command (\S+) waits/.exec(line)?.[1] ?? []
+    );
+    proxies.controlPlaneLink.mode = { kind: "pass" };
+    for (const id of ids) assertEquals((await controlPlane.result(id)).type, "complete");
+    await stage.exchange();
+    const came = controlPlane.messages.flatMap(({ message: { type, payload } }) =>
+      type === "complete" ? [payload.commandId] : []
+    );
+    assertEquals(came, waiting);
+    for (const sessionId of ["s1", "s2", "s3"]) await stage.untilState(sessionId, "running");
+    assertEquals([...controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
+  "C5 a command whose link is cut before its ack is carried out and answered once",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { controlPlane, proxies } = stage;
+    proxies.api.inject({ kind: "hang", verb: "patch", resource: "configmaps" });
+    const reached = proxies.next("patch configmaps");
+    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await reached;
+    proxies.controlPlaneLink.reset();
+    await stage.agent.line(/Disconnected from Control Plane/);
+    proxies.api.clearFaults();
+    assertEquals((await controlPlane.result(commandId)).type, "complete");
+    await stage.exchange();
+    const acks = controlPlane.messages.filter(({ message }) => message.type === "ack");
+    assertEquals([acks.length, stage.answers(commandId).length, stage.asked("create deployments")], [
+      0,
+      1,
+      1,
+    ]);
+    assertEquals([...controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
+  "C6 a link that is dead without knowing it is found, and what was said into it comes again",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const { controlPlane, proxies } = stage;
+    const commandId = await hangingStart(stage, "s1");
+    proxies.controlPlaneLink.mode = { kind: "half-open" };
+    proxies.api.clearFaults();
+    await stage.agent.line(new RegExp(`Command ${commandId}: start_session of session s1 complete`));
+    await stage.agent.line(/Disconnected from Control Plane/);
+    assertEquals((await controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "running");
+    assertEquals(controlPlane.connections.length, 2);
+    // Nothing else came late.
+    const problems = controlPlane.problems.filter((problem) => !problem.includes("silent"));
+    assertEquals([...problems], []);
+  },
+  MEMORY,
+);
+
+onEachCluster(
+  "C7 a Control Plane that starts anew gets the sessions' results and goes on",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const commandId = await hangingStart(stage, "s1");
+    const port = Number(new URL(stage.controlPlane.url).port);
+    await stage.controlPlane[Symbol.asyncDispose]();
+    await stage.agent.line(/Disconnected from Control Plane \(code 1001\)/);
+    await using next = ControlPlane.start({ port });
+    await next.waitForConnection(AGENT_ID);
+    stage.proxies.api.clearFaults();
+    assertEquals((await next.result(commandId)).type, "complete");
+    const asleep = next.command(AGENT_ID, { action: "hibernate_session", sessionId: "s1" });
+    assertEquals((await next.result(asleep)).type, "complete");
+    assertEquals(next.registrations.length, 1);
+  },
+  MEMORY,
+);
+
+onEachCluster("C8 a link that goes up and down does nothing twice", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const { controlPlane, proxies } = stage;
+  const commandId = await hangingStart(stage, "s1");
+  for (const count of [1, 2]) {
+    proxies.controlPlaneLink.reset();
+    await controlPlane.waitForConnection(AGENT_ID, { after: count });
+    controlPlane.command(AGENT_ID, {
+      action: "start_session",
+      sessionId: "s1",
+      payload: { sessionId: "s1", ...START },
+      commandId,
+    });
+    await stage.exchange();
+  }
+  proxies.api.clearFaults();
+  assertEquals((await controlPlane.result(commandId)).type, "complete");
+  await stage.exchange();
+  assertEquals([stage.asked("create deployments"), stage.answers(commandId).length], [1, 1]);
+  const waits = stage.agent.output.flatMap((line) => /attempt (\d) of 5/.exec(line)?.[1] ?? []);
+  assertEquals(waits, ["1", "2"]);
+  assertEquals([...controlPlane.problems], []);
+}, MEMORY);
+
+onEachCluster("C10 100 commands that come at once after an outage are all answered", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const { controlPlane, proxies } = stage;
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  proxies.controlPlaneLink.mode = { kind: "refuse" };
+  proxies.controlPlaneLink.cut();
+  await stage.agent.line(/Reconnecting in \S+ \(attempt 2 of 5\)/);
+  proxies.controlPlaneLink.mode = { kind: "pass" };
+  await controlPlane.waitForConnection(AGENT_ID, { after: 1 });
+  const ids = controlPlane.commandFrame(
+    AGENT_ID,
+    Array.from({ length: 100 }, (_, index) => ({
+      action: index % 2 === 0 ? "start_session" : "stop_session",
+      sessionId: `s${index >> 1}`,
+      payload: { sessionId: `s${index >> 1}`, ...START },
+    })),
+  );
+  const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
+  const stops = results.filter((_, index) => index % 2 === 1);
+  assertEquals(stops.filter(({ type }) => type === "failed"), []);
+  const reasons = results.filter(({ type }) => type === "failed").map(({ payload }) => String(payload.error));
+  assert(reasons.every((reason) => reason.endsWith("cancelled by stop")), reasons.join("\n"));
+  assertEquals(await cluster.leftovers(), []);
+  assertEquals([...controlPlane.problems], []);
+}, MEMORY);

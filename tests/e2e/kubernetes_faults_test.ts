@@ -1,0 +1,141 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { ApiFault } from "../../dev/faults/api_proxy.ts";
+import { CLUSTERS } from "../support/clusters.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+
+onEachCluster("K13 a conflict while a session is put to sleep or woken is tried again", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  for (const action of ["hibernate_session", "wake_session"]) {
+    stage.proxies.api.inject({ kind: "status", code: 409, verb: "patch", resource: "deployments" });
+    const { error } = await stage.command(action, { sessionId: "s1" });
+    assertEquals(error, undefined);
+  }
+  assertEquals(stage.asked("patch deployments"), 4);
+});
+
+onEachCluster("K14 what others delete while a session is stopped counts as stopped", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  const { api } = stage.proxies;
+  api.inject({ kind: "hang", verb: "delete", resource: "deployments" });
+  const reached = stage.proxies.next("delete deployments");
+  const stopping = stage.give("stop_session", { sessionId: "s1" });
+  await reached;
+  await cluster.delete("apps/v1", "Deployment", "s1");
+  await cluster.untilEmpty();
+  api.clearFaults();
+  assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
+  await stage.untilState("s1", "terminated");
+});
+
+onEachCluster(
+  "K14 a session that others delete while it is put to sleep is told as gone",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    const { api } = stage.proxies;
+    api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
+    const reached = stage.proxies.next("patch deployments");
+    const commandId = stage.give("hibernate_session", { sessionId: "s1" });
+    await reached;
+    await cluster.delete("apps/v1", "Deployment", "s1");
+    await cluster.delete("v1", "Service", "s1");
+    await cluster.untilEmpty();
+    api.clearFaults();
+    const { payload } = await stage.controlPlane.result(commandId);
+    assertStringIncludes(String(payload.error), 'Cannot hibernate session "s1": ');
+    await stage.untilState("s1", "terminated");
+  },
+);
+
+const PASSING: ReadonlyArray<[name: string, fault: ApiFault, requests: number]> = [
+  ["429 and a time to wait", { kind: "status", code: 429, headers: { "Retry-After": "1" } }, 2],
+  ["500", { kind: "status", code: 500 }, 2],
+  ["502", { kind: "status", code: 502 }, 2],
+  ["503, three times,", { kind: "status", code: 503, times: 3 }, 4],
+  ["504", { kind: "status", code: 504 }, 2],
+  ["a lost answer", { kind: "lost-answer", isBegun: true }, 2],
+];
+
+for (const [name, fault, requests] of PASSING) {
+  onEachCluster(`K15 a request that meets ${name} is sent again`, async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.api.inject({ ...fault, verb: "create", resource: "deployments" });
+    const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertEquals(error, undefined);
+    assertEquals([stage.asked("create deployments"), stage.asked("create services")], [requests, 1]);
+    assertEquals((await cluster.leftovers()).length, 3);
+    assertEquals([...stage.controlPlane.problems], []);
+  });
+}
+
+onEachCluster("K15 a request whose connection is reset is sent again", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+  const reached = stage.proxies.next("create deployments");
+  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+  await reached;
+  stage.proxies.apiLink.reset();
+  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+  assertEquals((await cluster.leftovers()).length, 3);
+});
+
+onEachCluster(
+  "K15 a request that nobody answers is given up, sent again, and delays no other session",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
+    const reached = stage.proxies.next("create deployments");
+    const slow = stage.give("start_session", { sessionId: "s1", ...START });
+    await reached;
+    const other = await stage.command("start_session", { sessionId: "s2", ...START });
+    assertEquals([other.error, stage.answers(slow)], [undefined, []]);
+    assertEquals((await stage.controlPlane.result(slow)).type, "complete");
+    assertEquals((await cluster.leftovers()).length, 6);
+  },
+  MEMORY,
+);
+
+onEachCluster(
+  "K15 a start that the API server refuses for too long fails with its reason and leaves nothing",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.api.inject({
+      kind: "status",
+      code: 503,
+      verb: "create",
+      resource: "deployments",
+      times: Infinity,
+    });
+    const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertStringIncludes(
+      String(error),
+      'Cannot start session "s1": Kubernetes refused to create deployments: ',
+    );
+    assertEquals(stage.asked("create deployments"), 5);
+    await stage.untilState("s1", "failed");
+    await cluster.untilEmpty();
+  },
+);
+
+onEachCluster("K17 what is forbidden is asked once, and the answer says what was", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  stage.proxies.api.inject({
+    kind: "status",
+    code: 403,
+    verb: "create",
+    resource: "deployments",
+    times: Infinity,
+  });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  assertStringIncludes(
+    String(error),
+    'Cannot start session "s1": Kubernetes refused to create deployments: ',
+  );
+  assertEquals(stage.asked("create deployments"), 1);
+  await cluster.untilEmpty();
+});

@@ -1,0 +1,128 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { CLUSTERS } from "../support/clusters.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+
+onEachCluster("K18 watches that end again and again, or with an error, miss nothing", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const { api } = stage.proxies;
+  for (
+    const [index, interrupt] of [
+      () => api.endWatches(),
+      () => api.errorWatches(410),
+      () => api.errorWatches(500),
+      () => stage.proxies.apiLink.reset(),
+    ].entries()
+  ) {
+    const sessionId = `s${index}`;
+    const reached = stage.proxies.next("create deployments");
+    const commandId = stage.give("start_session", { sessionId, ...START });
+    await reached;
+    interrupt();
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    await stage.untilState(sessionId, "running");
+    interrupt();
+    const { error } = await stage.command("stop_session", { sessionId });
+    assertEquals(error, undefined);
+  }
+  assertEquals(await cluster.leftovers(), []);
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster(
+  "K19 while the API server is away the agent stays connected, and works when it is back",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    const { apiLink } = stage.proxies;
+    apiLink.mode = { kind: "refuse" };
+    apiLink.cut();
+    const { error } = await stage.command("hibernate_session", { sessionId: "s1" });
+    assertStringIncludes(
+      String(error),
+      'Cannot hibernate session "s1": Kubernetes did not answer a request to change ',
+    );
+    await stage.agent.line(/Cannot watch pods, trying again/);
+    assertEquals([stage.controlPlane.connections.length, stage.states("s1")], [1, ["pending", "running"]]);
+    apiLink.mode = { kind: "pass" };
+    await stage.agent.line(/Watching pods again/);
+    const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
+    assertEquals(asleep.error, undefined);
+    await stage.untilState("s1", "hibernated");
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
+  "K19 an agent that starts before the API server connects, and its commands wait",
+  async (cluster) => {
+    await using stage = await Stage.launch(cluster, { throughProxies: true });
+    const { apiLink } = stage.proxies;
+    apiLink.mode = { kind: "refuse" };
+    apiLink.cut();
+    await stage.agent.line(/The sessions in the cluster are not known yet: commands wait until they are/);
+    await stage.untilUp();
+    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await stage.exchange();
+    assertEquals(stage.answers(commandId), []);
+    apiLink.mode = { kind: "pass" };
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+  MEMORY,
+);
+
+onEachCluster(
+  "K22 a stop waits for what is stuck on its way out, and ends when that ends",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    const [pod] = await cluster.list("v1", "Pod");
+    const { namespace } = cluster;
+    const stuck = { apiVersion: "v1", kind: "Pod", metadata: { name: pod?.metadata?.name ?? "", namespace } };
+    const hold = (finalizers: string[]) =>
+      cluster.objects.patch(
+        { ...stuck, metadata: { ...stuck.metadata, finalizers } },
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        "application/merge-patch+json",
+      );
+    await hold(["example.com/hold"]);
+    const stopping = stage.give("stop_session", { sessionId: "s1" });
+    const deletion = async () => {
+      const list = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
+      return list[0]?.metadata?.deletionTimestamp;
+    };
+    await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === stopping);
+    while (!await deletion()) await stage.exchange();
+    assertEquals([stage.answers(stopping), stage.states("s1")], [[], ["pending", "running"]]);
+    await hold([]);
+    assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
+    await stage.untilState("s1", "terminated");
+    assertEquals(await cluster.leftovers(), []);
+  },
+);
+
+onEachCluster("K23 a namespace that is missing fails the start and says so", async (cluster) => {
+  await using stage = await Stage.set(cluster, { namespace: "no-such-namespace" });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  assertStringIncludes(String(error), 'namespaces "no-such-namespace" not found');
+});
+
+onEachCluster("K23 a namespace that is being deleted fails the start and says so", async (cluster) => {
+  const namespace = `${cluster.namespace}-doomed`;
+  const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
+  await cluster.create(home);
+  const held = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "held", namespace } };
+  await cluster.create({ ...held, metadata: { ...held.metadata, finalizers: ["example.com/hold"] } });
+  await using stage = await Stage.set(cluster, { namespace });
+  await cluster.objects.delete(home);
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  await cluster.setFinalizers(held, []);
+  assertStringIncludes(String(error), "because it is being terminated");
+});
