@@ -23,12 +23,12 @@ Deno.test("Backoff without a limit stays at 32 seconds for ever", () => {
   assertEquals(waits.at(-1), 32);
 });
 
-Deno.test("Backoff spreads the waits of agents that were cut off together", () => {
+Deno.test("C1 Backoff spreads the waits of agents that were cut off together", () => {
   const waits = Array.from({ length: 50 }, () => new Backoff(1).next());
   assert(new Set(waits).size > 1);
 });
 
-Deno.test("Backoff starts over after a link of 30 seconds, not after a shorter one", () => {
+Deno.test("C8 Backoff starts over after a link of 30 seconds, not after a shorter one", () => {
   const backoff = new Backoff(5);
   assertEquals([seconds(backoff.next()), seconds(backoff.next())], [2, 4]);
   backoff.linkEnded(29_999);

@@ -71,7 +71,7 @@ Deno.test("credentials use an issued key until the operator puts another one in 
   assertEquals([await keyOf(credentials), await keyOf(credentials)], ["rotated", "rotated"]);
 });
 
-Deno.test("registration and WebSocket trust the authority of --ca-file", async () => {
+Deno.test("C12 registration and WebSocket trust the authority of --ca-file", async () => {
   await using controlPlane = new TlsControlPlane();
   using credentials = await new Credentials({ ...NO_FILES, caFile: CA_FILE }, undefined).read();
   const answer = await register(REGISTRATION, {
@@ -85,7 +85,7 @@ Deno.test("registration and WebSocket trust the authority of --ca-file", async (
   assertEquals(value, "hello");
 });
 
-Deno.test("registration and WebSocket refuse a certificate that nobody vouches for", async () => {
+Deno.test("C12 registration and WebSocket refuse a certificate that nobody vouches for", async () => {
   await using controlPlane = new TlsControlPlane();
   using credentials = await new Credentials(NO_FILES, undefined).read();
   const httpBase = `https://${controlPlane.host}`;

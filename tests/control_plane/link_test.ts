@@ -71,7 +71,7 @@ function waitOf(seconds: number): number {
   return seconds * 1050;
 }
 
-Deno.test("link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails, and then ends", async () => {
+Deno.test("C2 link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails, and then ends", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   await using controlPlane = new ScriptedControlPlane({
@@ -91,7 +91,7 @@ Deno.test("link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails,
   assertEquals(attempts, ["1", "2", "3", "4", "5"]);
 });
 
-Deno.test("link without a limit of attempts goes on at 32 seconds", async () => {
+Deno.test("C1 link without a limit of attempts goes on at 32 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({
     register: () => new Response(null, { status: 500 }),
@@ -102,7 +102,7 @@ Deno.test("link without a limit of attempts goes on at 32 seconds", async () => 
   await link.stop();
 });
 
-Deno.test("link waits as long as an overloaded Control Plane asks for", async () => {
+Deno.test("C2 link waits as long as an overloaded Control Plane asks for", async () => {
   using time = new FakeTime();
   const headers = { "Retry-After": "100" };
   await using controlPlane = new ScriptedControlPlane({
@@ -115,23 +115,45 @@ Deno.test("link waits as long as an overloaded Control Plane asks for", async ()
   await link.stop();
 });
 
-Deno.test("link backs off from a Control Plane that refuses its WebSocket", async () => {
-  using time = new FakeTime();
-  using logs = new LogCapture();
-  await using controlPlane = new ScriptedControlPlane({
-    register: () => registered(),
-    refuse: (nth) => nth < 2 ? new Response("no", { status: 401 }) : undefined,
+for (const status of [401, 403, 404, 429, 502]) {
+  Deno.test(`C4 link backs off from a Control Plane that refuses its WebSocket with ${status}`, async () => {
+    using time = new FakeTime();
+    using logs = new LogCapture();
+    await using controlPlane = new ScriptedControlPlane({
+      register: () => registered(),
+      refuse: (nth) => nth < 2 ? new Response("no", { status }) : undefined,
+    });
+    await using link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
+    await passBackoff(time, 2);
+    await passBackoff(time, 4);
+    await link.ups.next();
+    // The Control Plane may have forgotten the agent: each attempt begins with a registration.
+    assertEquals(controlPlane.registrations.length, 3);
+    assertStringIncludes(await logs.line("refused the WebSocket"), controlPlane.addresses.webSocket);
+    assert(!logs.lines.some((line) => line.includes("s3cret")));
   });
-  await using link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
-  await passBackoff(time, 2);
-  await passBackoff(time, 4);
-  await link.ups.next();
-  assertEquals(controlPlane.registrations.length, 3);
-  assertStringIncludes(await logs.line("refused the WebSocket"), controlPlane.addresses.webSocket);
-  assert(!logs.lines.some((line) => line.includes("s3cret")));
-});
+}
 
-Deno.test("link starts its backoff over only after a connection of 30 seconds", async () => {
+for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
+  Deno.test(`C7 link comes back after it was closed with ${code}`, async () => {
+    using time = new FakeTime();
+    using logs = new LogCapture();
+    await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+    await using link = new RunningLink(controlPlane);
+    const down = await link.ups.next();
+    link.outbox.send({ type: "failed", payload: { commandId: "c1", error: "no" } });
+    await controlPlane.texts.next();
+    (await controlPlane.sockets.next()).close(code);
+    await passBackoff(time, 2);
+    await link.ups.next();
+    assert(down.aborted);
+    assertStringIncludes(await logs.line("Disconnected"), `(code ${code})`);
+    // Whether it had arrived is not known, so that it comes once more.
+    assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c1"');
+  });
+}
+
+Deno.test("C8 C9 link starts its backoff over only after a connection of 30 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
@@ -146,7 +168,7 @@ Deno.test("link starts its backoff over only after a connection of 30 seconds", 
   await link.ups.next();
 });
 
-Deno.test("link asks every 30 seconds for an approval that is pending, and uses up no attempts", async () => {
+Deno.test("C2 link asks every 30 seconds for an approval that is pending, and uses up no attempts", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const pending = () => Response.json({ approvalStatus: "pending", message: "Ask Bob" }, { status: 202 });
@@ -162,7 +184,7 @@ Deno.test("link asks every 30 seconds for an approval that is pending, and uses 
   assertStringIncludes(await logs.line("WARN"), "approve this agent: Ask Bob");
 });
 
-Deno.test("link asks for an approval when it is told to, and never without a pause", async () => {
+Deno.test("C2 link asks for an approval when it is told to, and never without a pause", async () => {
   using time = new FakeTime();
   const pending = (seconds: string) =>
     new Response("{}", { status: 202, headers: { "Retry-After": seconds } });
@@ -175,7 +197,7 @@ Deno.test("link asks for an approval when it is told to, and never without a pau
   await link.ups.next();
 });
 
-Deno.test("link tells loudly of a rejection and asks again rarely", async () => {
+Deno.test("C2 link tells loudly of a rejection and asks again rarely", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const rejected = () => Response.json({ approvalStatus: "rejected", message: "No" }, { status: 403 });
@@ -248,7 +270,7 @@ Deno.test("link hands out every frame of every connection in order", async () =>
   assertEquals(frames, ["one", "two\nthree", new Uint8Array([4]), "five"]);
 });
 
-Deno.test("link sends what waits in the outbox once it is up, and keeps it again when it is down", async () => {
+Deno.test("C5 link sends what waits in the outbox once it is up, and keeps it again when it is down", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);

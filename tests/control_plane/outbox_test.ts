@@ -39,7 +39,7 @@ Deno.test("outbox sends at once and in order while a link is up", () => {
   assertEquals(outbox.waiting, 0);
 });
 
-Deno.test("outbox keeps results in order and the newest status of each session for the next link", () => {
+Deno.test("C5 outbox keeps results in order and the newest status of each session for the next link", () => {
   using outbox = new Outbox();
   for (
     const message of [
@@ -60,7 +60,7 @@ Deno.test("outbox keeps results in order and the newest status of each session f
   assertEquals(outbox.waiting, 0);
 });
 
-Deno.test("outbox never sends an ack that is late", () => {
+Deno.test("C5 outbox never sends an ack that is late", () => {
   using outbox = new Outbox();
   outbox.send(ack("c1"));
   const wire = new FakeWire();
@@ -95,7 +95,7 @@ Deno.test("outbox says a result that took a second once", async () => {
   assertEquals(wire.told, ["ack c1", "failed c1"]);
 });
 
-Deno.test("outbox sends results of the last minute again after a loss", () => {
+Deno.test("C5 outbox sends results of the last minute again after a loss", () => {
   using time = new FakeTime();
   using outbox = new Outbox();
   outbox.attach(new FakeWire());

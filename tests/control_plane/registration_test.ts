@@ -95,7 +95,7 @@ const ANSWERS: Array<[name: string, response: () => Response, expected: Registra
 ];
 
 for (const [name, response, expected] of ANSWERS) {
-  Deno.test(`register() understands ${name}`, async () => {
+  Deno.test(`C2 register() understands ${name}`, async () => {
     await using controlPlane = new ScriptedControlPlane({ register: response });
     assertEquals(await registerAt(controlPlane), expected);
   });
@@ -137,7 +137,7 @@ const REFUSALS: Array<[name: string, response: () => Response, expected: string[
 ];
 
 for (const [name, response, expected] of REFUSALS) {
-  Deno.test(`register() says in a sentence what ${name} means`, async () => {
+  Deno.test(`C2 register() says in a sentence what ${name} means`, async () => {
     await using controlPlane = new ScriptedControlPlane({ register: response });
     const error = await assertRejects(() => registerAt(controlPlane), RegistrationError);
     assertStringIncludes(error.message, `${controlPlane.addresses.http}/api/v1/agents/register`);
@@ -146,7 +146,7 @@ for (const [name, response, expected] of REFUSALS) {
   });
 }
 
-Deno.test("register() hands on how long an overloaded Control Plane wants it to wait", async () => {
+Deno.test("C2 register() hands on how long an overloaded Control Plane wants it to wait", async () => {
   const headers = { "Retry-After": "7" };
   await using controlPlane = new ScriptedControlPlane({
     register: () => Response.json(REFUSAL, { status: 429, headers }),
@@ -155,7 +155,7 @@ Deno.test("register() hands on how long an overloaded Control Plane wants it to 
   assertEquals(error.retryAfterMs, 7000);
 });
 
-Deno.test("register() does not carry its key after a redirect", async () => {
+Deno.test("C2 register() does not carry its key after a redirect", async () => {
   await using other = new ScriptedControlPlane({ register: () => registered() });
   const location = `${other.addresses.http}/api/v1/agents/register`;
   for (const status of [301, 302, 307, 308]) {
@@ -187,7 +187,19 @@ Deno.test("register() says that nobody listens", async () => {
   assert(!error.message.includes(KEY));
 });
 
-Deno.test("register() gives up on an answer that does not come within 15 seconds", async () => {
+Deno.test("C13 register() says that a name does not resolve", async () => {
+  const httpBase = "http://no-such-host.invalid:8000";
+  const credentials = { apiKey: undefined, client: undefined };
+  const failing = () => register(REGISTRATION, { httpBase, credentials, signal: never });
+  const error = await assertRejects(failing, RegistrationError);
+  assertStringIncludes(
+    error.message,
+    `The Control Plane did not answer at ${httpBase}/api/v1/agents/register: `,
+  );
+  assertStringIncludes(error.message, "dns error");
+});
+
+Deno.test("C2 register() gives up on an answer that does not come within 15 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: (_nth, self) => self.hang() });
   const rejected = assertRejects(
@@ -200,7 +212,7 @@ Deno.test("register() gives up on an answer that does not come within 15 seconds
   await rejected;
 });
 
-Deno.test("register() gives up on an answer that does not end within 15 seconds", async () => {
+Deno.test("C2 register() gives up on an answer that does not end within 15 seconds", async () => {
   using time = new FakeTime();
   const reading = Promise.withResolvers<void>();
   const stuck = () =>

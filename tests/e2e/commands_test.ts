@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -90,26 +91,29 @@ onEachCluster("a session's objects are what the documentation describes", async 
   assertEquals(service.spec?.selector, { app: "streamspace-session", session: "s1" });
 });
 
-onEachCluster("20 starts in one frame all complete, each acknowledged before its result", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  const ids = stage.controlPlane.commandFrame(
-    "k8s-e2e",
-    Array.from({ length: 20 }, (_, index) => ({
-      action: "start_session",
-      sessionId: `s${index}`,
-      payload: { ...START, persistentHome: false },
-    })),
-  );
-  const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
-  assertEquals(results.filter((result) => result.type === "failed"), []);
-  const beat = await stage.controlPlane.waitFor((message) =>
-    message.type === "heartbeat" && message.payload.activeSessions === 20
-  );
-  assertEquals(beat.payload.status, "online");
-  assertEquals([...stage.controlPlane.problems], []);
-});
+onEachCluster(
+  "R5 20 starts in one frame all complete, each acknowledged before its result",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const ids = stage.controlPlane.commandFrame(
+      "k8s-e2e",
+      Array.from({ length: 20 }, (_, index) => ({
+        action: "start_session",
+        sessionId: `s${index}`,
+        payload: { ...START, persistentHome: false },
+      })),
+    );
+    const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+    assertEquals(results.filter((result) => result.type === "failed"), []);
+    const beat = await stage.controlPlane.waitFor((message) =>
+      message.type === "heartbeat" && message.payload.activeSessions === 20
+    );
+    assertEquals(beat.payload.status, "online");
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
 
-onEachCluster("a stop cancels the start that it overtakes and leaves nothing", async (cluster) => {
+onEachCluster("R2 a stop cancels the start that it overtakes and leaves nothing", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const start = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
   await stage.controlPlane.waitFor((message) =>
@@ -123,31 +127,37 @@ onEachCluster("a stop cancels the start that it overtakes and leaves nothing", a
   assertEquals(stage.states("s1"), ["pending", "terminated"]);
 });
 
-onEachCluster("stopping what does not exist succeeds, waking and hibernating it fails", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  const stopped = await stage.command("stop_session", { sessionId: "ghost" });
-  assertEquals(stopped.result, { sessionId: "ghost", state: "terminated", deleted: [] });
-  assertEquals(stage.states("ghost"), ["terminated"]);
-  const woken = await stage.command("wake_session", { sessionId: "ghost" });
-  assertEquals(woken.error, 'Cannot wake session "ghost": it does not exist');
-  const asleep = await stage.command("hibernate_session", { sessionId: "ghost" });
-  assertEquals(asleep.error, 'Cannot hibernate session "ghost": it does not exist');
-});
+onEachCluster(
+  "K14 R4 stopping what does not exist succeeds, waking and hibernating it fails",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const stopped = await stage.command("stop_session", { sessionId: "ghost" });
+    assertEquals(stopped.result, { sessionId: "ghost", state: "terminated", deleted: [] });
+    assertEquals(stage.states("ghost"), ["terminated"]);
+    const woken = await stage.command("wake_session", { sessionId: "ghost" });
+    assertEquals(woken.error, 'Cannot wake session "ghost": it does not exist');
+    const asleep = await stage.command("hibernate_session", { sessionId: "ghost" });
+    assertEquals(asleep.error, 'Cannot hibernate session "ghost": it does not exist');
+  },
+);
 
-onEachCluster("the same start again succeeds, another one under the same id is refused", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  const first = await stage.command("start_session", { sessionId: "s1", ...START });
-  const again = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertEquals(again.result, first.result);
-  const other = await stage.command("start_session", { sessionId: "s1", ...START, user: "bob" });
-  assertEquals(
-    other.error,
-    'Cannot start session "s1": it exists already, and was started with other settings',
-  );
-  assertEquals((await cluster.leftovers()).length, 4);
-});
+onEachCluster(
+  "R1 the same start again succeeds, another one under the same id is refused",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const first = await stage.command("start_session", { sessionId: "s1", ...START });
+    const again = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertEquals(again.result, first.result);
+    const other = await stage.command("start_session", { sessionId: "s1", ...START, user: "bob" });
+    assertEquals(
+      other.error,
+      'Cannot start session "s1": it exists already, and was started with other settings',
+    );
+    assertEquals((await cluster.leftovers()).length, 4);
+  },
+);
 
-onEachCluster("an object of somebody else is neither used nor touched", async (cluster) => {
+onEachCluster("K13 an object of somebody else is neither used nor touched", async (cluster) => {
   await cluster.create(
     {
       apiVersion: "v1",
@@ -171,7 +181,7 @@ onEachCluster("an object of somebody else is neither used nor touched", async (c
 });
 
 onEachCluster(
-  "a pod that the cluster refuses fails the start at once and leaves nothing",
+  "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
   async (cluster) => {
     const quota = {
       apiVersion: "v1",
@@ -194,7 +204,7 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("a session is found again by the next process", async (cluster) => {
+onEachCluster("R6 a session is found again by the next process", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   stage.agent.kill("SIGKILL");
@@ -204,37 +214,60 @@ onEachCluster("a session is found again by the next process", async (cluster) =>
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
 });
 
-onEachCluster("what others do to a session is told", async (cluster) => {
+onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
-  const { podName } = started.result as Record<string, string>;
-  await cluster.objects.delete({
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name: podName, namespace: cluster.namespace },
-  });
+  const { podName = "" } = started.result as Record<string, string>;
+  await cluster.delete("v1", "Pod", podName);
   const replaced = await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "status" && payload.state === "running" &&
     (payload.platformMetadata as Record<string, string>).podName !== podName
   );
   assertEquals(replaced.payload.vncReady, true);
-  await cluster.objects.delete({
-    apiVersion: "apps/v1",
-    kind: "Deployment",
-    metadata: { name: "s1", namespace: cluster.namespace },
-  });
+  assertEquals(stage.states("s1"), ["pending", "running", "running"]);
+});
+
+onEachCluster("R13 a session that others delete is told as what it is then", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await cluster.delete("apps/v1", "Deployment", "s1");
   // Its Service and home are still there, so that it has failed and not ended: a stop is what ends it.
-  await stage.controlPlane.waitFor(({ type, payload }) => type === "status" && payload.state === "failed");
+  await stage.untilState("s1", "failed");
   await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
-  await stage.controlPlane.waitFor(({ type, payload }) =>
-    type === "status" && payload.state === "terminated"
-  );
+  await stage.untilState("s1", "terminated");
   assertEquals(await cluster.leftovers(), []);
-  assertEquals(stage.states("s1"), ["pending", "running", "running", "failed", "terminated"]);
+  assertEquals(stage.states("s1"), ["pending", "running", "failed", "terminated"]);
 });
 
 onEachCluster(
-  "a command fails in time where the cluster does not let itself be listed",
+  "R13 what others did to sessions while no agent ran is told by the next one",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    for (const sessionId of ["gone", "broken", "asleep"]) {
+      await stage.command("start_session", { sessionId, ...START, persistentHome: false });
+    }
+    stage.agent.kill("SIGTERM");
+    await stage.agent.exit();
+    await cluster.delete("apps/v1", "Deployment", "gone");
+    await cluster.delete("v1", "Service", "gone");
+    await cluster.delete("apps/v1", "Deployment", "broken");
+    const metadata = { name: "asleep", namespace: cluster.namespace };
+    await cluster.objects.patch({
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata,
+      spec: { replicas: 0 },
+    });
+    while ((await cluster.list("v1", "Pod")).length > 0) await delay(50);
+    await stage.relaunch();
+    await stage.untilState("gone", "terminated");
+    await stage.untilState("broken", "failed");
+    await stage.untilState("asleep", "hibernated");
+  },
+);
+
+onEachCluster(
+  "K17 a command fails in time where the cluster does not let itself be listed",
   async (cluster) => {
     // An account without any right.
     const kubeconfig = await cluster.kubeconfigWithoutRights();
@@ -249,7 +282,7 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("a home that never came to be goes with its failed start", async (cluster) => {
+onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
   await using stage = await Stage.set(cluster, {
     args: ["--storage-class=no-such-class", "--start-timeout=2s"],
   });

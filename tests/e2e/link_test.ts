@@ -39,7 +39,7 @@ onEachCluster("the agent logs the documented lines in their order", async (clust
 }, MEMORY);
 
 onEachCluster(
-  "a command whose link is cut is finished, and its result comes over the next one",
+  "C5 a command whose link is cut is finished, and its result comes over the next one",
   async (cluster) => {
     await using stage = await Stage.set(cluster);
     const commandId = stage.give("start_session", START);
@@ -58,7 +58,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("SIGTERM lets a running command end, refuses new ones and ends with 0", async (cluster) => {
+onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends with 0", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const running = stage.give("start_session", START);
   await stage.controlPlane.waitFor((message) =>
@@ -76,7 +76,7 @@ onEachCluster("SIGTERM lets a running command end, refuses new ones and ends wit
 });
 
 onEachCluster(
-  "a command that does not end in time is left to the next process, which answers it",
+  "R6 R11 a command that does not end in time is left to the next process, which answers it",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { args: ["--drain-timeout=0s"] });
     const running = stage.give("start_session", { ...START, template: "stuck" });
@@ -96,7 +96,7 @@ onEachCluster(
   MEMORY,
 );
 
-onEachCluster("the agent carries on while the Kubernetes watch is cut", async (cluster) => {
+onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await stage.command("start_session", START);
   cluster.cutWatches();
@@ -107,7 +107,7 @@ onEachCluster("the agent carries on while the Kubernetes watch is cut", async (c
   assertEquals((woken.result as Record<string, unknown>).state, "running");
 }, MEMORY);
 
-Deno.test("a Control Plane that is not there ends the agent with 1 once its attempts are used up", async () => {
+Deno.test("C1 a Control Plane that is not there ends the agent with 1 once its attempts are used up", async () => {
   await using cluster = await MEMORY[0]?.open();
   assert(cluster);
   await using agent = AgentProcess.start({

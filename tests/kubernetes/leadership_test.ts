@@ -20,7 +20,7 @@ const OUTAGES = [
 ] as const;
 
 for (const [behaviour, why] of OUTAGES) {
-  Deno.test(`Leadership is lost before the lease expires when requests ${behaviour}`, async () => {
+  Deno.test(`R7 Leadership is lost before the lease expires when requests ${behaviour}`, async () => {
     await using campaign = new Campaign();
     const { time } = campaign;
     const a = await campaign.enter("a");
@@ -82,7 +82,7 @@ Deno.test("Leadership outlives a failure that is over before the renew deadline"
   assertEquals(campaign.told("WARN"), 0);
 });
 
-Deno.test("Leadership is lost at the next renewal when another holds the lease", async () => {
+Deno.test("R9 Leadership is lost at the next renewal when another holds the lease", async () => {
   await using campaign = new Campaign();
   const a = await campaign.enter("a");
   campaign.leases.edit((spec) => ({ ...spec, holderIdentity: "z" }));
@@ -106,7 +106,7 @@ Deno.test("Leadership is lost when others write the lease all the time", async (
   assertEquals(a.leadership?.lost.reason.message, reason);
 });
 
-Deno.test("Leadership goes on with a new lease when the old one was deleted", async () => {
+Deno.test("R9 Leadership goes on with a new lease when the old one was deleted", async () => {
   await using campaign = new Campaign();
   const a = await campaign.enter("a");
   campaign.leases.remove();
@@ -114,7 +114,7 @@ Deno.test("Leadership goes on with a new lease when the old one was deleted", as
   assertEquals([leads(a), campaign.leases.holder], [true, "a"]);
 });
 
-Deno.test("Leadership is lost when the lease was deleted and another took it first", async () => {
+Deno.test("R9 Leadership is lost when the lease was deleted and another took it first", async () => {
   await using campaign = new Campaign();
   const a = await campaign.enter("a");
   campaign.leases.remove();
@@ -123,7 +123,7 @@ Deno.test("Leadership is lost when the lease was deleted and another took it fir
   assertEquals([leads(a), leads(b)], [false, true]);
 });
 
-Deno.test("Leadership goes on after an edit, and keeps what was edited", async () => {
+Deno.test("R9 Leadership goes on after an edit, and keeps what was edited", async () => {
   await using campaign = new Campaign();
   const a = await campaign.enter("a");
   campaign.leases.edit((spec) => ({ ...spec, leaseDurationSeconds: 99 }), { labels: { team: "x" } });

@@ -119,7 +119,7 @@ onEachCluster("LeaderElection takes over from a leader that is silent", async (c
   assertEquals((await b.leases.read(NAME))?.spec?.leaseTransitions, 4);
 });
 
-onEachCluster("Leadership is lost to a holder that was written by hand", async (cluster) => {
+onEachCluster("R9 Leadership is lost to a holder that was written by hand", async (cluster) => {
   using a = Connection.to(cluster);
   using hand = Connection.to(cluster);
   await using leadership = await a.acquire("a");
@@ -128,7 +128,7 @@ onEachCluster("Leadership is lost to a holder that was written by hand", async (
   assertEquals(leadership.lost.reason.message, "Leadership was lost: z is the leader");
 });
 
-onEachCluster("Leadership goes on when its lease is deleted or edited", async (cluster) => {
+onEachCluster("R9 Leadership goes on when its lease is deleted or edited", async (cluster) => {
   using a = Connection.to(cluster);
   using hand = Connection.to(cluster);
   await using leadership = await a.acquire("a");
@@ -214,7 +214,7 @@ class Network implements AsyncDisposable {
   }
 }
 
-Deno.test("Leadership is lost before another leads when the leader's requests are no longer answered", async () => {
+Deno.test("R7 Leadership is lost before another leads when the leader's requests are no longer answered", async () => {
   await using network = new Network();
   using a = await network.connect("network");
   using b = await network.connect("straight");

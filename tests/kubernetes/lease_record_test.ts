@@ -70,7 +70,7 @@ Deno.test("LeaseObserver finds a candidate's own lease its own, however old it i
 });
 
 for (const skewMs of [-HOUR_MS, 0, HOUR_MS]) {
-  Deno.test(`LeaseObserver counts from when it saw a change, with the holder's clock ${skewMs} ms off`, () => {
+  Deno.test(`K25 LeaseObserver counts from when it saw a change, with the holder's clock ${skewMs} ms off`, () => {
     const observer = new LeaseObserver(A);
     const first = heldByB(new Date(Date.now() + skewMs));
     const taken = (expiresInMs: number) => ({ kind: "taken" as const, holder: "b", expiresInMs });

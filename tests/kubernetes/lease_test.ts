@@ -45,7 +45,7 @@ Deno.test("LeaderElection takes over from a silent leader when its lease has exp
 });
 
 for (const skewMs of [-3_600_000, 3_600_000]) {
-  Deno.test(`LeaderElection waits for a leader whose clock is ${skewMs} ms off, and no longer`, async () => {
+  Deno.test(`R9 LeaderElection waits for a leader whose clock is ${skewMs} ms off, and no longer`, async () => {
     await using campaign = new Campaign();
     const { leases, time } = campaign;
     const renew = () => {

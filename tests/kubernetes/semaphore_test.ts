@@ -24,7 +24,7 @@ class Tasks {
   }
 }
 
-Deno.test("semaphore runs as many tasks at once as it has room for, the others in the order they came", async () => {
+Deno.test("R5 semaphore runs as many tasks at once as it has room for, the others in the order they came", async () => {
   const semaphore = new Semaphore(2);
   const tasks = new Tasks();
   const runs = ["a", "b", "c", "d"].map((name) => semaphore.run(tasks.task(name)));

@@ -96,7 +96,7 @@ Deno.test("session cache follows additions, changes and removals", async () => {
   assertEquals(known(cache), {});
 });
 
-Deno.test("session cache gives what was put at once, and no earlier state after it", async () => {
+Deno.test("K18 session cache gives what was put at once, and no earlier state after it", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -116,7 +116,7 @@ Deno.test("session cache compares versions as numbers", () => {
   assertEquals(known(cache), { "pod p1": "100" });
 });
 
-Deno.test("session cache does not bring back an object whose end it saw", async () => {
+Deno.test("K18 R12 session cache does not bring back an object whose end it saw", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -137,7 +137,7 @@ Deno.test("session cache remembers the end of an object that it never held", asy
   assertEquals(known(cache), {});
 });
 
-Deno.test("session cache does not let the late end of an earlier object touch its namesake", async () => {
+Deno.test("R12 session cache does not let the late end of an earlier object touch its namesake", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -147,7 +147,7 @@ Deno.test("session cache does not let the late end of an earlier object touch it
   assertEquals(known(cache), { deployment: "105" });
 });
 
-Deno.test("session cache does not let a late change of an earlier object replace its namesake", async () => {
+Deno.test("R12 session cache does not let a late change of an earlier object replace its namesake", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();

@@ -93,7 +93,7 @@ Deno.test("watch() tells of additions, changes and removals in their order", asy
   assertEquals(await running.told.next(), "remove p1@103");
 });
 
-Deno.test("watch() goes on from the last change when the server ends the stream, without a list", async () => {
+Deno.test("K18 watch() goes on from the last change when the server ends the stream, without a list", async () => {
   await using running = new RunningWatch();
   const first = await running.begin();
   first.event("ADDED", pod("p1", 101));
@@ -106,7 +106,7 @@ Deno.test("watch() goes on from the last change when the server ends the stream,
   await running.request("watch 102");
 });
 
-Deno.test("watch() goes on from a bookmark and tells nobody of it", async () => {
+Deno.test("K18 watch() goes on from a bookmark and tells nobody of it", async () => {
   await using running = new RunningWatch();
   const first = await running.begin();
   first.event("BOOKMARK", { kind: "Pod", metadata: { resourceVersion: "500" } });
@@ -149,7 +149,7 @@ Deno.test("watch() reads an event of a mebibyte", async () => {
   assertEquals(await running.told.next(), "put p1@101");
 });
 
-Deno.test("watch() lists anew when an event says that its version is too old", async () => {
+Deno.test("K18 watch() lists anew when an event says that its version is too old", async () => {
   await using running = new RunningWatch();
   const stream = await running.begin();
   stream.event("ADDED", pod("p1", 101));
@@ -165,7 +165,7 @@ Deno.test("watch() lists anew when an event says that its version is too old", a
   await running.request("watch 1000");
 });
 
-Deno.test("watch() lists anew when the server refuses its version as too old", async () => {
+Deno.test("K18 watch() lists anew when the server refuses its version as too old", async () => {
   await using running = new RunningWatch();
   (await running.request("list")).list([], "100");
   await running.told.next();
@@ -189,7 +189,7 @@ const INTERRUPTIONS: Array<[name: string, interrupt: (stream: OpenWatch) => void
 ];
 
 for (const [what, interrupt, reason] of INTERRUPTIONS) {
-  Deno.test(`watch() goes on from the last change after ${what}, and logs it`, async () => {
+  Deno.test(`K18 watch() goes on from the last change after ${what}, and logs it`, async () => {
     using logs = new LogCapture();
     await using running = new RunningWatch();
     const stream = await running.begin();
@@ -205,7 +205,7 @@ for (const [what, interrupt, reason] of INTERRUPTIONS) {
 }
 
 for (const status of [401, 403, 429, 500, 503]) {
-  Deno.test(`watch() goes on after a watch was refused with ${status}, over and over`, async () => {
+  Deno.test(`K18 watch() goes on after a watch was refused with ${status}, over and over`, async () => {
     using logs = new LogCapture();
     await using running = new RunningWatch();
     (await running.request("list")).list([], "100");
@@ -219,7 +219,7 @@ for (const status of [401, 403, 429, 500, 503]) {
   });
 }
 
-Deno.test("watch() asks for a list until it gets one", async () => {
+Deno.test("K18 watch() asks for a list until it gets one", async () => {
   using logs = new LogCapture();
   await using running = new RunningWatch();
   (await running.request("list")).refuse(403, "pods is forbidden");
@@ -232,7 +232,7 @@ Deno.test("watch() asks for a list until it gets one", async () => {
   assertStringIncludes(await logs.line("WARN"), "pods is forbidden");
 });
 
-Deno.test("watch() ends a connection on which nothing was heard for 90 seconds, and goes on", async () => {
+Deno.test("K18 watch() ends a connection on which nothing was heard for 90 seconds, and goes on", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   await using running = new RunningWatch();

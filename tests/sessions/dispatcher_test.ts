@@ -99,7 +99,7 @@ Deno.test("dispatcher hands on the request and not the payload", async () => {
   await settled();
 });
 
-Deno.test("dispatcher carries out the commands of one session one after the other, in their order", async () => {
+Deno.test("R4 dispatcher carries out the commands of one session one after the other, in their order", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.receive("c2", "hibernate_session", { sessionId: "s1" });
@@ -143,7 +143,7 @@ Deno.test("dispatcher reports something thrown that is no error", async () => {
   assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error: "no room" } }]);
 });
 
-Deno.test("dispatcher does a command that comes twice once, and answers both", async () => {
+Deno.test("R1 dispatcher does a command that comes twice once, and answers both", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.start("c1", "s1");
@@ -179,7 +179,7 @@ Deno.test("dispatcher remembers a command that runs longer than ten thousand oth
   assertEquals(bench.operations.runs.size, 0);
 });
 
-Deno.test("dispatcher lets a stop cancel the start that is at work and those that wait, and not another stop", async () => {
+Deno.test("R2 dispatcher lets a stop cancel the start that is at work and those that wait, and not another stop", async () => {
   using bench = new Bench();
   bench.stop("c0", "s1");
   bench.start("c1", "s1");
@@ -222,7 +222,7 @@ Deno.test("dispatcher lets a stop cancel a start at once", async () => {
   await settled();
 });
 
-Deno.test("dispatcher starts a session again after its stop", async () => {
+Deno.test("R3 dispatcher starts a session again after its stop", async () => {
   using bench = new Bench();
   bench.stop("c1", "s1");
   bench.start("c2", "s1");

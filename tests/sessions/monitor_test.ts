@@ -57,7 +57,7 @@ Deno.test("monitor tells nothing of sessions as it finds them", () => {
   assertEquals(told(), []);
 });
 
-Deno.test("monitor tells a new pod as soon as it serves, and not the moment between", () => {
+Deno.test("K20 monitor tells a new pod as soon as it serves, and not the moment between", () => {
   using time = new FakeTime();
   const { cache, told, monitor } = watchedSession();
   using _ = monitor;
@@ -68,7 +68,7 @@ Deno.test("monitor tells a new pod as soon as it serves, and not the moment betw
   assertEquals(told(), ["running p2"]);
 });
 
-Deno.test("monitor tells that a session is not ready once that has lasted", () => {
+Deno.test("K21 monitor tells that a session is not ready once that has lasted", () => {
   using time = new FakeTime();
   const { cache, told, monitor } = watchedSession();
   using _ = monitor;
