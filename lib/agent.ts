@@ -40,6 +40,9 @@ const FIRST_VIEW_MS = 5000;
 /** How long an agent that was told to stop listens on for commands that are on their way. */
 const LAST_COMMANDS_MS = 300;
 
+/** Longest wait for the journal: a cluster that does not answer must not keep commands from being answered. */
+const JOURNAL_PATIENCE_MS = 5000;
+
 /** Longest wait for the last entries of the journal to be written. */
 const LAST_WRITE_MS = 2000;
 
@@ -163,6 +166,7 @@ async function build(config: Config): Promise<Parts> {
     store: createJournalStore(transport, { namespace: config.namespace, name: JOURNAL_NAME }),
     prefix: agentLabel,
     sessionIds: () => reporter.sessionIds(),
+    patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
   });
   const outbox = new Outbox((commandIds) => journal.forget(commandIds));
   const reporter = new Reporter(outbox);

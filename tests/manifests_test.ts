@@ -79,7 +79,7 @@ Deno.test("Deployment runs without the ConfigMap and the Secret", () => {
   assertEquals(container.envFrom, [{ configMapRef: { name: "k8s-agent", optional: true } }]);
   const key = container.env?.find(({ name }) => name === "AGENT_API_KEY")?.valueFrom?.secretKeyRef;
   assertEquals(key, { name: "k8s-agent-api-key", key: "api-key", optional: true });
-  assertEquals(only<V1ConfigMap>("ConfigMap").metadata?.name, "k8s-agent");
+  assertEquals(only<V1ConfigMap>("ConfigMap", "k8s-agent").metadata?.name, "k8s-agent");
 });
 
 Deno.test("Deployment's pods are found by component=k8s-agent", () => {

@@ -62,9 +62,10 @@ export class LeaderElection {
     while (true) {
       const attempt = await this.#attempt(signal);
       if (attempt.kind === "held") return await this.#lead(attempt, signal);
-      const { retryPeriodMs } = this.#timing;
+      // Twice as often as the leader renews: the time until its lease expires counts from when its last renewal was seen.
+      const lookAgainMs = this.#timing.retryPeriodMs / 2 * (1 + JITTER * Math.random());
       const expiresInMs = attempt.kind === "taken" ? Math.ceil(attempt.expiresInMs) : Infinity;
-      await delay(Math.min(retryPeriodMs * (1 + JITTER * Math.random()), expiresInMs), { signal });
+      await delay(Math.min(lookAgainMs, expiresInMs), { signal });
     }
   }
 

@@ -60,6 +60,7 @@ export class Dispatcher {
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
   #isDraining = false;
+  #isHandedOver = false;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
@@ -134,6 +135,7 @@ export class Dispatcher {
   /** Leaves everything as it is, at once: another process goes on with it now. */
   handOver(): void {
     this.#isDraining = true;
+    this.#isHandedOver = true;
     for (const { cancel } of this.#tasks()) cancel.abort(HANDED_OVER);
   }
 
@@ -156,11 +158,13 @@ export class Dispatcher {
       this.#checkOpen();
       const request = parseRequest(command, this.#options.limits);
       await journal.open({ ...entry, request });
+      if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
       if (!journal.isFull) await journal.open({ ...entry, result });
+      if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#answer(result);
     }

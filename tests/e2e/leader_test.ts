@@ -42,7 +42,7 @@ onEachCluster("one replica works, and when it ends the other takes over its sess
 });
 
 onEachCluster(
-  "a replica that is no longer the leader ends with 1 and leaves its sessions alone",
+  "a replica that is no longer the leader ends with 3 and leaves its sessions alone",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
     await stage.command("start_session", START);
@@ -54,7 +54,7 @@ onEachCluster(
       metadata: { name: lease.metadata?.name ?? "", namespace: cluster.namespace },
       spec: { holderIdentity: "somebody-else" },
     } as V1Lease);
-    assertEquals(await stage.agent.exit(), 1);
+    assertEquals(await stage.agent.exit(), 3);
     assertEquals(await cluster.leftovers(), before);
   },
 );
