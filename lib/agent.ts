@@ -131,7 +131,7 @@ async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: A
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
-  monitor.begin(entries.flatMap(({ request, result }) => request && result ? [request.sessionId] : []));
+  monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */

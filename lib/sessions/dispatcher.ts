@@ -95,6 +95,8 @@ export class Dispatcher {
   /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
   resume(entries: readonly JournalEntry[]): void {
     for (const { commandId, receivedAt, request, result } of entries) {
+      // It was sent again before the journal could be read.
+      if (this.#results.has(commandId)) continue;
       this.#remember(commandId, result ?? "running");
       if (result) {
         this.#options.reporter.result(result);
@@ -186,11 +188,22 @@ export class Dispatcher {
         { commandId, action: String(payload?.action), payload },
         this.#options.limits,
       );
-      const spentMs = Math.max(0, Date.now() - receivedAt);
+      const spentMs = Math.max(1, Date.now() - receivedAt);
+      if (this.#hasNewer(request.sessionId)) {
+        throw new CommandError(
+          "cancelled",
+          "interrupted by a restart of the agent, and overtaken by a later command",
+        );
+      }
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
     } catch (error) {
       void this.#fail(commandId, error);
     }
+  }
+
+  /** Whether a session has commands that this process received, which it did before the journal could be read. */
+  #hasNewer(sessionId: string): boolean {
+    return [...this.#lanes.get(sessionId)?.tasks ?? []].some(({ spentMs }) => spentMs === 0);
   }
 
   #enqueue(task: Task): void {
