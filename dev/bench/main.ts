@@ -14,6 +14,7 @@ import { buildManifests, type SessionManifests } from "../../lib/sessions/manife
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { AgentUnderTest } from "./agent_under_test.ts";
+import { measureFailovers } from "./failover.ts";
 import { Floor } from "./floor.ts";
 import { type Comparison, comparisonCells, markdownTable, median } from "./statistics.ts";
 
@@ -68,6 +69,7 @@ async function measure(
   }
   const launches = await measureLaunches(kubeconfig);
   const requests = await countRequests(server, client);
+  const failovers = await measureFailovers({ kubeconfig, namespace: NAMESPACE, rounds: 3 });
   return [
     markdownTable(
       ["what", "floor", "agent", "ratio", "to reach"],
@@ -81,6 +83,8 @@ async function measure(
       ["memory with 100 sessions", `${Math.round(busyMb)} MB`, ""],
       ["mutating requests a start", String(requests.mutating), "≤ 4"],
       ["reads a start", String(requests.reads), "0"],
+      ["failover after SIGTERM", `${seconds(Math.max(...failovers.cleanMs))} at most`, "< 3 s"],
+      ["failover after SIGKILL", `${seconds(Math.max(...failovers.killedMs))} at most`, "< 17 s"],
     ]),
   ].join("\n");
 }
@@ -168,6 +172,10 @@ async function countRequests(
   await agent.command("stop_session", { sessionId: "counted", deletePVC: true });
   const reads = requests.filter(({ verb }) => ["get", "list", "watch"].includes(verb));
   return { mutating: requests.length - reads.length, reads: reads.length };
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
