@@ -33,6 +33,7 @@ import { Journal } from "./sessions/journal.ts";
 import { labelValue, leaseName } from "./sessions/names.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { SessionOperations } from "./sessions/operations.ts";
+import { Recorder } from "./sessions/recorder.ts";
 
 /** Longest wait for what the cluster holds, the sessions and what an earlier process left: it is told before anything new is begun. */
 const FIRST_VIEW_MS = 5000;
@@ -170,9 +171,12 @@ async function build(config: Config): Promise<Parts> {
   });
   const outbox = new Outbox((commandIds) => journal.forget(commandIds));
   const reporter = new Reporter(outbox);
+  const client = createSessionClient(transport, config.namespace);
+  const recorder = new Recorder(client, cache);
   const operations = new SessionOperations({
-    client: createSessionClient(transport, config.namespace),
+    client,
     cache,
+    recorder,
     settings: config,
     templates: config.templates,
     startTimeoutMs: config.startTimeout,
@@ -184,7 +188,7 @@ async function build(config: Config): Promise<Parts> {
     cache,
     reporter,
     isBusy: (sessionId) => dispatcher.isBusy(sessionId),
-    remember: (status) => operations.remember(status),
+    remember: (status) => recorder.remember(status),
   });
   const beat = () => {
     const activeSessions = cache.activeSessions();
