@@ -30,6 +30,7 @@ const ROWS = [
   ["lib/sessions/requests.ts", "lib/sessions/template.ts"],
   ["lib/sessions/names.ts"],
   ["lib/control_plane/protocol.ts", "lib/control_plane/addresses.ts", "lib/control_plane/backoff.ts"],
+  ["lib/proxies.ts"],
   [
     "lib/kubernetes/semaphore.ts",
     "lib/quantities.ts",
