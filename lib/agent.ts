@@ -104,7 +104,7 @@ async function work(
 async function lead(config: Config, signal: AbortSignal): Promise<Leadership | undefined> {
   if (!config.leaderElection) return undefined;
   // A connection of its own: a renewal never queues behind the requests of sessions.
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: await leaseName(config.agentId),
@@ -125,7 +125,7 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
 
 /** Builds the parts from back to front: each is given only those that stand behind it in the flow. */
 async function build(config: Config): Promise<Parts> {
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const cache = new SessionCache(await labelValue(config.agentId));
   const outbox = new Outbox();
   const reporter = new Reporter(outbox);

@@ -21,6 +21,7 @@ import {
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
 import { KubernetesError, messageOf } from "../errors.ts";
+import { parseProxy } from "../proxies.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -59,6 +60,9 @@ export function loadKubeConfig(path: string): KubeConfig {
   const config = path ? loadFile(path) : loadServiceAccount();
   const cluster = config.getCurrentCluster();
   if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
+  if (cluster.proxyUrl && !parseProxy(cluster.proxyUrl)) {
+    throw new TypeError(`Cannot use kubeconfig ${path} as its proxy-url is no http or https URL`);
+  }
   if (cluster.server.startsWith("http:")) {
     // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
     config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);
