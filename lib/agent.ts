@@ -12,12 +12,18 @@ import { delay } from "@std/async";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
+import type { KeyStore } from "./control_plane/issued_key.ts";
 import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
 import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
-import { createLeaseApi, createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import {
+  createIssuedKeyStore,
+  createLeaseApi,
+  createSessionClient,
+  loadKubeConfig,
+} from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -58,6 +64,9 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     platform: config.platform,
     region: config.region || "-",
   });
+  if (config.proxy) {
+    log.info("The way to the Control Plane leads through {proxy}", { proxy: config.proxy.url });
+  }
   const ended = new AbortController();
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
@@ -144,7 +153,11 @@ async function build(config: Config): Promise<Parts> {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
   };
-  const link = createLink(config, { outbox, beat });
+  const keys = createIssuedKeyStore(transport, {
+    namespace: config.namespace,
+    agent: await labelValue(config.agentId),
+  });
+  const link = createLink(config, { outbox, keys, beat });
   const dispose = () => {
     monitor[Symbol.dispose]();
     outbox[Symbol.dispose]();
@@ -153,7 +166,10 @@ async function build(config: Config): Promise<Parts> {
   return { transport, cache, outbox, reporter, dispatcher, monitor, link, beat, [Symbol.dispose]: dispose };
 }
 
-function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
+function createLink(
+  config: Config,
+  { outbox, keys, beat }: { outbox: Outbox; keys: KeyStore; beat: () => void },
+): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
   return new Link({
     addresses: controlPlaneAddresses(config.controlPlaneUrl),
@@ -164,7 +180,7 @@ function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: ()
       capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
-    credentials: new Credentials(config, config.apiKey),
+    credentials: new Credentials(config, keys),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {

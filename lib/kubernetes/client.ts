@@ -1,6 +1,6 @@
 /**
- * The Kubernetes objects that the agent writes, through client-node's typed APIs: those that a session consists of, and the lease that says
- * who leads.
+ * The Kubernetes objects that the agent writes, through client-node's typed APIs: those that a session consists of, the lease that says who
+ * leads, and the Secret that keeps issued keys.
  * @module
  */
 import {
@@ -50,6 +50,17 @@ export interface LeaseApi {
   /** Writes a lease as a whole; refused with 409 if it was changed since the version that the given one carries. */
   replace(lease: V1Lease): Promise<V1Lease>;
 }
+
+/** One agent's text in the Secret of issued keys. Every method rejects with a {@linkcode KubernetesError}. */
+export interface IssuedKeyStore {
+  /** Gives `undefined` where nothing was written. */
+  read(): Promise<string | undefined>;
+  /** Writes the text, or removes it where there is none to write. */
+  write(text: string | undefined): Promise<void>;
+}
+
+/** The one Secret that the agent's Role names. */
+const ISSUED_KEY_SECRET = "k8s-agent-issued-key";
 
 /**
  * Loads a kubeconfig file, or the service account's credentials where none is named.
@@ -141,6 +152,43 @@ export function createLeaseApi(transport: Transport, namespace: string): LeaseAp
     create: (body) => coordination.createNamespacedLease({ namespace, body }),
     replace: (body) =>
       coordination.replaceNamespacedLease({ name: body.metadata?.name ?? "", namespace, body }),
+  };
+}
+
+/** Builds the store of an issued key over a transport; `agent` is what tells agents in one namespace apart. */
+export function createIssuedKeyStore(
+  transport: Transport,
+  { namespace, agent }: { namespace: string; agent: string },
+): IssuedKeyStore {
+  const core = new CoreV1Api(configurationOf(transport));
+  const name = ISSUED_KEY_SECRET;
+  const patch = (text: string | undefined) =>
+    core.patchNamespacedSecret(
+      { name, namespace, body: { data: { [agent]: text === undefined ? null : btoa(text) } } },
+      setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+    );
+  const create = (text: string) =>
+    core.createNamespacedSecret({
+      namespace,
+      body: { metadata: { name, labels: { component: "k8s-agent" } }, data: { [agent]: btoa(text) } },
+    });
+  return {
+    read: async () => {
+      const secret = await orUndefined(core.readNamespacedSecret({ name, namespace }));
+      const value = secret?.data?.[agent];
+      return value === undefined ? undefined : atob(value);
+    },
+    write: async (text) => {
+      const isThere = await orUndefined(patch(text)) !== undefined;
+      if (isThere || text === undefined) return;
+      try {
+        await create(text);
+      } catch (error) {
+        // Another agent of the namespace came first.
+        if (!(error instanceof KubernetesError && error.status === 409)) throw error;
+        await patch(text);
+      }
+    },
   };
 }
 
