@@ -9,6 +9,7 @@ import { ConfigError, LeadershipError, messageOf } from "./lib/errors.ts";
 import { helpText } from "./lib/help.ts";
 import { configureLog, log } from "./lib/log.ts";
 import type { Config } from "./lib/options.ts";
+import { PROXY_VARIABLES } from "./lib/proxies.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_BAD_CONFIG = 2;
@@ -25,6 +26,8 @@ async function main(): Promise<number> {
       env: (name) => Deno.env.get(name),
       readFile: (path) => Deno.readTextFileSync(path),
     });
+    // The runtime would obey these by itself, on the way to Kubernetes, too.
+    for (const name of PROXY_VARIABLES) Deno.env.delete(name);
     switch (invocation.kind) {
       case "help":
         print(helpText());

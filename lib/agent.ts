@@ -12,18 +12,15 @@ import { abortable, delay } from "@std/async";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
+import type { KeyStore } from "./control_plane/issued_key.ts";
 import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
 import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
-import {
-  createJournalStore,
-  createLeaseApi,
-  createSessionClient,
-  loadKubeConfig,
-} from "./kubernetes/client.ts";
+import { createLeaseApi, createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
+import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
@@ -46,9 +43,6 @@ const JOURNAL_PATIENCE_MS = 5000;
 
 /** Longest wait for the last entries of the journal to be written. */
 const LAST_WRITE_MS = 2000;
-
-/** Comes with k8s/rbac.yaml, by name, so that the agent may write no other one. */
-const JOURNAL_NAME = "k8s-agent-journal";
 
 /** What the agent consists of. */
 interface Parts extends Disposable {
@@ -75,6 +69,9 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     platform: config.platform,
     region: config.region || "-",
   });
+  if (config.proxy) {
+    log.info("The way to the Control Plane leads through {proxy}", { proxy: config.proxy.url });
+  }
   const ended = new AbortController();
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
@@ -139,7 +136,7 @@ async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: A
 async function lead(config: Config, signal: AbortSignal): Promise<Leadership | undefined> {
   if (!config.leaderElection) return undefined;
   // A connection of its own: a renewal never queues behind the requests of sessions.
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: await leaseName(config.agentId),
@@ -160,18 +157,19 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
 
 /** Builds the parts from back to front: each is given only those that stand behind it in the flow. */
 async function build(config: Config): Promise<Parts> {
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const agentLabel = await labelValue(config.agentId);
+  const { namespace } = config;
   const cache = new SessionCache(agentLabel);
   const journal = new Journal({
-    store: createJournalStore(transport, { namespace: config.namespace, name: JOURNAL_NAME }),
+    store: createJournalStore(transport, namespace),
     prefix: agentLabel,
     sessionIds: () => reporter.sessionIds(),
     patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
   });
   const outbox = new Outbox((commandIds) => journal.forget(commandIds));
   const reporter = new Reporter(outbox);
-  const client = createSessionClient(transport, config.namespace);
+  const client = createSessionClient(transport, namespace);
   const recorder = new Recorder(client, cache);
   const operations = new SessionOperations({
     client,
@@ -194,7 +192,8 @@ async function build(config: Config): Promise<Parts> {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
   };
-  const link = createLink(config, { outbox, beat });
+  const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
+  const link = createLink(config, { outbox, keys, beat });
   const dispose = () => {
     monitor[Symbol.dispose]();
     journal[Symbol.dispose]();
@@ -205,7 +204,10 @@ async function build(config: Config): Promise<Parts> {
   return { ...parts, [Symbol.dispose]: dispose };
 }
 
-function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
+function createLink(
+  config: Config,
+  { outbox, keys, beat }: { outbox: Outbox; keys: KeyStore; beat: () => void },
+): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
   return new Link({
     addresses: controlPlaneAddresses(config.controlPlaneUrl),
@@ -216,7 +218,7 @@ function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: ()
       capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
-    credentials: new Credentials(config, config.apiKey),
+    credentials: new Credentials(config, keys),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {

@@ -222,9 +222,8 @@ function manifestsOf(sessionId: string): Promise<SessionManifests> {
 
 async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
   const config = loadKubeConfig(kubeconfig);
-  const { tls } = await readCredentials(config);
-  const client = Deno.createHttpClient(tls);
-  return { server: config.getCurrentCluster()?.server ?? "", client };
+  const { client } = await readCredentials(config);
+  return { server: config.getCurrentCluster()?.server ?? "", client: Deno.createHttpClient(client) };
 }
 
 async function changeNamespace(
