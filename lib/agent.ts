@@ -90,6 +90,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
       ended.abort();
     };
     leadership?.lost.addEventListener("abort", leave, { once: true });
+    if (leadership) parts.transport.guard(() => leadership.isHeld());
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
@@ -148,7 +149,7 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
       await leadership[Symbol.asyncDispose]();
       transport[Symbol.dispose]();
     };
-    return { lost: leadership.lost, [Symbol.asyncDispose]: dispose };
+    return { lost: leadership.lost, isHeld: () => leadership.isHeld(), [Symbol.asyncDispose]: dispose };
   } catch (error) {
     transport[Symbol.dispose]();
     throw error;

@@ -57,6 +57,7 @@ export class Transport implements Disposable {
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
   #connections: Connections | undefined;
+  #mayWrite: () => boolean = () => true;
 
   /** @param load reads the credentials; called again when the API server does not accept them any more */
   constructor(load: () => KubeConfig) {
@@ -70,6 +71,11 @@ export class Transport implements Disposable {
   /** Address of the API server. */
   get server(): string {
     return this.#server;
+  }
+
+  /** From now on, nothing is changed in the cluster unless this says that it may be. */
+  guard(mayWrite: () => boolean): void {
+    this.#mayWrite = mayWrite;
   }
 
   /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */
@@ -168,6 +174,7 @@ export class Transport implements Disposable {
   }
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    if (request.method !== "GET" && !this.#mayWrite()) throw forbidden(request);
     const startedAt = performance.now();
     const deadline = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const signal = AbortSignal.any([deadline, this.#closed.signal]);
@@ -286,6 +293,15 @@ function unanswered(request: ApiRequest, error: unknown): KubernetesError {
     status: 0,
     reason: "",
     cause: error,
+  });
+}
+
+/** Another attempt is not refused: until it is known who leads, nothing is final. */
+function forbidden(request: ApiRequest): KubernetesError {
+  const words = "this replica may lead no more";
+  return new KubernetesError(`Cannot ask Kubernetes to ${describe(request)}: ${words}`, {
+    status: 0,
+    reason: "",
   });
 }
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { KubeConfig } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/errors.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { createSessionClient, loadKubeConfig } from "../../lib/kubernetes/client.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -261,4 +261,26 @@ Deno.test("loadKubeConfig() refuses a proxy that the agent cannot use, without s
   const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
   assertStringIncludes(error.message, "its proxy-url is no http or https URL");
   assert(!error.message.includes("s3cret"));
+});
+
+Deno.test("R7 Transport changes nothing in the cluster while it may not, and still reads", async () => {
+  const methods: string[] = [];
+  await using api = new ScriptedApi((_, request) => {
+    methods.push(request.method);
+    return Response.json({});
+  });
+  using transport = api.connect();
+  let mayWrite = false;
+  transport.guard(() => mayWrite);
+  const { scale } = createSessionClient(transport, "streamspace");
+  const change = { replicas: 0, annotations: {} } as const;
+  await transport.getJson(PATH);
+  await assertRejects(
+    () => scale("s1", change),
+    KubernetesError,
+    "Cannot ask Kubernetes to change deployments s1: this replica may lead no more",
+  );
+  mayWrite = true;
+  await scale("s1", change);
+  assertEquals(methods, ["GET", "PATCH"]);
 });
