@@ -6,6 +6,7 @@ import { assertEquals } from "@std/assert";
 const ROWS = [
   ["main.ts"],
   ["lib/agent.ts"],
+  ["lib/parts.ts"],
   ["lib/config.ts", "lib/help.ts"],
   ["lib/options.ts"],
   ["lib/option_parsers.ts"],
