@@ -169,6 +169,7 @@ export class Dispatcher {
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#answer(result);
+      logFailure(commandId, error);
     }
   }
 
@@ -253,7 +254,7 @@ export class Dispatcher {
     const result = failed(commandId, messageOf(error));
     await this.#options.journal.close(result, { isRecorded: false });
     this.#answer(result);
-    log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
+    logFailure(commandId, error);
   }
 
   /** Sends a command's one result. */
@@ -279,4 +280,8 @@ function cancelForStop(lane: Lane): void {
   for (const { request, cancel } of lane.tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
+}
+
+function logFailure(commandId: string, error: unknown): void {
+  log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
 }

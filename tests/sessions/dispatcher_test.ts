@@ -7,6 +7,7 @@ import type { Journal, JournalEntry } from "../../lib/sessions/journal.ts";
 import { FakeOperations } from "../support/fake_operations.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
+import { LogCapture } from "../support/log_capture.ts";
 import { MemoryJournalStore } from "../support/memory_journal.ts";
 
 const FIELDS = { user: "alice", template: "firefox" };
@@ -428,4 +429,17 @@ Deno.test("dispatcher does a command once that came again before the journal cou
   assertEquals(await bench.finishNext(), "stop_session s1");
   assertEquals(bench.results("c1").length, 1);
   assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher refuses commands, loudly, while too many are not answered yet", async () => {
+  using logs = new LogCapture();
+  using bench = new Bench();
+  for (let nth = 0; !bench.journal.isFull; nth += 100) {
+    for (let one = nth; one < nth + 100; one++) bench.start(`c${one}`, `s${one}`);
+    await settled();
+  }
+  bench.start("last", "s");
+  await logs.line("WARN: Command last failed: The agent has too many commands that are not answered yet");
+  assertEquals(bench.results("last").length, 1);
+  assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);
 });
