@@ -5,13 +5,17 @@
 import denoJson from "./deno.json" with { type: "json" };
 import { run } from "./lib/agent.ts";
 import { loadConfig } from "./lib/config.ts";
-import { ConfigError, messageOf } from "./lib/errors.ts";
+import { ConfigError, LeadershipError, messageOf } from "./lib/errors.ts";
 import { helpText } from "./lib/help.ts";
 import { configureLog, log } from "./lib/log.ts";
 import type { Config } from "./lib/options.ts";
+import { PROXY_VARIABLES } from "./lib/proxies.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_BAD_CONFIG = 2;
+const EXIT_LED_NO_MORE = 3;
+/** As shells tell it: 128 and the signal's number. */
+const SIGNALS = new Map<Deno.Signal, number>([["SIGINT", 130], ["SIGTERM", 143]]);
 
 if (import.meta.main) Deno.exitCode = await main();
 
@@ -22,6 +26,8 @@ async function main(): Promise<number> {
       env: (name) => Deno.env.get(name),
       readFile: (path) => Deno.readTextFileSync(path),
     });
+    // The runtime would obey these by itself, on the way to Kubernetes, too.
+    for (const name of PROXY_VARIABLES) Deno.env.delete(name);
     switch (invocation.kind) {
       case "help":
         print(helpText());
@@ -46,17 +52,20 @@ async function main(): Promise<number> {
 async function runUntilSignal(config: Config): Promise<number> {
   configureLog({ format: config.logFormat, level: config.logLevel });
   const stop = new AbortController();
-  const onSignal = () => stop.signal.aborted ? Deno.exit(EXIT_FAILURE) : stop.abort();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, onSignal);
+  const listeners = [...SIGNALS].map(([signal, code]) => {
+    const listener = () => stop.signal.aborted ? Deno.exit(code) : stop.abort();
+    Deno.addSignalListener(signal, listener);
+    return [signal, listener] as const;
+  });
   try {
     await run(config, stop.signal);
     log.info("Stopped");
     return 0;
   } catch (error) {
     log.error("{reason}", { reason: messageOf(error) });
-    return EXIT_FAILURE;
+    return error instanceof LeadershipError ? EXIT_LED_NO_MORE : EXIT_FAILURE;
   } finally {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.removeSignalListener(signal, onSignal);
+    for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
   }
 }
 

@@ -1,38 +1,20 @@
 /**
- * Builds all parts, back to front, and runs them. The only file that knows them all.
- *
- *     Control Plane ──frames──> link ──messages──> dispatcher ──requests──> operations ──calls──> Kubernetes
- *           ^                                           │                        │                    │ watch
- *           └──────────── outbox <──── reporter <───────┴──── results, states ───┘ <──── cache <──────┘
- *
+ * The agent's life: it waits to lead, goes on where an earlier process was, takes commands until it is told to stop, and lets them end.
  * @module
  */
-import type { Config } from "./options.ts";
 import { abortable, delay } from "@std/async";
-import { controlPlaneAddresses } from "./control_plane/addresses.ts";
-import { Credentials } from "./control_plane/credentials.ts";
-import { runHeartbeat } from "./control_plane/heartbeat.ts";
-import { Link } from "./control_plane/link.ts";
-import { Outbox } from "./control_plane/outbox.ts";
-import { type Capacity, type Inbound, parseFrame } from "./control_plane/protocol.ts";
-import { Reporter } from "./control_plane/reporter.ts";
+import { type Inbound, parseFrame } from "./control_plane/protocol.ts";
+import type { Reporter } from "./control_plane/reporter.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
-import {
-  createJournalStore,
-  createLeaseApi,
-  createSessionClient,
-  loadKubeConfig,
-} from "./kubernetes/client.ts";
+import { createLeaseApi, loadKubeConfig } from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
-import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
+import type { Config } from "./options.ts";
+import { buildParts, type Parts } from "./parts.ts";
 import { formatDuration } from "./quantities.ts";
-import { Dispatcher } from "./sessions/dispatcher.ts";
-import { Journal } from "./sessions/journal.ts";
-import { labelValue, leaseName } from "./sessions/names.ts";
-import { Monitor } from "./sessions/monitor.ts";
-import { SessionOperations } from "./sessions/operations.ts";
+import type { Dispatcher } from "./sessions/dispatcher.ts";
+import { leaseName } from "./sessions/names.ts";
 
 /** Longest wait for what the cluster holds, the sessions and what an earlier process left: it is told before anything new is begun. */
 const FIRST_VIEW_MS = 5000;
@@ -42,22 +24,6 @@ const LAST_COMMANDS_MS = 300;
 
 /** Longest wait for the last entries of the journal to be written. */
 const LAST_WRITE_MS = 2000;
-
-/** Comes with k8s/rbac.yaml, by name, so that the agent may write no other one. */
-const JOURNAL_NAME = "k8s-agent-journal";
-
-/** What the agent consists of. */
-interface Parts extends Disposable {
-  readonly transport: Transport;
-  readonly cache: SessionCache;
-  readonly journal: Journal;
-  readonly outbox: Outbox;
-  readonly reporter: Reporter;
-  readonly dispatcher: Dispatcher;
-  readonly monitor: Monitor;
-  readonly link: Link;
-  readonly beat: () => void;
-}
 
 /**
  * Runs the agent until `stop` is aborted and running commands are done.
@@ -71,10 +37,13 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     platform: config.platform,
     region: config.region || "-",
   });
+  if (config.proxy) {
+    log.info("The way to the Control Plane leads through {proxy}", { proxy: config.proxy.url });
+  }
   const ended = new AbortController();
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
-  using parts = await build(config);
+  using parts = await buildParts(config);
   // Whoever stands by follows the cluster, too, and can go to work at once.
   const following = parts.cache.follow(parts.transport, {
     namespace: config.namespace,
@@ -89,6 +58,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
       ended.abort();
     };
     leadership?.lost.addEventListener("abort", leave, { once: true });
+    if (leadership) parts.transport.guard(() => leadership.isHeld());
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
@@ -128,7 +98,6 @@ async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: A
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
-  // An outcome is recorded together with the state that it tells, so that a command without an answer leaves that open, too.
   monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
 }
 
@@ -136,7 +105,7 @@ async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: A
 async function lead(config: Config, signal: AbortSignal): Promise<Leadership | undefined> {
   if (!config.leaderElection) return undefined;
   // A connection of its own: a renewal never queues behind the requests of sessions.
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: await leaseName(config.agentId),
@@ -148,75 +117,11 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
       await leadership[Symbol.asyncDispose]();
       transport[Symbol.dispose]();
     };
-    return { lost: leadership.lost, [Symbol.asyncDispose]: dispose };
+    return { lost: leadership.lost, isHeld: () => leadership.isHeld(), [Symbol.asyncDispose]: dispose };
   } catch (error) {
     transport[Symbol.dispose]();
     throw error;
   }
-}
-
-/** Builds the parts from back to front: each is given only those that stand behind it in the flow. */
-async function build(config: Config): Promise<Parts> {
-  const transport = new Transport(loadKubeConfig(config.kubeconfig));
-  const agentLabel = await labelValue(config.agentId);
-  const cache = new SessionCache(agentLabel);
-  const journal = new Journal({
-    store: createJournalStore(transport, { namespace: config.namespace, name: JOURNAL_NAME }),
-    prefix: agentLabel,
-    sessionIds: () => reporter.sessionIds(),
-  });
-  const outbox = new Outbox((commandIds) => journal.forget(commandIds));
-  const reporter = new Reporter(outbox);
-  const operations = new SessionOperations({
-    client: createSessionClient(transport, config.namespace),
-    cache,
-    settings: config,
-    templates: config.templates,
-    startTimeoutMs: config.startTimeout,
-    onStatus: (status) => void reporter.status(status),
-  });
-  const onIdle = (sessionId: string) => monitor.look(sessionId);
-  const dispatcher = new Dispatcher(operations, { journal, reporter, limits: config, onIdle });
-  const monitor = new Monitor({
-    cache,
-    reporter,
-    isBusy: (sessionId) => dispatcher.isBusy(sessionId),
-    remember: (status) => operations.remember(status),
-  });
-  const beat = () => {
-    const activeSessions = cache.activeSessions();
-    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
-  };
-  const link = createLink(config, { outbox, beat });
-  const dispose = () => {
-    monitor[Symbol.dispose]();
-    journal[Symbol.dispose]();
-    outbox[Symbol.dispose]();
-    transport[Symbol.dispose]();
-  };
-  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
-  return { ...parts, [Symbol.dispose]: dispose };
-}
-
-function createLink(config: Config, { outbox, beat }: { outbox: Outbox; beat: () => void }): Link {
-  const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
-  return new Link({
-    addresses: controlPlaneAddresses(config.controlPlaneUrl),
-    registration: {
-      agentId,
-      platform,
-      region,
-      capacity: capacityOf(config),
-      metadata: { namespace, kubernetes: true },
-    },
-    credentials: new Credentials(config, config.apiKey),
-    reconnectAttempts: config.reconnectAttempts,
-    outbox,
-    onUp: (signal) => {
-      log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
-      void runHeartbeat(beat, { intervalMs, signal });
-    },
-  });
 }
 
 /** Once told to stop: refuses new commands, says so, lets running ones end, and then ends the link. */
@@ -292,9 +197,4 @@ function handle(message: Inbound, { dispatcher, reporter, stopping }: Receivers)
         excerpt: message.excerpt,
       });
   }
-}
-
-function capacityOf(config: Config): Capacity {
-  const { maxCpu, maxMemory, maxSessions } = config;
-  return { maxCpu, maxMemory, maxSessions, cpu: `${maxCpu} cores`, memory: `${maxMemory}Gi` };
 }

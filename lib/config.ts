@@ -8,6 +8,7 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { ConfigError, messageOf } from "./errors.ts";
 import { shown } from "./log.ts";
 import { ACTIONS, type Config, type Option, OPTIONS, type Settings } from "./options.ts";
+import { chooseProxy, type HttpProxy, parseProxy } from "./proxies.ts";
 import { Secret } from "./secret.ts";
 
 /** Where settings come from; precedence is flags, environment, file, defaults. */
@@ -58,8 +59,11 @@ export function loadConfig(sources: ConfigSources): Invocation {
   checkTransportSecurity(settings, problems);
   checkFiles(settings, sources, problems);
   const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
+  const proxy = settings.controlPlaneUrl
+    ? readProxy(new URL(settings.controlPlaneUrl), sources, problems)
+    : undefined;
   if (problems.length > 0) throw new ConfigError(problems.map(shown));
-  return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey } };
+  return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey, proxy } };
 }
 
 /** How an option is named to the person who has to mend it. */
@@ -227,6 +231,17 @@ function readApiKey(path: string, sources: ConfigSources, problems: string[]): S
     return undefined;
   }
   return key === undefined ? undefined : new Secret(key);
+}
+
+/** A proxy's address may hold a password: its problem is told without it. */
+function readProxy(controlPlane: URL, sources: ConfigSources, problems: string[]): HttpProxy | undefined {
+  const chosen = chooseProxy(controlPlane, sources.env);
+  if (!chosen) return undefined;
+  const proxy = parseProxy(chosen.text);
+  if (!proxy) {
+    problems.push(`${chosen.variable} must be a proxy's address, such as http://proxy.example.com:3128`);
+  }
+  return proxy;
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

@@ -18,12 +18,23 @@ export class ConfigError extends Error {
 /** The Control Plane did not register this agent. */
 export class RegistrationError extends Error {
   override readonly name = "RegistrationError";
+  /** HTTP status of the refusal; 0 where there was none. */
+  readonly status: number;
   /** Shortest wait before the next attempt, in milliseconds, where the Control Plane asked for one. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, options: ErrorOptions & { retryAfterMs?: number | undefined } = {}) {
+  constructor(
+    message: string,
+    options: ErrorOptions & { status?: number; retryAfterMs?: number | undefined } = {},
+  ) {
     super(message, options);
+    this.status = options.status ?? 0;
     this.retryAfterMs = options.retryAfterMs;
+  }
+
+  /** Whether another key may be accepted where this one was not. */
+  isRefusalOfKey(): boolean {
+    return this.status === 401 || this.status === 403;
   }
 }
 

@@ -25,7 +25,8 @@ export function helpText(): string {
     "Flags come before variables, variables before the file, the file before the defaults.",
     "The API key is read from AGENT_API_KEY or the file of --api-key-file, never from a flag.",
     "",
-    "Exit codes: 0 stopped as told, 1 the Control Plane could not be reached, 2 the settings are not valid.",
+    "Exit codes: 0 stopped as told; 1 the Control Plane could not be reached, or Kubernetes' credentials not loaded;",
+    "2 the settings are not valid; 3 another replica leads now; 130 and 143 ended by a second SIGINT or SIGTERM.",
   ].join("\n");
 }
 

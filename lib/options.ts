@@ -20,6 +20,7 @@ import {
   url,
   whole,
 } from "./option_parsers.ts";
+import type { HttpProxy } from "./proxies.ts";
 import { parseCores, parseMemory } from "./quantities.ts";
 import type { Secret } from "./secret.ts";
 import { BUILT_IN_TEMPLATES, type TemplateTable } from "./sessions/template.ts";
@@ -77,9 +78,11 @@ export interface Settings {
   readonly checkConfig: boolean;
 }
 
-/** The settings and the key, which comes from a file or a variable only. */
+/** The settings, the key, which comes from a file or a variable only, and the proxy, which all programs share. */
 export interface Config extends Settings {
   readonly apiKey: Secret | undefined;
+  /** The one that leads to the Control Plane. */
+  readonly proxy: HttpProxy | undefined;
 }
 
 /** Flags that only print something: they are no settings, and `VERSION` or `HELP` in an environment mean other things. */

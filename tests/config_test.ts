@@ -153,6 +153,7 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     logLevel: "info",
     checkConfig: false,
     apiKey: undefined,
+    proxy: undefined,
   });
 });
 
@@ -379,6 +380,29 @@ Deno.test("loadConfig() gives a configuration that shows no key when it is print
   for (const text of [JSON.stringify(config), Deno.inspect(config, { depth: 9 })]) {
     assert(text.includes("[redacted]") && !text.includes("s3cret"), text);
   }
+});
+
+Deno.test("loadConfig() takes the proxy for the Control Plane from the environment, and shows no password", () => {
+  const config = withRequired({ env: { HTTPS_PROXY: "http://alice:s3cret@proxy:3128" } });
+  assertEquals(config.proxy?.password.reveal(), "s3cret");
+  assertEquals(JSON.parse(JSON.stringify(config)).proxy, {
+    url: "http://proxy:3128",
+    user: "alice",
+    password: "[redacted]",
+  });
+  assert(!Deno.inspect(config, { depth: 9 }).includes("s3cret"));
+  assertEquals(withRequired({ env: { HTTP_PROXY: "http://proxy:3128" } }).proxy, undefined);
+});
+
+Deno.test("loadConfig() names the variable of a proxy that is none, and not what it says", () => {
+  for (const text of ["socks5://alice:s3cret@proxy", "http://alice:s3cret@", "http://alice:s3cret@pro xy"]) {
+    assertEquals(
+      problemOf({ env: { https_proxy: text } }),
+      "https_proxy must be a proxy's address, such as http://proxy.example.com:3128",
+    );
+  }
+  const unused = { HTTP_PROXY: "socks5://proxy", HTTPS_PROXY: "socks5://proxy", NO_PROXY: "example.com" };
+  assertEquals(withRequired({ env: unused }).proxy, undefined);
 });
 
 for (

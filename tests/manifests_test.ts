@@ -9,6 +9,7 @@ import type {
   V1PodSpec,
   V1Role,
   V1RoleBinding,
+  V1Secret,
   V1ServiceAccount,
 } from "@kubernetes/client-node";
 import { assert, assertEquals } from "@std/assert";
@@ -79,7 +80,7 @@ Deno.test("Deployment runs without the ConfigMap and the Secret", () => {
   assertEquals(container.envFrom, [{ configMapRef: { name: "k8s-agent", optional: true } }]);
   const key = container.env?.find(({ name }) => name === "AGENT_API_KEY")?.valueFrom?.secretKeyRef;
   assertEquals(key, { name: "k8s-agent-api-key", key: "api-key", optional: true });
-  assertEquals(only<V1ConfigMap>("ConfigMap").metadata?.name, "k8s-agent");
+  assertEquals(only<V1ConfigMap>("ConfigMap", "k8s-agent").metadata?.name, "k8s-agent");
 });
 
 Deno.test("Deployment's pods are found by component=k8s-agent", () => {
@@ -130,6 +131,16 @@ Deno.test("Role is bound to the Deployment's account, and names each thing that 
     const words = [...apiGroups, ...resources, ...verbs];
     assert(!words.some((word) => word.includes("*")), `Role allows too much: ${words}`);
   }
+});
+
+Deno.test("Role reaches one Secret, which is shipped without data, so that applying it again wipes no key", () => {
+  const rules = only<V1Role>("Role").rules ?? [];
+  const [rule, ...others] = rules.filter(({ resources }) => resources?.includes("secrets"));
+  assertEquals(others, []);
+  assertEquals([rule?.resources, rule?.verbs], [["secrets"], ["get", "patch"]]);
+  const secret = only<V1Secret>("Secret");
+  assertEquals(rule?.resourceNames, [secret.metadata?.name ?? ""]);
+  assertEquals([secret.data, secret.stringData], [undefined, undefined]);
 });
 
 Deno.test("Dockerfile builds with the Deno that these tests run with, on images with a version", () => {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
 import { ACTIONS, OPTIONS } from "../lib/options.ts";
+import { PROXY_VARIABLES } from "../lib/proxies.ts";
 
 Deno.test("options hold every flag, variable and default that is documented first", () => {
   const documented = OPTIONS.slice(0, 9).map((option) => [
@@ -48,8 +49,9 @@ for (const option of OPTIONS) {
   });
 }
 
-Deno.test("deno.json lets the agent read just the variables of the options, its key and the way to its cluster", () => {
-  const others = ["AGENT_API_KEY", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+Deno.test("deno.json lets the agent read just the variables of the options, its key and its ways", () => {
+  const cluster = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+  const others = ["AGENT_API_KEY", ...cluster, ...PROXY_VARIABLES];
   const { allow } = denoJson.permissions.default.env;
   assertEquals(allow.toSorted(), [...OPTIONS.map((option) => option.variable), ...others].sort());
 });

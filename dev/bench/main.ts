@@ -14,6 +14,7 @@ import { buildManifests, type SessionManifests } from "../../lib/sessions/manife
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { AgentUnderTest } from "./agent_under_test.ts";
+import { measureFailovers } from "./failover.ts";
 import { Floor } from "./floor.ts";
 import { type Comparison, comparisonCells, markdownTable, median } from "./statistics.ts";
 
@@ -68,6 +69,7 @@ async function measure(
   }
   const launches = await measureLaunches(kubeconfig);
   const requests = await countRequests(server, client);
+  const failovers = await measureFailovers({ kubeconfig, namespace: NAMESPACE, rounds: 3 });
   return [
     markdownTable(
       ["what", "floor", "agent", "ratio", "to reach"],
@@ -81,6 +83,8 @@ async function measure(
       ["memory with 100 sessions", `${Math.round(busyMb)} MB`, ""],
       ["mutating requests a start", String(requests.mutating), "≤ 4"],
       ["reads a start", String(requests.reads), "0"],
+      ["failover after SIGTERM", `${seconds(Math.max(...failovers.cleanMs))} at most`, "< 3 s"],
+      ["failover after SIGKILL", `${seconds(Math.max(...failovers.killedMs))} at most`, "< 17 s"],
     ]),
   ].join("\n");
 }
@@ -170,6 +174,10 @@ async function countRequests(
   return { mutating: requests.length - reads.length, reads: reads.length };
 }
 
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const startedAt = performance.now();
   await work();
@@ -214,9 +222,8 @@ function manifestsOf(sessionId: string): Promise<SessionManifests> {
 
 async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
   const config = loadKubeConfig(kubeconfig);
-  const { tls } = await readCredentials(config);
-  const client = Deno.createHttpClient(tls);
-  return { server: config.getCurrentCluster()?.server ?? "", client };
+  const { client } = await readCredentials(config);
+  return { server: config.getCurrentCluster()?.server ?? "", client: Deno.createHttpClient(client) };
 }
 
 async function changeNamespace(

@@ -1,10 +1,12 @@
 /**
- * What the agent proves itself with, and whom it trusts: key and certificates come in from files, anew for each connection, so that rotated
- * files are used from the next one on.
+ * What the agent proves itself with, whom it trusts, and by which way it goes: key and certificates come in from files, anew for each
+ * connection, so that rotated files are used from the next one on.
  * @module
  */
 import { LinkError, messageOf } from "../errors.ts";
+import { clientProxy, type HttpProxy } from "../proxies.ts";
 import { Secret } from "../secret.ts";
+import { IssuedKey, type KeyStore } from "./issued_key.ts";
 
 /** Paths of files; empty where there is none. */
 export interface CredentialFiles {
@@ -16,28 +18,47 @@ export interface CredentialFiles {
   readonly clientKey: string;
 }
 
+/** What an operator sets of all this. */
+export interface CredentialSettings extends CredentialFiles {
+  /** The key to use where no file holds one. */
+  readonly apiKey: Secret | undefined;
+  /** The proxy that leads to the Control Plane. */
+  readonly proxy: HttpProxy | undefined;
+}
+
 /** The credentials of one connection; dispose them when it has ended. */
 export interface ConnectionCredentials extends Disposable {
   readonly apiKey: Secret | undefined;
-  /** Absent where nothing but the usual is trusted and shown. */
+  /** Whether the key is one that the Control Plane issued. */
+  readonly isIssued: boolean;
+  /** Absent where nothing but the usual is trusted and shown, and the way is direct. */
   readonly client: Deno.HttpClient | undefined;
 }
 
 /** Source of the credentials of all connections. */
 export class Credentials {
-  readonly #files: CredentialFiles;
-  readonly #initialKey: Secret | undefined;
-  #issued: { readonly key: Secret; readonly insteadOf: string | undefined } | undefined;
+  readonly #settings: CredentialSettings;
+  readonly #issued: IssuedKey;
 
-  /** @param apiKey the key to use where no file holds one */
-  constructor(files: CredentialFiles, apiKey: Secret | undefined) {
-    this.#files = files;
-    this.#initialKey = apiKey;
+  /** @param store keeps a key that the Control Plane issues */
+  constructor(settings: CredentialSettings, store: KeyStore) {
+    this.#settings = settings;
+    this.#issued = new IssuedKey(store);
   }
 
-  /** Uses a key that the Control Plane issued, until the operator puts another one in the file. */
+  /** Takes up an issued key that an earlier run has kept. */
+  async restore(signal: AbortSignal): Promise<void> {
+    await this.#issued.restore(signal);
+  }
+
+  /** Uses a key that the Control Plane issued, until the operator configures another one. */
   async issue(key: string): Promise<void> {
-    this.#issued = { key: new Secret(key), insteadOf: (await this.#configuredKey())?.reveal() };
+    await this.#issued.take(key, await this.#configuredKey());
+  }
+
+  /** Uses the configured key again. */
+  async forgetIssued(): Promise<void> {
+    await this.#issued.forget();
   }
 
   /**
@@ -47,25 +68,39 @@ export class Credentials {
    */
   async read(): Promise<ConnectionCredentials> {
     const configured = await this.#configuredKey();
-    if (this.#issued && this.#issued.insteadOf !== configured?.reveal()) this.#issued = undefined;
-    const client = await this.#openClient();
-    return { apiKey: this.#issued?.key ?? configured, client, [Symbol.dispose]: () => client?.close() };
+    const issued = await this.#issued.insteadOf(configured);
+    return await this.#open({ apiKey: issued ?? configured, isIssued: issued !== undefined });
+  }
+
+  /**
+   * Reads all files and leaves an issued key out.
+   *
+   * @throws {LinkError} when one of them cannot be read or used
+   */
+  async readConfigured(): Promise<ConnectionCredentials> {
+    return await this.#open({ apiKey: await this.#configuredKey(), isIssued: false });
   }
 
   async #configuredKey(): Promise<Secret | undefined> {
-    const { apiKeyFile } = this.#files;
-    return apiKeyFile ? new Secret((await read("--api-key-file", apiKeyFile)).trim()) : this.#initialKey;
+    const { apiKeyFile, apiKey } = this.#settings;
+    return apiKeyFile ? new Secret((await read("--api-key-file", apiKeyFile)).trim()) : apiKey;
+  }
+
+  async #open(key: Pick<ConnectionCredentials, "apiKey" | "isIssued">): Promise<ConnectionCredentials> {
+    const client = await this.#openClient();
+    return { ...key, client, [Symbol.dispose]: () => client?.close() };
   }
 
   async #openClient(): Promise<Deno.HttpClient | undefined> {
-    const { caFile, clientCert, clientKey } = this.#files;
-    if (!caFile && !clientCert) return undefined;
+    const { caFile, clientCert, clientKey, proxy } = this.#settings;
+    if (!caFile && !clientCert && !proxy) return undefined;
     const authority = caFile ? { caCerts: [await read("--ca-file", caFile)] } : {};
     const own = clientCert
       ? { cert: await read("--client-cert", clientCert), key: await read("--client-key", clientKey) }
       : {};
+    const way = proxy ? { proxy: clientProxy(proxy) } : {};
     try {
-      return Deno.createHttpClient({ ...authority, ...own });
+      return Deno.createHttpClient({ ...authority, ...own, ...way });
     } catch (error) {
       const problem = `The certificates of --ca-file, --client-cert and --client-key cannot be used: ${
         messageOf(error)

@@ -10,8 +10,9 @@ import { formatDuration } from "../quantities.ts";
 import type { ControlPlaneAddresses } from "./addresses.ts";
 import { Backoff } from "./backoff.ts";
 import type { Credentials } from "./credentials.ts";
+import { enroll } from "./enroll.ts";
 import type { Outbox } from "./outbox.ts";
-import { register, type Registration, type RegistrationAnswer } from "./registration.ts";
+import type { Registration } from "./registration.ts";
 import { Socket } from "./socket.ts";
 
 /** What a link needs. */
@@ -66,11 +67,10 @@ export class Link {
   }
 
   async #register(signal: AbortSignal): Promise<void> {
-    const { registration, credentials } = this.#options;
+    const { registration, credentials, addresses } = this.#options;
     while (true) {
-      const answer = await this.#registerOnce(signal);
+      const answer = await enroll(registration, { httpBase: addresses.http, credentials, signal });
       if (answer.kind === "registered") {
-        if (answer.apiKey) await credentials.issue(answer.apiKey);
         log.info("Registered successfully: {agentId} (status: {status})", {
           agentId: registration.agentId,
           status: answer.status,
@@ -91,12 +91,6 @@ export class Link {
       }
       await delay(wait, { signal });
     }
-  }
-
-  async #registerOnce(signal: AbortSignal): Promise<RegistrationAnswer> {
-    const { registration, addresses } = this.#options;
-    using credentials = await this.#options.credentials.read();
-    return await register(registration, { httpBase: addresses.http, credentials, signal });
   }
 
   async *#connection(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {

@@ -21,6 +21,8 @@ const REPEAT_AFTER_MS = 2000;
  * a silent link after 45 s, so that what was sent earlier did arrive.
  */
 const UNCERTAIN_MS = 60_000;
+/** More than an agent sends in that time, short of a flood: what is beyond is taken to have arrived, so that memory stays bounded. */
+const MAX_UNCERTAIN = 10_000;
 
 /** What is worth something later. */
 type Lasting = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
@@ -135,6 +137,14 @@ export class Outbox implements Disposable {
 
   #remember(message: Lasting): void {
     this.#recent.push({ message, sentAt: Date.now() });
+    if (this.#recent.length <= MAX_UNCERTAIN) return;
+    log.error(
+      "More than {limit} results and statuses within a minute: the older ones are not sent again after a loss",
+      {
+        limit: MAX_UNCERTAIN,
+      },
+    );
+    this.#settle(this.#recent[MAX_UNCERTAIN / 2]?.sentAt ?? 0);
   }
 
   /** What was sent before a time has arrived. Called often: each heartbeat passes here. */

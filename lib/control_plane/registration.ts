@@ -3,7 +3,6 @@
  * @module
  */
 import { messageOf, RegistrationError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord } from "../json.ts";
 import { retryAfter } from "../retry_after.ts";
@@ -58,13 +57,15 @@ export async function register(
   const { response, text } = await post(url, registration, options);
   const answer = parseAnswer(text);
   const retryAfterMs = retryAfter(response.headers);
-  const said = words(answer, options.credentials.apiKey);
+  const withoutKeys = (text: string) =>
+    hideKeys(text, [options.credentials.apiKey?.reveal(), answer?.apiKey]);
+  const said = withoutKeys(words(answer));
   if (response.status === 202) return { kind: "pending", message: said, retryAfterMs };
   if ((response.ok || response.status === 403) && answer?.approvalStatus === "rejected") {
     return { kind: "rejected", message: said };
   }
-  if (!response.ok) throw refused(response, { url, said, retryAfterMs });
-  return registered(answer, { url, said });
+  if (!response.ok) throw refused(response, { url, said, retryAfterMs, withoutKeys });
+  return registered(answer, { url, said, withoutKeys });
 }
 
 async function post(
@@ -116,7 +117,7 @@ function parseAnswer(text: string): Readonly<Record<string, unknown>> | undefine
 /** Both shapes of an answer: the agent itself, or the agent beside its approval and key. */
 function registered(
   answer: Readonly<Record<string, unknown>> | undefined,
-  { url, said }: { url: string; said: string },
+  { url, said, withoutKeys }: { url: string; said: string; withoutKeys: (text: string) => string },
 ): RegistrationAnswer {
   const agent = asRecord(answer?.agent) ?? answer;
   if (!answer || !agent) {
@@ -130,7 +131,7 @@ function registered(
   }
   return {
     kind: "registered",
-    status: typeof agent.status === "string" ? agent.status : "online",
+    status: typeof agent.status === "string" ? withoutKeys(agent.status) : "online",
     // What no header can carry is no key: it would make every later request fail.
     apiKey: typeof answer.apiKey === "string" && /^[\x21-\x7e]+$/.test(answer.apiKey)
       ? answer.apiKey
@@ -144,24 +145,35 @@ function refused(
     url: string;
     said: string;
     retryAfterMs: number | undefined;
+    withoutKeys: (text: string) => string;
   },
 ): RegistrationError {
-  const { url, said, retryAfterMs } = details;
+  const { url, said, retryAfterMs, withoutKeys } = details;
   const location = response.headers.get("Location");
   const meaning = location && response.status >= 300 && response.status < 400
-    ? `it redirects to ${location.split(/[?#]/)[0]}: set --control-plane-url to where it is`
+    ? `it redirects to ${
+      withoutKeys(location.replace(/[?#].*$/, ""))
+    }: set --control-plane-url to where it is`
     : REFUSALS.get(response.status);
   return new RegistrationError(
     `The Control Plane at ${url} answered ${response.status}${meaning ? `: ${meaning}` : ""}${
       said ? ` (it says: ${said})` : ""
     }`,
-    { retryAfterMs },
+    { status: response.status, retryAfterMs },
   );
 }
 
-/** The Control Plane's own words, without the key that it may have put into them. */
-function words(answer: Readonly<Record<string, unknown>> | undefined, apiKey: Secret | undefined): string {
+/** The Control Plane's own words. */
+function words(answer: Readonly<Record<string, unknown>> | undefined): string {
   return [answer?.message, answer?.error, answer?.details].filter((part) =>
     typeof part === "string" && part !== ""
-  ).join(": ").replaceAll(apiKey?.reveal() ?? "\0", "[redacted]");
+  ).join(": ");
+}
+
+/** A Control Plane may repeat the key that it got, or the one that it gives. */
+function hideKeys(text: string, keys: readonly unknown[]): string {
+  return keys.filter((key) => typeof key === "string" && key !== "").reduce<string>(
+    (shown, key) => shown.replaceAll(String(key), "[redacted]"),
+    text,
+  );
 }

@@ -18,7 +18,7 @@ export interface SocketEnd {
 const OPEN_TIMEOUT_MS = 15_000;
 /** Longest wait for the peer to agree to the end, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 2000;
-/** A peer that is silent for half of this is pinged, and given the other half to answer. */
+/** Well below the 45 s after which the Control Plane gives up a silent agent. */
 const SILENCE_SECONDS = 30;
 
 /** An open connection; close or dispose it. */
@@ -51,7 +51,12 @@ export class Socket implements AsyncDisposable {
    */
   static async connect(
     url: string,
-    options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
+    options: {
+      credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
+      signal: AbortSignal;
+      /** A peer that is silent for half of this is pinged, and given the other half to answer. @default 30 */
+      silenceSeconds?: number;
+    },
   ): Promise<Socket> {
     const { apiKey, client } = options.credentials;
     const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
@@ -72,7 +77,7 @@ export class Socket implements AsyncDisposable {
     try {
       const connection = new Socket(socket);
       await opened.promise;
-      if (!pingWhenSilent(socket, SILENCE_SECONDS)) {
+      if (!pingWhenSilent(socket, options.silenceSeconds ?? SILENCE_SECONDS)) {
         log.warn(
           "This runtime cannot ping: a link that is dead without knowing it is found only when the system gives it up",
         );

@@ -21,7 +21,7 @@ import {
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
 import { KubernetesError, messageOf } from "../errors.ts";
-import type { JournalStore } from "../sessions/journal.ts";
+import { parseProxy } from "../proxies.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -64,6 +64,9 @@ export function loadKubeConfig(path: string): KubeConfig {
   const config = path ? loadFile(path) : loadServiceAccount();
   const cluster = config.getCurrentCluster();
   if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
+  if (cluster.proxyUrl && !parseProxy(cluster.proxyUrl)) {
+    throw new TypeError(`Cannot use kubeconfig ${path} as its proxy-url is no http or https URL`);
+  }
   if (cluster.server.startsWith("http:")) {
     // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
     config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);
@@ -139,29 +142,6 @@ export function createSessionClient(transport: Transport, namespace: string): Se
   };
 }
 
-/** Keeps a journal in a ConfigMap. */
-export function createJournalStore(
-  transport: Transport,
-  { namespace, name }: { namespace: string; name: string },
-): JournalStore {
-  const core = new CoreV1Api(configurationOf(transport));
-  const patch = (data: Readonly<Record<string, string | null>>) =>
-    core.patchNamespacedConfigMap(
-      { name, namespace, body: { data } },
-      setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
-    );
-  return {
-    read: async () => (await orUndefined(core.readNamespacedConfigMap({ name, namespace })))?.data ?? {},
-    write: async (changes) => {
-      if (await orUndefined(patch(changes))) return;
-      // k8s/rbac.yaml brings the ConfigMap, so that the agent in a cluster needs no right to create one.
-      const metadata = { name, labels: { component: "k8s-agent" } };
-      await core.createNamespacedConfigMap({ namespace, body: { metadata } });
-      await patch(changes);
-    },
-  };
-}
-
 /** Builds the typed API for leases over a transport. */
 export function createLeaseApi(transport: Transport, namespace: string): LeaseApi {
   const coordination = new CoordinationV1Api(configurationOf(transport));
@@ -173,7 +153,8 @@ export function createLeaseApi(transport: Transport, namespace: string): LeaseAp
   };
 }
 
-function configurationOf(transport: Transport): Configuration {
+/** How the generated clients reach the API server: by a transport. */
+export function configurationOf(transport: Transport): Configuration {
   return createConfiguration({
     baseServer: new ServerConfiguration(transport.server, {}),
     httpApi: wrapHttpLibrary(transport),
@@ -188,7 +169,8 @@ function deleteOptions(uid: string): V1DeleteOptions {
   return { propagationPolicy: "Foreground", preconditions: { uid } };
 }
 
-async function orUndefined<T>(request: Promise<T>): Promise<T | undefined> {
+/** What a request gives, or `undefined` where what it is about does not exist. */
+export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined> {
   try {
     return await request;
   } catch (error) {

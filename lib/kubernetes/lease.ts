@@ -17,6 +17,8 @@ import type { LeaseTiming } from "./lease_record.ts";
 export interface Leadership extends AsyncDisposable {
   /** Aborted when leadership is lost or given up; after a loss the reason is an error that says why. */
   readonly lost: AbortSignal;
+  /** Whether it is held by the clock: a process that was frozen may run before the timer that tells it of its loss. */
+  isHeld(): boolean;
 }
 
 /** Who wants to lead what. */
@@ -62,9 +64,10 @@ export class LeaderElection {
     while (true) {
       const attempt = await this.#attempt(signal);
       if (attempt.kind === "held") return await this.#lead(attempt, signal);
-      const { retryPeriodMs } = this.#timing;
+      // Twice as often as the leader renews: the time until its lease expires counts from when its last renewal was seen.
+      const lookAgainMs = this.#timing.retryPeriodMs / 2 * (1 + JITTER * Math.random());
       const expiresInMs = attempt.kind === "taken" ? Math.ceil(attempt.expiresInMs) : Infinity;
-      await delay(Math.min(retryPeriodMs * (1 + JITTER * Math.random()), expiresInMs), { signal });
+      await delay(Math.min(lookAgainMs, expiresInMs), { signal });
     }
   }
 
@@ -111,6 +114,7 @@ class HeldLease implements Leadership {
   readonly #lost = new AbortController();
   readonly #renewing: Promise<void>;
   #lease: V1Lease;
+  #heldUntilMs = 0;
   #deadline: ReturnType<typeof setTimeout> | undefined;
   /** Why the last renewal failed. */
   #failure: string | undefined;
@@ -125,6 +129,10 @@ class HeldLease implements Leadership {
 
   get lost(): AbortSignal {
     return this.#lost.signal;
+  }
+
+  isHeld(): boolean {
+    return !this.lost.aborted && performance.now() < this.#heldUntilMs;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -163,10 +171,11 @@ class HeldLease implements Leadership {
     clearTimeout(this.#deadline);
     if (this.lost.aborted) return;
     const { renewDeadlineMs } = this.#timing;
+    this.#heldUntilMs = sinceMs + renewDeadlineMs;
     this.#deadline = setTimeout(() => {
       const reason = this.#failure ? `: ${this.#failure}` : "";
       this.#lose(`the lease could not be renewed within ${formatDuration(renewDeadlineMs)}${reason}`);
-    }, Math.max(0, sinceMs + renewDeadlineMs - performance.now()));
+    }, Math.max(0, this.#heldUntilMs - performance.now()));
   }
 
   #lose(reason: string): void {

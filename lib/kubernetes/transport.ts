@@ -12,6 +12,7 @@ import { ResponseContext } from "@kubernetes/client-node";
 import { abortable, delay, retry, RetryError } from "@std/async";
 import { KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
+import { clientProxy, parseProxy } from "../proxies.ts";
 import { retryAfter } from "../retry_after.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -33,33 +34,48 @@ interface ApiRequest {
   readonly body?: string;
 }
 
+/** How a request is sent. */
+interface FetchOptions {
+  readonly signal: AbortSignal;
+  readonly connection: keyof Pick<Connections, "requests" | "watches">;
+}
+
 /** Requests and watches have connections of their own: what breaks one does not end the others. */
 interface Connections {
   readonly requests: Deno.HttpClient;
   readonly watches: Deno.HttpClient;
   readonly openedAt: number;
-  /** The certificates that they were made with. */
+  /** The certificates and the proxy that they were made with. */
   readonly identity: string;
 }
 
 /** The way to one API server. */
 export class Transport implements Disposable {
-  readonly #config: KubeConfig;
+  readonly #load: () => KubeConfig;
+  #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
   #connections: Connections | undefined;
+  #mayWrite: () => boolean = () => true;
 
-  constructor(config: KubeConfig) {
-    const cluster = config.getCurrentCluster();
+  /** @param load reads the credentials; called again when the API server does not accept them any more */
+  constructor(load: () => KubeConfig) {
+    this.#load = load;
+    this.#config = load();
+    const cluster = this.#config.getCurrentCluster();
     if (!cluster) throw new TypeError("Cannot reach Kubernetes as the kubeconfig names no current cluster");
-    this.#config = config;
     this.#server = cluster.server.replace(/\/+$/, "");
   }
 
   /** Address of the API server. */
   get server(): string {
     return this.#server;
+  }
+
+  /** From now on, nothing is changed in the cluster unless this says that it may be. */
+  guard(mayWrite: () => boolean): void {
+    this.#mayWrite = mayWrite;
   }
 
   /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */
@@ -158,6 +174,7 @@ export class Transport implements Disposable {
   }
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    if (request.method !== "GET" && !this.#mayWrite()) throw forbidden(request);
     const startedAt = performance.now();
     const deadline = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const signal = AbortSignal.any([deadline, this.#closed.signal]);
@@ -171,10 +188,24 @@ export class Transport implements Disposable {
     }
   }
 
-  async #fetch(
-    request: ApiRequest,
-    options: { signal: AbortSignal; connection: "requests" | "watches" },
-  ): Promise<Response> {
+  /** Where the credentials are not accepted, they are loaded anew and have one more try. */
+  async #fetch(request: ApiRequest, options: FetchOptions): Promise<Response> {
+    const refused = this.#config;
+    const response = await this.#fetchOnce(request, options);
+    if (response.status !== 401) return response;
+    const text = await read(request, { response, signal: options.signal });
+    try {
+      // Of many requests that are refused at once, the first loads for all.
+      if (this.#config === refused) this.#config = this.#load();
+    } catch (error) {
+      const { message, status, reason } = refusal(request, response.status, response.headers, text);
+      const problem = `${message}; new credentials cannot be loaded: ${messageOf(error)}`;
+      throw new KubernetesError(problem, { status, reason, cause: error });
+    }
+    return await this.#fetchOnce(request, options);
+  }
+
+  async #fetchOnce(request: ApiRequest, options: FetchOptions): Promise<Response> {
     const { headers, connections } = await this.#credentials();
     try {
       return await fetch(request.url, {
@@ -189,12 +220,12 @@ export class Transport implements Disposable {
     }
   }
 
-  /** Asks client-node each time, so that a rotated token or certificate is used from the next request on. */
+  /** Asks client-node each time, which reads files again once in a while, so that a rotated token or certificate is used from the next request on. */
   async #credentials(): Promise<{ headers: Record<string, string>; connections: Connections }> {
-    const { headers, tls } = await readCredentials(this.#config);
-    const identity = JSON.stringify(tls);
+    const { headers, client } = await readCredentials(this.#config);
+    const identity = JSON.stringify(client);
     if (this.#connections?.identity !== identity) {
-      const connect = () => Deno.createHttpClient(tls);
+      const connect = () => Deno.createHttpClient(client);
       this.#close();
       this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
     }
@@ -214,16 +245,24 @@ async function read(
   }
 }
 
-/** What a kubeconfig proves its user with right now: headers, and certificates as the HTTP client takes them. */
+/** What a kubeconfig proves its user with right now: headers, and certificates and proxy as the HTTP client takes them. */
 export async function readCredentials(
   config: KubeConfig,
-): Promise<{ headers: Record<string, string>; tls: Parameters<typeof Deno.createHttpClient>[0] }> {
+): Promise<{ headers: Record<string, string>; client: Parameters<typeof Deno.createHttpClient>[0] }> {
   const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = { headers: {} };
   await config.applyToHTTPSOptions(options);
   const headers: Record<string, string> = { ...options.headers as Record<string, string> };
   if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
   const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
-  return { headers, tls: { ...(ca ? { caCerts: [ca] } : {}), ...(cert && key ? { cert, key } : {}) } };
+  const authority = ca ? { caCerts: [ca] } : {};
+  const own = cert && key ? { cert, key } : {};
+  return { headers, client: { ...authority, ...own, ...wayOf(config) } };
+}
+
+/** The kubeconfig alone says whether the way to Kubernetes leads through a proxy. */
+function wayOf(config: KubeConfig): Pick<Deno.CreateHttpClientOptions, "proxy"> {
+  const proxy = parseProxy(config.getCurrentCluster()?.proxyUrl ?? "");
+  return proxy ? { proxy: clientProxy(proxy) } : {};
 }
 
 function pem(value: unknown): string | undefined {
@@ -259,6 +298,15 @@ function unanswered(request: ApiRequest, error: unknown): KubernetesError {
     status: 0,
     reason: "",
     cause: error,
+  });
+}
+
+/** Another attempt is not refused: until it is known who leads, nothing is final. */
+function forbidden(request: ApiRequest): KubernetesError {
+  const words = "this replica may lead no more";
+  return new KubernetesError(`Cannot ask Kubernetes to ${describe(request)}: ${words}`, {
+    status: 0,
+    reason: "",
   });
 }
 

@@ -60,6 +60,7 @@ export class Dispatcher {
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
   #isDraining = false;
+  #isHandedOver = false;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
@@ -94,6 +95,8 @@ export class Dispatcher {
   /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
   resume(entries: readonly JournalEntry[]): void {
     for (const { commandId, receivedAt, request, result } of entries) {
+      // It was sent again before the journal could be read.
+      if (this.#results.has(commandId)) continue;
       this.#remember(commandId, result ?? "running");
       if (result) {
         this.#options.reporter.result(result);
@@ -134,6 +137,7 @@ export class Dispatcher {
   /** Leaves everything as it is, at once: another process goes on with it now. */
   handOver(): void {
     this.#isDraining = true;
+    this.#isHandedOver = true;
     for (const { cancel } of this.#tasks()) cancel.abort(HANDED_OVER);
   }
 
@@ -156,13 +160,16 @@ export class Dispatcher {
       this.#checkOpen();
       const request = parseRequest(command, this.#options.limits);
       await journal.open({ ...entry, request });
+      if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
       if (!journal.isFull) await journal.open({ ...entry, result });
+      if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#answer(result);
+      logFailure(commandId, error);
     }
   }
 
@@ -182,11 +189,22 @@ export class Dispatcher {
         { commandId, action: String(payload?.action), payload },
         this.#options.limits,
       );
-      const spentMs = Math.max(0, Date.now() - receivedAt);
+      const spentMs = Math.max(1, Date.now() - receivedAt);
+      if (this.#hasNewer(request.sessionId)) {
+        throw new CommandError(
+          "cancelled",
+          "interrupted by a restart of the agent, and overtaken by a later command",
+        );
+      }
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
     } catch (error) {
       void this.#fail(commandId, error);
     }
+  }
+
+  /** Whether a session has commands that this process received, which it did before the journal could be read. */
+  #hasNewer(sessionId: string): boolean {
+    return [...this.#lanes.get(sessionId)?.tasks ?? []].some(({ spentMs }) => spentMs === 0);
   }
 
   #enqueue(task: Task): void {
@@ -236,7 +254,7 @@ export class Dispatcher {
     const result = failed(commandId, messageOf(error));
     await this.#options.journal.close(result, { isRecorded: false });
     this.#answer(result);
-    log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
+    logFailure(commandId, error);
   }
 
   /** Sends a command's one result. */
@@ -262,4 +280,8 @@ function cancelForStop(lane: Lane): void {
   for (const { request, cancel } of lane.tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
+}
+
+function logFailure(commandId: string, error: unknown): void {
+  log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
 }

@@ -44,10 +44,13 @@ export interface JournalOptions {
   readonly prefix: string;
   /** The sessions that exist now; written down whenever something else is. */
   readonly sessionIds: () => readonly string[];
+  /**
+   * Longest wait for a write, in milliseconds: where it is too long, commands are carried out and answered without being written down. To
+   * be `Infinity` where another process may take over while this one still lives, as then only what is written down may be begun or said.
+   */
+  readonly patienceMs: number;
 }
 
-/** Longest wait for a write: a cluster that does not answer must not keep commands from being answered. */
-const PATIENCE_MS = 5000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 /** Wait before the next attempt where the cluster refuses, in milliseconds. */
@@ -252,9 +255,11 @@ export class Journal implements Disposable {
   }
 
   async #patiently(write: Promise<void>): Promise<void> {
+    const { patienceMs } = this.#options;
+    if (patienceMs === Infinity) return await write;
     // Where the last write failed the next one is not waited for: that would hold up every command for the whole outage.
     if (this.#trouble !== undefined) return;
-    await abortable(write, AbortSignal.timeout(PATIENCE_MS)).catch(() => {
+    await abortable(write, AbortSignal.timeout(patienceMs)).catch(() => {
       this.#tell(new Error("Kubernetes does not answer"));
     });
   }

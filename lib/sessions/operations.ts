@@ -4,7 +4,6 @@
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
-import { abortable } from "@std/async";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -12,15 +11,10 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { log } from "../log.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
-import {
-  isInterrupted,
-  type Outcome,
-  outcomeAnnotations,
-  recallOutcome,
-  statusAnnotation,
-} from "./outcome.ts";
+import { isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
+import type { Recorder } from "./recorder.ts";
 import type { SessionRequest, StartRequest, StopRequest } from "./requests.ts";
 import { displayPort, podFields, statusOf } from "./status.ts";
 import { findTemplate, type TemplateTable } from "./template.ts";
@@ -39,6 +33,7 @@ export interface CommandContext {
 export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
+  readonly recorder: Recorder;
   readonly settings: SessionSettings;
   readonly templates: TemplateTable;
   /** Longest time for a session to become ready, in milliseconds. */
@@ -49,8 +44,6 @@ export interface OperationsOptions {
 
 /** Longest time for a session's pods and volumes to go, in milliseconds. */
 const STOP_TIMEOUT_MS = 120_000;
-/** Longest wait for a session to remember an outcome, in milliseconds: whoever waits for the answer shall not wait for this. */
-const RECORD_TIMEOUT_MS = 5000;
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",
@@ -100,18 +93,6 @@ export class SessionOperations {
       const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
       throw new CommandError(failure, sentence, { cause: error });
     }
-  }
-
-  /** Lets a session remember the state that the Control Plane was told; a failure costs only that it is told once more. */
-  async remember(status: SessionStatus): Promise<void> {
-    const { service } = this.#cache.session(status.sessionId);
-    if (!isAlive(service)) return;
-    await this.#provisioner.annotate(nameOf(service), statusAnnotation(status)).catch((error) => {
-      log.debug("Session {sessionId} cannot remember its state: {reason}", {
-        sessionId: status.sessionId,
-        reason: messageOf(error),
-      });
-    });
   }
 
   async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {
@@ -211,7 +192,10 @@ export class SessionOperations {
         } is still there`,
     });
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return await this.#recorded(commandId, { result, status: statusOf(sessionId, "hibernated") });
+    return await this.#options.recorder.record(commandId, {
+      result,
+      status: statusOf(sessionId, "hibernated"),
+    });
   }
 
   async #wake(sessionId: string, context: CommandContext): Promise<Outcome> {
@@ -257,26 +241,10 @@ export class SessionOperations {
     signal.throwIfAborted();
     const names = this.#objectNames(sessionId);
     const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
-    return await this.#recorded(commandId, { result, status: statusOf(sessionId, "running", pod) });
-  }
-
-  /** An outcome that the session remembers, if its Service is there to do so: it has no controller that each change would wake. */
-  async #recorded(
-    commandId: string,
-    outcome: { result: CommandResult; status: SessionStatus },
-  ): Promise<Outcome> {
-    const { service } = this.#cache.session(outcome.status.sessionId);
-    if (!isAlive(service)) return { ...outcome, isRecorded: false };
-    try {
-      await abortable(
-        this.#provisioner.annotate(nameOf(service), outcomeAnnotations(commandId, outcome)),
-        AbortSignal.timeout(RECORD_TIMEOUT_MS),
-      );
-      return { ...outcome, isRecorded: true };
-    } catch {
-      // The journal takes its place.
-      return { ...outcome, isRecorded: false };
-    }
+    return await this.#options.recorder.record(commandId, {
+      result,
+      status: statusOf(sessionId, "running", pod),
+    });
   }
 
   #objectNames(sessionId: string): CommandResult {

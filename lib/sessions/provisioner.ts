@@ -75,11 +75,6 @@ export class Provisioner {
     this.#cache.put("deployment", await this.#client.scale(deploymentName, { replicas, annotations }));
   }
 
-  /** Sets annotations of a session's Service. */
-  async annotate(serviceName: string, annotations: Readonly<Record<string, string>>): Promise<void> {
-    this.#cache.put("service", await this.#client.annotate(serviceName, annotations));
-  }
-
   /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */
   async #createOne<T extends Named>(
     api: ObjectApi<T>,

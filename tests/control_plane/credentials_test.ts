@@ -1,13 +1,23 @@
-import { assertEquals, assertRejects } from "@std/assert";
-import { type CredentialFiles, Credentials } from "../../lib/control_plane/credentials.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Credentials, type CredentialSettings } from "../../lib/control_plane/credentials.ts";
 import { register } from "../../lib/control_plane/registration.ts";
 import { Socket } from "../../lib/control_plane/socket.ts";
 import { LinkError, RegistrationError } from "../../lib/errors.ts";
+import { parseProxy } from "../../lib/proxies.ts";
 import { Secret } from "../../lib/secret.ts";
+import { MemoryKeyStore } from "../support/memory_key_store.ts";
+import { RecordingProxy } from "../support/recording_proxy.ts";
 
 const TLS = new URL("../fixtures/tls/", import.meta.url);
 const CA_FILE = new URL("ca.pem", TLS).pathname;
-const NO_FILES: CredentialFiles = { apiKeyFile: "", caFile: "", clientCert: "", clientKey: "" };
+const NOTHING: CredentialSettings = {
+  apiKeyFile: "",
+  caFile: "",
+  clientCert: "",
+  clientKey: "",
+  apiKey: undefined,
+  proxy: undefined,
+};
 const never = new AbortController().signal;
 const REGISTRATION = {
   agentId: "a1",
@@ -17,20 +27,23 @@ const REGISTRATION = {
   metadata: { namespace: "streamspace", kubernetes: true },
 } as const;
 
-/** A Control Plane that speaks TLS with a certificate that only the tests' authority vouches for. */
-class TlsControlPlane implements AsyncDisposable {
-  readonly #server = Deno.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    cert: Deno.readTextFileSync(new URL("server.pem", TLS)),
-    key: Deno.readTextFileSync(new URL("server.key", TLS)),
-    onListen: () => {},
-  }, (request) => {
-    if (request.headers.get("upgrade") !== "websocket") return Response.json({ agentId: "a1" });
-    const { socket, response } = Deno.upgradeWebSocket(request);
-    socket.onopen = () => socket.send("hello");
-    return response;
-  });
+/** A Control Plane that may speak TLS, with a certificate that only the tests' authority vouches for. */
+class SmallControlPlane implements AsyncDisposable {
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  constructor({ isPlain = false } = {}) {
+    const certificate = isPlain ? {} : {
+      cert: Deno.readTextFileSync(new URL("server.pem", TLS)),
+      key: Deno.readTextFileSync(new URL("server.key", TLS)),
+    };
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...certificate };
+    this.#server = Deno.serve(options, (request) => {
+      if (request.headers.get("upgrade") !== "websocket") return Response.json({ agentId: "a1" });
+      const { socket, response } = Deno.upgradeWebSocket(request);
+      socket.onopen = () => socket.send("hello");
+      return response;
+    });
+  }
 
   get host(): string {
     return `127.0.0.1:${this.#server.addr.port}`;
@@ -47,6 +60,13 @@ async function keyFile(key: string): Promise<{ path: string } & AsyncDisposable>
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path) };
 }
 
+function credentialsOf(
+  settings: Partial<CredentialSettings> = {},
+  store = new MemoryKeyStore(),
+): Credentials {
+  return new Credentials({ ...NOTHING, ...settings }, store);
+}
+
 async function keyOf(credentials: Credentials): Promise<string | undefined> {
   using read = await credentials.read();
   return read.apiKey?.reveal();
@@ -54,26 +74,87 @@ async function keyOf(credentials: Credentials): Promise<string | undefined> {
 
 Deno.test("credentials are the file's key as it is now, and its absence is told", async () => {
   await using file = await keyFile("k1");
-  const credentials = new Credentials({ ...NO_FILES, apiKeyFile: file.path }, new Secret("from the start"));
+  const credentials = credentialsOf({ apiKeyFile: file.path, apiKey: new Secret("from the start") });
   assertEquals(await keyOf(credentials), "k1");
   await Deno.writeTextFile(file.path, "k2");
   assertEquals(await keyOf(credentials), "k2");
-  const lost = new Credentials({ ...NO_FILES, apiKeyFile: "/no/such/file" }, undefined);
+  const lost = credentialsOf({ apiKeyFile: "/no/such/file" });
   await assertRejects(() => lost.read(), LinkError, "The file of --api-key-file cannot be read");
 });
 
 Deno.test("credentials use an issued key until the operator puts another one in the file", async () => {
   await using file = await keyFile("bootstrap");
-  const credentials = new Credentials({ ...NO_FILES, apiKeyFile: file.path }, undefined);
+  const credentials = credentialsOf({ apiKeyFile: file.path });
   await credentials.issue("issued");
   assertEquals([await keyOf(credentials), await keyOf(credentials)], ["issued", "issued"]);
   await Deno.writeTextFile(file.path, "rotated");
   assertEquals([await keyOf(credentials), await keyOf(credentials)], ["rotated", "rotated"]);
 });
 
+Deno.test("credentials go back to the configured key when the issued one is forgotten", async () => {
+  const store = new MemoryKeyStore();
+  const credentials = credentialsOf({ apiKey: new Secret("bootstrap") }, store);
+  await credentials.issue("issued");
+  using configured = await credentials.readConfigured();
+  assertEquals([configured.apiKey?.reveal(), configured.isIssued], ["bootstrap", false]);
+  await credentials.forgetIssued();
+  assertEquals([await keyOf(credentials), store.writes.length, store.writes[1]], ["bootstrap", 2, undefined]);
+});
+
+Deno.test("credentials put a key that came into the file meanwhile before one that was kept", async () => {
+  await using file = await keyFile("bootstrap");
+  const store = new MemoryKeyStore();
+  await credentialsOf({ apiKeyFile: file.path }, store).issue("issued");
+  const restarted = credentialsOf({ apiKeyFile: file.path }, store);
+  await restarted.restore(never);
+  assertEquals(await keyOf(restarted), "issued");
+  await Deno.writeTextFile(file.path, "rotated");
+  assertEquals(await keyOf(restarted), "rotated");
+  const again = credentialsOf({ apiKeyFile: file.path }, store);
+  await again.restore(never);
+  assertEquals(await keyOf(again), "rotated");
+});
+
+for (const isPlain of [true, false]) {
+  Deno.test(`C12 registration and WebSocket go by the proxy ${isPlain ? "in plain" : "with TLS"}`, async () => {
+    await using controlPlane = new SmallControlPlane({ isPlain });
+    await using proxy = new RecordingProxy();
+    const settings = { caFile: isPlain ? "" : CA_FILE, proxy: parseProxy(`alice:s3cret@${proxy.host}`) };
+    using credentials = await credentialsOf(settings).read();
+    const httpBase = `${isPlain ? "http" : "https"}://${controlPlane.host}`;
+    await register(REGISTRATION, { httpBase, credentials, signal: never });
+    await using socket = await Socket.connect(httpBase.replace("http", "ws"), { credentials, signal: never });
+    assertEquals((await socket.frames(never).next()).value, "hello");
+    const authorization = `Basic ${btoa("alice:s3cret")}`;
+    assertEquals(
+      proxy.requests,
+      (isPlain ? ["POST", "GET"] : ["CONNECT", "CONNECT"]).map((method) => (
+        { method, target: controlPlane.host, authorization }
+      )),
+    );
+  });
+}
+
+Deno.test("registration and WebSocket say what is wrong with a proxy, without its password", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  listener.close();
+  const proxy = parseProxy(`alice:s3cret@127.0.0.1:${listener.addr.port}`);
+  using credentials = await credentialsOf({ proxy }).read();
+  const errors = [
+    await assertRejects(() =>
+      register(REGISTRATION, { httpBase: "https://cp.example.com", credentials, signal: never })
+    ),
+    await assertRejects(() => Socket.connect("wss://cp.example.com", { credentials, signal: never })),
+  ];
+  for (const error of errors) {
+    const shown = Deno.inspect(error, { depth: 9 });
+    assert(!shown.includes("s3cret") && !shown.includes(btoa("alice:s3cret")), shown);
+  }
+});
+
 Deno.test("C12 registration and WebSocket trust the authority of --ca-file", async () => {
-  await using controlPlane = new TlsControlPlane();
-  using credentials = await new Credentials({ ...NO_FILES, caFile: CA_FILE }, undefined).read();
+  await using controlPlane = new SmallControlPlane();
+  using credentials = await credentialsOf({ caFile: CA_FILE }).read();
   const answer = await register(REGISTRATION, {
     httpBase: `https://${controlPlane.host}`,
     credentials,
@@ -86,8 +167,8 @@ Deno.test("C12 registration and WebSocket trust the authority of --ca-file", asy
 });
 
 Deno.test("C12 registration and WebSocket refuse a certificate that nobody vouches for", async () => {
-  await using controlPlane = new TlsControlPlane();
-  using credentials = await new Credentials(NO_FILES, undefined).read();
+  await using controlPlane = new SmallControlPlane();
+  using credentials = await credentialsOf().read();
   const httpBase = `https://${controlPlane.host}`;
   await assertRejects(
     () => register(REGISTRATION, { httpBase, credentials, signal: never }),

@@ -7,6 +7,7 @@ import { Secret } from "../../lib/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { LogCapture } from "../support/log_capture.ts";
+import { MemoryKeyStore } from "../support/memory_key_store.ts";
 import { Queue } from "../support/queue.ts";
 import { registered, REGISTRATION, ScriptedControlPlane } from "../support/scripted_control_plane.ts";
 
@@ -15,7 +16,8 @@ type Frame = string | Uint8Array;
 /** Credentials without files. */
 function keyed(key: string | undefined): Credentials {
   const files = { apiKeyFile: "", caFile: "", clientCert: "", clientKey: "" };
-  return new Credentials(files, key === undefined ? undefined : new Secret(key));
+  const apiKey = key === undefined ? undefined : new Secret(key);
+  return new Credentials({ ...files, apiKey, proxy: undefined }, new MemoryKeyStore());
 }
 
 /** A link that runs in the background until it is disposed. */
@@ -189,10 +191,10 @@ Deno.test("C2 link asks for an approval when it is told to, and never without a 
   const pending = (seconds: string) =>
     new Response("{}", { status: 202, headers: { "Retry-After": seconds } });
   await using controlPlane = new ScriptedControlPlane({
-    register: (nth) => nth < 2 ? pending(["5", "0"][nth] ?? "") : registered(),
+    register: (nth) => nth < 2 ? pending(["7", "0"][nth] ?? "") : registered(),
   });
   await using link = new RunningLink(controlPlane);
-  await time.tickAsync(await time.timer(5000));
+  await time.tickAsync(await time.timer(7000));
   await time.tickAsync(await time.timer(1000));
   await link.ups.next();
 });

@@ -3,6 +3,7 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound, SessionState } from "../../lib/control_plane/protocol.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
+import { LogCapture } from "../support/log_capture.ts";
 
 const CAPACITY = { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" };
 
@@ -167,4 +168,18 @@ Deno.test("outbox tells which results have arrived: those of a minute ago, or al
   outbox.detach({ hasArrived: true });
   assertEquals(arrived, ["c1", "c2", "c3"]);
   assertEquals(outbox.waiting, 0);
+});
+
+Deno.test("outbox takes a flood without end: the older half of ten thousand results is taken to have arrived, loudly", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  let arrived = 0;
+  using outbox = new Outbox((commandIds) => arrived += commandIds.length);
+  outbox.attach(new FakeWire());
+  for (let nth = 0; nth <= 10_000; nth++) {
+    time.tick(1);
+    outbox.send(complete(`c${nth}`));
+  }
+  assertEquals(arrived, 5001);
+  await logs.line("ERROR: More than 10000 results and statuses within a minute");
 });

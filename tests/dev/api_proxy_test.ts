@@ -34,7 +34,7 @@ class Proxied implements AsyncDisposable {
     });
     const config = new KubeConfig();
     config.loadFromClusterAndUser({ name: "c", server: this.proxy.url, skipTLSVerify: true }, { name: "u" });
-    this.transport = new Transport(config);
+    this.transport = new Transport(() => config);
   }
 
   /** Sends a request by way of the proxy. */

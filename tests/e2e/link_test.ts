@@ -96,6 +96,26 @@ onEachCluster(
   MEMORY,
 );
 
+onEachCluster(
+  "R6 a second signal ends the agent at once, and leaves what is at work to the next process",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const running = stage.give("start_session", { ...START, template: "stuck" });
+    await stage.controlPlane.waitFor((message) =>
+      message.type === "status" && message.payload.state === "pending"
+    );
+    stage.agent.kill("SIGTERM");
+    await stage.agent.line(/Stopping: no new commands, running ones get 25s/);
+    stage.agent.kill("SIGINT");
+    assertEquals(await stage.agent.exit(), 130);
+    await stage.relaunch();
+    await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+    const { payload } = await stage.controlPlane.result(running);
+    assertEquals(payload.error, 'Cannot start session "s1": cancelled by stop');
+  },
+  MEMORY,
+);
+
 onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await stage.command("start_session", START);

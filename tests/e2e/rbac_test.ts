@@ -4,12 +4,13 @@ import {
   type KubernetesObject,
   type V1Deployment,
   type V1Role,
+  type V1Secret,
   type V1Service,
 } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
 const FILES = ["rbac.yaml", "configmap.yaml", "deployment.yaml"];
 const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
@@ -51,6 +52,16 @@ onEachCluster(
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
     await using stage = await Stage.set(cluster, { kubeconfig, args: ["--leader-election"] });
+
+    // A key that is issued goes into the Secret that the agent has looked for one in.
+    stage.controlPlane.answerRegistration({
+      status: 200,
+      body: { agent: { agentId: AGENT_ID }, apiKey: "issued-key" },
+    });
+    stage.controlPlane.disconnect(AGENT_ID);
+    await stage.controlPlane.waitForConnection(AGENT_ID, { after: 1 });
+    const secrets = await cluster.list("v1", "Secret") as V1Secret[];
+    assertEquals(secrets.map(({ data }) => Object.keys(data ?? {})), [[AGENT_ID]]);
 
     for (
       const action of ["start_session", "hibernate_session", "wake_session", "stop_session", "start_session"]

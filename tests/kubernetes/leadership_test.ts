@@ -184,3 +184,13 @@ Deno.test("Leadership that is given up after its lease was deleted leaves none",
   await a.leadership?.[Symbol.asyncDispose]();
   assertEquals(campaign.leases.lease, undefined);
 });
+
+Deno.test("R7 Leadership of a process that was frozen is over before its timers say so", async () => {
+  await using campaign = new Campaign();
+  const a = await campaign.enter("a");
+  assertEquals(a.leadership?.isHeld(), true);
+  const { now } = performance;
+  performance.now = () => now.call(performance) + RENEW_DEADLINE_MS;
+  assertEquals([leads(a), a.leadership?.isHeld()], [true, false]);
+  performance.now = now;
+});

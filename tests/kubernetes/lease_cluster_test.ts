@@ -39,7 +39,7 @@ class Connection implements Disposable {
   }
 
   static to(cluster: TestCluster): Connection {
-    return new Connection(new Transport(cluster.config), cluster.namespace);
+    return new Connection(new Transport(() => cluster.config), cluster.namespace);
   }
 
   acquire(identity: string, { timing = TIMING, signal = never } = {}): Promise<Leadership> {
@@ -204,7 +204,7 @@ class Network implements AsyncDisposable {
     const path = await temporaryFile(way === "network" ? text.replace(this.cluster.url, through) : text);
     const config = loadKubeConfig(path);
     await Deno.remove(path);
-    return new Connection(new Transport(config), "default");
+    return new Connection(new Transport(() => config), "default");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

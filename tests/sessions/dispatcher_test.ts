@@ -3,10 +3,11 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { Dispatcher } from "../../lib/sessions/dispatcher.ts";
-import type { Journal } from "../../lib/sessions/journal.ts";
+import type { Journal, JournalEntry } from "../../lib/sessions/journal.ts";
 import { FakeOperations } from "../support/fake_operations.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
+import { LogCapture } from "../support/log_capture.ts";
 import { MemoryJournalStore } from "../support/memory_journal.ts";
 
 const FIELDS = { user: "alice", template: "firefox" };
@@ -398,4 +399,47 @@ Deno.test("dispatcher says nothing of a session that a stop reached while its st
     "stop_session",
   );
   await settled();
+});
+
+/** What a process leaves that was killed while it carried out the stop `c1` of session `s1`. */
+async function unfinishedStop(): Promise<readonly JournalEntry[]> {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  await bench.operations.runs.next();
+  return (await bench.store.journal().load(never)).entries;
+}
+
+Deno.test("dispatcher lets a command that came before the journal could be read overtake what is in it", async () => {
+  using bench = new Bench();
+  bench.start("c2", "s1");
+  await settled();
+  bench.dispatcher.resume(await unfinishedStop());
+  await settled();
+  const error = "interrupted by a restart of the agent, and overtaken by a later command";
+  assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error } }]);
+  assertEquals(await bench.finishNext(), "start_session s1");
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher does a command once that came again before the journal could be read", async () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  await settled();
+  bench.dispatcher.resume(await unfinishedStop());
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1").length, 1);
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher refuses commands, loudly, while too many are not answered yet", async () => {
+  using logs = new LogCapture();
+  using bench = new Bench();
+  for (let nth = 0; !bench.journal.isFull; nth += 100) {
+    for (let one = nth; one < nth + 100; one++) bench.start(`c${one}`, `s${one}`);
+    await settled();
+  }
+  bench.start("last", "s");
+  await logs.line("WARN: Command last failed: The agent has too many commands that are not answered yet");
+  assertEquals(bench.results("last").length, 1);
+  assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);
 });

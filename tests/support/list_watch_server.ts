@@ -106,7 +106,7 @@ export class ListWatchServer implements AsyncDisposable {
     const config = new KubeConfig();
     const server = `http://127.0.0.1:${this.#server.addr.port}`;
     config.loadFromClusterAndUser({ name: "c", server, skipTLSVerify: true }, { name: "u", token: "t" });
-    return new Transport(config);
+    return new Transport(() => config);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,7 +3,7 @@
  * @module
  */
 import { KubernetesError } from "../../lib/errors.ts";
-import { Journal, type JournalStore } from "../../lib/sessions/journal.ts";
+import { Journal, type JournalOptions, type JournalStore } from "../../lib/sessions/journal.ts";
 
 /** What becomes of requests. */
 type Behaviour = "answer" | "refuse" | "fail" | "hang";
@@ -16,8 +16,9 @@ export class MemoryJournalStore implements JournalStore {
   behaviour: Behaviour = "answer";
 
   /** A journal that is kept here. */
-  journal(sessionIds: () => readonly string[] = () => []): Journal {
-    return new Journal({ store: this, prefix: "agent", sessionIds });
+  journal(options: Partial<Pick<JournalOptions, "sessionIds" | "patienceMs">> = {}): Journal {
+    const { sessionIds = () => [], patienceMs = 5000 } = options;
+    return new Journal({ store: this, prefix: "agent", sessionIds, patienceMs });
   }
 
   async read(): Promise<Readonly<Record<string, string>>> {

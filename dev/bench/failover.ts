@@ -1,0 +1,57 @@
+/**
+ * How long a Control Plane is without an agent when the replica that works ends: two replicas, one after the other ended and replaced.
+ * @module
+ */
+import { AgentProcess } from "../agent_process.ts";
+import { ControlPlane } from "../control_plane/control_plane.ts";
+
+const AGENT_ID = "bench-failover";
+
+/** From the signal to the leader until the other replica is connected, in milliseconds. */
+export interface Failovers {
+  /** After SIGTERM. */
+  readonly cleanMs: number[];
+  /** After SIGKILL. */
+  readonly killedMs: number[];
+}
+
+/** Measures each kind so many times. */
+export async function measureFailovers(
+  options: { kubeconfig: string; namespace: string; rounds: number },
+): Promise<Failovers> {
+  await using controlPlane = ControlPlane.start();
+  await using replicas = new AsyncDisposableStack();
+  let nth = 0;
+  const launch = () => {
+    nth += 1;
+    return replicas.use(AgentProcess.start({
+      args: [
+        `--agent-id=${AGENT_ID}`,
+        `--control-plane-url=${controlPlane.url}`,
+        `--kubeconfig=${options.kubeconfig}`,
+        `--namespace=${options.namespace}`,
+        "--leader-election",
+        `--pod-name=replica-${nth}`,
+      ],
+    }));
+  };
+  let leader = launch();
+  await leader.line(/Starting heartbeat sender/);
+  const measure = async (signal: Deno.Signal): Promise<number> => {
+    const standby = launch();
+    await standby.line(/Waiting to lead/);
+    const startedAt = performance.now();
+    leader.kill(signal);
+    await standby.line(/Starting heartbeat sender/);
+    const took = performance.now() - startedAt;
+    await leader.exit();
+    leader = standby;
+    return took;
+  };
+  const failovers: Failovers = { cleanMs: [], killedMs: [] };
+  for (let round = 0; round < options.rounds; round += 1) {
+    failovers.cleanMs.push(await measure("SIGTERM"));
+    failovers.killedMs.push(await measure("SIGKILL"));
+  }
+  return failovers;
+}

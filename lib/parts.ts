@@ -1,0 +1,124 @@
+/**
+ * Builds all parts of the agent, back to front: each is given only those that stand behind it in the flow. The only file that knows them all.
+ *
+ *     Control Plane ──frames──> link ──messages──> dispatcher ──requests──> operations ──calls──> Kubernetes
+ *           ^                                           │                        │                    │ watch
+ *           └──────────── outbox <──── reporter <───────┴──── results, states ───┘ <──── cache <──────┘
+ *
+ * @module
+ */
+import { controlPlaneAddresses } from "./control_plane/addresses.ts";
+import { Credentials } from "./control_plane/credentials.ts";
+import { runHeartbeat } from "./control_plane/heartbeat.ts";
+import type { KeyStore } from "./control_plane/issued_key.ts";
+import { Link } from "./control_plane/link.ts";
+import { Outbox } from "./control_plane/outbox.ts";
+import type { Capacity } from "./control_plane/protocol.ts";
+import { Reporter } from "./control_plane/reporter.ts";
+import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { SessionCache } from "./kubernetes/session_cache.ts";
+import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
+import { Transport } from "./kubernetes/transport.ts";
+import { log } from "./log.ts";
+import type { Config } from "./options.ts";
+import { formatDuration } from "./quantities.ts";
+import { Dispatcher } from "./sessions/dispatcher.ts";
+import { Journal } from "./sessions/journal.ts";
+import { Monitor } from "./sessions/monitor.ts";
+import { labelValue } from "./sessions/names.ts";
+import { SessionOperations } from "./sessions/operations.ts";
+import { Recorder } from "./sessions/recorder.ts";
+
+/** What the agent consists of. */
+export interface Parts extends Disposable {
+  readonly transport: Transport;
+  readonly cache: SessionCache;
+  readonly journal: Journal;
+  readonly outbox: Outbox;
+  readonly reporter: Reporter;
+  readonly dispatcher: Dispatcher;
+  readonly monitor: Monitor;
+  readonly link: Link;
+  readonly beat: () => void;
+}
+
+/** Longest wait for the journal: a cluster that does not answer must not keep commands from being answered. */
+const JOURNAL_PATIENCE_MS = 5000;
+
+/** Builds the parts; dispose them when the agent has ended. */
+export async function buildParts(config: Config): Promise<Parts> {
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const agentLabel = await labelValue(config.agentId);
+  const { namespace } = config;
+  const cache = new SessionCache(agentLabel);
+  const journal = new Journal({
+    store: createJournalStore(transport, namespace),
+    prefix: agentLabel,
+    sessionIds: () => reporter.sessionIds(),
+    patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
+  });
+  const outbox = new Outbox((commandIds) => journal.forget(commandIds));
+  const reporter = new Reporter(outbox);
+  const client = createSessionClient(transport, namespace);
+  const recorder = new Recorder(client, cache);
+  const operations = new SessionOperations({
+    client,
+    cache,
+    recorder,
+    settings: config,
+    templates: config.templates,
+    startTimeoutMs: config.startTimeout,
+    onStatus: (status) => void reporter.status(status),
+  });
+  const onIdle = (sessionId: string) => monitor.look(sessionId);
+  const dispatcher = new Dispatcher(operations, { journal, reporter, limits: config, onIdle });
+  const monitor = new Monitor({
+    cache,
+    reporter,
+    isBusy: (sessionId) => dispatcher.isBusy(sessionId),
+    remember: (status) => recorder.remember(status),
+  });
+  const beat = () => {
+    const activeSessions = cache.activeSessions();
+    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
+  };
+  const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
+  const link = createLink(config, { outbox, keys, beat });
+  const dispose = () => {
+    monitor[Symbol.dispose]();
+    journal[Symbol.dispose]();
+    outbox[Symbol.dispose]();
+    transport[Symbol.dispose]();
+  };
+  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
+  return { ...parts, [Symbol.dispose]: dispose };
+}
+
+function createLink(
+  config: Config,
+  { outbox, keys, beat }: { outbox: Outbox; keys: KeyStore; beat: () => void },
+): Link {
+  const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
+  return new Link({
+    addresses: controlPlaneAddresses(config.controlPlaneUrl),
+    registration: {
+      agentId,
+      platform,
+      region,
+      capacity: capacityOf(config),
+      metadata: { namespace, kubernetes: true },
+    },
+    credentials: new Credentials(config, keys),
+    reconnectAttempts: config.reconnectAttempts,
+    outbox,
+    onUp: (signal) => {
+      log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
+      void runHeartbeat(beat, { intervalMs, signal });
+    },
+  });
+}
+
+function capacityOf(config: Config): Capacity {
+  const { maxCpu, maxMemory, maxSessions } = config;
+  return { maxCpu, maxMemory, maxSessions, cpu: `${maxCpu} cores`, memory: `${maxMemory}Gi` };
+}

@@ -1,0 +1,176 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { IssuedKey, type KeyStore } from "../../lib/control_plane/issued_key.ts";
+import { KubernetesError } from "../../lib/errors.ts";
+import { Secret } from "../../lib/secret.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { LogCapture } from "../support/log_capture.ts";
+import { MemoryKeyStore } from "../support/memory_key_store.ts";
+
+const BOOTSTRAP = new Secret("bootstrap-s3cret");
+const never = new AbortController().signal;
+
+const FORBIDDEN = new KubernetesError("Kubernetes refused to read secrets x: no", {
+  status: 403,
+  reason: "",
+});
+const AWAY = new KubernetesError("Kubernetes did not answer a request: gone", { status: 0, reason: "" });
+
+/** A store that fails as it is told to. */
+function failing(error: Error): KeyStore & { reads: number } {
+  return {
+    reads: 0,
+    read() {
+      this.reads++;
+      return Promise.reject(error);
+    },
+    write: () => Promise.reject(error),
+  };
+}
+
+async function restored(store: KeyStore): Promise<IssuedKey> {
+  const issued = new IssuedKey(store);
+  await issued.restore(never);
+  return issued;
+}
+
+async function keyOf(issued: IssuedKey, configured?: Secret): Promise<string | undefined> {
+  return (await issued.insteadOf(configured))?.reveal();
+}
+
+Deno.test("IssuedKey is found again after a restart, for the configured key that it was issued for", async () => {
+  const store = new MemoryKeyStore();
+  await (await restored(store)).take("issued", BOOTSTRAP);
+  const issued = await restored(store);
+  assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
+  assertEquals(await keyOf(issued, new Secret("another")), undefined);
+  assertEquals(await keyOf(issued), undefined);
+});
+
+Deno.test("IssuedKey may have been issued to an agent without a key", async () => {
+  const store = new MemoryKeyStore();
+  await (await restored(store)).take("issued", undefined);
+  const issued = await restored(store);
+  assertEquals(await keyOf(issued), "issued");
+  assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
+});
+
+Deno.test("IssuedKey keeps a fingerprint of the configured key and never the key", async () => {
+  const store = new MemoryKeyStore();
+  await (await restored(store)).take("issued", BOOTSTRAP);
+  const [text = ""] = store.writes;
+  assertEquals(Object.keys(JSON.parse(text)), ["key", "insteadOf"]);
+  assertEquals([JSON.parse(text).key, JSON.parse(text).insteadOf.length], ["issued", 64]);
+  assert(!text.includes(BOOTSTRAP.reveal()));
+});
+
+Deno.test("IssuedKey is written once as long as the Control Plane repeats it", async () => {
+  const store = new MemoryKeyStore();
+  const issued = await restored(store);
+  for (const key of ["issued", "issued", "newer", "newer"]) await issued.take(key, BOOTSTRAP);
+  assertEquals(store.writes.map((text) => JSON.parse(text ?? "").key), ["issued", "newer"]);
+  const again = await restored(store);
+  await again.take("newer", BOOTSTRAP);
+  assertEquals(store.writes.length, 2);
+});
+
+Deno.test("IssuedKey is none where the Control Plane repeats the configured key", async () => {
+  const store = new MemoryKeyStore();
+  const issued = await restored(store);
+  await issued.take(BOOTSTRAP.reveal(), BOOTSTRAP);
+  assertEquals([await keyOf(issued, BOOTSTRAP), store.writes.length], [undefined, 0]);
+  await issued.take("issued", BOOTSTRAP);
+  await issued.take(BOOTSTRAP.reveal(), BOOTSTRAP);
+  assertEquals([await keyOf(issued, BOOTSTRAP), store.writes.at(-1)], [undefined, undefined]);
+});
+
+Deno.test("IssuedKey is gone from memory and store once it is forgotten", async () => {
+  const store = new MemoryKeyStore();
+  const issued = await restored(store);
+  await issued.forget();
+  assertEquals(store.writes, []);
+  await issued.take("issued", BOOTSTRAP);
+  await issued.forget();
+  assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
+  assertEquals(await keyOf(await restored(store), BOOTSTRAP), undefined);
+});
+
+for (
+  const text of [
+    "",
+    "s3cret",
+    '"s3cret"',
+    "{}",
+    '{"key":"s3cret"}',
+    '{"key":7,"insteadOf":""}',
+    '{"key":"","insteadOf":""}',
+    '{"key":"s3cret\\r\\nX-Other: 1","insteadOf":""}',
+  ]
+) {
+  Deno.test(`IssuedKey does not take ${JSON.stringify(text)} for a key, nor show it`, async () => {
+    using logs = new LogCapture();
+    const issued = await restored(new MemoryKeyStore(text));
+    assertEquals(await keyOf(issued), undefined);
+    assertEquals(logs.lines.length, 1);
+    assertStringIncludes(logs.lines[0] ?? "", "The key that was kept in the cluster is not readable");
+    assert(!logs.lines[0]?.includes("s3cret"));
+  });
+}
+
+Deno.test("IssuedKey goes on in memory where the Role is missing, and says so once", async () => {
+  using logs = new LogCapture();
+  const store = failing(FORBIDDEN);
+  const issued = await restored(store);
+  await issued.restore(never);
+  assertEquals([store.reads, logs.lines.length], [1, 1]);
+  assertStringIncludes(logs.lines[0] ?? "", "using the configured one (apply k8s/rbac.yaml): ");
+  await issued.take("issued-s3cret", BOOTSTRAP);
+  assertEquals([await keyOf(issued, BOOTSTRAP), logs.lines.length], ["issued-s3cret", 2]);
+  assertStringIncludes(
+    logs.lines[1] ?? "",
+    "WARN: The key that the Control Plane issued cannot be kept for the next start (apply k8s/rbac.yaml): ",
+  );
+  assert(!logs.lines.some((line) => line.includes("s3cret")));
+});
+
+Deno.test("IssuedKey looks again at the next attempt for what a cluster that was away has kept", async () => {
+  using logs = new LogCapture();
+  const kept = new MemoryKeyStore();
+  await (await restored(kept)).take("issued", BOOTSTRAP);
+  const answers = [() => Promise.reject(AWAY), () => kept.read()];
+  const issued = await restored({
+    read: () => answers.shift()?.() ?? kept.read(),
+    write: () => Promise.resolve(),
+  });
+  assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
+  assertStringIncludes(logs.lines[0] ?? "", "using the configured one: Kubernetes did not answer");
+  await issued.restore(never);
+  assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
+});
+
+Deno.test("IssuedKey waits at most 5 seconds for a cluster that does not answer", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  const { promise } = Promise.withResolvers<never>();
+  const issued = new IssuedKey({ read: () => promise, write: () => promise });
+  const restoring = issued.restore(never);
+  await time.tickAsync(5000);
+  await restoring;
+  const taking = issued.take("issued", BOOTSTRAP);
+  await time.tickAsync(await time.timer(5000));
+  await taking;
+  assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
+  assertEquals(
+    logs.lines.filter((line) => line.includes("no answer from the cluster within 5 seconds")).length,
+    2,
+  );
+});
+
+Deno.test("IssuedKey stops looking without a word when the agent is told to stop", async () => {
+  using logs = new LogCapture();
+  const stop = new AbortController();
+  const { promise } = Promise.withResolvers<never>();
+  const restoring = new IssuedKey({ read: () => promise, write: () => promise }).restore(stop.signal);
+  stop.abort();
+  await restoring;
+  assertEquals(logs.lines, []);
+});

@@ -1,0 +1,184 @@
+/**
+ * Keys and passwords on their way through the agent: each goes where it must, and is shown nowhere.
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { AgentProcess } from "../../dev/agent_process.ts";
+import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import { CLUSTERS, type TestCluster } from "../support/clusters.ts";
+import { RecordingProxy } from "../support/recording_proxy.ts";
+import { onEachCluster } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const AGENT_ID = "keyed";
+const WRONG = "wrong-key-0123456789";
+const BOOTSTRAP = "bootstrap-key-0123456789";
+const ISSUED = "issued-key-0123456789";
+const REVOKED = "revoked-key-0123456789";
+const PASSWORD = "proxy-password-0123456789";
+const SECRETS = [WRONG, BOOTSTRAP, ISSUED, REVOKED, PASSWORD];
+/** Log lines of the agent when all is well. */
+const UP = /Starting heartbeat sender/;
+
+/** One or more runs of the agent, and all that it says. */
+class Runs {
+  readonly output: string[] = [];
+  readonly #args: string[];
+
+  constructor(cluster: TestCluster, controlPlane: ControlPlane, args: string[]) {
+    this.#args = [
+      `--agent-id=${AGENT_ID}`,
+      `--control-plane-url=${controlPlane.url}`,
+      `--kubeconfig=${cluster.kubeconfig}`,
+      `--namespace=${cluster.namespace}`,
+      "--log-level=debug",
+      ...args,
+    ];
+  }
+
+  /** Starts the agent, waits until it says something, and stops it. */
+  async until(line: RegExp, options: { env: Record<string, string>; args?: string[] }): Promise<void> {
+    await using agent = this.#start(options);
+    await agent.line(line);
+    agent.kill("SIGTERM");
+    assertEquals(await agent.exit(), 0);
+  }
+
+  /** Runs the agent until it ends by itself, and gives its exit code. */
+  async toEnd(options: { env: Record<string, string>; args?: string[] }): Promise<number> {
+    await using agent = this.#start(options);
+    return await agent.exit();
+  }
+
+  #start(options: { env: Record<string, string>; args?: string[] }): AgentProcess {
+    return AgentProcess.start({
+      args: [...this.#args, ...options.args ?? []],
+      env: options.env,
+      onLine: (line) => this.output.push(line),
+    });
+  }
+}
+
+/** Everything that could give a secret away: as it is, or as headers and Secrets encode it. */
+function spellings(secret: string): string[] {
+  const encoded = [secret, ` ${secret}`, `  ${secret}`].map((text) => btoa(text).slice(4, -4));
+  return [secret, ...encoded];
+}
+
+function assertShowsNoSecret(what: string, text: string): void {
+  for (const secret of SECRETS) {
+    for (const spelling of spellings(secret)) assert(!text.includes(spelling), `${what} shows ${secret}`);
+  }
+}
+
+function keysOf(controlPlane: ControlPlane): Array<string | null> {
+  return controlPlane.registrations.map(({ headers }) => headers.get("x-agent-api-key"));
+}
+
+/** What the Control Plane got beside the header that carries the key. */
+function restOf(controlPlane: ControlPlane): string {
+  const { registrations, connections, messages } = controlPlane;
+  const headers = [...registrations, ...connections].map((one) =>
+    [...one.headers].filter(([name]) => name !== "x-agent-api-key")
+  );
+  return JSON.stringify([headers, registrations.map(({ body }) => body), messages]);
+}
+
+for (const format of ["text", "json"]) {
+  onEachCluster(
+    `keys and passwords are in no log, error or message, with --log-format=${format}`,
+    async (cluster) => {
+      await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
+      await using proxy = new RecordingProxy();
+      const runs = new Runs(cluster, controlPlane, [`--log-format=${format}`]);
+      const env = (key: string) => ({
+        AGENT_API_KEY: key,
+        HTTP_PROXY: `http://alice:${PASSWORD}@${proxy.host}`,
+      });
+
+      // A key that is wrong, and a Control Plane that repeats it.
+      controlPlane.answerRegistration({ status: 401, body: { error: `${WRONG} is no key`, details: WRONG } });
+      await runs.until(/answered 401.*\[redacted\] is no key/, { env: env(WRONG) });
+      // The right one, for which another one is issued.
+      controlPlane.answerRegistration({
+        status: 201,
+        body: {
+          agent: { agentId: AGENT_ID, status: `online ${ISSUED}` },
+          approvalStatus: "approved",
+          apiKey: ISSUED,
+          message: `Your key is ${ISSUED}`,
+        },
+      });
+      await runs.until(UP, { env: env(BOOTSTRAP) });
+      // The one that was issued outlives a restart.
+      await runs.until(UP, { env: env(BOOTSTRAP) });
+      // It is revoked.
+      controlPlane.answerRegistration({ status: 403, body: { error: `${ISSUED} is revoked` } });
+      await runs.until(UP, { env: env(BOOTSTRAP) });
+      await runs.until(UP, { env: env(BOOTSTRAP) });
+      assertEquals(await runs.toEnd({ env: env(BOOTSTRAP), args: ["--check-config"] }), 0);
+
+      assertEquals(keysOf(controlPlane), [WRONG, BOOTSTRAP, ISSUED, ISSUED, BOOTSTRAP, BOOTSTRAP]);
+      const refusals = runs.output.filter((line) => line.includes("refuses the key that it issued"));
+      assertEquals(refusals.length, 1);
+      assert(runs.output.some((line) => line.includes(`"url": "http://${proxy.host}"`)));
+      assertShowsNoSecret("The agent's output", runs.output.join("\n"));
+      assertShowsNoSecret("What the Control Plane got", restOf(controlPlane));
+      assertEquals([...controlPlane.problems], []);
+    },
+    MEMORY,
+  );
+}
+
+onEachCluster(
+  "a key that is issued is kept in the cluster beside a fingerprint, and no other key",
+  async (cluster) => {
+    await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
+    const runs = new Runs(cluster, controlPlane, []);
+    controlPlane.answerRegistration({ status: 200, body: { agent: { agentId: AGENT_ID }, apiKey: ISSUED } });
+    await runs.until(UP, { env: { AGENT_API_KEY: BOOTSTRAP } });
+    const [secret] = await cluster.list("v1", "Secret") as Array<{ data?: Record<string, string> }>;
+    assertEquals(Object.keys(secret?.data ?? {}), [AGENT_ID]);
+    const kept = atob(secret?.data?.[AGENT_ID] ?? "");
+    assert(kept.includes(ISSUED) && !kept.includes(BOOTSTRAP), kept);
+
+    // Another key that the operator configures wins.
+    const file = await Deno.makeTempFile();
+    await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(file) };
+    await Deno.writeTextFile(file, REVOKED);
+    await runs.until(/answered 401/, { env: {}, args: [`--api-key-file=${file}`] });
+    assertEquals(keysOf(controlPlane), [BOOTSTRAP, REVOKED]);
+  },
+  MEMORY,
+);
+
+onEachCluster(
+  "only the way to the Control Plane leads through the proxy of the environment",
+  async (cluster) => {
+    await using controlPlane = ControlPlane.start();
+    await using proxy = new RecordingProxy();
+    const runs = new Runs(cluster, controlPlane, []);
+    const url = `http://${proxy.host}`;
+    const host = new URL(controlPlane.url).host;
+    const names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"];
+    for (const name of names) await runs.until(UP, { env: { [name]: url } });
+    await runs.until(UP, {
+      env: { HTTP_PROXY: url, ALL_PROXY: url, HTTPS_PROXY: url, NO_PROXY: "127.0.0.0/8" },
+    });
+    assertEquals(
+      proxy.requests.map(({ method, target }) => `${method} ${target}`),
+      names.flatMap(() => [`POST ${host}`, `GET ${host}`]),
+    );
+    assert(runs.output.some((line) => line.endsWith(`The way to the Control Plane leads through ${url}`)));
+  },
+  MEMORY,
+);
+
+onEachCluster("a proxy that is none ends the program with 2 and the variable's name", async (cluster) => {
+  await using controlPlane = ControlPlane.start();
+  const runs = new Runs(cluster, controlPlane, []);
+  const env = { HTTP_PROXY: `socks5://alice:${PASSWORD}@proxy` };
+  assertEquals(await runs.toEnd({ env }), 2);
+  assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy's address")));
+  assertShowsNoSecret("The agent's output", runs.output.join("\n"));
+}, MEMORY);

@@ -1,0 +1,103 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import type { V1Secret } from "@kubernetes/client-node";
+import { Cluster, type ClusterOptions } from "../../dev/cluster/cluster.ts";
+import { KubernetesError } from "../../lib/errors.ts";
+import type { KeyStore } from "../../lib/control_plane/issued_key.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
+import { Transport } from "../../lib/kubernetes/transport.ts";
+import { temporaryFile } from "../support/clusters.ts";
+
+const PATH = "/api/v1/namespaces/streamspace/secrets";
+const NAME = "k8s-agent-issued-key";
+
+/** A cluster in memory and the stores of agents in it. */
+class Stores implements AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly transport: Transport;
+  readonly #kubeconfig: string;
+
+  private constructor(cluster: Cluster, kubeconfig: string) {
+    this.cluster = cluster;
+    this.#kubeconfig = kubeconfig;
+    this.transport = new Transport(() => loadKubeConfig(kubeconfig));
+  }
+
+  static async open(options: ClusterOptions = {}): Promise<Stores> {
+    const cluster = Cluster.start(options);
+    return new Stores(cluster, await temporaryFile(cluster.kubeconfig()));
+  }
+
+  of(agent: string): KeyStore {
+    return createIssuedKeyStore(this.transport, { namespace: "streamspace", agent });
+  }
+
+  async secret(): Promise<V1Secret> {
+    return await this.transport.getJson(`${PATH}/${NAME}`) as V1Secret;
+  }
+
+  /** Creates the Secret as k8s/rbac.yaml has it, without data. */
+  async ship(): Promise<void> {
+    const body = JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: { name: NAME } });
+    const response = await fetch(`${this.cluster.url}${PATH}`, { method: "POST", body });
+    await response.body?.cancel();
+  }
+
+  /** What was done with the Secret, in the words of a Role. */
+  get verbs(): string[] {
+    return this.cluster.requests.filter(({ resource }) => resource === "secrets").map(({ verb }) => verb);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.transport[Symbol.dispose]();
+    await this.cluster[Symbol.asyncDispose]();
+    await Deno.remove(this.#kubeconfig);
+  }
+}
+
+Deno.test("createIssuedKeyStore() patches the Secret that is there, and keeps agents apart", async () => {
+  await using stores = await Stores.open();
+  await stores.ship();
+  const [one, two] = [stores.of("agent-1"), stores.of("agent-2")];
+  assertEquals(await one.read(), undefined);
+  await one.write("text 1");
+  await two.write("text 2");
+  assertEquals([await one.read(), await two.read()], ["text 1", "text 2"]);
+  await one.write(undefined);
+  assertEquals([await one.read(), await two.read()], [undefined, "text 2"]);
+  assertEquals(stores.verbs, [
+    ...["create", "get", "patch", "patch", "get", "get"],
+    ...["patch", "get", "get"],
+  ]);
+});
+
+Deno.test("createIssuedKeyStore() creates the Secret where it is missing and there is something to write", async () => {
+  await using stores = await Stores.open();
+  const store = stores.of("agent-1");
+  assertEquals(await store.read(), undefined);
+  await store.write(undefined);
+  assertEquals(stores.verbs, ["get", "patch"]);
+  await store.write("text");
+  const { metadata, data } = await stores.secret();
+  assertEquals(metadata?.labels, { component: "k8s-agent" });
+  assertEquals(data, { "agent-1": btoa("text") });
+});
+
+Deno.test("createIssuedKeyStore() patches after all when another agent creates the Secret first", async () => {
+  await using stores = await Stores.open();
+  await stores.ship();
+  stores.cluster.failNext({ verb: "patch", resource: "secrets", status: 404 });
+  await stores.of("agent-1").write("text");
+  assertEquals(stores.verbs, ["create", "patch", "create", "patch"]);
+  assertEquals(await stores.of("agent-1").read(), "text");
+});
+
+Deno.test("createIssuedKeyStore() tells that it may not create the Secret", async () => {
+  await using stores = await Stores.open({ authorize: ({ verb }) => verb !== "create" });
+  const error = await assertRejects(
+    () => stores.of("agent-1").write("text"),
+    KubernetesError,
+    "refused to create secrets",
+  );
+  assertEquals(error.status, 403);
+});

@@ -1,0 +1,212 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { completed, failed } from "../../lib/control_plane/protocol.ts";
+import type { SessionRequest } from "../../lib/sessions/requests.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { LogCapture } from "../support/log_capture.ts";
+import { MemoryJournalStore } from "../support/memory_journal.ts";
+
+const never = new AbortController().signal;
+const REQUEST: SessionRequest = { action: "wake_session", sessionId: "s1" };
+
+function entry(commandId: string, receivedAt = 1000) {
+  return { commandId, receivedAt, request: REQUEST };
+}
+
+/** What the next process finds. */
+async function legacy(store: MemoryJournalStore) {
+  using journal = store.journal();
+  return await journal.load(never);
+}
+
+Deno.test("journal gives the next process what is open, in the order in which it came", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  // Both came in one millisecond, and the clock was set back before the third.
+  await Promise.all([journal.open(entry("c2")), journal.open(entry("c1"))]);
+  await journal.open(entry("c3", 500));
+  assertEquals((await legacy(store)).entries, [entry("c2"), entry("c1"), entry("c3", 500)]);
+});
+
+Deno.test("journal goes on after the entries of an earlier process", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  await journal.open(entry("c1", 2000));
+  using next = store.journal();
+  await next.load(never);
+  await next.open(entry("c2", 1000));
+  assertEquals((await legacy(store)).entries.map(({ commandId }) => commandId), ["c1", "c2"]);
+});
+
+Deno.test("journal writes what comes together at once", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  await Promise.all(Array.from({ length: 100 }, (_, nth) => journal.open(entry(`c${nth}`))));
+  assertEquals(store.writes.length, 1);
+  assertEquals((await legacy(store)).entries.length, 100);
+});
+
+Deno.test("journal keeps a result until it is forgotten", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  await journal.open(entry("c1"));
+  const result = failed("c1", "no");
+  await journal.close(result, { isRecorded: false });
+  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), result }]);
+  journal.forget(["c1"]);
+  await journal.flush(never);
+  assertEquals(store.data, {});
+});
+
+Deno.test("journal writes a result that is recorded elsewhere only along with something else", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  await journal.open(entry("c1"));
+  const result = completed("c1", {});
+  await journal.close(result, { isRecorded: true });
+  assertEquals((await legacy(store)).entries, [entry("c1")]);
+  await journal.open(entry("c2"));
+  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), result }, entry("c2")]);
+});
+
+Deno.test("journal knows nothing of a command that it forgot or never had", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  await journal.close(completed("c1", {}), { isRecorded: false });
+  journal.forget(["c1"]);
+  await journal.flush(never);
+  assertEquals([store.writes.length, journal.holds("c1")], [0, false]);
+});
+
+Deno.test("journal writes down which sessions there are, along with what else it writes", async () => {
+  const store = new MemoryJournalStore();
+  let sessions = ["s2", "s1"];
+  using journal = store.journal({ sessionIds: () => sessions });
+  await journal.open(entry("c1"));
+  assertEquals((await legacy(store)).sessionIds, ["s1", "s2"]);
+  sessions = [];
+  journal.forget(["c1"]);
+  await journal.flush(never);
+  assertEquals((await legacy(store)).sessionIds, []);
+});
+
+Deno.test("journal leaves the entries of other agents alone, and reads past what is no entry", async () => {
+  const store = new MemoryJournalStore();
+  const foreign = { "other.1": JSON.stringify(entry("c0")), "agent.2": "{", "agent.3": '{"commandId":5}' };
+  const forged = { "agent.4": JSON.stringify({ ...entry("c4"), result: { type: "shutdown" } }) };
+  Object.assign(store.data, foreign, forged);
+  using journal = store.journal();
+  assertEquals(await journal.load(never), { entries: [], sessionIds: [] });
+  await journal.open(entry("c1"));
+  journal.forget(["c1"]);
+  await journal.flush(never);
+  assertEquals(store.data, { ...foreign, ...forged });
+});
+
+Deno.test("journal says whether the next process would know of a command", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  using journal = store.journal();
+  await journal.open(entry("c1"));
+  assertEquals(journal.holds("c1"), false);
+  store.behaviour = "answer";
+  await journal.flush(never);
+  assertEquals(journal.holds("c1"), true);
+});
+
+Deno.test("journal does not hold commands up where the cluster refuses it, and says so once", async () => {
+  using logs = new LogCapture();
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  using journal = store.journal();
+  await journal.open(entry("c1"));
+  await journal.open(entry("c2"));
+  await journal.close(completed("c1", {}), { isRecorded: false });
+  assertEquals(logs.lines.filter((line) => line.includes("The journal cannot be written")).length, 1);
+});
+
+Deno.test("journal asks a cluster that refused it again after half a minute", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  using journal = store.journal();
+  await journal.open(entry("c1"));
+  store.behaviour = "answer";
+  await time.tickAsync(30_000);
+  assertEquals(journal.holds("c1"), true);
+  await logs.line("The journal is written again");
+});
+
+Deno.test("journal waits five seconds for a cluster that does not answer, and then not again until it does", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  store.behaviour = "hang";
+  using journal = store.journal();
+  let isOpen = false;
+  const opened = journal.open(entry("c1")).then(() => isOpen = true);
+  await time.tickAsync(4999);
+  assertEquals(isOpen, false);
+  await time.tickAsync(1);
+  await opened;
+  await journal.open(entry("c2"));
+});
+
+Deno.test("journal with all the patience there is begins nothing that is not written down", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  store.behaviour = "fail";
+  using journal = store.journal({ patienceMs: Infinity });
+  let isOpen = false;
+  const opened = journal.open(entry("c1")).then(() => isOpen = true);
+  await time.tickAsync(600_000);
+  assertEquals(isOpen, false);
+  store.behaviour = "answer";
+  await time.tickAsync(10_000);
+  await opened;
+  assertEquals(journal.holds("c1"), true);
+});
+
+Deno.test("journal is read again and again until the cluster answers", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  store.data["agent.1"] = JSON.stringify(entry("c1"));
+  store.behaviour = "fail";
+  using journal = store.journal();
+  const loaded = journal.load(never);
+  await time.tickAsync(60_000);
+  store.behaviour = "answer";
+  await time.tickAsync(10_000);
+  assertEquals((await loaded).entries, [entry("c1")]);
+});
+
+Deno.test("journal that may not be read is empty", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  assertEquals(await legacy(store), { entries: [], sessionIds: [] });
+});
+
+Deno.test("journal stops to read when it is told to", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "hang";
+  using journal = store.journal();
+  const stop = new AbortController();
+  const loaded = journal.load(stop.signal);
+  stop.abort(new Error("enough"));
+  await assertRejects(() => loaded, Error, "enough");
+});
+
+Deno.test("journal that is full strikes out sent results first, loudly, and holds every open command", async () => {
+  using logs = new LogCapture();
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  const large = "x".repeat(4000);
+  for (let nth = 0; !journal.isFull; nth++) {
+    await journal.open(entry(`c${nth}`));
+    if (nth % 2 === 0) await journal.close(failed(`c${nth}`, large), { isRecorded: false });
+  }
+  await journal.open(entry("last"));
+  assert(!journal.isFull);
+  assert(!journal.holds("c0"));
+  assert(journal.holds("c1") && journal.holds("last"));
+  await logs.line("The journal is full");
+});
