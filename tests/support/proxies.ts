@@ -35,8 +35,8 @@ export class Proxies implements AsyncDisposable {
 
   /** Starts proxies before a cluster and a Control Plane. */
   static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
-    const { tls } = await readCredentials(cluster.config);
-    const client = Deno.createHttpClient(tls);
+    const { client: settings } = await readCredentials(cluster.config);
+    const client = Deno.createHttpClient(settings);
     const listeners = new Set<(point: Point, request: ApiRequest) => void>();
     const tell = (point: Point) => (request: ApiRequest) => {
       for (const listener of [...listeners]) listener(point, request);
