@@ -31,7 +31,7 @@ export interface ConnectionCredentials extends Disposable {
   readonly apiKey: Secret | undefined;
   /** Whether the key is one that the Control Plane issued. */
   readonly isIssued: boolean;
-  /** Absent where nothing but the usual is trusted and shown, and the way is direct. */
+  /** For this connection alone. */
   readonly client: Deno.HttpClient | undefined;
 }
 
@@ -91,9 +91,9 @@ export class Credentials {
     return { ...key, client, [Symbol.dispose]: () => client?.close() };
   }
 
-  async #openClient(): Promise<Deno.HttpClient | undefined> {
+  /** Of its own for each connection: one that is kept for later would be as dead as the link that comes after it. */
+  async #openClient(): Promise<Deno.HttpClient> {
     const { caFile, clientCert, clientKey, proxy } = this.#settings;
-    if (!caFile && !clientCert && !proxy) return undefined;
     const authority = caFile ? { caCerts: [await read("--ca-file", caFile)] } : {};
     const own = clientCert
       ? { cert: await read("--client-cert", clientCert), key: await read("--client-key", clientKey) }
