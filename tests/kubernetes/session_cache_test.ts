@@ -174,6 +174,30 @@ Deno.test("session cache forgets what a later list lacks, unless it was put afte
   assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
 });
 
+Deno.test("K18 session cache comes to hold just the 1,000 objects of a list that it begins anew with", async () => {
+  await using following = new Following();
+  const { cluster, cache } = following;
+  const labels = (nth: number) => ({ ...LABELS, session: `s${nth}` });
+  cluster.items.pods = Array.from({ length: 1000 }, (_, nth) => object(`old${nth}`, { labels: labels(nth) }));
+  await following.begin();
+  assertEquals(cache.sessionIds().length, 1000);
+  cluster.items.pods = Array.from(
+    { length: 1000 },
+    (_, nth) => object(`new${nth}`, { labels: labels(nth + 500), version: 200 }),
+  );
+  cluster.version = "300";
+  await cluster.expire("pods");
+  assertEquals(
+    new Set(cache.sessionIds()),
+    new Set(Array.from({ length: 1000 }, (_, nth) => `s${nth + 500}`)),
+  );
+  assertEquals(known(cache, "s500"), { "pod new0": "200" });
+  // A change that comes late and twice is no other than the one that is known.
+  await cluster.emit("pods", "MODIFIED", object("new0", { labels: labels(500), version: 150 }));
+  await cluster.emit("pods", "ADDED", object("new0", { labels: labels(500), version: 200 }));
+  assertEquals(known(cache, "s500"), { "pod new0": "200" });
+});
+
 Deno.test("session cache leaves other kinds alone when one is listed anew", async () => {
   await using following = new Following();
   const { cache, cluster } = following;

@@ -1,0 +1,33 @@
+import { assertEquals } from "@std/assert";
+import type { V1Pod } from "@kubernetes/client-node";
+import { statusOf } from "../../lib/sessions/status.ts";
+
+function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
+  const { podIP, nodeName } = parts;
+  const ports = [{ name: "vnc", containerPort: 5900 }];
+  return {
+    metadata: { name: "p1" },
+    spec: { containers: [{ name: "session", ports }], ...(nodeName ? { nodeName } : {}) },
+    status: { ...(podIP ? { podIP } : {}) },
+  };
+}
+
+Deno.test("K26 a status holds an IPv6 address as it is", () => {
+  const status = statusOf("s1", "running", pod({ podIP: "fd00:10:244::7", nodeName: "n1" }));
+  assertEquals(status, {
+    sessionId: "s1",
+    state: "running",
+    vncReady: true,
+    vncPort: 5900,
+    platformMetadata: { podName: "p1", podIP: "fd00:10:244::7", nodeName: "n1" },
+  });
+});
+
+Deno.test("K26 a status holds every field, also of a pod that has no address yet", () => {
+  assertEquals(statusOf("s1", "pending", pod({})).platformMetadata, {
+    podName: "p1",
+    podIP: "",
+    nodeName: "",
+  });
+  assertEquals(statusOf("s1", "pending").platformMetadata, { podName: "", podIP: "", nodeName: "" });
+});
