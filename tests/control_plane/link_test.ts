@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
+import { controlPlaneAddresses } from "../../lib/control_plane/addresses.ts";
 import { Credentials } from "../../lib/control_plane/credentials.ts";
 import { Link, type LinkOptions } from "../../lib/control_plane/link.ts";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
@@ -154,6 +156,22 @@ for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
     assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c1"');
   });
 }
+
+Deno.test("C7 link comes back after a connection that broke while it opened", async () => {
+  using time = new FakeTime();
+  const breakFirst = (nth: number) => {
+    if (nth > 0) return undefined;
+    proxy.reset();
+    return new Response(null, { status: 500 });
+  };
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered(), refuse: breakFirst });
+  await using proxy = await TcpProxy.start(new URL(controlPlane.addresses.http));
+  const addresses = controlPlaneAddresses(`ws://127.0.0.1:${proxy.port}`);
+  await using link = new RunningLink(controlPlane, { addresses });
+  await passBackoff(time, 2);
+  await link.ups.next();
+  assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [2, 2]);
+});
 
 Deno.test("C8 C9 link starts its backoff over only after a connection of 30 seconds", async () => {
   using time = new FakeTime();
