@@ -148,7 +148,7 @@ onEachCluster("C10 100 commands that come at once after an outage are all answer
   await stage.command("start_session", { sessionId: "s1", ...START });
   proxies.controlPlaneLink.mode = { kind: "refuse" };
   proxies.controlPlaneLink.cut();
-  await stage.agent.line(/Reconnecting in \S+ \(attempt 2 of 5\)/);
+  await stage.agent.line(/Reconnecting in \S+ \(attempt 1 of 5\)/);
   proxies.controlPlaneLink.mode = { kind: "pass" };
   await controlPlane.waitForConnection(AGENT_ID, { after: 1 });
   const ids = controlPlane.commandFrame(

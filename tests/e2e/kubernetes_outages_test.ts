@@ -54,6 +54,7 @@ onEachCluster(
     await stage.untilState("s1", "hibernated");
     assertEquals([...stage.controlPlane.problems], []);
   },
+  MEMORY,
 );
 
 onEachCluster(
