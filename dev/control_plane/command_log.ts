@@ -26,6 +26,8 @@ export class CommandLog {
   readonly #commands = new Map<string, CommandRecord>();
   /** Sessions, by agent, whose stop was acknowledged and that no command started since. */
   readonly #stopped = new Set<string>();
+  /** Stops of each such session after which no start was sent, be they acknowledged or not. */
+  readonly #stops = new Map<string, Set<string>>();
 
   get(commandId: string): CommandRecord | undefined {
     return this.#commands.get(commandId);
@@ -36,8 +38,13 @@ export class CommandLog {
     const fresh = readCommands(agentId, frame).filter(({ commandId }) => !this.#commands.has(commandId));
     for (const command of fresh) {
       this.#commands.set(command.commandId, command);
+      const key = sessionKey(agentId, command.sessionId);
+      if (command.action === "stop_session") {
+        this.#stops.set(key, (this.#stops.get(key) ?? new Set()).add(command.commandId));
+      }
       if (command.action === "start_session" || command.action === "wake_session") {
-        this.#stopped.delete(sessionKey(agentId, command.sessionId));
+        this.#stopped.delete(key);
+        this.#stops.delete(key);
       }
     }
     return fresh;
@@ -71,9 +78,8 @@ export class CommandLog {
     }
     command.status = "acked";
     command.ackedAt ??= now();
-    if (command.action === "stop_session") {
-      this.#stopped.add(sessionKey(command.agentId, command.sessionId));
-    }
+    const key = sessionKey(command.agentId, command.sessionId);
+    if (this.#stops.get(key)?.has(command.commandId)) this.#stopped.add(key);
     return [];
   }
 

@@ -234,3 +234,17 @@ Deno.test("control plane lets a session run again after a failed stop and after 
   await controlPlane.waitFor(({ type }) => type === "status");
   assertEquals(controlPlane.problems, []);
 });
+
+Deno.test("control plane lets a session run that was started again before its stop was acknowledged", async () => {
+  await using controlPlane = ControlPlane.start();
+  await using agent = await HandAgent.join(controlPlane.url);
+  controlPlane.commandFrame("a1", [
+    { action: "stop_session", sessionId: "s1", commandId: "c1" },
+    { action: "start_session", sessionId: "s1", commandId: "c2" },
+  ]);
+  agent.send("ack", { commandId: "c1" });
+  agent.send("ack", { commandId: "c2" });
+  agent.send("status", RUNNING);
+  await controlPlane.waitFor(({ type }) => type === "status");
+  assertEquals(controlPlane.problems, []);
+});
