@@ -17,7 +17,7 @@ export interface ChaosArguments {
 export const USAGE =
   "Usage: deno task chaos [--seed N] [--duration 5m] [--kubeconfig FILE] [--api-server-pid PID] [--output FILE.md]";
 
-const DEFAULT_DURATION = "2m";
+const DEFAULT_DURATION = "5m";
 const FLAGS = ["seed", "duration", "kubeconfig", "api-server-pid", "output"];
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
 const MAX_SEED = 2 ** 32 - 1;
