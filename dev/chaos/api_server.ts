@@ -14,19 +14,20 @@ export class ApiServerProcess implements Disposable {
 
   /** Stops it, and lets it go on after a time. */
   freeze(ms: number, onOver: () => void): void {
-    this.#goOn();
+    this.heal();
     Deno.kill(this.#pid, "SIGSTOP");
     this.#timer = setTimeout(() => {
-      this.#goOn();
+      this.heal();
       onOver();
     }, ms);
   }
 
   [Symbol.dispose](): void {
-    this.#goOn();
+    this.heal();
   }
 
-  #goOn(): void {
+  /** Lets it go on at once, if it stands still. */
+  heal(): void {
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;

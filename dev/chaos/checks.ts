@@ -70,7 +70,7 @@ function checkAnswers(
   stories: readonly CommandStory[],
   { evidence, excused }: { evidence: Evidence; excused: string[] },
 ): Violation[] {
-  return stories.filter(isReceived).flatMap(({ command: { commandId, action }, answers }) => {
+  return stories.filter(isReceived).flatMap(({ command: { commandId, action, sessionId }, answers }) => {
     const different = new Set(answers.map(({ type, text }) => `${type} ${canonical(text)}`));
     if (different.size === 1) return [];
     const text = different.size === 0
@@ -78,10 +78,32 @@ function checkAnswers(
       : `Command ${commandId} (${action}) was answered in ${different.size} ways: ${
         [...different].join(" and ")
       }`;
-    if (!evidence.logbook.isGivenUp(commandId)) return [{ text, commandId, isFinal: different.size > 0 }];
-    excused.push(`${text}; the agent had warned that its journal could not be written, and then ended`);
+    const excuse = excuseFor({ commandId, sessionId, answers }, evidence);
+    if (excuse === undefined) return [{ text, commandId, isFinal: different.size > 0 }];
+    excused.push(`${text}; ${excuse}`);
     return [];
   });
+}
+
+/** Why a command may have no answer, or two, if there is a reason. */
+function excuseFor(
+  { commandId, sessionId, answers }: Pick<CommandStory, "answers"> & { commandId: string; sessionId: string },
+  { logbook, history }: Evidence,
+): string | undefined {
+  if (logbook.isGivenUp(commandId)) {
+    return "the agent had warned that its journal could not be written, and then ended";
+  }
+  const [first] = answers;
+  const other = answers.find(({ text }) => text !== first?.text);
+  if (!first || !other || logbook.takers(commandId) < 2) return undefined;
+  // The Service is where a success is kept until the journal is written next.
+  const isForgotten = history.deletions.some((deletion) =>
+    deletion.sessionId === sessionId && deletion.target === "session" && deletion.to > first.at - 1000 &&
+    deletion.from < other.at
+  );
+  return isForgotten
+    ? "the administrator had deleted the Service that remembered it, and another process went on"
+    : undefined;
 }
 
 function checkProblems({ problems, logbook }: Evidence, excused: string[]): Violation[] {
@@ -141,7 +163,7 @@ function expectationOf(
   const { history, logbook, silencedAt } = evidence;
   const commands = stories.filter(({ command }) => command.sessionId === sessionId).map((story) => ({
     ...story,
-    isTaken: logbook.hasTaken(story.command.commandId),
+    isTaken: logbook.takers(story.command.commandId) > 0,
     hasLeftovers: logbook.hasLeftovers(sessionId, {
       from: story.sentAt,
       to: (story.answers[0]?.at ?? Infinity) + 1000,

@@ -60,9 +60,9 @@ export class Logbook {
     ).toSorted((one, other) => one.at - other.at).map(({ text }) => text);
   }
 
-  /** Whether any process took the command in. */
-  hasTaken(commandId: string): boolean {
-    return this.#runsWith(commandId).length > 0;
+  /** How many processes took the command in, or went on with it. */
+  takers(commandId: string): number {
+    return this.#runsWith(commandId).length;
   }
 
   /**

@@ -65,7 +65,7 @@ export function expectSession(
   const contradictions: string[] = [];
   let branches: Branch[] = [{ state: ABSENT, pending: deletions }];
   for (const command of commands) {
-    const answeredAt = command.answers[0]?.at ?? Infinity;
+    const answeredAt = lastWorkAt(command);
     const isBefore = (deletion: PastDeletion) => command.sentAt > deletion.to + staleMs(deletion);
     const isBeside = (deletion: PastDeletion) => !isBefore(deletion) && answeredAt > deletion.from;
     const before = branches.flatMap((branch) => come(branch, isBefore)).flatMap((branch) =>
@@ -95,6 +95,11 @@ export function describeState(state: SessionState): string {
 export function settingsOf(payload: unknown): string {
   const { user, template, persistentHome, memory, cpu } = payload as Record<string, unknown>;
   return JSON.stringify([user, template, persistentHome, memory, cpu]);
+}
+
+/** When a command was at work for the last time: a different answer means that it was carried out again. */
+function lastWorkAt({ answers }: ModelCommand): number {
+  return answers.findLast(({ text }, index) => text !== answers[index - 1]?.text)?.at ?? Infinity;
 }
 
 /** The states that a command with its answer can lead to; none if the answer cannot be true. */

@@ -65,6 +65,7 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
     performer.perform(event);
   }
   await performer.settled();
+  stage.apiServer?.heal();
   for (const replica of stage.replicas) replica.heal();
   tell("Everything heals");
 
