@@ -80,11 +80,12 @@ export class SessionOperations {
   async run(request: SessionRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     try {
-      // A command that was cancelled while it waited for its turn does nothing at all.
-      context.signal.throwIfAborted();
       await this.#untilClusterIsKnown(context.signal);
+      // What is recorded may have been told already: a stop that came later does not take it back.
       const earlier = recallOutcome(this.#cache.session(sessionId), context.commandId);
       if (earlier) return earlier;
+      // A command that was cancelled while it waited for its turn does nothing at all.
+      context.signal.throwIfAborted();
       switch (request.action) {
         case "start_session":
           return await this.#start(request, context);
@@ -114,13 +115,21 @@ export class SessionOperations {
     });
   }
 
+  /** Cancelled by a stop it waits on, as the stop itself does. */
   async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {
+    const giveUp = new AbortController();
+    const onAbort = () => isCancelledByStop(signal) || giveUp.abort();
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    const timeout = AbortSignal.timeout(this.#options.startTimeoutMs);
     try {
-      await this.#cache.synced(AbortSignal.any([signal, AbortSignal.timeout(this.#options.startTimeoutMs)]));
+      await this.#cache.synced(AbortSignal.any([giveUp.signal, timeout]));
     } catch (error) {
       signal.throwIfAborted();
       const problem = "the Kubernetes API does not tell what the cluster holds, see the agent's log";
       throw new CommandError("cluster", problem, { cause: error });
+    } finally {
+      signal.removeEventListener("abort", onAbort);
     }
   }
 
@@ -300,6 +309,10 @@ export class SessionOperations {
 function isLeftToOthers({ aborted, reason }: AbortSignal): boolean {
   return aborted && reason instanceof CommandError &&
     (reason.failure === "cancelled" || reason.failure === "handed_over");
+}
+
+function isCancelledByStop({ aborted, reason }: AbortSignal): boolean {
+  return aborted && reason instanceof CommandError && reason.failure === "cancelled";
 }
 
 /** Whether an object exists and is not on its way out. */
