@@ -62,7 +62,8 @@ export function check(evidence: Evidence): Findings {
 /** Received commands that have no answer yet, and are still to get one. */
 export function unanswered({ history, logbook }: Pick<Evidence, "history" | "logbook">): CommandStory[] {
   return history.stories().filter((story) =>
-    isReceived(story) && story.answers.length === 0 && !logbook.isGivenUp(story.command.commandId)
+    isReceived(story) && story.answers.length === 0 &&
+    logbook.givenUp(story.command.commandId) === undefined
   );
 }
 
@@ -90,9 +91,8 @@ function excuseFor(
   { commandId, sessionId, answers }: Pick<CommandStory, "answers"> & { commandId: string; sessionId: string },
   { logbook, history }: Evidence,
 ): string | undefined {
-  if (logbook.isGivenUp(commandId)) {
-    return "the agent had warned that its journal could not be written, and then ended";
-  }
+  const givenUp = logbook.givenUp(commandId);
+  if (givenUp !== undefined) return givenUp;
   const [first] = answers;
   const other = answers.find(({ text }) => text !== first?.text);
   if (!first || !other || logbook.takers(commandId) < 2) return undefined;
@@ -110,15 +110,16 @@ function checkProblems({ problems, logbook }: Evidence, excused: string[]): Viol
   return problems.flatMap((problem) => {
     const commandId = /Command "(c-\d+)"/.exec(problem)?.[1];
     if (/It was silent for/.test(problem)) {
-      excused.push(`${problem} The chaos froze its link, or the agent itself`);
+      excused.push(`${problem}; the chaos froze its link, or the agent itself`);
       return [];
     }
     if (commandId && /second, different result/.test(problem)) {
       // Told with both answers by the check of answers.
       return [];
     }
-    if (commandId && /acknowledged after its result/.test(problem) && logbook.isGivenUp(commandId)) {
-      excused.push(`${problem}; the agent had warned that its journal could not be written, and then ended`);
+    const givenUp = commandId && logbook.givenUp(commandId);
+    if (givenUp && /acknowledged after its result/.test(problem)) {
+      excused.push(`${problem}; ${givenUp}`);
       return [];
     }
     const sessionId = /Session "([^"]+)"/.exec(problem)?.[1];

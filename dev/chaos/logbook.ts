@@ -66,13 +66,16 @@ export class Logbook {
   }
 
   /**
-   * Whether a process that had taken the command ended while it said that its journal could not be written: it then had warned that the
-   * command would be lost with it, or done a second time.
+   * How a process that had taken the command ended while it said that its journal could not be written, if one did: it then had warned that
+   * the command would be lost with it, or done a second time.
    */
-  isGivenUp(commandId: string): boolean {
-    return this.#runsWith(commandId).some((run) =>
-      run.end && journalTroubles(run).some(({ to }) => to === undefined)
+  givenUp(commandId: string): string | undefined {
+    const run = this.#runsWith(commandId).find((one) =>
+      one.end && journalTroubles(one).some(({ to }) => to === undefined)
     );
+    if (!run) return undefined;
+    const how = run.end?.isWanted ? "was ended" : `ended by itself with code ${run.end?.code}`;
+    return `${nameOfRun(run)} had warned that its journal could not be written, and then ${how}`;
   }
 
   /** Whether an agent said in a time that it could not clean up after a command of the session. */

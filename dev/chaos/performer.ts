@@ -20,7 +20,6 @@ import { AGENT_ID, type Stage } from "./stage.ts";
 
 /** What happened, by kind. */
 export interface Counts {
-  given: number;
   repeated: number;
   skipped: number;
   kills: number;
@@ -35,7 +34,6 @@ export interface Counts {
 /** Lets events come true; what takes its time goes on beside the next ones. */
 export class Performer implements AsyncDisposable {
   readonly counts: Counts = {
-    given: 0,
     repeated: 0,
     skipped: 0,
     kills: 0,
@@ -132,7 +130,6 @@ export class Performer implements AsyncDisposable {
       for (const command of frame) this.#history.sent(command);
     }
     const distinct = new Set(commands.map(({ commandId }) => commandId)).size;
-    this.counts.given += distinct;
     this.counts.repeated += commands.length - distinct;
     return undefined;
   }

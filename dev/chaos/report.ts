@@ -37,7 +37,7 @@ export function reportTable(facts: ReportFacts): string {
     ["duration", `${facts.durationMs / 1000} s`],
     ["API server", facts.cluster],
     ["agent", facts.agent],
-    ["commands given", String(counts.given)],
+    ["commands given", String(stories.length)],
     ["commands received", String(received.length)],
     ["complete", answered("complete")],
     ["failed", answered("failed")],
