@@ -59,6 +59,8 @@ export class Dispatcher {
   readonly #results = new Map<string, Result | "running">();
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
+  /** The acceptance of the newest command. */
+  #lastAccepted: Promise<void> = Promise.resolve();
   #isDraining = false;
   #isHandedOver = false;
 
@@ -88,8 +90,11 @@ export class Dispatcher {
     }
     log.info("Command {commandId}: {action}", { commandId, action });
     this.#remember(commandId, "running");
-    const accepted = this.#accept(command).finally(() => this.#accepting.delete(accepted));
+    const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
+      this.#accepting.delete(accepted)
+    );
     this.#accepting.add(accepted);
+    this.#lastAccepted = accepted;
   }
 
   /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
@@ -152,7 +157,7 @@ export class Dispatcher {
   }
 
   /** Never rejects. Commands are acknowledged in the order they came, each once the next process would know of it. */
-  async #accept(command: Command): Promise<void> {
+  async #accept(command: Command, before: Promise<void>): Promise<void> {
     const { commandId } = command;
     const { journal, reporter } = this.#options;
     const entry = { commandId, receivedAt: Date.now() };
@@ -160,12 +165,15 @@ export class Dispatcher {
       this.#checkOpen();
       const request = parseRequest(command, this.#options.limits);
       await journal.open({ ...entry, request });
+      // The journal may wait for one command and, once it is in trouble, not for the next.
+      await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
       if (!journal.isFull) await journal.open({ ...entry, result });
+      await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#answer(result);

@@ -73,11 +73,12 @@ export class SessionOperations {
   async run(request: SessionRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     try {
-      // A command that was cancelled while it waited for its turn does nothing at all.
-      context.signal.throwIfAborted();
       await this.#untilClusterIsKnown(context.signal);
+      // What is recorded may have been told already: a stop that came later does not take it back.
       const earlier = recallOutcome(this.#cache.session(sessionId), context.commandId);
       if (earlier) return earlier;
+      // A command that was cancelled while it waited for its turn does nothing at all.
+      context.signal.throwIfAborted();
       switch (request.action) {
         case "start_session":
           return await this.#start(request, context);
@@ -96,8 +97,13 @@ export class SessionOperations {
   }
 
   async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {
+    const timeout = AbortSignal.timeout(this.#options.startTimeoutMs);
     try {
-      await this.#cache.synced(AbortSignal.any([signal, AbortSignal.timeout(this.#options.startTimeoutMs)]));
+      await this.#cache.synced(AbortSignal.any([signal, timeout])).catch((error) => {
+        // What a stop cancels may be recorded all the same, which only the cluster can tell.
+        if (!isCancelledByStop(signal)) throw error;
+        return this.#cache.synced(timeout);
+      });
     } catch (error) {
       signal.throwIfAborted();
       const problem = "the Kubernetes API does not tell what the cluster holds, see the agent's log";
@@ -265,9 +271,13 @@ export class SessionOperations {
 }
 
 /** Whether somebody else goes on with what was begun: the stop that cancelled it, or the next process. */
-function isLeftToOthers({ aborted, reason }: AbortSignal): boolean {
-  return aborted && reason instanceof CommandError &&
-    (reason.failure === "cancelled" || reason.failure === "handed_over");
+function isLeftToOthers(signal: AbortSignal): boolean {
+  const isHandedOver = signal.reason instanceof CommandError && signal.reason.failure === "handed_over";
+  return isHandedOver || isCancelledByStop(signal);
+}
+
+function isCancelledByStop({ reason }: AbortSignal): boolean {
+  return reason instanceof CommandError && reason.failure === "cancelled";
 }
 
 /** Whether an object exists and is not on its way out. */

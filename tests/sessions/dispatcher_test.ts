@@ -113,6 +113,20 @@ Deno.test("R4 dispatcher carries out the commands of one session one after the o
   assertEquals(results, ["complete c1", "complete c2", "complete c3"]);
 });
 
+Deno.test("dispatcher keeps the order of commands also where the journal waits for one and not for the next", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  store.behaviour = "fail";
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  await time.tickAsync(0);
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  bench.receive("c3", "fly", { sessionId: "s1" });
+  await time.tickAsync(5000);
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "ack c3", "failed c3"]);
+  assertEquals((await bench.operations.runs.next()).request.action, "start_session");
+});
+
 Deno.test("dispatcher carries out the commands of many sessions side by side", async () => {
   using bench = new Bench();
   for (let nth = 0; nth < 100; nth++) bench.start(`c${nth}`, `s${nth}`);

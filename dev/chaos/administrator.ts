@@ -1,0 +1,116 @@
+/**
+ * An administrator's own way to the cluster, past all faults: sees what is there, and deletes behind the agent's back.
+ * @module
+ */
+import {
+  type KubernetesObject,
+  KubernetesObjectApi,
+  type V1ConfigMap,
+  type V1Deployment,
+  type V1PersistentVolumeClaim,
+  type V1Pod,
+  type V1Service,
+} from "@kubernetes/client-node";
+import { abortable } from "@std/async";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { SESSION_LABEL } from "../../lib/sessions/names.ts";
+import type { Deletion } from "./event.ts";
+
+/** A session's objects, as the cluster has them. */
+export interface SessionParts {
+  deployment?: V1Deployment;
+  service?: V1Service;
+  claim?: V1PersistentVolumeClaim;
+  readonly pods: V1Pod[];
+}
+
+/** Longest wait for one request: the API server may stand still for a while. */
+const REQUEST_MS = 20_000;
+const DEPLOYMENT = ["apps/v1", "Deployment"] as const;
+const SERVICE = ["v1", "Service"] as const;
+const CLAIM = ["v1", "PersistentVolumeClaim"] as const;
+const POD = ["v1", "Pod"] as const;
+
+/** Works in one namespace of its own, which goes with it. */
+export class Administrator implements AsyncDisposable {
+  readonly namespace: string;
+  readonly #objects: KubernetesObjectApi;
+
+  private constructor(objects: KubernetesObjectApi, namespace: string) {
+    this.#objects = objects;
+    this.namespace = namespace;
+  }
+
+  /** Creates the namespace. */
+  static async open(kubeconfig: string): Promise<Administrator> {
+    const objects = KubernetesObjectApi.makeApiClient(loadKubeConfig(kubeconfig));
+    const namespace = `chaos-${crypto.randomUUID().slice(0, 8)}`;
+    await objects.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+    return new Administrator(objects, namespace);
+  }
+
+  /** All sessions of which anything is there, by their ids. */
+  async sessions(): Promise<Map<string, SessionParts>> {
+    const [deployments, services, claims, pods] = await Promise.all([
+      this.#list<V1Deployment>(DEPLOYMENT),
+      this.#list<V1Service>(SERVICE),
+      this.#list<V1PersistentVolumeClaim>(CLAIM),
+      this.#list<V1Pod>(POD),
+    ]);
+    const sessions = new Map<string, SessionParts>();
+    const of = (object: KubernetesObject) => {
+      const sessionId = object.metadata?.labels?.[SESSION_LABEL] ?? "";
+      const parts = sessions.get(sessionId) ?? { pods: [] };
+      sessions.set(sessionId, parts);
+      return parts;
+    };
+    for (const deployment of deployments) of(deployment).deployment = deployment;
+    for (const service of services) of(service).service = service;
+    for (const claim of claims) of(claim).claim = claim;
+    for (const pod of pods) of(pod).pods.push(pod);
+    return sessions;
+  }
+
+  /** Entries of a ConfigMap. */
+  async configMap(name: string): Promise<Readonly<Record<string, string>>> {
+    const maps = await this.#list<V1ConfigMap>(["v1", "ConfigMap"]);
+    return maps.find(({ metadata }) => metadata?.name === name)?.data ?? {};
+  }
+
+  /** Deletes something of a session; gives the names of what it deleted. */
+  async delete({ sessionId, target }: Deletion): Promise<string[]> {
+    const { deployment, service, claim, pods } = (await this.sessions()).get(sessionId) ?? { pods: [] };
+    const doomed: (readonly [kind: readonly [string, string], object: KubernetesObject | undefined])[] =
+      target === "pod"
+        ? pods.map((pod) => [POD, pod] as const)
+        : target === "deployment"
+        ? [[DEPLOYMENT, deployment]]
+        : [[DEPLOYMENT, deployment], [SERVICE, service], [CLAIM, claim]];
+    const present = doomed.filter(([, object]) => object !== undefined);
+    await Promise.all(present.map(([kind, object]) => this.#delete(kind, object?.metadata?.name ?? "")));
+    return present.map(([[, kind], object]) => `${kind}/${object?.metadata?.name}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const metadata = { name: this.namespace };
+    await soon(this.#objects.delete({ apiVersion: "v1", kind: "Namespace", metadata }));
+  }
+
+  async #list<T extends KubernetesObject>([apiVersion, kind]: readonly [string, string]): Promise<T[]> {
+    const { items } = await soon(this.#objects.list<T>(apiVersion, kind, this.namespace));
+    return items;
+  }
+
+  /** Dependents first, as `kubectl delete --cascade=foreground` does; what is gone already is fine. */
+  async #delete([apiVersion, kind]: readonly [string, string], name: string): Promise<void> {
+    const object = { apiVersion, kind, metadata: { name, namespace: this.namespace } };
+    const options = [undefined, undefined, undefined, undefined, "Foreground"] as const;
+    await soon(this.#objects.delete(object, ...options)).catch((error) => {
+      if (!String(error).includes("404")) throw error;
+    });
+  }
+}
+
+function soon<T>(request: Promise<T>): Promise<T> {
+  return abortable(request, AbortSignal.timeout(REQUEST_MS));
+}

@@ -1,0 +1,60 @@
+/**
+ * The table at the end of a run. Pure.
+ * @module
+ */
+import { markdownTable } from "../bench/statistics.ts";
+import type { Footprint } from "./footprint.ts";
+import { type CommandStory, isReceived } from "./history.ts";
+import type { Counts } from "./performer.ts";
+
+/** What a report is made of. */
+export interface ReportFacts {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly cluster: string;
+  readonly agent: string;
+  readonly counts: Counts;
+  readonly stories: readonly CommandStory[];
+  readonly failovers: number;
+  readonly violations: number;
+  readonly excused: number;
+  readonly before: Footprint | undefined;
+  readonly after: Footprint | undefined;
+}
+
+/** The facts as a Markdown table. */
+export function reportTable(facts: ReportFacts): string {
+  const { counts, stories, before, after } = facts;
+  const received = stories.filter(isReceived);
+  const answered = (type: string) =>
+    String(received.filter(({ answers }) => answers[0]?.type === type).length);
+  const waits = received.flatMap(({ sentAt, ackedAt, answers: [answer] }) =>
+    answer ? [answer.at - (ackedAt ?? sentAt)] : []
+  );
+  const change = (key: keyof Footprint) => `${before?.[key] ?? "?"} / ${after?.[key] ?? "?"}`;
+  return markdownTable(["what", "value"], [
+    ["seed", String(facts.seed)],
+    ["duration", `${facts.durationMs / 1000} s`],
+    ["API server", facts.cluster],
+    ["agent", facts.agent],
+    ["commands given", String(stories.length)],
+    ["commands received", String(received.length)],
+    ["complete", answered("complete")],
+    ["failed", answered("failed")],
+    ["repeated", String(counts.repeated)],
+    ["events that could not come true", String(counts.skipped)],
+    ["kills", String(counts.kills)],
+    ["terminations", String(counts.terminations)],
+    ["freezes of an agent", String(counts.freezes)],
+    ["freezes of the API server", String(counts.serverFreezes)],
+    ["link faults", String(counts.linkFaults)],
+    ["API faults", String(counts.apiFaults)],
+    ["deletions by an administrator", String(counts.deletions)],
+    ["failovers", String(facts.failovers)],
+    ["longest from receipt to answer", `${(Math.max(0, ...waits) / 1000).toFixed(1)} s`],
+    ["open files fresh / after", change("openFiles")],
+    ["memory fresh / after", `${change("memoryMb")} MB`],
+    ["violations", String(facts.violations)],
+    ["excused", String(facts.excused)],
+  ]);
+}

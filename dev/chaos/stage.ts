@@ -1,0 +1,116 @@
+/**
+ * All that a run needs: a cluster with a namespace of its own, a Control Plane, and two replicas of the agent between them.
+ * @module
+ */
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { readCredentials } from "../../lib/kubernetes/transport.ts";
+import { Cluster } from "../cluster/cluster.ts";
+import { ControlPlane } from "../control_plane/control_plane.ts";
+import { Administrator } from "./administrator.ts";
+import { ApiServerProcess } from "./api_server.ts";
+import type { Role } from "./event.ts";
+import { Logbook } from "./logbook.ts";
+import { TEMPLATES } from "./planned_commands.ts";
+import { Replica } from "./replica.ts";
+
+/** Id of the agent, which its replicas share. */
+export const AGENT_ID = "k8s-chaos";
+
+/** Which cluster, and who is told what happens. */
+export interface StageOptions {
+  /** Path of a kubeconfig; empty for the API in memory. */
+  readonly kubeconfig: string;
+  readonly apiServerPid: number | undefined;
+  readonly onEvent: (line: string) => void;
+}
+
+/** Everything up; disposing it takes everything down, also what was set up only in part. */
+export class Stage implements AsyncDisposable {
+  readonly administrator: Administrator;
+  readonly controlPlane: ControlPlane;
+  readonly logbook: Logbook;
+  readonly replicas: readonly Replica[];
+  readonly apiServer: ApiServerProcess | undefined;
+  readonly #parts: AsyncDisposableStack;
+
+  private constructor(
+    parts: Pick<Stage, "administrator" | "controlPlane" | "logbook" | "replicas" | "apiServer">,
+    stack: AsyncDisposableStack,
+  ) {
+    this.administrator = parts.administrator;
+    this.controlPlane = parts.controlPlane;
+    this.logbook = parts.logbook;
+    this.replicas = parts.replicas;
+    this.apiServer = parts.apiServer;
+    this.#parts = stack;
+  }
+
+  /** Sets up everything, and waits until the agent can be commanded. */
+  static async set(options: StageOptions, signal: AbortSignal): Promise<Stage> {
+    await using stack = new AsyncDisposableStack();
+    const kubeconfig = options.kubeconfig || await memoryCluster(stack);
+    const administrator = stack.use(await Administrator.open(kubeconfig));
+    options.onEvent(`The namespace is ${administrator.namespace}`);
+    const apiServer = options.apiServerPid === undefined
+      ? undefined
+      : stack.use(new ApiServerProcess(options.apiServerPid));
+    const controlPlane = stack.use(ControlPlane.start());
+    const logbook = new Logbook();
+    const target = await connect(kubeconfig);
+    stack.defer(() => target.client.close());
+    const replicas: Replica[] = [];
+    for (const name of ["a", "b"]) {
+      const replica = await Replica.start({
+        name,
+        args: agentArgs(administrator.namespace),
+        controlPlaneUrl: controlPlane.url,
+        apiServer: target,
+        logbook,
+        onEvent: options.onEvent,
+      });
+      replicas.push(stack.use(replica));
+    }
+    await controlPlane.waitForConnection(AGENT_ID, { signal });
+    return new Stage({ administrator, controlPlane, logbook, replicas, apiServer }, stack.move());
+  }
+
+  /** The replica that has a role now, if one has. */
+  find(role: Role): Replica | undefined {
+    return this.replicas.find((replica) => replica.isLeading === (role === "leader"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.disposeAsync();
+  }
+}
+
+function agentArgs(namespace: string): string[] {
+  return [
+    `--agent-id=${AGENT_ID}`,
+    `--namespace=${namespace}`,
+    `--templates=${JSON.stringify(TEMPLATES)}`,
+    "--storage-size=1Gi",
+    "--leader-election",
+    "--reconnect-attempts=0",
+    "--start-timeout=40s",
+    "--drain-timeout=10s",
+  ];
+}
+
+/** Starts a cluster in memory and gives the path of its kubeconfig. */
+async function memoryCluster(stack: AsyncDisposableStack): Promise<string> {
+  const cluster = stack.use(Cluster.start());
+  const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
+  stack.defer(() => Deno.remove(path));
+  await Deno.writeTextFile(path, cluster.kubeconfig());
+  return path;
+}
+
+async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
+  const config = loadKubeConfig(kubeconfig);
+  const credentials = await readCredentials(config);
+  return {
+    server: config.getCurrentCluster()?.server ?? "",
+    client: Deno.createHttpClient(credentials.client),
+  };
+}

@@ -1,0 +1,99 @@
+import { assertEquals } from "@std/assert";
+import type { PastDeletion } from "../../dev/chaos/history.ts";
+import { describeState, expectSession, type ModelCommand } from "../../dev/chaos/model.ts";
+
+const SETTINGS = { user: "u", template: "firefox", persistentHome: false, memory: "256Mi", cpu: "100m" };
+const AS_TEXT = '["u","firefox",false,"256Mi","100m"]';
+
+/** A command that was sent at a time and answered a second later; an empty answer is a success. */
+function command(
+  action: string,
+  options: { at?: number; error?: string; payload?: Record<string, unknown>; isAnswered?: boolean } = {},
+): ModelCommand {
+  const { at = 0, error, payload = SETTINGS, isAnswered = true } = options;
+  const answer = { at: at + 1000, type: error ? "failed" : "complete", text: error ?? "{}" } as const;
+  return {
+    command: { commandId: "c1", action: `${action}_session`, sessionId: "s1", payload },
+    sentAt: at,
+    ackedAt: at,
+    answers: isAnswered ? [answer] : [],
+    isTaken: true,
+    hasLeftovers: false,
+  };
+}
+
+function states(commands: readonly ModelCommand[], deletions: readonly PastDeletion[] = []): string[] {
+  const { states, contradictions } = expectSession(commands, { deletions, staleMs: () => 0 });
+  return [...states.map(describeState), ...contradictions.map(() => "contradiction")].toSorted();
+}
+
+function deletion(target: PastDeletion["target"], at: number): PastDeletion {
+  return { kind: "administrator", sessionId: "s1", target, from: at, to: at };
+}
+
+Deno.test("nothing is there without a command", () => {
+  assertEquals(states([]), ["absent"]);
+});
+
+Deno.test("a session is what its last command made of it", () => {
+  assertEquals(states([command("start")]), [`running with ${AS_TEXT}`]);
+  assertEquals(states([command("start"), command("hibernate")]), [`hibernated with ${AS_TEXT}`]);
+  assertEquals(states([command("start"), command("hibernate"), command("wake")]), [
+    `running with ${AS_TEXT}`,
+  ]);
+  assertEquals(states([command("start"), command("stop")]), ["absent"]);
+});
+
+Deno.test("a refused command changes nothing, a start that failed leaves nothing", () => {
+  const refused = command("stop", { error: 'Cannot use "deletePVC": it must be true or false' });
+  assertEquals(states([command("start"), refused]), [`running with ${AS_TEXT}`]);
+  assertEquals(states([command("start", { error: "it was not ready within 40s" })]), ["absent"]);
+});
+
+Deno.test("a start with other settings is refused beside the session, and only there", () => {
+  const other = command("start", {
+    error: "it exists already, and was started with other settings",
+    payload: { ...SETTINGS, cpu: "1" },
+  });
+  assertEquals(states([command("start"), other]), [`running with ${AS_TEXT}`]);
+  assertEquals(states([other]).includes("contradiction"), true);
+});
+
+Deno.test("a success that cannot be is a contradiction", () => {
+  assertEquals(states([command("wake")]).includes("contradiction"), true);
+  const missing = command("hibernate", { error: "it does not exist" });
+  assertEquals(states([command("start"), missing]).includes("contradiction"), true);
+});
+
+Deno.test("after a stop that failed, and a command without an answer, anything may be there", () => {
+  assertEquals(states([command("start"), command("stop", { error: "no answer in time" })]).length, 5);
+  assertEquals(states([command("start", { isAnswered: false })]).length, 5);
+});
+
+Deno.test("a Deployment that was deleted is gone, whatever came before, and a later start brings it back", () => {
+  const deleted = [deletion("deployment", 5000)];
+  assertEquals(states([command("start")], deleted), ["broken"]);
+  assertEquals(states([command("start"), command("start", { at: 9000 })], deleted), [
+    `running with ${AS_TEXT}`,
+  ]);
+});
+
+Deno.test("a deletion beside a command came before or after it", () => {
+  assertEquals(states([command("start", { at: 4500 })], [deletion("deployment", 5000)]), [
+    "broken",
+    `running with ${AS_TEXT}`,
+  ]);
+});
+
+Deno.test("the deletion of a pod changes nothing", () => {
+  assertEquals(states([command("start")], [deletion("pod", 5000)]), [`running with ${AS_TEXT}`]);
+});
+
+Deno.test("a home may be there unless it was to be deleted", () => {
+  const start = command("start", { payload: { ...SETTINGS, persistentHome: true } });
+  const home = (commands: readonly ModelCommand[]) =>
+    expectSession(commands, { deletions: [], staleMs: () => 0 }).mayHaveHome;
+  assertEquals(home([command("start")]), false);
+  assertEquals(home([start, command("stop")]), true);
+  assertEquals(home([start, command("stop", { payload: { deletePVC: true } })]), false);
+});

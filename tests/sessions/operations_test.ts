@@ -1,0 +1,107 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { CommandError } from "../../lib/errors.ts";
+import type { SessionClient } from "../../lib/kubernetes/client.ts";
+import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { OUTCOME_ANNOTATION } from "../../lib/sessions/names.ts";
+import { type CommandContext, SessionOperations } from "../../lib/sessions/operations.ts";
+import { Recorder } from "../../lib/sessions/recorder.ts";
+import { FakeTransport } from "../support/fake_transport.ts";
+import { FixedRandom } from "../support/fixed_random.ts";
+
+const LABELS = { app: "streamspace-session", session: "s1", "stream.space/agent": "a1" };
+const START = {
+  action: "start_session",
+  sessionId: "s1",
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "2Gi",
+  cpu: "1",
+} as const;
+const STARTED = { sessionId: "s1", state: "running" };
+const CANCELLED = new CommandError("cancelled", "cancelled by stop");
+
+/** Operations on a cluster that remembers that command `c1` started the session; it takes no requests. */
+class Bench implements AsyncDisposable {
+  readonly cancel = new AbortController();
+  readonly operations: SessionOperations;
+  readonly #cluster = new FakeTransport();
+  readonly #cache = new SessionCache("a1");
+  readonly #stop = new AbortController();
+  readonly #random = new FixedRandom(0);
+  #following: Promise<void> | undefined;
+
+  constructor() {
+    const annotations = { [OUTCOME_ANNOTATION]: JSON.stringify({ commandId: "c1", result: STARTED }) };
+    const metadata = { name: "s1", uid: "u1", resourceVersion: "1", labels: LABELS, annotations };
+    this.#cluster.items.services = [{ metadata }];
+    this.operations = new SessionOperations({
+      client: {} as SessionClient,
+      cache: this.#cache,
+      recorder: new Recorder({} as SessionClient, this.#cache),
+      settings: {
+        agentId: "a1",
+        namespace: "streamspace",
+        storageClass: "",
+        storageSize: "1Gi",
+        imagePullPolicy: "IfNotPresent",
+        nodeSelector: {},
+        tolerations: [],
+      },
+      templates: new Map(),
+      startTimeoutMs: 10_000,
+      onStatus: () => {},
+    });
+  }
+
+  /** Lets the cluster be known from now on. */
+  follow(): void {
+    const options = { namespace: "streamspace", signal: this.#stop.signal };
+    this.#following = this.#cache.follow(this.#cluster.transport, options);
+  }
+
+  context(commandId: string): CommandContext {
+    return { commandId, spentMs: 1000, signal: this.cancel.signal };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#following;
+    this.#random[Symbol.dispose]();
+  }
+}
+
+Deno.test("a stop does not take back what an earlier process recorded of a command", async () => {
+  await using bench = new Bench();
+  bench.cancel.abort(CANCELLED);
+  const running = bench.operations.run(START, bench.context("c1"));
+  bench.follow();
+  assertEquals((await running).result, STARTED);
+});
+
+Deno.test("a stop that comes before the cluster is known does not take it back either", async () => {
+  await using bench = new Bench();
+  const running = bench.operations.run(START, bench.context("c1"));
+  bench.cancel.abort(CANCELLED);
+  bench.follow();
+  assertEquals((await running).result, STARTED);
+});
+
+Deno.test("a command of which nothing is recorded is cancelled by a stop before it does anything", async () => {
+  await using bench = new Bench();
+  bench.cancel.abort(CANCELLED);
+  bench.follow();
+  const error = await assertRejects(() => bench.operations.run(START, bench.context("c2")), CommandError);
+  assertEquals([error.failure, error.message], [
+    "cancelled",
+    'Cannot start session "s1": cancelled by stop',
+  ]);
+});
+
+Deno.test("a command is handed over at once, also while the cluster is not known", async () => {
+  await using bench = new Bench();
+  const running = bench.operations.run(START, bench.context("c1"));
+  bench.cancel.abort(new CommandError("handed_over", "left to the agent's next process"));
+  const error = await assertRejects(() => running, CommandError);
+  assertEquals(error.failure, "handed_over");
+});
