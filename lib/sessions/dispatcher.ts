@@ -17,6 +17,8 @@ import { parseRequest, type RequestLimits, type SessionRequest } from "./request
 /** Carries out one request at a time for each session. */
 export interface Operations {
   run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
+  /** The outcome of a command that its session remembers, be it from an earlier process. */
+  recall(sessionId: string, commandId: string): Outcome | undefined;
 }
 
 /** What a dispatcher needs. */
@@ -164,6 +166,9 @@ export class Dispatcher {
     try {
       this.#checkOpen();
       const request = parseRequest(command, this.#options.limits);
+      const earlier = this.#operations.recall(request.sessionId, commandId);
+      // It was answered long ago: an ack would undo that.
+      if (earlier) return this.#answer(completed(commandId, earlier.result));
       await journal.open({ ...entry, request });
       // The journal may wait for one command and, once it is in trouble, not for the next.
       await before;

@@ -75,7 +75,7 @@ export class SessionOperations {
     try {
       await this.#untilClusterIsKnown(context.signal);
       // What is recorded may have been told already: a stop that came later does not take it back.
-      const earlier = recallOutcome(this.#cache.session(sessionId), context.commandId);
+      const earlier = this.recall(sessionId, context.commandId);
       if (earlier) return earlier;
       // A command that was cancelled while it waited for its turn does nothing at all.
       context.signal.throwIfAborted();
@@ -94,6 +94,11 @@ export class SessionOperations {
       const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
       throw new CommandError(failure, sentence, { cause: error });
     }
+  }
+
+  /** The outcome of a command that the session remembers as its last. */
+  recall(sessionId: string, commandId: string): Outcome | undefined {
+    return recallOutcome(this.#cache.session(sessionId), commandId);
   }
 
   async #untilClusterIsKnown(signal: AbortSignal): Promise<void> {

@@ -72,7 +72,7 @@ async function keyOf(credentials: Credentials): Promise<string | undefined> {
   return read.apiKey?.reveal();
 }
 
-Deno.test("credentials are the file's key as it is now, and its absence is told", async () => {
+Deno.test("C3 credentials are the file's key as it is now, and its absence is told", async () => {
   await using file = await keyFile("k1");
   const credentials = credentialsOf({ apiKeyFile: file.path, apiKey: new Secret("from the start") });
   assertEquals(await keyOf(credentials), "k1");
@@ -101,7 +101,7 @@ Deno.test("credentials go back to the configured key when the issued one is forg
   assertEquals([await keyOf(credentials), store.writes.length, store.writes[1]], ["bootstrap", 2, undefined]);
 });
 
-Deno.test("credentials put a key that came into the file meanwhile before one that was kept", async () => {
+Deno.test("C3 credentials put a key that came into the file meanwhile before one that was kept", async () => {
   await using file = await keyFile("bootstrap");
   const store = new MemoryKeyStore();
   await credentialsOf({ apiKeyFile: file.path }, store).issue("issued");

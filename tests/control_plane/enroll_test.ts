@@ -44,7 +44,7 @@ function answering(...answers: Array<() => Response>): ScriptedControlPlane {
 
 const refused = (status: number) => () => Response.json({ error: `not ${STORED}` }, { status });
 
-Deno.test("enroll() comes with the key of an earlier run, and keeps a newer one", async () => {
+Deno.test("C3 enroll() comes with the key of an earlier run, and keeps a newer one", async () => {
   const store = await storeOfEarlierRun();
   await using controlPlane = answering(() => registered({ apiKey: "newer" }));
   const credentials = credentialsOver(store);

@@ -131,7 +131,7 @@ for (const format of ["text", "json"]) {
 }
 
 onEachCluster(
-  "a key that is issued is kept in the cluster beside a fingerprint, and no other key",
+  "C3 a key that is issued is kept in the cluster beside a fingerprint, and no other key",
   async (cluster) => {
     await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
     const runs = new Runs(cluster, controlPlane, []);

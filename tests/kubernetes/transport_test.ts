@@ -100,7 +100,7 @@ for (const status of [500, 503]) {
   });
 }
 
-Deno.test("Transport sends a request again after its connection was reset, up to five times", async () => {
+Deno.test("K15 Transport sends a request again after its connection was reset, up to five times", async () => {
   using _random = new FixedRandom(1);
   await using api = new ResettingApi();
   using transport = new Transport(() => kubeConfig(api.host, "token"));
@@ -109,7 +109,7 @@ Deno.test("Transport sends a request again after its connection was reset, up to
   assertStringIncludes(error.message, "Kubernetes did not answer a request to read pods: ");
 });
 
-Deno.test("Transport leaves an overloaded API server alone for as long as it asks", async () => {
+Deno.test("K15 Transport leaves an overloaded API server alone for as long as it asks", async () => {
   using time = new FakeTime();
   using _random = new FixedRandom(0.5);
   await using api = new ScriptedApi((nth) => nth === 0 ? refusal(429, { "Retry-After": "3" }) : list());
@@ -122,7 +122,7 @@ Deno.test("Transport leaves an overloaded API server alone for as long as it ask
   assertEquals(await listed, { kind: "List", items: [] });
 });
 
-Deno.test("Transport gives a request that hangs up after 10 seconds, and sends it again", async () => {
+Deno.test("K15 Transport gives a request that hangs up after 10 seconds, and sends it again", async () => {
   using time = new FakeTime();
   using _random = new FixedRandom(0.5);
   await using api = new ScriptedApi((nth) => nth === 0 ? "hang" : list());
@@ -152,7 +152,7 @@ function rotating(current: { token: string }): ScriptedApi {
   );
 }
 
-Deno.test("Transport loads its credentials anew when the API server refuses them", async () => {
+Deno.test("K16 Transport loads its credentials anew when the API server refuses them", async () => {
   const current = { token: "old" };
   await using api = rotating(current);
   using transport = api.connect(() => current.token);
@@ -194,7 +194,7 @@ Deno.test("Transport loads its credentials once for all requests that are refuse
   assertEquals([loads, api.authorizations.length], [2, 2 * requests]);
 });
 
-Deno.test("Transport takes a second 401 for an answer", async () => {
+Deno.test("K16 Transport takes a second 401 for an answer", async () => {
   await using api = new ScriptedApi(() => refusal(401));
   using transport = api.connect();
   const error = await assertRejects(() => transport.getJson(PATH), KubernetesError, "no (401)");
@@ -215,7 +215,7 @@ Deno.test("Transport says that credentials which are refused cannot be loaded an
   );
 });
 
-Deno.test("Transport reads a service account's rotated token at once", async () => {
+Deno.test("K16 Transport reads a service account's rotated token at once", async () => {
   const current = { token: "old" };
   await using api = rotating(current);
   const tokenFile = await temporaryFile("old");

@@ -457,3 +457,13 @@ Deno.test("dispatcher refuses commands, loudly, while too many are not answered 
   assertEquals(bench.results("last").length, 1);
   assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);
 });
+
+Deno.test("R1 dispatcher answers a command that its session remembers, and does not acknowledge it once more", async () => {
+  using bench = new Bench();
+  const result = { sessionId: "s1", state: "running" };
+  bench.operations.remembered.set("c1", { result, isRecorded: true });
+  bench.start("c1", "s1");
+  await settled();
+  assertEquals(bench.wire.messages, [{ type: "complete", payload: { commandId: "c1", result } }]);
+  assertEquals([bench.operations.runs.size, bench.store.writes.length], [0, 0]);
+});

@@ -25,6 +25,13 @@ export class FakeOperations implements Operations {
   /** How many are being carried out. */
   active = 0;
 
+  /** Outcomes that sessions remember, by command. */
+  readonly remembered = new Map<string, Outcome>();
+
+  recall(_sessionId: string, commandId: string): Outcome | undefined {
+    return this.remembered.get(commandId);
+  }
+
   async run(request: SessionRequest, { signal, spentMs }: CommandContext): Promise<Outcome> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     const onAbort = () => reject(signal.reason);
