@@ -63,7 +63,7 @@ export function check(evidence: Evidence): Findings {
 export function unanswered({ history, logbook }: Pick<Evidence, "history" | "logbook">): CommandStory[] {
   return history.stories().filter((story) =>
     isReceived(story) && story.answers.length === 0 &&
-    logbook.givenUp(story.command.commandId) === undefined
+    logbook.givenUp(story.command.commandId, { wentOn: false }) === undefined
   );
 }
 
@@ -91,7 +91,7 @@ function excuseFor(
   { commandId, sessionId, answers }: Pick<CommandStory, "answers"> & { commandId: string; sessionId: string },
   { logbook, history }: Evidence,
 ): string | undefined {
-  const givenUp = logbook.givenUp(commandId);
+  const givenUp = logbook.givenUp(commandId, { wentOn: answers.length > 0 });
   if (givenUp !== undefined) return givenUp;
   const [first] = answers;
   const other = answers.find(({ text }) => text !== first?.text);
@@ -117,7 +117,7 @@ function checkProblems({ problems, logbook }: Evidence, excused: string[]): Viol
       // Told with both answers by the check of answers.
       return [];
     }
-    const givenUp = commandId && logbook.givenUp(commandId);
+    const givenUp = commandId && logbook.givenUp(commandId, { wentOn: true });
     if (givenUp && /acknowledged after its result/.test(problem)) {
       excused.push(`${problem}; ${givenUp}`);
       return [];

@@ -68,9 +68,12 @@ export class Logbook {
   /**
    * How a process that had taken the command ended while it said that its journal could not be written, if one did: it then had warned that
    * the command would be lost with it, or done a second time.
+   *
+   * @param options.wentOn whether another process went on with it, so that the last one that had it is not meant
    */
-  givenUp(commandId: string): string | undefined {
-    const run = this.#runsWith(commandId).find((one) =>
+  givenUp(commandId: string, { wentOn }: { wentOn: boolean }): string | undefined {
+    const runs = this.#runsWith(commandId);
+    const run = (wentOn ? runs.slice(0, -1) : runs).find((one) =>
       one.end && journalTroubles(one).some(({ to }) => to === undefined)
     );
     if (!run) return undefined;
