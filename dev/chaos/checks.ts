@@ -59,12 +59,9 @@ export function check(evidence: Evidence): Findings {
   return { violations, excused };
 }
 
-/** Received commands that have no answer yet, and are still to get one. */
-export function unanswered({ history, logbook }: Pick<Evidence, "history" | "logbook">): CommandStory[] {
-  return history.stories().filter((story) =>
-    isReceived(story) && story.answers.length === 0 &&
-    logbook.givenUp(story.command.commandId, { wentOn: false }) === undefined
-  );
+/** Received commands that have no answer yet. */
+export function unanswered(history: History): CommandStory[] {
+  return history.stories().filter((story) => isReceived(story) && story.answers.length === 0);
 }
 
 function checkAnswers(
@@ -86,13 +83,11 @@ function checkAnswers(
   });
 }
 
-/** Why a command may have no answer, or two, if there is a reason. */
+/** Why a command may have two answers, if there is a reason. */
 function excuseFor(
   { commandId, sessionId, answers }: Pick<CommandStory, "answers"> & { commandId: string; sessionId: string },
   { logbook, history }: Evidence,
 ): string | undefined {
-  const givenUp = logbook.givenUp(commandId, { wentOn: answers.length > 0 });
-  if (givenUp !== undefined) return givenUp;
   const [first] = answers;
   const other = answers.find(({ text }) => text !== first?.text);
   if (!first || !other || logbook.takers(commandId) < 2) return undefined;
@@ -106,7 +101,7 @@ function excuseFor(
     : undefined;
 }
 
-function checkProblems({ problems, logbook }: Evidence, excused: string[]): Violation[] {
+function checkProblems({ problems }: Evidence, excused: string[]): Violation[] {
   return problems.flatMap((problem) => {
     const commandId = /Command "(c-\d+)"/.exec(problem)?.[1];
     if (/It was silent for/.test(problem)) {
@@ -115,11 +110,6 @@ function checkProblems({ problems, logbook }: Evidence, excused: string[]): Viol
     }
     if (commandId && /second, different result/.test(problem)) {
       // Told with both answers by the check of answers.
-      return [];
-    }
-    const givenUp = commandId && logbook.givenUp(commandId, { wentOn: true });
-    if (givenUp && /acknowledged after its result/.test(problem)) {
-      excused.push(`${problem}; ${givenUp}`);
       return [];
     }
     const sessionId = /Session "([^"]+)"/.exec(problem)?.[1];

@@ -35,8 +35,6 @@ export interface Span {
 
 const LEADING = /\] Leading as /;
 const LEADING_NO_MORE = /Leading no more/;
-const JOURNAL_TROUBLE = /The journal cannot be written/;
-const JOURNAL_WELL = /The journal is written again/;
 /** What only a leader says. */
 const AT_WORK = /\] (Command \S+: |WARN: Command \S+ failed|Session \S+ is |WebSocket connected)/;
 
@@ -63,22 +61,6 @@ export class Logbook {
   /** How many processes took the command in, or went on with it. */
   takers(commandId: string): number {
     return this.#runsWith(commandId).length;
-  }
-
-  /**
-   * How a process that had taken the command ended while it said that its journal could not be written, if one did: it then had warned that
-   * the command would be lost with it, or done a second time.
-   *
-   * @param options.wentOn whether another process went on with it, so that the last one that had it is not meant
-   */
-  givenUp(commandId: string, { wentOn }: { wentOn: boolean }): string | undefined {
-    const runs = this.#runsWith(commandId);
-    const run = (wentOn ? runs.slice(0, -1) : runs).find((one) =>
-      one.end && journalTroubles(one).some(({ to }) => to === undefined)
-    );
-    if (!run) return undefined;
-    const how = run.end?.isWanted ? "was ended" : `ended by itself with code ${run.end?.code}`;
-    return `${nameOfRun(run)} had warned that its journal could not be written, and then ${how}`;
   }
 
   /** Whether an agent said in a time that it could not clean up after a command of the session. */
@@ -147,11 +129,6 @@ export function leadershipOf({ lines }: AgentRun): Span | undefined {
 export function isLeading(run: AgentRun): boolean {
   const leadership = leadershipOf(run);
   return !run.end && leadership !== undefined && leadership.to === undefined;
-}
-
-/** The times in which a process could not write its journal. */
-function journalTroubles({ lines }: AgentRun): Span[] {
-  return spans(lines, { begins: JOURNAL_TROUBLE, ends: JOURNAL_WELL });
 }
 
 function spans(lines: readonly LogLine[], { begins, ends }: { begins: RegExp; ends: RegExp }): Span[] {

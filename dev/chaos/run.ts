@@ -92,7 +92,7 @@ async function settle(context: Context): Promise<Findings> {
   let told = "";
   while (true) {
     const findings = check(await evidence(context));
-    const open = unanswered({ history, logbook: stage.logbook });
+    const open = unanswered(history);
     const isConnected = await isAlive(stage);
     const violations = isConnected
       ? findings.violations
