@@ -44,11 +44,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
   using parts = await buildParts(config);
-  // Whoever stands by follows the cluster, too, and can go to work at once.
-  const following = parts.cache.follow(parts.transport, {
-    namespace: config.namespace,
-    signal: ended.signal,
-  });
+  let following: Promise<void> | undefined;
   try {
     await using leadership = await lead(config, stopping.signal);
     const leave = () => {
@@ -59,6 +55,8 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     };
     leadership?.lost.addEventListener("abort", leave, { once: true });
     if (leadership) parts.transport.guard(() => leadership.isHeld());
+    // Not before: the view of one who stood by might be old, and whoever leads acts on it.
+    following = parts.cache.follow(parts.transport, { namespace: config.namespace, signal: ended.signal });
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {

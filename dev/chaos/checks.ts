@@ -38,9 +38,9 @@ export interface Findings {
   readonly excused: readonly string[];
 }
 
-/** A watch that fell silent is found out after 90 s; otherwise the slowest way delays by a few seconds. */
+/** A watch that fell silent is found out after 40 s; otherwise the slowest way delays by a few seconds. */
 const STALE_MS = 20_000;
-const SILENT_MS = 100_000;
+const SILENT_MS = 50_000;
 
 /** Checks answers, the cluster, and what was told of it. */
 export function check(evidence: Evidence): Findings {

@@ -29,7 +29,7 @@ export interface RunOutcome extends Findings {
 }
 
 /**
- * Longest time from the end of the faults until all is answered and told: a watch that fell silent is given up after 90 s, a stop waits up
+ * Longest time from the end of the faults until all is answered and told: a watch that fell silent is given up after 40 s, a stop waits up
  * to 2 minutes.
  */
 const SETTLE_MS = 200_000;

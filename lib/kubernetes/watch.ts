@@ -25,10 +25,12 @@ export interface WatchOptions<T extends KubernetesObject> {
   readonly onChange: (change: "put" | "remove", object: T) => void;
 }
 
-/** The server ends each watch after this time, in seconds; a new one follows on at once. */
-const WATCH_SECONDS = 300;
-/** The server sends a bookmark about once a minute: a longer silence is a dead connection. */
-const SILENCE_MS = 90_000;
+/** The server ends each watch after this time, in seconds; a new one goes on from there at once. */
+const WATCH_SECONDS = 30;
+/** Longer than a watch lasts: by then the connection is dead. */
+const SILENCE_MS = 40_000;
+/** A watch that lasted so long has ended in peace. */
+const STEADY_MS = 1000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 /** How often a trouble that stays the same is told again. */
@@ -47,6 +49,7 @@ export async function watch<T extends KubernetesObject>(
   const trouble = new Trouble(options.path.split("/").at(-1) ?? "");
   let failures = 0;
   while (!signal.aborted) {
+    const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
       for await (const event of events<T>(transport, { ...options, version, trouble })) {
@@ -54,6 +57,7 @@ export async function watch<T extends KubernetesObject>(
         if (event.type !== "bookmark") options.onChange(event.type, event.object);
         failures = 0;
       }
+      if (performance.now() - startedAt >= STEADY_MS) continue;
     } catch (error) {
       if (signal.aborted) return;
       failures += 1;

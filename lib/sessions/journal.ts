@@ -55,6 +55,8 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
 /** Wait before the next attempt where the cluster refuses, in milliseconds. */
 const REFUSED_RETRY_MS = 30_000;
+/** How often a refusal to give the journal is put up with. */
+const READ_RETRIES = 4;
 /** Half of what a ConfigMap can hold: the other half is for the results of what is open. */
 const MAX_LENGTH = 512 * 1024;
 const SESSIONS = "sessions";
@@ -272,7 +274,8 @@ export class Journal implements Disposable {
       } catch (error) {
         signal.throwIfAborted();
         this.#tell(error);
-        if (isFinal(error)) return {};
+        // A refusal may pass, too, such as of a token that is just being renewed; to take it for "nothing there" would lose commands.
+        if (isFinal(error) && failures >= READ_RETRIES) return {};
         await delay(retryAfter(failures), { signal });
       }
     }

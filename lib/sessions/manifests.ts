@@ -101,7 +101,7 @@ export async function buildManifests(spec: SessionSpec): Promise<SessionManifest
     service: {
       apiVersion: "v1",
       kind: "Service",
-      metadata,
+      metadata: { ...metadata, annotations: { ...annotations, [COMMAND_ANNOTATION]: spec.commandId } },
       spec: {
         selector,
         ports: [{ name: DISPLAY_PORT, port: spec.template.port, targetPort: DISPLAY_PORT, protocol: "TCP" }],

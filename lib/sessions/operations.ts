@@ -11,7 +11,7 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { log } from "../log.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
-import { isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
+import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
 import type { Recorder } from "./recorder.ts";
@@ -44,6 +44,9 @@ export interface OperationsOptions {
 
 /** Longest time for a session's pods and volumes to go, in milliseconds. */
 const STOP_TIMEOUT_MS = 120_000;
+
+/** Longest wait for the deletion of a failed start's objects to be seen, in milliseconds. */
+const ROLL_BACK_TIMEOUT_MS = 5000;
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",
@@ -121,7 +124,7 @@ export class SessionOperations {
     const { commandId, signal } = context;
     const template = findTemplate(request.template, this.#options.templates);
     const objects = this.#cache.session(sessionId);
-    if (isAlive(objects.deployment) && !isInterrupted(objects, commandId)) {
+    if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
     const manifests = await buildManifests({
@@ -136,7 +139,7 @@ export class SessionOperations {
       await this.#provisioner.create(manifests, { sessionId, signal, timeoutMs });
       return await this.#running(sessionId, context);
     } catch (error) {
-      if (!isLeftToOthers(signal)) await this.#rollBack(sessionId);
+      if (!isLeftToOthers(signal)) await this.#rollBack(sessionId, signal);
       throw error;
     }
   }
@@ -153,12 +156,19 @@ export class SessionOperations {
   }
 
   /** A failed start leaves nothing behind but the home. */
-  async #rollBack(sessionId: string): Promise<void> {
+  async #rollBack(sessionId: string, signal: AbortSignal): Promise<void> {
     const { deployment, service, claim } = this.#cache.session(sessionId);
     // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
     const stillborn = claim?.status?.phase === "Bound" ? undefined : claim;
     try {
       await this.#provisioner.delete({ deployment, service, claim: stillborn });
+      // So that the session's next command does not find it alive.
+      await waitUntil(this.#cache, sessionId, {
+        signal,
+        timeoutMs: ROLL_BACK_TIMEOUT_MS,
+        isDone: (objects) => !isAlive(objects.deployment) && !isAlive(objects.service),
+        left: () => "",
+      }).catch(() => {});
     } catch (error) {
       const message = "What is left of session {sessionId} could not be removed: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });

@@ -46,6 +46,12 @@ export function lastTold(sessionId: string, { service }: SessionObjects): Sessio
   return { ...statusOf(sessionId, state), platformMetadata: { podName: String(told?.podName ?? "") } };
 }
 
+/** Whether a command is the start that created the session, or began to: its Service keeps that, its Deployment until the next command. */
+export function isCreatedBy(objects: SessionObjects, commandId: string): boolean {
+  const creator = objects.service?.metadata?.annotations?.[COMMAND_ANNOTATION];
+  return isInterrupted(objects, commandId) && (objects.service === undefined || creator === commandId);
+}
+
 /** Whether a command is the one that last changed the session's Deployment: it was interrupted, and is at work again. */
 export function isInterrupted({ deployment }: SessionObjects, commandId: string): boolean {
   return deployment?.metadata?.annotations?.[COMMAND_ANNOTATION] === commandId;

@@ -179,10 +179,22 @@ Deno.test("journal is read again and again until the cluster answers", async () 
   assertEquals((await loaded).entries, [entry("c1")]);
 });
 
-Deno.test("journal that may not be read is empty", async () => {
+Deno.test("journal that may not be read is empty, but not at the first refusal", async () => {
+  using time = new FakeTime();
   const store = new MemoryJournalStore();
+  store.data["agent.1"] = JSON.stringify(entry("c1"));
   store.behaviour = "refuse";
-  assertEquals(await legacy(store), { entries: [], sessionIds: [] });
+  using journal = store.journal();
+  const loaded = journal.load(never);
+  await time.tickAsync(1000);
+  store.behaviour = "answer";
+  await time.tickAsync(1000);
+  assertEquals((await loaded).entries.length, 1);
+  store.behaviour = "refuse";
+  using other = store.journal();
+  const refused = other.load(never);
+  await time.tickAsync(10_000);
+  assertEquals(await refused, { entries: [], sessionIds: [] });
 });
 
 Deno.test("journal stops to read when it is told to", async () => {

@@ -98,7 +98,7 @@ Deno.test("buildManifests() makes the Deployment and Service of a session withou
     service: {
       apiVersion: "v1",
       kind: "Service",
-      metadata: METADATA,
+      metadata: { ...METADATA, annotations: { ...ANNOTATIONS, "stream.space/command-id": "c1" } },
       spec: { selector: SELECTOR, ports: [{ name: "vnc", port: 3000, targetPort: "vnc", protocol: "TCP" }] },
     },
   });

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { V1Service } from "@kubernetes/client-node";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import {
+  isCreatedBy,
   isInterrupted,
   lastTold,
   outcomeAnnotations,
@@ -52,4 +53,13 @@ Deno.test("isInterrupted() knows the command that last changed the Deployment", 
   assertEquals(isInterrupted({ ...NOTHING, deployment }, "c1"), true);
   assertEquals(isInterrupted({ ...NOTHING, deployment }, "c2"), false);
   assertEquals(isInterrupted(NOTHING, "c1"), false);
+});
+
+Deno.test("isCreatedBy() tells the start that created a session from a later one that woke it", () => {
+  const by = (commandId: string) => ({ metadata: { annotations: { "stream.space/command-id": commandId } } });
+  assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c1"), service: by("c1") }, "c1"), true);
+  assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c2"), service: by("c1") }, "c2"), false);
+  // Interrupted before the Service was there.
+  assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c1") }, "c1"), true);
+  assertEquals(isCreatedBy(NOTHING, "c1"), false);
 });
