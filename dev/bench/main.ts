@@ -8,10 +8,9 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
-import { readCredentials } from "../../lib/kubernetes/transport.ts";
 import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
+import { connectToApiServer } from "../api_server.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { AgentUnderTest } from "./agent_under_test.ts";
 import { measureFailovers } from "./failover.ts";
@@ -36,7 +35,7 @@ async function main(): Promise<void> {
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
   await using memory = given === "" ? Cluster.start() : undefined;
   const kubeconfig = given || await writeKubeconfig(memory?.kubeconfig() ?? "");
-  const { server, client } = await connect(kubeconfig);
+  const { server, client } = await connectToApiServer(kubeconfig);
   await changeNamespace("POST", { server, client });
   const report = await measure({ kubeconfig, server, client, rounds: Number(flags.rounds ?? 15) });
   const title = `API server: ${memory ? "in memory" : "from kubeconfig"}; agent: ${
@@ -218,12 +217,6 @@ function manifestsOf(sessionId: string): Promise<SessionManifests> {
       tolerations: [],
     },
   });
-}
-
-async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
-  const config = loadKubeConfig(kubeconfig);
-  const { client } = await readCredentials(config);
-  return { server: config.getCurrentCluster()?.server ?? "", client: Deno.createHttpClient(client) };
 }
 
 async function changeNamespace(

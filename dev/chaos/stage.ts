@@ -2,8 +2,7 @@
  * All that a run needs: a cluster with a namespace of its own, a Control Plane, and two replicas of the agent between them.
  * @module
  */
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
-import { readCredentials } from "../../lib/kubernetes/transport.ts";
+import { connectToApiServer } from "../api_server.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 import { Administrator } from "./administrator.ts";
@@ -56,7 +55,7 @@ export class Stage implements AsyncDisposable {
       : stack.use(new ApiServerProcess(options.apiServerPid));
     const controlPlane = stack.use(ControlPlane.start());
     const logbook = new Logbook();
-    const target = await connect(kubeconfig);
+    const target = await connectToApiServer(kubeconfig);
     stack.defer(() => target.client.close());
     const replicas: Replica[] = [];
     for (const name of ["a", "b"]) {
@@ -104,13 +103,4 @@ async function memoryCluster(stack: AsyncDisposableStack): Promise<string> {
   stack.defer(() => Deno.remove(path));
   await Deno.writeTextFile(path, cluster.kubeconfig());
   return path;
-}
-
-async function connect(kubeconfig: string): Promise<{ server: string; client: Deno.HttpClient }> {
-  const config = loadKubeConfig(kubeconfig);
-  const credentials = await readCredentials(config);
-  return {
-    server: config.getCurrentCluster()?.server ?? "",
-    client: Deno.createHttpClient(credentials.client),
-  };
 }
