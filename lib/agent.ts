@@ -54,7 +54,10 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
       ended.abort();
     };
     leadership?.lost.addEventListener("abort", leave, { once: true });
-    if (leadership) parts.transport.guard(() => leadership.isHeld());
+    if (leadership) {
+      parts.transport.guard(() => leadership.isHeld());
+      parts.dispatcher.guard(() => leadership.isHeld());
+    }
     // Not before: the view of one who stood by might be old, and whoever leads acts on it.
     following = parts.cache.follow(parts.transport, { namespace: config.namespace, signal: ended.signal });
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });

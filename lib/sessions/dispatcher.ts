@@ -65,6 +65,7 @@ export class Dispatcher {
   #lastAccepted: Promise<void> = Promise.resolve();
   #isDraining = false;
   #isHandedOver = false;
+  #mayAct: () => boolean = () => true;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
@@ -79,6 +80,11 @@ export class Dispatcher {
   /** Whether a command of the session is at work or waits for its turn. */
   isBusy(sessionId: string): boolean {
     return this.#lanes.has(sessionId);
+  }
+
+  /** From now on, nothing is answered unless this says that it may be: otherwise another process answers it. */
+  guard(mayAct: () => boolean): void {
+    this.#mayAct = mayAct;
   }
 
   /** Takes a command; returns before any work is done. */
@@ -245,6 +251,7 @@ export class Dispatcher {
       const outcome = await this.#operations.run(request, { commandId, spentMs, signal });
       const result = completed(commandId, outcome.result);
       await this.#options.journal.close(result, outcome);
+      if (!this.#mayAct()) throw HANDED_OVER;
       // The result first: of two short messages sent at once, the network may hold the second back for a moment.
       this.#answer(result);
       // What a stop that came meanwhile will change is not worth a word, and would undo it.
@@ -256,7 +263,7 @@ export class Dispatcher {
         duration: formatDuration(performance.now() - startedAt),
       });
     } catch (error) {
-      if (signal.reason === HANDED_OVER) {
+      if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
       } else await this.#fail(commandId, error);
     }

@@ -467,3 +467,15 @@ Deno.test("R1 dispatcher answers a command that its session remembers, and does 
   assertEquals(bench.wire.messages, [{ type: "complete", payload: { commandId: "c1", result } }]);
   assertEquals([bench.operations.runs.size, bench.store.writes.length], [0, 0]);
 });
+
+Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes too late to the one that leads now", async () => {
+  using bench = new Bench();
+  let mayAct = true;
+  bench.dispatcher.guard(() => mayAct);
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  mayAct = false;
+  finish();
+  await settled();
+  assertEquals(bench.wire.told, ["ack c1"]);
+});
