@@ -25,7 +25,8 @@ interface Manifest {
 }
 
 const FOLDER = new URL("../k8s/", import.meta.url);
-const FILES = Array.from(Deno.readDirSync(FOLDER), ({ name }) => name).sort();
+const FILES = Array.from(Deno.readDirSync(FOLDER)).filter(({ isFile }) => isFile).map(({ name }) => name)
+  .sort();
 const MANIFESTS = FILES.flatMap(read);
 const DOCKERFILE = Deno.readTextFileSync(new URL("../Dockerfile", import.meta.url));
 
