@@ -164,10 +164,8 @@ Deno.test({
         folders.map((folder) => Deno.readTextFile(`${folder}/SHA256SUMS`)),
       );
       assertEquals(first, second);
-      assertEquals(
-        Array.from(Deno.readDirSync(folders[0] ?? ""), ({ name }) => name).sort(),
-        ["SHA256SUMS", `k8s-agent-${TARGET}`, "k8s-agent.cdx.json"],
-      );
+      const names = (await Array.fromAsync(Deno.readDir(folders[0] ?? ""))).map(({ name }) => name);
+      assertEquals(names.sort(), ["SHA256SUMS", `k8s-agent-${TARGET}`, "k8s-agent.cdx.json"]);
     } finally {
       await Promise.all(folders.map((folder) => Deno.remove(folder, { recursive: true })));
     }
