@@ -46,9 +46,9 @@ export interface Parts extends Disposable {
 const JOURNAL_PATIENCE_MS = 5000;
 
 /** Builds the parts; dispose them when the agent has ended. */
-export async function buildParts(config: Config): Promise<Parts> {
+export function buildParts(config: Config): Parts {
   const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
-  const agentLabel = await labelValue(config.agentId);
+  const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
   const journal = new Journal({
@@ -66,7 +66,7 @@ export async function buildParts(config: Config): Promise<Parts> {
     cache,
     recorder,
     settings: config,
-    templates: config.templates,
+    templates: { inCluster: () => undefined, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });

@@ -51,7 +51,9 @@ export function parseDuration(text: string): number | undefined {
   const isSeconds = /^\d+(?:\.\d+)?$/.test(trimmed);
   if (!isSeconds && !/^(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h)\s*)+$/.test(trimmed)) return undefined;
   const parts = [...trimmed.matchAll(/(\d+(?:\.\d+)?)\s*(ms|s|m|h)?/g)];
-  return Math.round(parts.reduce((sum, part) => sum + Number(part[1]) * (DURATION_UNITS.get(part[2] ?? "") ?? NaN), 0));
+  return Math.round(
+    parts.reduce((sum, part) => sum + Number(part[1]) * (DURATION_UNITS.get(part[2] ?? "") ?? NaN), 0),
+  );
 }
 
 /** Writes milliseconds as people read them: `10s`, `1m30s`, `500ms`. */

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type ConfigSources, loadConfig } from "../lib/config.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { type Config, OPTIONS, type Settings } from "../lib/options.ts";
-import { BUILT_IN_TEMPLATES } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/sessions/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
 
@@ -66,14 +66,29 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   reconnectAttempts: ["0", 0],
   startTimeout: ["3m", 180_000],
   drainTimeout: ["1m", 60_000],
+  maxConcurrentStarts: ["5", 5],
+  maxDurationAction: ["stop", "stop"],
+  homeStrategy: ["per-user", "per-user"],
   storageClass: ["fast", "fast"],
   storageSize: ["20Gi", "20Gi"],
+  storageAccessMode: ["ReadWriteMany", "ReadWriteMany"],
   imagePullPolicy: ["Always", "Always"],
+  imagePullSecrets: ["registry", ["registry"]],
+  allowedImages: ["[example.com/*, lscr.io/*]", ["example.com/*", "lscr.io/*"]],
+  allowedSecrets: ["desktop-*", ["desktop-*"]],
+  sessionSecurity: ["restricted", "restricted"],
+  ingressNamespaces: ["streamspace,edge", ["streamspace", "edge"]],
   nodeSelector: ["{pool: desktops}", { pool: "desktops" }],
+  nodeAffinity: ["{preferredDuringSchedulingIgnoredDuringExecution: []}", {
+    preferredDuringSchedulingIgnoredDuringExecution: [],
+  }],
   tolerations: ["[{key: desktops, operator: Exists}]", [{ key: "desktops", operator: "Exists" }]],
+  runtimeClass: ["gvisor", "gvisor"],
+  priorityClass: ["desktops", "desktops"],
+  extendedResources: ["{nvidia.com/gpu: 1}", { "nvidia.com/gpu": "1" }],
   templates: [
     "{gimp: example.com/gimp:1}",
-    new Map([...BUILT_IN_TEMPLATES, ["gimp", { image: "example.com/gimp:1", port: 3000 }]]),
+    new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("example.com/gimp:1")]]),
   ],
   logFormat: ["json", "json"],
   logLevel: ["debug", "debug"],
@@ -143,11 +158,24 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     reconnectAttempts: 5,
     startTimeout: 120_000,
     drainTimeout: 25_000,
+    maxConcurrentStarts: 20,
+    maxDurationAction: "hibernate",
+    homeStrategy: "per-session",
     storageClass: "",
     storageSize: "10Gi",
+    storageAccessMode: "ReadWriteOnce",
     imagePullPolicy: "IfNotPresent",
+    imagePullSecrets: [],
+    allowedImages: [],
+    allowedSecrets: [],
+    sessionSecurity: "baseline",
+    ingressNamespaces: [],
     nodeSelector: {},
+    nodeAffinity: {},
     tolerations: [],
+    runtimeClass: "",
+    priorityClass: "",
+    extendedResources: {},
     templates: BUILT_IN_TEMPLATES,
     logFormat: "text",
     logLevel: "info",
@@ -203,7 +231,7 @@ Deno.test("loadConfig() reads a file of JSON, with numbers and structures as the
   assertEquals([config.maxSessions, config.maxCpu, config.checkConfig], [5, 64, true]);
   assertEquals(config.nodeSelector, { pool: "desktops", gpu: "true", empty: "" });
   assertEquals(config.tolerations.length, 1);
-  assertEquals(config.templates.get("code"), { image: "example.com/code:2", port: 8443 });
+  assertEquals(config.templates.get("code"), imageTemplate("example.com/code:2", 8443));
 });
 
 Deno.test("loadConfig() tells of help, version and check-config", () => {

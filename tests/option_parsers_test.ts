@@ -4,11 +4,16 @@ import {
   amount,
   duration,
   label,
+  labels,
+  list,
   namespace,
-  nodeSelector,
+  nodeAffinity,
+  objectName,
   oneOf,
   type Parsed,
+  pattern,
   quantity,
+  resourceAmounts,
   switchValue,
   templates,
   text,
@@ -17,7 +22,7 @@ import {
   whole,
 } from "../lib/option_parsers.ts";
 import { parseCores } from "../lib/quantities.ts";
-import { BUILT_IN_TEMPLATES } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/sessions/template.ts";
 
 interface Table {
   name: string;
@@ -110,14 +115,60 @@ const TABLES: Table[] = [
     bad: [undefined, null, "", "yes", "on", 2, [true], [1], {}],
   },
   {
-    name: "nodeSelector()",
-    parse: nodeSelector,
+    name: "labels()",
+    parse: labels,
     good: [
       [{}, {}],
       ["{pool: desktops, gpu: true, n: 5, none: }", { pool: "desktops", gpu: "true", n: "5", none: "" }],
       [{ pool: "a" }, { pool: "a" }],
     ],
     bad: ["", "pool", "[a]", "{pool: [a]}", "{pool: {a: b}}", "{", "a: *b", null, 5, ["a"], LONG],
+  },
+  {
+    name: "list()",
+    parse: list(namespace),
+    good: [[[], []], ["[]", []], ["[a, b]", ["a", "b"]], ["a, b", ["a", "b"]], ["a", ["a"]], [["a"], ["a"]]],
+    bad: [undefined, null, 5, {}, "", "[A]", "a,,b", "a,B", "[", [[]], LONG],
+  },
+  {
+    name: "objectName()",
+    parse: objectName,
+    good: [["", ""], ["gvisor", "gvisor"], ["a.b-c", "a.b-c"]],
+    bad: [...NO_TEXTS, "A", "-a", "a-", "a_b", "a/b", LONG],
+  },
+  {
+    name: "pattern()",
+    parse: pattern,
+    good: [["*", "*"], ["lscr.io/linuxserver/*", "lscr.io/linuxserver/*"]],
+    bad: [...NO_TEXTS, "", "a b", "a\n", LONG],
+  },
+  {
+    name: "resourceAmounts()",
+    parse: resourceAmounts,
+    good: [[{}, {}], ["{nvidia.com/gpu: 1}", { "nvidia.com/gpu": "1" }], [{ "a.b/c": "2" }, {
+      "a.b/c": "2",
+    }]],
+    bad: [
+      "",
+      "gpu",
+      "[a]",
+      "{gpu: 1}",
+      "{cpu: 1}",
+      "{a.b/c: 0}",
+      "{a.b/c: x}",
+      "{a.b/c: 1.5}",
+      null,
+      5,
+      LONG,
+    ],
+  },
+  {
+    name: "nodeAffinity()",
+    parse: nodeAffinity,
+    good: [[{}, {}], ["{requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}", {
+      requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] },
+    }]],
+    bad: ["", "a", "[a]", "{nodeAffinity: {}}", null, 5, LONG],
   },
   {
     name: "tolerations()",
@@ -147,14 +198,14 @@ const TABLES: Table[] = [
     parse: templates,
     good: [
       [{}, BUILT_IN_TEMPLATES],
-      ["{gimp: a/gimp}", new Map([...BUILT_IN_TEMPLATES, ["gimp", { image: "a/gimp", port: 3000 }]])],
+      ["{gimp: a/gimp}", new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("a/gimp")]])],
       [
         { firefox: { image: "b/firefox:2", port: 80 } },
-        new Map([...BUILT_IN_TEMPLATES, ["firefox", { image: "b/firefox:2", port: 80 }]]),
+        new Map([...BUILT_IN_TEMPLATES, ["firefox", imageTemplate("b/firefox:2", 80)]]),
       ],
       [
         '{"__proto__": "a/b"}',
-        new Map([...BUILT_IN_TEMPLATES, ["__proto__", { image: "a/b", port: 3000 }]]),
+        new Map([...BUILT_IN_TEMPLATES, ["__proto__", imageTemplate("a/b")]]),
       ],
     ],
     bad: [

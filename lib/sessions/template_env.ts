@@ -55,6 +55,11 @@ export function readVariables(env: Field): Record<string, string> {
   }));
 }
 
+/** Text as the value of a variable: Kubernetes would replace "$(NAME)" in it, and reads "$$" as "$". */
+export function verbatim(text: string): string {
+  return text.replaceAll("$", "$$$$");
+}
+
 function readName(field: Field, name: string, seen: Set<string>): string {
   if (name.length > 253 || !NAME.test(name)) {
     throw field.refused("must be named with letters, digits, underscores, hyphens and dots");

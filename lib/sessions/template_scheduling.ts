@@ -78,10 +78,12 @@ function readNodeAffinity(affinity: Field): V1NodeAffinity {
 }
 
 function readTerm(term: Field): V1NodeSelectorTerm {
-  return term.given<V1NodeSelectorTerm>({
-    matchExpressions: (list) => list.items(MOST_ENTRIES).map(readRequirement),
-    matchFields: (list) => list.items(MOST_ENTRIES).map(readRequirement),
-  });
+  const requirements = (list: Field) => list.items(MOST_ENTRIES).map(readRequirement);
+  const read = term.given<V1NodeSelectorTerm>({ matchExpressions: requirements, matchFields: requirements });
+  if (Object.values(read).flat().length === 0) {
+    throw term.refused("must have matchExpressions or matchFields");
+  }
+  return read;
 }
 
 function readRequirement(entry: Field): V1NodeSelectorRequirement {

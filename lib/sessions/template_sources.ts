@@ -5,9 +5,10 @@
  */
 import { CommandError } from "../errors.ts";
 import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds, type RequestLimits } from "./amounts.ts";
-import { sessionUser } from "./pod_security.ts";
+import { type SecurityLevel, sessionUser } from "./pod_security.ts";
 import type { StartRequest } from "./requests.ts";
 import type { Template, TemplateTable } from "./template.ts";
+import { verbatim } from "./template_env.ts";
 import { readTemplate } from "./template_manifest.ts";
 import { Field } from "./untrusted.ts";
 
@@ -20,7 +21,7 @@ export interface TemplateRules extends RequestLimits {
   readonly runtimeClass: string;
   readonly priorityClass: string;
   readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly sessionSecurity: "baseline" | "restricted";
+  readonly sessionSecurity: SecurityLevel;
 }
 
 /** Where templates are found. */
@@ -33,7 +34,10 @@ export interface TemplateSources {
 
 /** What one session runs: its template with what the request says otherwise. */
 export interface SessionTemplate extends Template {
-  readonly defaultResources: Readonly<Record<string, string>> & { readonly cpu: string; readonly memory: string };
+  readonly defaultResources: Readonly<Record<string, string>> & {
+    readonly cpu: string;
+    readonly memory: string;
+  };
 }
 
 /** A template, and how to speak of it. */
@@ -61,7 +65,10 @@ export function resolveTemplate(request: StartRequest, sources: TemplateSources)
     checkRules(found, sources.rules);
     const template = adapt(found, request, sources.rules);
     if (sources.rules.sessionSecurity === "restricted" && sessionUser(template).runAsUser === 0) {
-      throw new CommandError("invalid", "its user is root, which --session-security=restricted does not allow");
+      throw new CommandError(
+        "invalid",
+        "its user is root, which --session-security=restricted does not allow",
+      );
     }
     return template;
   });
@@ -76,12 +83,19 @@ function findTemplate(request: StartRequest, { inCluster, table }: TemplateSourc
   const object = inCluster(name);
   if (object !== undefined) {
     const prefix = `Template ${JSON.stringify(name)}: `;
-    return { ...shared, prefix, template: named(prefix, () => readTemplate(new Field(object, "object", ""))) };
+    return {
+      ...shared,
+      prefix,
+      template: named(prefix, () => readTemplate(new Field(object, "object", ""))),
+    };
   }
   const template = table.get(name);
   if (template) return { ...shared, prefix: `template ${JSON.stringify(name)}: `, template };
   const known = [...table.keys()].sort().join(", ");
-  throw new CommandError("unknown_template", `template ${JSON.stringify(name)} is unknown, known are ${known}`);
+  throw new CommandError(
+    "unknown_template",
+    `template ${JSON.stringify(name)} is unknown, known are ${known}`,
+  );
 }
 
 /** Says whose template an error is about, and makes it the end of a sentence. */
@@ -98,7 +112,10 @@ function named<T>(prefix: string, work: () => T): T {
 function checkRules({ template, path, isForeign }: Found, rules: TemplateRules): void {
   const { baseImage } = template;
   if (rules.allowedImages.length > 0 && !matchesAny(baseImage, rules.allowedImages)) {
-    throw new CommandError("invalid", `image ${JSON.stringify(baseImage)} is not allowed here: see --allowed-images`);
+    throw new CommandError(
+      "invalid",
+      `image ${JSON.stringify(baseImage)} is not allowed here: see --allowed-images`,
+    );
   }
   for (const name of objectNames(template, path)) {
     if (String(name.value).startsWith(OWN_OBJECTS)) throw name.invalid("must not be one of the agent's own");
@@ -126,16 +143,19 @@ function objectNames({ env = [], imagePullSecrets = [] }: Template, path: string
 /** An administrator's template may say otherwise than the settings, a payload's only what they leave open. */
 function checkSettings(template: Template, { path, rules }: { path: string; rules: TemplateRules }): void {
   const { runtimeClassName, priorityClassName, nodeSelector = {} } = template;
-  const choices: Array<[name: string, value: string | undefined, setting: string | undefined, flag: string]> = [
-    ["runtimeClassName", runtimeClassName, rules.runtimeClass, "--runtime-class"],
-    ["priorityClassName", priorityClassName, rules.priorityClass, "--priority-class"],
-    ...Object.entries(rules.nodeSelector).map(([key, setting]): [string, string | undefined, string, string] => [
-      `nodeSelector[${key}]`,
-      Object.hasOwn(nodeSelector, key) ? nodeSelector[key] : undefined,
-      setting,
-      "--node-selector",
-    ]),
-  ];
+  const choices: Array<[name: string, value: string | undefined, setting: string | undefined, flag: string]> =
+    [
+      ["runtimeClassName", runtimeClassName, rules.runtimeClass, "--runtime-class"],
+      ["priorityClassName", priorityClassName, rules.priorityClass, "--priority-class"],
+      ...Object.entries(rules.nodeSelector).map((
+        [key, setting],
+      ): [string, string | undefined, string, string] => [
+        `nodeSelector[${key}]`,
+        Object.hasOwn(nodeSelector, key) ? nodeSelector[key] : undefined,
+        setting,
+        "--node-selector",
+      ]),
+    ];
   for (const [name, value, setting, flag] of choices) {
     if (value === undefined || !setting || value === setting) continue;
     throw new Field(value, `${path}.${name}`).invalid(`must be ${JSON.stringify(setting)} as ${flag} says`);
@@ -170,9 +190,12 @@ function adapt(
   };
 }
 
-/** Kubernetes would replace "$(NAME)" in a value, and reads "$$" as "$": a payload's values are text. */
-function mergeVariables({ env = [] }: Template, variables: Readonly<Record<string, string>>): Template["env"] {
+/** A payload's values are text, and come in place of the template's. */
+function mergeVariables(
+  { env = [] }: Template,
+  variables: Readonly<Record<string, string>>,
+): Template["env"] {
   const kept = env.filter(({ name }) => !Object.hasOwn(variables, name));
-  const added = Object.entries(variables).map(([name, value]) => ({ name, value: value.replaceAll("$", "$$$$") }));
+  const added = Object.entries(variables).map(([name, value]) => ({ name, value: verbatim(value) }));
   return [...kept, ...added];
 }

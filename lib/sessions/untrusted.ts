@@ -8,8 +8,6 @@ import { parseQuantity } from "../quantities.ts";
 
 const TEXT_LENGTH = 253;
 const EXCERPT_LENGTH = 80;
-/** Half of a pair of UTF-16 is no text either: two of them would be the same character to Kubernetes. */
-const CONTROL = /[\p{Cc}\p{Cs}]/u;
 const PLAIN_KEY = /^[\w./-]{1,63}$/;
 const OBJECT_NAME = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
 
@@ -97,7 +95,9 @@ export class Field {
     if (value.trim() === "") throw this.invalid("must not be empty");
     if (value.length > longest) throw this.invalid(`must not be longer than ${longest} characters`);
     // No container starts with a NUL in a variable, and none of the others is part of a name.
-    if (CONTROL.test(value)) throw this.invalid("must not hold control characters");
+    if (/\p{Cc}/u.test(value)) throw this.invalid("must not hold control characters");
+    // Half of a surrogate pair would reach Kubernetes as another text.
+    if (!value.isWellFormed()) throw this.invalid("must be Unicode text");
     return value;
   }
 
