@@ -70,18 +70,18 @@ export function readSpec(spec: Field): Template {
   refuseDangers(spec);
   const baseImage = readImage(spec.at("baseImage"));
   const { ports, displayPort } = readPorts(spec);
-  const volumes = readVolumes(spec.at("volumes"));
+  const volumes = spec.at("volumes").maybe(readVolumes);
   return {
     baseImage,
     ports,
     vnc: { port: displayPort },
-    volumes,
+    ...(volumes ? { volumes } : {}),
     ...spec.given<Partial<Template>>({
       env: readEnvironment,
       defaultResources: readResources,
       command: readArguments,
       args: readArguments,
-      volumeMounts: (mounts) => readMounts(mounts, volumes),
+      volumeMounts: (mounts) => readMounts(mounts, volumes ?? []),
       securityContext: readSecurity,
       storage: readStorage,
       imagePullSecrets: (list) =>
