@@ -204,6 +204,33 @@ Deno.test("buildManifests() leaves no field undefined, which a server could not 
   assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
 });
 
+Deno.test("buildManifests() brings every port of a template into the Service, and says which is the display's", () => {
+  const ports = [
+    { name: "web", containerPort: 6901, protocol: "TCP" },
+    { name: "audio", containerPort: 4901, protocol: "UDP" },
+  ] as const;
+  const template = { ...SPEC.template, ports, vnc: { port: 6901 } };
+  const settings = { ...SETTINGS, ingressNamespaces: ["control-plane"] };
+  const { deployment, service, policy } = buildManifests({ ...SPEC, template, settings });
+  const pod = deployment.spec?.template;
+  assertEquals(service.spec?.ports, [
+    { name: "web", port: 6901, protocol: "TCP", targetPort: "web" },
+    { name: "audio", port: 4901, protocol: "UDP", targetPort: "audio" },
+  ]);
+  assertEquals(policy?.spec?.ingress?.[0]?.ports, [
+    { port: 6901, protocol: "TCP" },
+    { port: 4901, protocol: "UDP" },
+  ]);
+  assertEquals(pod?.metadata?.annotations?.["stream.space/display-port"], "6901");
+  assertEquals(pod?.spec?.containers[0]?.readinessProbe?.tcpSocket, { port: 6901 });
+});
+
+Deno.test("specHash() is what the first agents wrote where a start says no more than they knew", () => {
+  const { memory: _memory, cpu: _cpu, ...rest } = REQUEST;
+  assertEquals([specHash(REQUEST), specHash({ ...rest, cpu: "1000m" })], ["393430ee", "393430ee"]);
+  assertEquals(specHash({ ...REQUEST, namespace: "desktops" }), "393430ee");
+});
+
 Deno.test("specHash() is the same for the same start only", () => {
   assertEquals(specHash(REQUEST), specHash({ ...REQUEST }));
   const changes: Array<Partial<StartRequest>> = [
@@ -212,6 +239,12 @@ Deno.test("specHash() is the same for the same start only", () => {
     { persistentHome: true },
     { memory: "3Gi" },
     { cpu: "2" },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:1") } },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:2") } },
+    { env: { A: "1" } },
+    { env: { A: "2" } },
+    { idleTimeoutMs: 1000 },
+    { maxSessionDurationMs: 1000 },
     { user: "alicefirefox", template: "" },
   ];
   const hashes = changes.map((change) => specHash({ ...REQUEST, ...change }));
