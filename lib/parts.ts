@@ -22,6 +22,7 @@ import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
 import { formatDuration } from "./quantities.ts";
+import { SessionCapacity } from "./sessions/capacity.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
 import { Journal } from "./sessions/journal.ts";
 import { Monitor } from "./sessions/monitor.ts";
@@ -61,10 +62,13 @@ export async function buildParts(config: Config): Promise<Parts> {
   const reporter = new Reporter(outbox);
   const client = createSessionClient(transport, namespace);
   const recorder = new Recorder(client, cache);
+  const capacity = new SessionCapacity(cache, config);
   const operations = new SessionOperations({
     client,
     cache,
     recorder,
+    capacity,
+    maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
     templates: config.templates,
     startTimeoutMs: config.startTimeout,
@@ -80,7 +84,11 @@ export async function buildParts(config: Config): Promise<Parts> {
   });
   const beat = () => {
     const activeSessions = cache.activeSessions();
-    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
+    reporter.heartbeat({
+      isDraining: dispatcher.isDraining,
+      activeSessions,
+      capacity: { ...capacityOf(config), ...capacity.usage() },
+    });
   };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
   const link = createLink(config, { outbox, keys, beat });

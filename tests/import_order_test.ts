@@ -19,7 +19,7 @@ const ROWS = [
   ["lib/control_plane/reporter.ts", "lib/control_plane/heartbeat.ts"],
   ["lib/control_plane/outbox.ts"],
   ["lib/sessions/operations.ts"],
-  ["lib/sessions/provisioner.ts", "lib/sessions/recorder.ts"],
+  ["lib/sessions/provisioner.ts", "lib/sessions/recorder.ts", "lib/sessions/capacity.ts"],
   ["lib/sessions/outcome.ts"],
   ["lib/sessions/waiting.ts", "lib/sessions/status.ts"],
   ["lib/sessions/readiness.ts"],

@@ -9,6 +9,7 @@ import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
+import type { SessionCapacity } from "./capacity.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
@@ -34,8 +35,11 @@ export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
   readonly recorder: Recorder;
+  readonly capacity: SessionCapacity;
   readonly settings: SessionSettings;
   readonly templates: TemplateTable;
+  /** How many sessions' objects may be created, or scaled up, at once. */
+  readonly maxConcurrentStarts: number;
   /** Longest time for a session to become ready, in milliseconds. */
   readonly startTimeoutMs: number;
   /** Told of each change of a session's state but the last, which is part of the outcome. */
@@ -63,7 +67,7 @@ export class SessionOperations {
 
   constructor(options: OperationsOptions) {
     this.#cache = options.cache;
-    this.#provisioner = new Provisioner(options.client, options.cache);
+    this.#provisioner = new Provisioner(options);
     this.#options = options;
   }
 
@@ -133,6 +137,7 @@ export class SessionOperations {
       settings: this.#options.settings,
       commandId,
     });
+    using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
     this.#report(sessionId, "pending");
     try {
       const timeoutMs = this.#options.startTimeoutMs;
@@ -226,9 +231,10 @@ export class SessionOperations {
     if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
       return await this.#running(sessionId, context);
     }
+    using _place = this.#options.capacity.reserve(sessionId, deployment);
     this.#report(sessionId, "pending");
     try {
-      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId });
+      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId, signal });
       return await this.#running(sessionId, context);
     } catch (error) {
       if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, commandId);

@@ -6,6 +6,7 @@
 import type { V1ObjectMeta, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { SessionManifests } from "./manifests.ts";
 import { COMMAND_ANNOTATION } from "./names.ts";
@@ -23,21 +24,43 @@ export interface CreationOptions {
   readonly timeoutMs: number;
 }
 
+/** What a provisioner needs. */
+export interface ProvisionerOptions {
+  readonly client: SessionClient;
+  readonly cache: SessionCache;
+  /** How many sessions' objects may be created, or scaled up, at once. */
+  readonly maxConcurrentStarts: number;
+}
+
 /** Creates and deletes. */
 export class Provisioner {
   readonly #client: SessionClient;
   readonly #cache: SessionCache;
+  /** Bounds what starts and wakes ask of the API at once; what they wait for is not bounded. */
+  readonly #starts: Semaphore;
 
-  constructor(client: SessionClient, cache: SessionCache) {
+  constructor({ client, cache, maxConcurrentStarts }: ProvisionerOptions) {
     this.#client = client;
     this.#cache = cache;
+    this.#starts = new Semaphore(maxConcurrentStarts);
   }
 
   /**
    * Creates what a session needs. The claim comes before the Deployment, whose pod could not be scheduled without it; the Service waits for
-   * neither. When it throws, nothing is being created any more.
+   * neither. It takes its turn for that, and gives it back before it waits for anything. When it throws, nothing is being created any more.
    */
   async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    while (true) {
+      try {
+        return await this.#starts.run(() => this.#createAll(manifests, options), options.signal);
+      } catch (error) {
+        if (!(error instanceof InTheWay)) throw error;
+        await this.#untilGone(error, options);
+      }
+    }
+  }
+
+  async #createAll(manifests: SessionManifests, options: CreationOptions): Promise<void> {
     const { deployments, services, claims } = this.#client;
     const { claim, deployment, service } = manifests;
     const createClaimAndDeployment = async () => {
@@ -69,50 +92,65 @@ export class Provisioner {
   /** Sets how many pods a session has, and by which command. */
   async scale(
     deploymentName: string,
-    { replicas, commandId }: { replicas: 0 | 1; commandId: string },
+    { replicas, commandId, signal }: { replicas: 0 | 1; commandId: string; signal?: AbortSignal },
   ): Promise<void> {
     const annotations = { [COMMAND_ANNOTATION]: commandId };
-    this.#cache.put("deployment", await this.#client.scale(deploymentName, { replicas, annotations }));
+    const scale = () => this.#client.scale(deploymentName, { replicas, annotations });
+    this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
   }
 
-  /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */
+  /**
+   * Creates an object, or takes the session's own that exists already, such as the home of an earlier start.
+   *
+   * @throws {InTheWay} when one of its name is still on its way out
+   */
   async #createOne<T extends Named>(
     api: ObjectApi<T>,
     manifest: T,
     options: CreationOptions & { readonly fits: (existing: T) => boolean },
   ): Promise<T> {
     const name = manifest.metadata?.name ?? "";
-    while (true) {
-      options.signal.throwIfAborted();
-      let existing: T | undefined;
-      try {
-        return await api.create(manifest);
-      } catch (error) {
-        if (!(error instanceof KubernetesError)) throw error;
-        if (error.reason === "AlreadyExists") existing = await api.read(name);
-        // A quota that is used up is told of before a name that is taken.
-        else if (error.status === 403) existing = await api.read(name).catch(() => undefined);
-        if (error.reason !== "AlreadyExists" && !existing) throw error;
-      }
-      if (existing && !this.#cache.owns(existing, options.sessionId)) {
-        const problem = `"${name}" exists already in the cluster, and is not part of this session`;
-        throw new CommandError("conflict", problem);
-      }
-      if (existing && !existing.metadata?.deletionTimestamp) {
-        if (options.fits(existing)) return existing;
-        await deleteOne(api, existing);
-      }
-      await this.#untilGone(existing?.metadata?.uid, { ...options, name });
+    options.signal.throwIfAborted();
+    let existing: T | undefined;
+    try {
+      return await api.create(manifest);
+    } catch (error) {
+      if (!(error instanceof KubernetesError)) throw error;
+      if (error.reason === "AlreadyExists") existing = await api.read(name);
+      // A quota that is used up is told of before a name that is taken.
+      else if (error.status === 403) existing = await api.read(name).catch(() => undefined);
+      if (error.reason !== "AlreadyExists" && !existing) throw error;
     }
+    if (existing && !this.#cache.owns(existing, options.sessionId)) {
+      const problem = `"${name}" exists already in the cluster, and is not part of this session`;
+      throw new CommandError("conflict", problem);
+    }
+    if (existing && !existing.metadata?.deletionTimestamp) {
+      if (options.fits(existing)) return existing;
+      await deleteOne(api, existing);
+    }
+    throw new InTheWay(name, existing?.metadata?.uid);
   }
 
-  async #untilGone(uid: string | undefined, options: CreationOptions & { name: string }): Promise<void> {
+  async #untilGone({ message, uid }: InTheWay, options: CreationOptions): Promise<void> {
     await waitUntil(this.#cache, options.sessionId, {
       ...options,
       isDone: ({ deployment, service, claim }) =>
         ![deployment, service, claim].some((object) => object && object.metadata?.uid === uid),
-      left: () => `"${options.name}" of an earlier session is still being deleted`,
+      left: () => message,
     });
+  }
+}
+
+/** An object of an earlier session has the name that a new one needs. */
+class InTheWay extends Error {
+  override readonly name = "InTheWay";
+  /** Absent where it is gone by now. */
+  readonly uid: string | undefined;
+
+  constructor(objectName: string, uid: string | undefined) {
+    super(`"${objectName}" of an earlier session is still being deleted`);
+    this.uid = uid;
   }
 }
 
