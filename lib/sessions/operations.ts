@@ -11,6 +11,7 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
+import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
 import { SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
@@ -101,6 +102,24 @@ export class SessionOperations {
       const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
       throw new CommandError(failure, sentence, { cause: error });
     }
+  }
+
+  /**
+   * Puts a session to sleep, or removes it, if it is still past its maximal duration.
+   *
+   * @returns what to tell of it; nothing where there was nothing to do
+   * @throws {CommandError} that says what is left
+   */
+  async expire(request: StopRequest | ScaleRequest, signal: AbortSignal): Promise<SessionStatus | undefined> {
+    const { sessionId } = request;
+    const { deployment } = this.#cache.session(sessionId);
+    const endsAt = endOfRun(deployment);
+    if (!deployment || endsAt === undefined || Date.now() < endsAt) return undefined;
+    log.info("Session {sessionId} is past its maximal duration", { sessionId });
+    if (request.action === "stop_session") await this.#stop(request, signal);
+    else await this.#fallAsleep(sessionId, { commandId: MAX_DURATION, signal });
+    const state = request.action === "stop_session" ? "terminated" : "hibernated";
+    return becauseOfMaxDuration(statusOf(sessionId, state), deployment);
   }
 
   /** The outcome of a command that the session remembers as its last. */
@@ -203,7 +222,18 @@ export class SessionOperations {
   }
 
   async #hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
-    const { commandId, signal } = context;
+    await this.#fallAsleep(sessionId, context);
+    const result = { ...this.#objectNames(sessionId), state: "hibernated" };
+    return await this.#options.recorder.record(context.commandId, {
+      result,
+      status: statusOf(sessionId, "hibernated"),
+    });
+  }
+
+  async #fallAsleep(
+    sessionId: string,
+    { commandId, signal }: Pick<CommandContext, "commandId" | "signal">,
+  ): Promise<void> {
     const deployment = this.#existing(sessionId);
     if (deployment.spec?.replicas !== 0) {
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
@@ -216,11 +246,6 @@ export class SessionOperations {
         `pod ${
           pods.filter((pod) => !hasEnded(pod)).map((pod) => `"${nameOf(pod)}"`).join(", ")
         } is still there`,
-    });
-    const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return await this.#options.recorder.record(commandId, {
-      result,
-      status: statusOf(sessionId, "hibernated"),
     });
   }
 

@@ -9,7 +9,7 @@ import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { SessionManifests } from "./manifests.ts";
-import { COMMAND_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
 
 interface Named {
@@ -94,7 +94,10 @@ export class Provisioner {
     deploymentName: string,
     { replicas, commandId, signal }: { replicas: 0 | 1; commandId: string; signal?: AbortSignal },
   ): Promise<void> {
-    const annotations = { [COMMAND_ANNOTATION]: commandId };
+    const annotations = {
+      [COMMAND_ANNOTATION]: commandId,
+      ...(replicas === 1 ? { [RUNNING_SINCE_ANNOTATION]: new Date().toISOString() } : {}),
+    };
     const scale = () => this.#client.scale(deploymentName, { replicas, annotations });
     this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
   }
