@@ -5,8 +5,7 @@
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
 import { asRecord } from "../json.ts";
-import { parseQuantity } from "../quantities.ts";
-import { sessionIdProblem } from "./names.ts";
+import { parseDuration, parseQuantity } from "../quantities.ts";
 
 /** Start a session. */
 export interface StartRequest {
@@ -20,6 +19,10 @@ export interface StartRequest {
   readonly memory: string;
   /** Kubernetes quantity; both request and limit. */
   readonly cpu: string;
+  /** For the Control Plane, which sees whether a session is used. */
+  readonly idleTimeoutMs?: number;
+  /** Longest time from a start or wake on. */
+  readonly maxSessionDurationMs?: number;
 }
 
 /** Remove a session. */
@@ -70,13 +73,6 @@ class Payload {
     return Object.hasOwn(this.#fields, field) ? this.#fields[field] : undefined;
   }
 
-  sessionId(): string {
-    const id = this.text("sessionId");
-    const problem = sessionIdProblem(id);
-    if (problem) throw new CommandError("invalid", `Cannot use "sessionId" ${excerpt(id)}: it ${problem}`);
-    return id;
-  }
-
   text(field: string): string {
     const value = this.#own(field);
     if (value === undefined || value === null) {
@@ -89,6 +85,8 @@ class Payload {
     }
     // No container starts with a NUL in a variable, and none of the others is part of a name.
     if (/\p{Cc}/u.test(value)) throw invalid(field, "must not hold control characters", value);
+    // Half of a surrogate pair would reach Kubernetes as another text.
+    if (!value.isWellFormed()) throw invalid(field, "must be Unicode text", value);
     return value;
   }
 
@@ -96,6 +94,17 @@ class Payload {
     const value = this.#own(field) ?? false;
     if (typeof value !== "boolean") throw invalid(field, "must be true or false", value);
     return value;
+  }
+
+  /** Milliseconds, written as text, as seconds, or, in a request that was read before, in the field with `Ms` at its end. */
+  duration(field: string): number | undefined {
+    const readBefore = this.#own(`${field}Ms`);
+    if (typeof readBefore === "number") return readBefore;
+    const value = this.#own(field);
+    if (value === undefined || value === null) return undefined;
+    const durationMs = typeof value === "object" ? undefined : parseDuration(String(value));
+    if (durationMs === undefined) throw invalid(field, 'must be a duration such as "8h"', value);
+    return durationMs === 0 ? undefined : durationMs;
   }
 
   quantity(
@@ -127,7 +136,7 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
     );
   }
   const payload = new Payload(command.payload);
-  const sessionId = payload.sessionId();
+  const sessionId = payload.text("sessionId");
   switch (action) {
     case "start_session":
       return { action, sessionId, ...startFields(payload, limits) };
@@ -140,7 +149,11 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
 
 function startFields(payload: Payload, limits: RequestLimits): Omit<StartRequest, "action" | "sessionId"> {
   const { maxCpu, maxMemory } = limits;
+  const idleTimeoutMs = payload.duration("idleTimeout");
+  const maxSessionDurationMs = payload.duration("maxSessionDuration");
   return {
+    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    ...(maxSessionDurationMs === undefined ? {} : { maxSessionDurationMs }),
     user: payload.text("user"),
     template: payload.text("template"),
     persistentHome: payload.flag("persistentHome"),
