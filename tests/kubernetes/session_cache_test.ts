@@ -296,8 +296,10 @@ Deno.test("session cache finds a user's home by each session that mounts it, unt
 Deno.test("session cache wakes whoever waits for a session when the home of its user changes", async () => {
   const cache = new SessionCache("a1");
   cache.put("deployment", atHome("s1", "home-alice"));
-  const look = ({ claim }: SessionObjects) => claim ? { answer: claim.metadata?.name } : {};
-  const waiting = cache.waitFor("s1", { signal: never, look });
+  const waiting = cache.waitFor<string>("s1", {
+    signal: never,
+    look: ({ claim }) => claim ? { answer: claim.metadata?.name ?? "" } : {},
+  });
   cache.put("claim", object("home-alice", { labels: USER_LABELS }));
   assertEquals(await waiting, "home-alice");
 });
