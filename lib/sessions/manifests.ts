@@ -174,7 +174,9 @@ function buildPodSpec({ request, template, settings, home }: SessionSpec): V1Pod
   };
 }
 
-function buildContainer({ request, template, settings, home }: Omit<SessionSpec, "commandId" | "startedAt">): V1Container {
+function buildContainer(
+  { request, template, settings, home }: Omit<SessionSpec, "commandId" | "startedAt">,
+): V1Container {
   const amounts = { cpu: request.cpu, memory: request.memory };
   return {
     name: CONTAINER,
