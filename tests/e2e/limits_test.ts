@@ -78,6 +78,7 @@ onEachCluster("a session is not woken where another has taken its place", async 
   await stage.command("stop_session", { sessionId: "s2" });
   const { result } = await stage.command("wake_session", { sessionId: "s1" });
   assert(result);
+  await stage.untilState("s1", "running");
   assertEquals(stage.states("s1"), ["pending", "running", "hibernated", "pending", "running"]);
   assertEquals([...stage.controlPlane.problems], []);
 });
