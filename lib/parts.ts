@@ -73,7 +73,7 @@ export function buildParts(config: Config): Parts {
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: config.templates,
+    templates: { inCluster: () => undefined, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });
