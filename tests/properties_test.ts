@@ -236,6 +236,7 @@ Deno.test("whatever is read makes a pod without rights, the host or another's se
           template,
           settings,
           commandId: "c1",
+          startedAt: new Date(0),
           home: undefined,
         });
         const pod = deployment.spec?.template.spec;

@@ -17,9 +17,12 @@ import {
   APP_LABEL,
   COMMAND_ANNOTATION,
   DISPLAY_PORT_ANNOTATION,
+  IDLE_TIMEOUT_ANNOTATION,
   labelValue,
   MANAGED_BY,
   MANAGED_BY_LABEL,
+  MAX_DURATION_ANNOTATION,
+  RUNNING_SINCE_ANNOTATION,
   SESSION_ANNOTATION,
   SESSION_LABEL,
   sessionName,
@@ -45,6 +48,7 @@ export interface SessionSpec extends PodPlan {
   readonly settings: SessionSettings;
   /** Id of the command that starts the session. */
   readonly commandId: string;
+  readonly startedAt: Date;
 }
 
 /** The objects of one session. */
@@ -82,6 +86,7 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
           ...annotations,
           [SPEC_HASH_ANNOTATION]: specHash(request),
           [COMMAND_ANNOTATION]: spec.commandId,
+          ...runAnnotations(spec),
         },
       },
       spec: {
@@ -119,6 +124,16 @@ export function specHash(request: StartRequest): string {
   return shortHash(
     JSON.stringify([user, template, persistentHome, memory, cpu, ...(isMore ? [more] : [])]),
   );
+}
+
+/** How long the session may run and be idle, and since when it runs; an operator can change them while it does. */
+function runAnnotations({ request, startedAt }: SessionSpec): Record<string, string> {
+  const { maxSessionDurationMs: longestMs, idleTimeoutMs: idleMs } = request;
+  return {
+    [RUNNING_SINCE_ANNOTATION]: startedAt.toISOString(),
+    ...(longestMs === undefined ? {} : { [MAX_DURATION_ANNOTATION]: `${longestMs / 1000}s` }),
+    ...(idleMs === undefined ? {} : { [IDLE_TIMEOUT_ANNOTATION]: `${idleMs / 1000}s` }),
+  };
 }
 
 function commonLabels(
