@@ -58,7 +58,7 @@ onEachCluster("a session's objects are what the documentation describes", async 
   const [deployment] = await cluster.list("apps/v1", "Deployment") as [V1Deployment];
   const labels = deployment.metadata?.labels ?? {};
   assertEquals([labels.app, labels.session, labels.template], ["streamspace-session", "s1", "firefox"]);
-  assert(/^Ann-corp-com-[0-9a-f]{8}$/.test(labels.user ?? ""));
+  assert(/^Ann-corp-com--[0-9a-f]{16}$/.test(labels.user ?? ""));
   assertEquals(deployment.metadata?.annotations?.["stream.space/user"], "Ann@corp.com");
   assertEquals(deployment.spec?.strategy?.type, "Recreate");
   const pod = deployment.spec?.template.spec;
