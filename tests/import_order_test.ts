@@ -29,6 +29,7 @@ const ROWS = [
   ["lib/kubernetes/stores.ts"],
   ["lib/kubernetes/client.ts", "lib/kubernetes/session_cache.ts"],
   ["lib/sessions/journal.ts", "lib/control_plane/issued_key.ts"],
+  ["lib/kubernetes/custom_collection.ts"],
   ["lib/kubernetes/watch.ts"],
   ["lib/kubernetes/transport.ts"],
   ["lib/sessions/manifests.ts"],
