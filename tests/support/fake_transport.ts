@@ -16,15 +16,16 @@ export interface FakeObject {
   [field: string]: unknown;
 }
 
-type Resource = "deployments" | "services" | "persistentvolumeclaims" | "pods";
+type Resource = "deployments" | "services" | "persistentvolumeclaims" | "networkpolicies" | "pods";
 
-/** Answers lists and watches of the four kinds of a session's objects. */
+/** Answers lists and watches of the kinds of a session's objects. */
 export class FakeTransport {
   /** What a list of each kind gives. */
   readonly items: Record<Resource, FakeObject[]> = {
     deployments: [],
     services: [],
     persistentvolumeclaims: [],
+    networkpolicies: [],
     pods: [],
   };
   /** The version of each list. */
