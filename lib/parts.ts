@@ -16,6 +16,8 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { CustomCollection } from "./kubernetes/custom_collection.ts";
+import { createCustomObjectApi } from "./kubernetes/custom_objects.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -24,6 +26,7 @@ import type { Config } from "./options.ts";
 import { formatDuration } from "./quantities.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
 import { Journal } from "./sessions/journal.ts";
+import { Mirror } from "./sessions/mirror.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { labelValue } from "./sessions/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
@@ -33,11 +36,14 @@ import { Recorder } from "./sessions/recorder.ts";
 export interface Parts extends Disposable {
   readonly transport: Transport;
   readonly cache: SessionCache;
+  /** The Template objects of the cluster. */
+  readonly catalog: CustomCollection;
   readonly journal: Journal;
   readonly outbox: Outbox;
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
+  readonly mirror: Mirror;
   readonly link: Link;
   readonly beat: () => void;
 }
@@ -51,6 +57,7 @@ export function buildParts(config: Config): Parts {
   const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
+  const catalog = new CustomCollection({ resource: "templates" });
   const journal = new Journal({
     store: createJournalStore(transport, namespace),
     prefix: agentLabel,
@@ -64,6 +71,7 @@ export function buildParts(config: Config): Parts {
   const operations = new SessionOperations({
     client,
     cache,
+    catalog,
     recorder,
     settings: config,
     templates: config.templates,
@@ -78,6 +86,8 @@ export function buildParts(config: Config): Parts {
     isBusy: (sessionId) => dispatcher.isBusy(sessionId),
     remember: (status) => recorder.remember(status),
   });
+  const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
+  const mirror = new Mirror({ cache, reporter, api: sessionApi });
   const beat = () => {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
@@ -90,7 +100,19 @@ export function buildParts(config: Config): Parts {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
+  const parts = {
+    transport,
+    cache,
+    catalog,
+    journal,
+    outbox,
+    reporter,
+    dispatcher,
+    monitor,
+    mirror,
+    link,
+    beat,
+  };
   return { ...parts, [Symbol.dispose]: dispose };
 }
 

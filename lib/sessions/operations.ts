@@ -7,6 +7,7 @@ import type { V1Deployment, V1PersistentVolumeClaim } from "@kubernetes/client-n
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
+import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import { chooseHome } from "./home.ts";
@@ -34,6 +35,8 @@ export interface CommandContext {
 export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
+  /** The Template objects of the cluster. */
+  readonly catalog: Pick<CustomCollection, "get" | "synced">;
   readonly recorder: Recorder;
   readonly settings: SessionSettings;
   readonly templates: TemplateTable;
@@ -123,6 +126,7 @@ export class SessionOperations {
   async #start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
+    await this.#options.catalog.synced(signal);
     const template = findTemplate(request.template, this.#options.templates);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {

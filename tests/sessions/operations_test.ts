@@ -39,6 +39,7 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
+      catalog: { get: () => undefined, synced: () => Promise.resolve() },
       recorder: new Recorder({} as SessionClient, this.#cache),
       settings: SETTINGS,
       templates: new Map(),
