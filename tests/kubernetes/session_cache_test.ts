@@ -298,7 +298,8 @@ Deno.test("session cache wakes whoever waits for a session when the home of its 
   cache.put("deployment", atHome("s1", "home-alice"));
   const waiting = cache.waitFor<string>("s1", {
     signal: never,
-    look: ({ claim }) => claim ? { answer: claim.metadata?.name ?? "" } : {},
+    look: ({ claim }): { answer: string } | Record<never, never> =>
+      claim ? { answer: claim.metadata?.name ?? "" } : {},
   });
   cache.put("claim", object("home-alice", { labels: USER_LABELS }));
   assertEquals(await waiting, "home-alice");
