@@ -40,11 +40,12 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
+      catalog: { synced: () => Promise.resolve() },
       recorder: new Recorder({} as SessionClient, this.#cache),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
       settings: SETTINGS,
-      templates: new Map(),
+      templates: { inCluster: () => undefined, table: new Map(), rules: SETTINGS },
       startTimeoutMs: 10_000,
       onStatus: () => {},
     });
