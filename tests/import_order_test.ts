@@ -54,6 +54,7 @@ const ROWS = [
   ["lib/proxies.ts"],
   [
     "lib/kubernetes/semaphore.ts",
+    "lib/sessions/lanes.ts",
     "lib/quantities.ts",
     "lib/retry_after.ts",
     "lib/json.ts",
