@@ -28,6 +28,7 @@ const ROWS = [
   ["lib/kubernetes/lease_record.ts"],
   ["lib/kubernetes/stores.ts"],
   ["lib/kubernetes/client.ts", "lib/kubernetes/session_cache.ts"],
+  ["lib/kubernetes/event_log.ts"],
   ["lib/sessions/journal.ts", "lib/control_plane/issued_key.ts"],
   ["lib/kubernetes/watch.ts"],
   ["lib/kubernetes/transport.ts"],

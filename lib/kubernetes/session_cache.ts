@@ -7,6 +7,7 @@
 import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Service } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
 import { AGENT_LABEL, APP, APP_LABEL, SESSION_LABEL } from "../sessions/names.ts";
+import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import type { Transport } from "./transport.ts";
 import { type KubernetesObject, watch } from "./watch.ts";
 
@@ -17,6 +18,8 @@ export interface SessionObjects {
   readonly claim: V1PersistentVolumeClaim | undefined;
   /** All pods, also those on their way out. */
   readonly pods: readonly V1Pod[];
+  /** What the cluster tells about the pods and the claim, oldest first. */
+  readonly events: readonly SessionEvent[];
 }
 
 interface Kinds {
@@ -47,6 +50,7 @@ export class SessionCache {
   readonly #agentLabel: string;
   /** Session id → kind and name → object. */
   readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
+  readonly #events = new EventLog();
   readonly #removed = new Set<string>();
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(sessionId: string) => void>();
@@ -66,16 +70,34 @@ export class SessionCache {
   /** Follows the cluster until the signal is aborted. */
   async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
     const { namespace, signal } = options;
-    await Promise.all(KINDS.map((kind) => {
+    const watches = KINDS.map((kind) => {
       const { api, resource } = COLLECTIONS[kind];
       return watch<KubernetesObject>(transport, {
         path: `${api}/namespaces/${namespace}/${resource}`,
-        labelSelector: `${APP_LABEL}=${APP}`,
+        selector: { labelSelector: `${APP_LABEL}=${APP}` },
         onList: (objects, version) => this.#replace(kind, objects, version),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
         signal,
       });
-    }));
+    });
+    await Promise.all([...watches, this.#followEvents(transport, options)]);
+  }
+
+  /** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
+  async #followEvents(
+    transport: Transport,
+    { namespace, signal }: { namespace: string; signal: AbortSignal },
+  ): Promise<void> {
+    await this.synced(signal).catch(() => {});
+    await watch<KubernetesObject>(transport, {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      selector: { fieldSelector: EVENT_SELECTOR },
+      // A Role without this right is a choice: one line in the log is enough.
+      reminderMs: Infinity,
+      onList: (events) => events.forEach((event) => this.#hear(event)),
+      onChange: (change, event) => change === "put" && this.#hear(event),
+      signal,
+    });
   }
 
   /** The objects of a session; all absent for one that does not exist. */
@@ -88,6 +110,7 @@ export class SessionCache {
       service: first("service"),
       claim: first("claim"),
       pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
+      events: this.#events.about(entries.map((entry) => entry.object.metadata?.uid ?? "")),
     };
   }
 
@@ -121,7 +144,11 @@ export class SessionCache {
     if (sessionId === undefined || this.#removed.has(object.metadata?.uid ?? "")) return;
     const objects = this.#sessions.get(sessionId) ?? new Map();
     const key = keyOf(kind, object);
-    if (isOlder(object, objects.get(key)?.object)) return;
+    const earlier: KubernetesObject | undefined = objects.get(key)?.object;
+    if (isOlder(object, earlier)) return;
+    const uid = object.metadata?.uid ?? "";
+    if (earlier && earlier.metadata?.uid !== uid) this.#events.forget(earlier.metadata?.uid ?? "");
+    if (kind === "pod" || kind === "claim") this.#events.know(uid, sessionId);
     objects.set(key, { kind, object });
     this.#sessions.set(sessionId, objects);
     this.#notify(sessionId);
@@ -185,6 +212,7 @@ export class SessionCache {
     this.#removed.add(uid);
     const [oldest] = this.#removed;
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
+    this.#events.forget(uid);
     const objects = this.#sessions.get(sessionId);
     const key = keyOf(kind, object);
     // A namesake that came since is another object: the late end of the earlier one does not touch it.
@@ -192,6 +220,11 @@ export class SessionCache {
     objects.delete(key);
     if (objects.size === 0) this.#sessions.delete(sessionId);
     this.#notify(sessionId);
+  }
+
+  #hear(event: KubernetesObject): void {
+    const sessionId = this.#events.put(event);
+    if (sessionId !== undefined) this.#notify(sessionId);
   }
 
   #sessionOf(object: KubernetesObject): string | undefined {
