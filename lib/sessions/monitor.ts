@@ -7,9 +7,12 @@
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { judge } from "./readiness.ts";
+import type { Trouble } from "./causes.ts";
+import { restartTrouble } from "./container_trouble.ts";
 import { lastTold } from "./outcome.ts";
-import { statusOf } from "./status.ts";
+import { disruption } from "./pod_trouble.ts";
+import { judge, type Verdict } from "./readiness.ts";
+import { type Note, statusOf } from "./status.ts";
 
 /** A pod that is not ready for a moment is not worth a word, in milliseconds. */
 const FLAP_MS = 2000;
@@ -50,9 +53,9 @@ export class Monitor implements Disposable {
     const { cache, isBusy } = this.#options;
     for (const sessionId of new Set([...cache.sessionIds(), ...this.#expected, ...uncertain])) {
       const objects = cache.session(sessionId);
-      const seen = observedStatus(sessionId, objects);
       const isUncertain = uncertain.includes(sessionId);
       const told = isUncertain ? undefined : lastTold(sessionId, objects);
+      const seen = observedStatus(sessionId, { objects, told });
       const isNews = isUncertain || this.#expected.includes(sessionId);
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
@@ -66,22 +69,7 @@ export class Monitor implements Disposable {
 
   /** Tells a session's state if it is not the one that was told last. */
   look(sessionId: string): void {
-    const { cache, reporter, isBusy } = this.#options;
-    clearTimeout(this.#unready.get(sessionId));
-    this.#unready.delete(sessionId);
-    const told = reporter.lastStatus(sessionId);
-    if (!told || isBusy(sessionId)) return;
-    const seen = observedStatus(sessionId, cache.session(sessionId));
-    if (!seen || isSame(seen, told)) return;
-    if (told.state === "running" && seen.state === "pending") {
-      const tell = () => {
-        this.#unready.delete(sessionId);
-        if (!isBusy(sessionId)) this.#tell(seen);
-      };
-      this.#unready.set(sessionId, setTimeout(tell, FLAP_MS));
-      return;
-    }
-    this.#tell(seen);
+    this.#look(sessionId, { hasLasted: false });
   }
 
   /** Stops listening. */
@@ -89,6 +77,24 @@ export class Monitor implements Disposable {
     this.#stopListening();
     for (const timer of this.#unready.values()) clearTimeout(timer);
     this.#unready.clear();
+  }
+
+  #look(sessionId: string, { hasLasted }: { hasLasted: boolean }): void {
+    const { cache, reporter, isBusy } = this.#options;
+    const told = reporter.lastStatus(sessionId);
+    const objects = cache.session(sessionId);
+    const seen = told && !isBusy(sessionId) ? observedStatus(sessionId, { objects, told }) : undefined;
+    if (told?.state === "running" && seen?.state === "pending" && !hasLasted) {
+      if (!this.#unready.has(sessionId)) this.#unready.set(sessionId, this.#lookAgain(sessionId));
+      return;
+    }
+    clearTimeout(this.#unready.get(sessionId));
+    this.#unready.delete(sessionId);
+    if (told && seen && !isSame(seen, told)) this.#tell(seen);
+  }
+
+  #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.#look(sessionId, { hasLasted: true }), FLAP_MS);
   }
 
   #assume(status: SessionStatus): void {
@@ -105,17 +111,42 @@ export class Monitor implements Disposable {
  * What a session's objects amount to, or nothing while they are on their way out: "terminated" ends a session for the Control Plane, so it is
  * true only when nothing is left that a stop would have to remove.
  */
-function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus | undefined {
+function observedStatus(
+  sessionId: string,
+  { objects, told }: { objects: SessionObjects; told: SessionStatus | undefined },
+): SessionStatus | undefined {
   const { deployment, service, pods } = objects;
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
-  if (!deployment) return statusOf(sessionId, service ? "failed" : "terminated");
-  if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated");
   const verdict = judge(objects);
-  return verdict.state === "ready"
-    ? statusOf(sessionId, "running", verdict.pod)
-    : statusOf(sessionId, "pending");
+  if (!deployment) {
+    return service
+      ? statusOf(sessionId, "failed", { note: noteOf(verdict) })
+      : statusOf(sessionId, "terminated");
+  }
+  if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated", { deployment });
+  // What became of the pod that served until now explains why there is another, or none.
+  const former = pods.find((pod) => pod.metadata?.name === told?.platformMetadata.podName);
+  const loss = former && told?.state === "running" ? disruption(former) : undefined;
+  if (verdict.state !== "ready") {
+    return statusOf(sessionId, "pending", { deployment, note: noteOf(verdict, loss) });
+  }
+  const { pod } = verdict;
+  const trouble = former === pod ? restartTrouble(pod) : loss;
+  return statusOf(sessionId, "running", {
+    pod,
+    note: trouble && { reason: trouble.reason, message: trouble.words },
+  });
 }
 
-function isSame(one: SessionStatus, other: SessionStatus): boolean {
-  return one.state === other.state && one.platformMetadata.podName === other.platformMetadata.podName;
+/** A trouble of its own comes before the one that led to it. */
+function noteOf(verdict: Verdict, loss?: Trouble): Note | undefined {
+  const trouble = verdict.state === "trouble" ? verdict : loss;
+  return trouble && { reason: trouble.reason, message: trouble.words };
+}
+
+/** A state without a reason says nothing new about one that was told with its reason. */
+function isSame(seen: SessionStatus, told: SessionStatus): boolean {
+  const { podName, reason = told.platformMetadata.reason } = seen.platformMetadata;
+  return seen.state === told.state && podName === told.platformMetadata.podName &&
+    reason === told.platformMetadata.reason;
 }

@@ -5,7 +5,7 @@
  */
 import type { V1Deployment } from "@kubernetes/client-node";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
-import { CommandError, messageOf } from "../errors.ts";
+import { CommandError, KubernetesError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
@@ -16,9 +16,10 @@ import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SessionRequest, StartRequest, StopRequest } from "./requests.ts";
-import { displayPort, podFields, statusOf } from "./status.ts";
+import { displayPort, type Note, podFields, statusOf, type StatusSource } from "./status.ts";
 import { findTemplate, type TemplateTable } from "./template.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
+import { refusalReason } from "./words.ts";
 
 /** The command that brought a request. */
 export interface CommandContext {
@@ -90,12 +91,10 @@ export class SessionOperations {
         case "hibernate_session":
           return await this.#hibernate(sessionId, context);
         case "wake_session":
-          return await this.#wake(sessionId, context);
+          return await this.#wake(request, context);
       }
     } catch (error) {
-      const failure = error instanceof CommandError ? error.failure : "cluster";
-      const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
-      throw new CommandError(failure, sentence, { cause: error });
+      throw asFailure(request, error);
     }
   }
 
@@ -133,13 +132,15 @@ export class SessionOperations {
       settings: this.#options.settings,
       commandId,
     });
-    this.#report(sessionId, "pending");
+    this.#report(sessionId, "pending", { deployment: manifests.deployment });
     try {
       const timeoutMs = this.#options.startTimeoutMs;
       await this.#provisioner.create(manifests, { sessionId, signal, timeoutMs });
       return await this.#running(sessionId, context);
     } catch (error) {
-      if (!isLeftToOthers(signal)) await this.#rollBack(sessionId, signal);
+      if (!isLeftToOthers(signal)) {
+        await this.#rollBack(sessionId, { signal, note: noteOf(asFailure(request, error)) });
+      }
       throw error;
     }
   }
@@ -152,11 +153,14 @@ export class SessionOperations {
     if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== await specHash(request)) {
       throw new CommandError("conflict", "it exists already, and was started with other settings");
     }
-    return await this.#wake(request.sessionId, context);
+    return await this.#wake(request, context);
   }
 
   /** A failed start leaves nothing behind but the home. */
-  async #rollBack(sessionId: string, signal: AbortSignal): Promise<void> {
+  async #rollBack(
+    sessionId: string,
+    { signal, note }: { signal: AbortSignal; note: Note },
+  ): Promise<void> {
     const { deployment, service, claim } = this.#cache.session(sessionId);
     // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
     const stillborn = claim?.status?.phase === "Bound" ? undefined : claim;
@@ -173,7 +177,7 @@ export class SessionOperations {
       const message = "What is left of session {sessionId} could not be removed: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
     }
-    this.#report(sessionId, "failed");
+    this.#report(sessionId, "failed", { note, deployment });
   }
 
   async #stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
@@ -215,31 +219,37 @@ export class SessionOperations {
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
     return await this.#options.recorder.record(commandId, {
       result,
-      status: statusOf(sessionId, "hibernated"),
+      status: statusOf(sessionId, "hibernated", { deployment }),
     });
   }
 
-  async #wake(sessionId: string, context: CommandContext): Promise<Outcome> {
+  async #wake(request: SessionRequest, context: CommandContext): Promise<Outcome> {
+    const { sessionId } = request;
     const deployment = this.#existing(sessionId);
     const { commandId, signal } = context;
     const isAwake = deployment.spec?.replicas !== 0;
     if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
       return await this.#running(sessionId, context);
     }
-    this.#report(sessionId, "pending");
+    this.#report(sessionId, "pending", { deployment });
     try {
       if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId });
       return await this.#running(sessionId, context);
     } catch (error) {
-      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, commandId);
+      const note = noteOf(asFailure(request, error));
+      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, note });
       throw error;
     }
   }
 
-  async #fallAsleepAgain(sessionId: string, commandId: string): Promise<void> {
+  async #fallAsleepAgain(
+    sessionId: string,
+    { commandId, note }: { commandId: string; note: Note },
+  ): Promise<void> {
     try {
-      await this.#provisioner.scale(nameOf(this.#existing(sessionId)), { replicas: 0, commandId });
-      this.#report(sessionId, "hibernated");
+      const deployment = this.#existing(sessionId);
+      await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
+      this.#report(sessionId, "hibernated", { note, deployment });
     } catch (error) {
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
@@ -257,6 +267,10 @@ export class SessionOperations {
     const pod = await waitUntilReady(this.#cache, sessionId, {
       timeoutMs: Math.max(0, this.#options.startTimeoutMs - spentMs),
       signal,
+      onProgress: (note) => {
+        const { deployment } = this.#cache.session(sessionId);
+        this.#report(sessionId, "pending", { note, deployment });
+      },
     });
     // A stop that came in this moment has the last word.
     signal.throwIfAborted();
@@ -264,7 +278,7 @@ export class SessionOperations {
     const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
     return await this.#options.recorder.record(commandId, {
       result,
-      status: statusOf(sessionId, "running", pod),
+      status: statusOf(sessionId, "running", { pod }),
     });
   }
 
@@ -280,9 +294,24 @@ export class SessionOperations {
     };
   }
 
-  #report(sessionId: string, state: SessionState): void {
-    this.#options.onStatus(statusOf(sessionId, state));
+  #report(sessionId: string, state: SessionState, source: StatusSource): void {
+    this.#options.onStatus(statusOf(sessionId, state, source));
   }
+}
+
+/** What went wrong as the sentence for whoever gave the command. */
+function asFailure({ action, sessionId }: SessionRequest, error: unknown): CommandError {
+  const sentence = `Cannot ${VERBS[action]} session "${sessionId}": ${messageOf(error)}`;
+  if (error instanceof CommandError) {
+    return new CommandError(error.failure, sentence, { cause: error, reason: error.reason });
+  }
+  const isRefusal = error instanceof KubernetesError && error.status >= 400 && error.status < 500;
+  const reason = isRefusal ? refusalReason(error.message) : "";
+  return new CommandError("cluster", sentence, { cause: error, reason });
+}
+
+function noteOf({ reason, message }: CommandError): Note {
+  return { reason, message };
 }
 
 /** Whether somebody else goes on with what was begun: the stop that cancelled it, or the next process. */
