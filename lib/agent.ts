@@ -43,7 +43,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   const ended = new AbortController();
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
-  using parts = await buildParts(config);
+  using parts = buildParts(config);
   let following: Promise<void> | undefined;
   try {
     await using leadership = await lead(config, stopping.signal);
@@ -109,7 +109,7 @@ async function lead(config: Config, signal: AbortSignal): Promise<Leadership | u
   const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
-    name: await leaseName(config.agentId),
+    name: leaseName(config.agentId),
     identity: config.podName || Deno.hostname(),
   });
   try {

@@ -2,7 +2,7 @@
  * How the text of a setting becomes its value, or a problem in words. Pure.
  * @module
  */
-import type { V1Toleration } from "@kubernetes/client-node";
+import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
 import { CORE_SCHEMA, load } from "js-yaml";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { asRecord } from "./json.ts";
@@ -131,13 +131,66 @@ function structure(value: unknown): unknown {
   }
 }
 
+/** A list whose entries `parse` reads: YAML, or texts between commas. */
+export function list<T>(parse: (value: unknown) => Parsed<T>): (value: unknown) => Parsed<readonly T[]> {
+  return (value) => {
+    const isPlain = typeof value === "string" && !value.trimStart().startsWith("[");
+    const entries = isPlain ? value.split(",").map((entry) => entry.trim()) : structure(value);
+    if (!Array.isArray(entries)) return bad("must be a list, such as [a, b] or a,b");
+    const parsed = entries.map(parse);
+    const problem = parsed.find((one) => !one.ok);
+    if (problem && !problem.ok) return bad(`must be a list, each entry of which ${problem.problem}`);
+    return ok(parsed.flatMap((one) => one.ok ? [one.value] : []));
+  };
+}
+
+/** A name of an object in Kubernetes, or nothing. */
+export function objectName(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  const isName = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?$/.test(parsed.value);
+  return isName ? parsed : bad("must be a name in Kubernetes: lower-case letters, digits, hyphens and dots");
+}
+
+/** A text in which `*` stands for any text. */
+export function pattern(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[\x21-\x7e]{1,512}$/.test(parsed.value)
+    ? parsed
+    : bad("must be text without spaces, with * for any text");
+}
+
 /** Node labels and their values. */
-export function nodeSelector(value: unknown): Parsed<Record<string, string>> {
+export function labels(value: unknown): Parsed<Record<string, string>> {
   const fields = asRecord(structure(value));
   if (!fields || Object.values(fields).some((entry) => asRecord(entry) || Array.isArray(entry))) {
     return bad("must be a mapping of node labels to values, such as {pool: desktops}");
   }
   return ok(Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, String(entry ?? "")])));
+}
+
+/** Amounts of extended resources, such as GPUs: whole numbers of what a vendor's domain names. */
+export function resourceAmounts(value: unknown): Parsed<Record<string, string>> {
+  const fields = Object.entries(asRecord(structure(value)) ?? { "": "" });
+  const isRight = ([name, amount]: [string, unknown]) =>
+    /^[a-z0-9.-]{1,253}\/[A-Za-z0-9._-]{1,63}$/.test(name) && /^[1-9]\d{0,5}$/.test(String(amount));
+  return fields.every(isRight)
+    ? ok(Object.fromEntries(fields.map(([name, amount]) => [name, String(amount)])))
+    : bad("must be a mapping of resources to whole numbers, such as {nvidia.com/gpu: 1}");
+}
+
+const NODE_AFFINITY_FIELDS = [
+  "requiredDuringSchedulingIgnoredDuringExecution",
+  "preferredDuringSchedulingIgnoredDuringExecution",
+];
+
+/** A node affinity; what is in its terms the API server checks. */
+export function nodeAffinity(value: unknown): Parsed<V1NodeAffinity> {
+  const fields = asRecord(structure(value));
+  return fields && Object.keys(fields).every((name) => NODE_AFFINITY_FIELDS.includes(name))
+    ? ok(fields as V1NodeAffinity)
+    : bad(`must be a mapping with ${NODE_AFFINITY_FIELDS.join(" or ")}`);
 }
 
 /** The type of each field. */

@@ -2,17 +2,22 @@
  * The one table of options: flag, variable, default, parser and help of each. Help text, validation, README and manifests follow it.
  * @module
  */
-import type { V1Toleration } from "@kubernetes/client-node";
+import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
 import {
   agentId,
   amount,
   duration,
   label,
+  labels,
+  list,
   namespace,
-  nodeSelector,
+  nodeAffinity,
+  objectName,
   oneOf,
   type Parsed,
+  pattern,
   quantity,
+  resourceAmounts,
   switchValue,
   templates,
   text,
@@ -67,11 +72,31 @@ export interface Settings {
   readonly reconnectAttempts: number;
   readonly startTimeout: number;
   readonly drainTimeout: number;
+  readonly maxConcurrentStarts: number;
+  readonly maxDurationAction: "hibernate" | "stop";
+  readonly homeStrategy: "per-session" | "per-user" | "none";
   readonly storageClass: string;
   readonly storageSize: string;
+  readonly storageAccessMode: "ReadWriteOnce" | "ReadWriteOncePod" | "ReadWriteMany";
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  readonly imagePullSecrets: readonly string[];
+  /** Patterns; empty: every image. */
+  readonly allowedImages: readonly string[];
+  /** Patterns; empty: none. */
+  readonly allowedSecrets: readonly string[];
+  readonly sessionSecurity: "baseline" | "restricted";
+  /** Empty: no NetworkPolicies. */
+  readonly ingressNamespaces: readonly string[];
   readonly nodeSelector: Readonly<Record<string, string>>;
+  /** Empty: none. */
+  readonly nodeAffinity: V1NodeAffinity;
   readonly tolerations: readonly V1Toleration[];
+  /** Empty: the cluster's default. */
+  readonly runtimeClass: string;
+  /** Empty: the cluster's default. */
+  readonly priorityClass: string;
+  /** Kubernetes quantities by resource. */
+  readonly extendedResources: Readonly<Record<string, string>>;
   readonly templates: TemplateTable;
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -173,28 +198,91 @@ export const OPTIONS: readonly Option[] = [
     fallbackText: "25s",
     help: "Longest time running commands get when the agent is told to stop",
   }),
+  option("maxConcurrentStarts", {
+    parse: whole(1, 1000),
+    fallback: 20,
+    help: "Sessions that may be in creation at once",
+  }),
+  option("maxDurationAction", {
+    parse: oneOf("hibernate", "stop"),
+    fallback: "hibernate",
+    help: "What becomes of a session at the end of its maximal duration",
+  }),
+  option("homeStrategy", {
+    parse: oneOf("per-session", "per-user", "none"),
+    fallback: "per-session",
+    help: "Whose a home volume is: per-session, per-user, or none",
+  }),
   option("storageClass", {
     parse: label,
     fallback: "",
     help: "Storage class of home volumes (empty for the cluster's default)",
   }),
   option("storageSize", { parse: quantity, fallback: "10Gi", help: "Size of home volumes" }),
+  option("storageAccessMode", {
+    parse: oneOf("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"),
+    fallback: "ReadWriteOnce",
+    help: "Access mode of home volumes",
+  }),
   option("imagePullPolicy", {
     parse: oneOf("Always", "IfNotPresent", "Never"),
     fallback: "IfNotPresent",
     help: "When nodes pull session images",
   }),
+  option("imagePullSecrets", {
+    parse: list(objectName),
+    fallback: [],
+    fallbackText: "",
+    help: "Secrets by which nodes pull session images, such as [registry]",
+  }),
+  option("allowedImages", {
+    parse: list(pattern),
+    fallback: [],
+    fallbackText: "",
+    help: "Images that sessions may run, such as [example.com/*] (empty for all)",
+  }),
+  option("allowedSecrets", {
+    parse: list(pattern),
+    fallback: [],
+    fallbackText: "",
+    help: "Secrets and ConfigMaps that a command's template may use (empty for none)",
+  }),
+  option("sessionSecurity", {
+    parse: oneOf("baseline", "restricted"),
+    fallback: "baseline",
+    help: "Pod Security level that session pods keep to",
+  }),
+  option("ingressNamespaces", {
+    parse: list(namespace),
+    fallback: [],
+    fallbackText: "",
+    help: "Namespaces that alone may reach sessions (empty for no such rule)",
+  }),
   option("nodeSelector", {
-    parse: nodeSelector,
+    parse: labels,
     fallback: {},
     fallbackText: "",
     help: "Node labels that sessions need, such as {pool: desktops}",
+  }),
+  option("nodeAffinity", {
+    parse: nodeAffinity,
+    fallback: {},
+    fallbackText: "",
+    help: "Node affinity of sessions, as Kubernetes writes it",
   }),
   option("tolerations", {
     parse: tolerations,
     fallback: [],
     fallbackText: "",
     help: "Tolerations of sessions, such as [{key: desktops, operator: Exists}]",
+  }),
+  option("runtimeClass", { parse: objectName, fallback: "", help: "Runtime class of session pods" }),
+  option("priorityClass", { parse: objectName, fallback: "", help: "Priority class of session pods" }),
+  option("extendedResources", {
+    parse: resourceAmounts,
+    fallback: {},
+    fallbackText: "",
+    help: "Further resources of each session, such as {nvidia.com/gpu: 1}",
   }),
   option("templates", {
     parse: templates,

@@ -46,9 +46,9 @@ export interface Parts extends Disposable {
 const JOURNAL_PATIENCE_MS = 5000;
 
 /** Builds the parts; dispose them when the agent has ended. */
-export async function buildParts(config: Config): Promise<Parts> {
+export function buildParts(config: Config): Parts {
   const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
-  const agentLabel = await labelValue(config.agentId);
+  const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
   const journal = new Journal({

@@ -36,6 +36,7 @@ const ROWS = [
   ["lib/kubernetes/watch.ts"],
   ["lib/kubernetes/transport.ts"],
   ["lib/sessions/manifests.ts"],
+  ["lib/sessions/home.ts", "lib/sessions/network_policy.ts"],
   ["lib/sessions/requests.ts", "lib/sessions/template.ts"],
   ["lib/sessions/names.ts"],
   ["lib/control_plane/protocol.ts", "lib/control_plane/addresses.ts", "lib/control_plane/backoff.ts"],

@@ -9,7 +9,9 @@
  */
 import { parseArgs } from "@std/cli";
 import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
+import { homeClaimName } from "../../lib/sessions/names.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
+import { SETTINGS } from "../session_settings.ts";
 import { connectToApiServer } from "../api_server.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { AgentUnderTest } from "./agent_under_test.ts";
@@ -95,7 +97,7 @@ async function compareSingles({ floor, agent, rounds }: Bench): Promise<Comparis
   const agentMs: Record<string, number[]> = {};
   for (let round = 0; round <= rounds; round += 1) {
     const id = `floor-${round}`;
-    const manifests = await manifestsOf(id);
+    const manifests = manifestsOf(id);
     const payload = (sessionId: string) => ({ sessionId });
     const own = `agent-${round}`;
     const steps: Record<string, { floor: () => Promise<void>; agent: () => Promise<void> }> = {
@@ -137,7 +139,7 @@ async function compareBurst(
   let memoryMb = NaN;
   for (let round = 0; round < 3; round += 1) {
     const ids = Array.from({ length: size }, (_, index) => `burst-${size}-${round}-${index}`);
-    const manifests = await Promise.all(ids.map((id) => manifestsOf(`f-${id}`)));
+    const manifests = ids.map((id) => manifestsOf(`f-${id}`));
     floorMs.push(await timed(() => Promise.all(manifests.map((one) => floor.start(one)))));
     await Promise.all(ids.map((id) => floor.stop(`f-${id}`)));
     agentMs.push(
@@ -194,7 +196,7 @@ function startPayload(sessionId: string): { sessionId: string } & Record<string,
   };
 }
 
-function manifestsOf(sessionId: string): Promise<SessionManifests> {
+function manifestsOf(sessionId: string): SessionManifests {
   return buildManifests({
     commandId: "floor",
     request: {
@@ -207,14 +209,13 @@ function manifestsOf(sessionId: string): Promise<SessionManifests> {
       cpu: "100m",
     },
     template: { image: "lscr.io/linuxserver/firefox:latest", port: 3000 },
-    settings: {
-      agentId: "floor",
-      namespace: NAMESPACE,
+    settings: { ...SETTINGS, namespace: NAMESPACE },
+    home: {
+      claimName: homeClaimName(sessionId),
+      owner: "session",
       storageClass: "",
-      storageSize: "1Gi",
-      imagePullPolicy: "IfNotPresent",
-      nodeSelector: {},
-      tolerations: [],
+      size: "1Gi",
+      accessMode: "ReadWriteOnce",
     },
   });
 }

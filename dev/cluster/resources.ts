@@ -154,6 +154,14 @@ export const RESOURCES: readonly ResourceType[] = [
   DEPLOYMENTS,
   REPLICA_SETS,
   define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" }),
+  // Nothing enforces them.
+  define({
+    group: "networking.k8s.io",
+    plural: "networkpolicies",
+    kind: "NetworkPolicy",
+    shortNames: ["netpol"],
+    hasGeneration: true,
+  }),
   define({ group: "rbac.authorization.k8s.io", plural: "roles", kind: "Role" }),
   define({ group: "rbac.authorization.k8s.io", plural: "rolebindings", kind: "RoleBinding" }),
   STORAGE_CLASSES,

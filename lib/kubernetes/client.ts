@@ -10,12 +10,14 @@ import {
   CoreV1Api,
   createConfiguration,
   KubeConfig,
+  NetworkingV1Api,
   PatchStrategy,
   ServerConfiguration,
   setHeaderOptions,
   type V1DeleteOptions,
   type V1Deployment,
   type V1Lease,
+  type V1NetworkPolicy,
   type V1PersistentVolumeClaim,
   type V1Service,
   wrapHttpLibrary,
@@ -40,6 +42,7 @@ export interface SessionClient {
   readonly deployments: ObjectApi<V1Deployment>;
   readonly services: ObjectApi<V1Service>;
   readonly claims: ObjectApi<V1PersistentVolumeClaim>;
+  readonly policies: ObjectApi<V1NetworkPolicy>;
   /** Sets how many pods a Deployment wants, and annotations, and gives the changed object. */
   scale(name: string, change: { replicas: 0 | 1; annotations: Annotations }): Promise<V1Deployment>;
   /** Sets annotations of a Service and gives the changed object. */
@@ -108,6 +111,7 @@ export function createSessionClient(transport: Transport, namespace: string): Se
   const configuration = configurationOf(transport);
   const apps = new AppsV1Api(configuration);
   const core = new CoreV1Api(configuration);
+  const networking = new NetworkingV1Api(configuration);
   return {
     deployments: {
       create: (body) => apps.createNamespacedDeployment({ namespace, body }),
@@ -128,6 +132,12 @@ export function createSessionClient(transport: Transport, namespace: string): Se
         orGone(
           core.deleteNamespacedPersistentVolumeClaim({ name, namespace, body: deleteOptions(uid) }),
         ),
+    },
+    policies: {
+      create: (body) => networking.createNamespacedNetworkPolicy({ namespace, body }),
+      read: (name) => orUndefined(networking.readNamespacedNetworkPolicy({ name, namespace })),
+      delete: (name, uid) =>
+        orGone(networking.deleteNamespacedNetworkPolicy({ name, namespace, body: deleteOptions(uid) })),
     },
     scale: (name, { replicas, annotations }) =>
       apps.patchNamespacedDeployment(

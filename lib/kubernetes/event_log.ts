@@ -41,28 +41,34 @@ type Events = Map<string, SessionEvent>;
 /** The newest events of objects. */
 export class EventLog {
   /** By uid, for the objects of sessions. */
-  readonly #known = new Map<string, { sessionId: string; events: Events }>();
+  readonly #known = new Map<string, { onNews: () => void; events: Events }>();
   /** By uid, for others; longest waiting first. */
   readonly #strangers = new Map<string, Events>();
 
-  /** Takes an event as the API gives it, unless it is none worth keeping; gives the session that it is news for. */
-  put(object: KubernetesObject): string | undefined {
+  /** Takes an event as the API gives it, unless it is none worth keeping. */
+  put(object: KubernetesObject): void {
     const event = read(object);
-    if (!event) return undefined;
+    if (!event) return;
     const known = this.#known.get(event.about);
     const events = known?.events ?? this.#stranger(event.about);
     const earlier = events.get(event.reason);
-    if (earlier && earlier.version >= event.version) return undefined;
+    if (earlier && earlier.version >= event.version) return;
     events.delete(event.reason);
     events.set(event.reason, event);
     drop(events, REASONS);
-    return known?.sessionId;
+    known?.onNews();
   }
 
-  /** From now on, what is told about an object of a session is kept as long as the object. */
-  know(uid: string, sessionId: string): void {
+  /** From now on, what is told about an object is kept as long as the object, and news of it are told; it may stand instead of another. */
+  know(
+    { metadata }: KubernetesObject,
+    { instead, onNews }: { instead?: KubernetesObject | undefined; onNews: () => void },
+  ): void {
+    const { uid = "" } = metadata ?? {};
+    const earlierUid = instead?.metadata?.uid;
+    if (earlierUid !== undefined && earlierUid !== uid) this.#known.delete(earlierUid);
     const events = this.#known.get(uid)?.events ?? this.#strangers.get(uid) ?? new Map();
-    this.#known.set(uid, { sessionId, events });
+    this.#known.set(uid, { onNews, events });
     this.#strangers.delete(uid);
   }
 

@@ -4,9 +4,23 @@
  * losing it costs one list.
  * @module
  */
-import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Service } from "@kubernetes/client-node";
+import type {
+  V1Deployment,
+  V1NetworkPolicy,
+  V1PersistentVolumeClaim,
+  V1Pod,
+  V1Service,
+} from "@kubernetes/client-node";
 import { abortable } from "@std/async";
-import { AGENT_LABEL, APP, APP_LABEL, SESSION_LABEL } from "../sessions/names.ts";
+import {
+  AGENT_LABEL,
+  APP,
+  APP_LABEL,
+  SESSION_ANNOTATION,
+  SESSION_LABEL,
+  sessionName,
+  USER_LABEL,
+} from "../sessions/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import type { Transport } from "./transport.ts";
 import { type KubernetesObject, watch } from "./watch.ts";
@@ -15,7 +29,9 @@ import { type KubernetesObject, watch } from "./watch.ts";
 export interface SessionObjects {
   readonly deployment: V1Deployment | undefined;
   readonly service: V1Service | undefined;
+  /** The home of the session alone, or the one that it shares with the other sessions of its user. */
   readonly claim: V1PersistentVolumeClaim | undefined;
+  readonly policy: V1NetworkPolicy | undefined;
   /** All pods, also those on their way out. */
   readonly pods: readonly V1Pod[];
   /** What the cluster tells about the pods and the claim, oldest first. */
@@ -26,6 +42,7 @@ interface Kinds {
   deployment: V1Deployment;
   service: V1Service;
   claim: V1PersistentVolumeClaim;
+  policy: V1NetworkPolicy;
   pod: V1Pod;
 }
 
@@ -38,6 +55,7 @@ const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
   deployment: { api: "/apis/apps/v1", resource: "deployments" },
   service: { api: "/api/v1", resource: "services" },
   claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
+  policy: { api: "/apis/networking.k8s.io/v1", resource: "networkpolicies" },
   pod: { api: "/api/v1", resource: "pods" },
 };
 
@@ -51,6 +69,8 @@ export class SessionCache {
   /** Session id → kind and name → object. */
   readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
   readonly #events = new EventLog();
+  /** Homes of users, by name: they are of no session alone. */
+  readonly #homes = new Map<string, V1PersistentVolumeClaim>();
   readonly #removed = new Set<string>();
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #listeners = new Set<(sessionId: string) => void>();
@@ -94,8 +114,8 @@ export class SessionCache {
       selector: { fieldSelector: EVENT_SELECTOR },
       // A Role without this right is a choice: one line in the log is enough.
       reminderMs: Infinity,
-      onList: (events) => events.forEach((event) => this.#hear(event)),
-      onChange: (change, event) => change === "put" && this.#hear(event),
+      onList: (events) => events.forEach((event) => this.#events.put(event)),
+      onChange: (change, event) => change === "put" && this.#events.put(event),
       signal,
     });
   }
@@ -105,18 +125,36 @@ export class SessionCache {
     const entries = [...this.#sessions.get(sessionId)?.values() ?? []];
     const first = <K extends Kind>(kind: K) =>
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
+    const deployment = first("deployment");
+    const claim = first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? "");
+    const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
     return {
-      deployment: first("deployment"),
+      deployment,
       service: first("service"),
-      claim: first("claim"),
-      pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
-      events: this.#events.about(entries.map((entry) => entry.object.metadata?.uid ?? "")),
+      claim,
+      policy: first("policy"),
+      pods,
+      events: this.#events.about([...pods, claim].map((object) => object?.metadata?.uid ?? "")),
     };
   }
 
   /** Whether an object is one of this agent's for the session. */
   owns(object: KubernetesObject, sessionId: string): boolean {
     return this.#sessionOf(object) === sessionId;
+  }
+
+  /** Whether nothing is left of an object that a session had or waits for. */
+  isGone(object: KubernetesObject, sessionId: string): boolean {
+    const { deployment, service, claim, policy, pods } = this.session(sessionId);
+    return [deployment, service, claim, policy, ...pods, ...this.#homes.values()]
+      .every((known) => known?.metadata?.uid !== object.metadata?.uid);
+  }
+
+  /** Whether a claim is mounted by another session, too. */
+  isShared(claimName: string, sessionId: string): boolean {
+    return this.sessionIds().some((other) =>
+      other !== sessionId && mountedClaim(this.session(other).deployment) === claimName
+    );
   }
 
   /** The sessions of which anything exists. */
@@ -140,15 +178,19 @@ export class SessionCache {
 
   /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
   put<K extends Kind>(kind: K, object: Kinds[K] | KubernetesObject): void {
+    if (this.#removed.has(object.metadata?.uid ?? "")) return;
     const sessionId = this.#sessionOf(object);
-    if (sessionId === undefined || this.#removed.has(object.metadata?.uid ?? "")) return;
+    if (sessionId === undefined) {
+      if (kind === "claim" && this.#isOurs(object)) this.#putHome(object as Kinds["claim"]);
+      return;
+    }
     const objects = this.#sessions.get(sessionId) ?? new Map();
     const key = keyOf(kind, object);
     const earlier: KubernetesObject | undefined = objects.get(key)?.object;
     if (isOlder(object, earlier)) return;
-    const uid = object.metadata?.uid ?? "";
-    if (earlier && earlier.metadata?.uid !== uid) this.#events.forget(earlier.metadata?.uid ?? "");
-    if (kind === "pod" || kind === "claim") this.#events.know(uid, sessionId);
+    if (kind === "pod" || kind === "claim") {
+      this.#events.know(object, { instead: earlier, onNews: () => this.#notify(sessionId) });
+    }
     objects.set(key, { kind, object });
     this.#sessions.set(sessionId, objects);
     this.#notify(sessionId);
@@ -195,8 +237,9 @@ export class SessionCache {
   /** What a list lacks is gone, unless it was put here after the list was made. */
   #replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
     const present = new Set(objects.map((object) => object.metadata?.uid));
-    const known = [...this.#sessions.values()].flatMap((entries) => [...entries.values()]);
-    for (const { object } of known.filter((entry) => entry.kind === kind)) {
+    const ofSessions = [...this.#sessions.values()].flatMap((entries) => [...entries.values()]);
+    const homes = [...this.#homes.values()].map((object) => ({ kind: "claim" as const, object }));
+    for (const { object } of [...ofSessions, ...homes].filter((entry) => entry.kind === kind)) {
       const isNewer = Number(object.metadata?.resourceVersion) > Number(version);
       if (!present.has(object.metadata?.uid) && !isNewer) this.#remove(kind, object);
     }
@@ -208,11 +251,12 @@ export class SessionCache {
   #remove(kind: Kind, object: KubernetesObject): void {
     const sessionId = this.#sessionOf(object);
     const uid = object.metadata?.uid;
-    if (sessionId === undefined || uid === undefined) return;
+    if (uid === undefined || !this.#isOurs(object)) return;
     this.#removed.add(uid);
     const [oldest] = this.#removed;
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
     this.#events.forget(uid);
+    if (sessionId === undefined) return this.#removeHome(object);
     const objects = this.#sessions.get(sessionId);
     const key = keyOf(kind, object);
     // A namesake that came since is another object: the late end of the earlier one does not touch it.
@@ -222,23 +266,57 @@ export class SessionCache {
     this.#notify(sessionId);
   }
 
-  #hear(event: KubernetesObject): void {
-    const sessionId = this.#events.put(event);
-    if (sessionId !== undefined) this.#notify(sessionId);
+  #putHome(home: V1PersistentVolumeClaim): void {
+    const name = home.metadata?.name ?? "";
+    const earlier = this.#homes.get(name);
+    if (isOlder(home, earlier)) return;
+    this.#events.know(home, { instead: earlier, onNews: () => this.#notifyUser(home) });
+    this.#homes.set(name, home);
+    this.#notifyUser(home);
   }
 
-  #sessionOf(object: KubernetesObject): string | undefined {
-    const labels = object.metadata?.labels ?? {};
-    const agent = labels[AGENT_LABEL];
+  #removeHome(home: V1PersistentVolumeClaim): void {
+    const name = home.metadata?.name ?? "";
+    if (this.#homes.get(name)?.metadata?.uid !== home.metadata?.uid) return;
+    this.#homes.delete(name);
+    this.#notifyUser(home);
+  }
+
+  #isOurs({ metadata }: KubernetesObject): boolean {
+    const agent = metadata?.labels?.[AGENT_LABEL];
     // Objects without the agent's label are those of the Go agent, whose sessions this one carries on.
-    const isOurs = labels[APP_LABEL] === APP && (agent === undefined || agent === this.#agentLabel);
-    return isOurs ? labels[SESSION_LABEL] : undefined;
+    return metadata?.labels?.[APP_LABEL] === APP && (agent === undefined || agent === this.#agentLabel);
+  }
+
+  /** The id as the Control Plane wrote it, if the object is one of a session. */
+  #sessionOf(object: KubernetesObject): string | undefined {
+    if (!this.#isOurs(object)) return undefined;
+    const { labels, annotations } = object.metadata ?? {};
+    const name = labels?.[SESSION_LABEL];
+    const id = annotations?.[SESSION_ANNOTATION];
+    return id !== undefined && sessionName(id) === name ? id : name;
+  }
+
+  /** Wakes whoever waits for a session of the home's user; a session of which nothing exists may be one. */
+  #notifyUser(home: V1PersistentVolumeClaim): void {
+    const user = home.metadata?.labels?.[USER_LABEL];
+    for (const [sessionId, waiters] of this.#waiters) {
+      const { deployment } = this.session(sessionId);
+      if (deployment && deployment.metadata?.labels?.[USER_LABEL] !== user) continue;
+      for (const wake of [...waiters]) wake();
+    }
   }
 
   #notify(sessionId: string): void {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
+}
+
+/** The claim that a session's Deployment mounts. */
+export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
+  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
+  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
 }
 
 function keyOf(kind: Kind, object: KubernetesObject): string {

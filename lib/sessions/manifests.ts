@@ -7,41 +7,52 @@ import type {
   V1Container,
   V1Deployment,
   V1EnvVar,
+  V1NetworkPolicy,
+  V1NodeAffinity,
   V1PersistentVolumeClaim,
   V1PodSpec,
   V1Service,
   V1Toleration,
 } from "@kubernetes/client-node";
+import { buildClaim, type Home, type HomeSettings } from "./home.ts";
 import {
   AGENT_LABEL,
   APP,
   APP_LABEL,
   COMMAND_ANNOTATION,
-  homeClaimName,
   labelValue,
   MANAGED_BY,
   MANAGED_BY_LABEL,
+  SESSION_ANNOTATION,
   SESSION_LABEL,
+  sessionName,
   shortHash,
   SPEC_HASH_ANNOTATION,
+  TEMPLATE_ANNOTATION,
   TEMPLATE_LABEL,
   USER_ANNOTATION,
   USER_LABEL,
 } from "./names.ts";
+import { buildPolicy, type IngressSettings } from "./network_policy.ts";
 import type { StartRequest } from "./requests.ts";
 import type { Template } from "./template.ts";
 
 /** What the operator decides about all sessions. */
-export interface SessionSettings {
+export interface SessionSettings extends HomeSettings, IngressSettings {
   readonly agentId: string;
   readonly namespace: string;
-  /** Empty: the cluster's default class. */
-  readonly storageClass: string;
-  /** Size of a new home volume, a Kubernetes quantity. */
-  readonly storageSize: string;
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  readonly imagePullSecrets: readonly string[];
+  readonly sessionSecurity: "baseline" | "restricted";
   readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly nodeAffinity: V1NodeAffinity;
   readonly tolerations: readonly V1Toleration[];
+  /** Empty: the cluster's default. */
+  readonly runtimeClass: string;
+  /** Empty: the cluster's default. */
+  readonly priorityClass: string;
+  /** Kubernetes quantities by resource; both request and limit. */
+  readonly extendedResources: Readonly<Record<string, string>>;
 }
 
 /** All that a session's objects are made from. */
@@ -51,6 +62,8 @@ export interface SessionSpec {
   readonly settings: SessionSettings;
   /** Id of the command that starts the session. */
   readonly commandId: string;
+  /** The home volume, where the session has one. */
+  readonly home: Home | undefined;
 }
 
 /** The objects of one session. */
@@ -59,6 +72,8 @@ export interface SessionManifests {
   readonly service: V1Service;
   /** The home volume, where the session has one. */
   readonly claim: V1PersistentVolumeClaim | undefined;
+  /** Who may reach the session, where that is bounded. */
+  readonly policy: V1NetworkPolicy | undefined;
 }
 
 const CONTAINER = "session";
@@ -68,17 +83,20 @@ const HOME_VOLUME = "home";
 const HOME_PATH = "/config";
 
 /** Builds all objects of a session. */
-export async function buildManifests(spec: SessionSpec): Promise<SessionManifests> {
-  const { request, settings } = spec;
-  const labels = await sessionLabels(spec);
-  const selector = { [APP_LABEL]: APP, [SESSION_LABEL]: request.sessionId };
-  const annotations = { [USER_ANNOTATION]: request.user };
-  const metadata = { name: request.sessionId, namespace: settings.namespace, labels, annotations };
-  const podSpec = buildPodSpec(spec);
+export function buildManifests(spec: SessionSpec): SessionManifests {
+  const { request, settings, template, home } = spec;
+  const name = sessionName(request.sessionId);
+  const selector = { [APP_LABEL]: APP, [SESSION_LABEL]: name };
+  const labels = { ...commonLabels(spec), ...selector, [TEMPLATE_LABEL]: labelValue(request.template) };
+  const annotations = {
+    [SESSION_ANNOTATION]: request.sessionId,
+    [USER_ANNOTATION]: request.user,
+    [TEMPLATE_ANNOTATION]: request.template,
+  };
+  const metadata = { name, namespace: settings.namespace, labels, annotations };
   return {
-    claim: request.persistentHome
-      ? buildClaim(settings, { ...metadata, name: homeClaimName(request.sessionId) })
-      : undefined,
+    claim: home && buildClaim(home, metadata),
+    policy: buildPolicy(settings, { metadata, selector, ports: [{ port: template.port, protocol: "TCP" }] }),
     deployment: {
       apiVersion: "apps/v1",
       kind: "Deployment",
@@ -86,7 +104,7 @@ export async function buildManifests(spec: SessionSpec): Promise<SessionManifest
         ...metadata,
         annotations: {
           ...annotations,
-          [SPEC_HASH_ANNOTATION]: await specHash(request),
+          [SPEC_HASH_ANNOTATION]: specHash(request),
           [COMMAND_ANNOTATION]: spec.commandId,
         },
       },
@@ -95,7 +113,7 @@ export async function buildManifests(spec: SessionSpec): Promise<SessionManifest
         selector: { matchLabels: selector },
         // A home volume can be mounted by one pod at a time: the old one goes before the new one comes.
         strategy: { type: "Recreate" },
-        template: { metadata: { labels, annotations }, spec: podSpec },
+        template: { metadata: { labels, annotations }, spec: buildPodSpec(spec) },
       },
     },
     service: {
@@ -104,62 +122,44 @@ export async function buildManifests(spec: SessionSpec): Promise<SessionManifest
       metadata: { ...metadata, annotations: { ...annotations, [COMMAND_ANNOTATION]: spec.commandId } },
       spec: {
         selector,
-        ports: [{ name: DISPLAY_PORT, port: spec.template.port, targetPort: DISPLAY_PORT, protocol: "TCP" }],
+        ports: [{ name: DISPLAY_PORT, port: template.port, targetPort: DISPLAY_PORT, protocol: "TCP" }],
       },
     },
   };
 }
 
 /** A hash of what was asked for: two starts of one session with the same hash are the same start. */
-export function specHash(request: StartRequest): Promise<string> {
+export function specHash(request: StartRequest): string {
   const { user, template, persistentHome, memory, cpu } = request;
   return shortHash(JSON.stringify([user, template, persistentHome, memory, cpu]));
 }
 
-async function sessionLabels(spec: SessionSpec): Promise<Record<string, string>> {
-  const { request, settings } = spec;
+function commonLabels(
+  { request, settings }: Pick<SessionSpec, "request" | "settings">,
+): Record<string, string> {
   return {
     [APP_LABEL]: APP,
-    [SESSION_LABEL]: request.sessionId,
-    [USER_LABEL]: await labelValue(request.user),
-    [TEMPLATE_LABEL]: await labelValue(request.template),
-    [AGENT_LABEL]: await labelValue(settings.agentId),
+    [USER_LABEL]: labelValue(request.user),
+    [AGENT_LABEL]: labelValue(settings.agentId),
     [MANAGED_BY_LABEL]: MANAGED_BY,
   };
 }
 
-function buildClaim(
-  settings: SessionSettings,
-  metadata: NonNullable<V1PersistentVolumeClaim["metadata"]>,
-): V1PersistentVolumeClaim {
-  return {
-    apiVersion: "v1",
-    kind: "PersistentVolumeClaim",
-    metadata,
-    spec: {
-      accessModes: ["ReadWriteOnce"],
-      ...(settings.storageClass === "" ? {} : { storageClassName: settings.storageClass }),
-      resources: { requests: { storage: settings.storageSize } },
-    },
-  };
-}
-
-function buildPodSpec({ request, template, settings }: Omit<SessionSpec, "commandId">): V1PodSpec {
-  const claimName = homeClaimName(request.sessionId);
+function buildPodSpec({ request, template, settings, home }: SessionSpec): V1PodSpec {
   return {
     // A session runs a user's programs: it gets neither a key to the API nor the addresses of its neighbours.
     automountServiceAccountToken: false,
     enableServiceLinks: false,
-    containers: [buildContainer({ request, template, settings })],
+    containers: [buildContainer({ request, template, settings, home })],
     nodeSelector: { ...settings.nodeSelector },
     tolerations: [...settings.tolerations],
-    ...(request.persistentHome
-      ? { volumes: [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName } }] }
+    ...(home
+      ? { volumes: [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName: home.claimName } }] }
       : {}),
   };
 }
 
-function buildContainer({ request, template, settings }: Omit<SessionSpec, "commandId">): V1Container {
+function buildContainer({ request, template, settings, home }: Omit<SessionSpec, "commandId">): V1Container {
   const amounts = { cpu: request.cpu, memory: request.memory };
   return {
     name: CONTAINER,
@@ -170,7 +170,7 @@ function buildContainer({ request, template, settings }: Omit<SessionSpec, "comm
     // Ready means that the desktop answers, not that the container runs.
     readinessProbe: { tcpSocket: { port: DISPLAY_PORT }, periodSeconds: 1, failureThreshold: 3 },
     resources: { requests: amounts, limits: amounts },
-    ...(request.persistentHome ? { volumeMounts: [{ name: HOME_VOLUME, mountPath: HOME_PATH }] } : {}),
+    ...(home ? { volumeMounts: [{ name: HOME_VOLUME, mountPath: HOME_PATH }] } : {}),
   };
 }
 
@@ -179,8 +179,12 @@ function environment(request: StartRequest): V1EnvVar[] {
     { name: "PUID", value: "1000" },
     { name: "PGID", value: "1000" },
     { name: "TZ", value: "UTC" },
-    // Kubernetes would replace "$(NAME)" in a value, and reads "$$" as "$": the user's name is text.
-    { name: "USER", value: request.user.replaceAll("$", "$$$$") },
-    { name: "SESSION_ID", value: request.sessionId },
+    { name: "USER", value: verbatim(request.user) },
+    { name: "SESSION_ID", value: verbatim(request.sessionId) },
   ];
+}
+
+/** Kubernetes would replace "$(NAME)" in a value, and reads "$$" as "$". */
+function verbatim(text: string): string {
+  return text.replaceAll("$", "$$$$");
 }

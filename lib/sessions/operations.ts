@@ -3,14 +3,15 @@
  * awaited, and a result or an error comes out. Each step can be done again without harm.
  * @module
  */
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, KubernetesError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
+import { chooseHome } from "./home.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
-import { SPEC_HASH_ANNOTATION } from "./names.ts";
+import { homeClaimName, SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
@@ -126,16 +127,14 @@ export class SessionOperations {
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
-    const manifests = await buildManifests({
-      request,
-      template,
-      settings: this.#options.settings,
-      commandId,
-    });
+    const { settings } = this.#options;
+    const hasOwn = objects.claim?.metadata?.name === homeClaimName(sessionId);
+    const home = chooseHome(request, { settings, overrides: {}, hasOwn });
+    const manifests = buildManifests({ request, template, settings, commandId, home });
     this.#report(sessionId, "pending", { deployment: manifests.deployment });
     try {
       const timeoutMs = this.#options.startTimeoutMs;
-      await this.#provisioner.create(manifests, { sessionId, signal, timeoutMs });
+      await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs });
       return await this.#running(sessionId, context);
     } catch (error) {
       if (!isLeftToOthers(signal)) {
@@ -150,7 +149,7 @@ export class SessionOperations {
     request: StartRequest,
     { deployment, context }: { deployment: V1Deployment; context: CommandContext },
   ): Promise<Outcome> {
-    if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== await specHash(request)) {
+    if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== specHash(request)) {
       throw new CommandError("conflict", "it exists already, and was started with other settings");
     }
     return await this.#wake(request, context);
@@ -161,16 +160,17 @@ export class SessionOperations {
     sessionId: string,
     { signal, note }: { signal: AbortSignal; note: Note },
   ): Promise<void> {
-    const { deployment, service, claim } = this.#cache.session(sessionId);
+    const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
-    const stillborn = claim?.status?.phase === "Bound" ? undefined : claim;
+    const stillborn = claim?.status?.phase === "Bound" ? undefined : this.#unshared(claim, sessionId);
     try {
-      await this.#provisioner.delete({ deployment, service, claim: stillborn });
+      await this.#provisioner.delete({ deployment, service, policy, claim: stillborn });
       // So that the session's next command does not find it alive.
       await waitUntil(this.#cache, sessionId, {
         signal,
         timeoutMs: ROLL_BACK_TIMEOUT_MS,
-        isDone: (objects) => !isAlive(objects.deployment) && !isAlive(objects.service),
+        isDone: (objects) =>
+          ![objects.deployment, objects.service, objects.policy].some((object) => isAlive(object)),
         left: () => "",
       }).catch(() => {});
     } catch (error) {
@@ -182,12 +182,18 @@ export class SessionOperations {
 
   async #stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
     const { sessionId, deletePVC } = request;
-    const { deployment, service, claim } = this.#cache.session(sessionId);
-    const doomed = { deployment, service, claim: deletePVC ? claim : undefined };
+    const { deployment, service, claim, policy } = this.#cache.session(sessionId);
+    const home = deletePVC ? this.#unshared(claim, sessionId) : undefined;
+    const doomed = { deployment, service, policy, claim: home };
     await this.#provisioner.delete(doomed);
     const remaining = (objects: SessionObjects) =>
-      [objects.deployment, objects.service, ...objects.pods, deletePVC ? objects.claim : undefined]
-        .flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
+      [
+        objects.deployment,
+        objects.service,
+        objects.policy,
+        ...objects.pods,
+        home && !this.#cache.isGone(home, sessionId) ? home : undefined,
+      ].flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
     await waitUntil(this.#cache, sessionId, {
       signal,
       isDone: (objects) => remaining(objects).length === 0,
@@ -199,6 +205,14 @@ export class SessionOperations {
     // The status is told even when there was nothing: the Control Plane ends a session only on it.
     const result = { sessionId, state: "terminated", deleted };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+  }
+
+  /** A home that may go with the session: not where other sessions of the user are at home in it, too. */
+  #unshared(
+    claim: V1PersistentVolumeClaim | undefined,
+    sessionId: string,
+  ): V1PersistentVolumeClaim | undefined {
+    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
   }
 
   async #hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
@@ -284,8 +298,7 @@ export class SessionOperations {
 
   #objectNames(sessionId: string): CommandResult {
     const { deployment, service } = this.#cache.session(sessionId);
-    const volumes = deployment?.spec?.template.spec?.volumes ?? [];
-    const pvc = volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
+    const pvc = mountedClaim(deployment);
     return {
       sessionId,
       deployment: deployment?.metadata?.name,

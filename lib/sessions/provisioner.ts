@@ -3,12 +3,19 @@
  * are neither used nor touched.
  * @module
  */
-import type { V1ObjectMeta, V1Service } from "@kubernetes/client-node";
+import { isDeepStrictEqual } from "node:util";
+import type {
+  V1NetworkPolicy,
+  V1ObjectMeta,
+  V1PersistentVolumeClaim,
+  V1Service,
+} from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import { isHomeOfUser } from "./home.ts";
 import type { SessionManifests } from "./manifests.ts";
-import { COMMAND_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, SESSION_LABEL } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
 
 interface Named {
@@ -18,6 +25,7 @@ interface Named {
 /** How a creation may be ended. */
 export interface CreationOptions {
   readonly sessionId: string;
+  readonly user: string;
   readonly signal: AbortSignal;
   /** Longest wait for the objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
@@ -38,10 +46,10 @@ export class Provisioner {
    * neither. When it throws, nothing is being created any more.
    */
   async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
-    const { deployments, services, claims } = this.#client;
-    const { claim, deployment, service } = manifests;
-    const createClaimAndDeployment = async () => {
-      if (claim) this.#cache.put("claim", await this.#createOne(claims, claim, { ...options, fits: always }));
+    const { deployments, services } = this.#client;
+    const { deployment, service } = manifests;
+    const createFirstAndDeployment = async () => {
+      await allDone([this.#createClaim(manifests, options), this.#createPolicy(manifests, options)]);
       options.signal.throwIfAborted();
       this.#cache.put(
         "deployment",
@@ -53,16 +61,36 @@ export class Provisioner {
     const createService = async () => {
       this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
     };
-    await allDone([createClaimAndDeployment(), createService()]);
+    await allDone([createFirstAndDeployment(), createService()]);
+  }
+
+  async #createClaim({ claim }: SessionManifests, options: CreationOptions): Promise<void> {
+    if (!claim) return;
+    const { user, sessionId } = options;
+    const isOurs = (existing: V1PersistentVolumeClaim) =>
+      SESSION_LABEL in (claim.metadata?.labels ?? {})
+        ? this.#cache.owns(existing, sessionId)
+        : isHomeOfUser(existing, user);
+    const home = await this.#createOne(this.#client.claims, claim, { ...options, fits: always, isOurs });
+    this.#cache.put("claim", home);
+  }
+
+  async #createPolicy({ policy }: SessionManifests, options: CreationOptions): Promise<void> {
+    if (!policy) return;
+    // One that an interrupted start with other settings left would let others in, or nobody.
+    const fits = (existing: V1NetworkPolicy) => isDeepStrictEqual(plain(existing.spec), plain(policy.spec));
+    const { policies } = this.#client;
+    this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
   }
 
   /** Asks for the deletion of those objects that are given and not on their way out yet. */
-  async delete({ deployment, service, claim }: Partial<SessionObjects>): Promise<void> {
-    const { deployments, services, claims } = this.#client;
+  async delete({ deployment, service, claim, policy }: Partial<SessionObjects>): Promise<void> {
+    const { deployments, services, claims, policies } = this.#client;
     await allDone([
       deleteOne(deployments, deployment),
       deleteOne(services, service),
       deleteOne(claims, claim),
+      deleteOne(policies, policy),
     ]);
   }
 
@@ -79,9 +107,13 @@ export class Provisioner {
   async #createOne<T extends Named>(
     api: ObjectApi<T>,
     manifest: T,
-    options: CreationOptions & { readonly fits: (existing: T) => boolean },
+    options: CreationOptions & {
+      readonly fits: (existing: T) => boolean;
+      readonly isOurs?: (existing: T) => boolean;
+    },
   ): Promise<T> {
     const name = manifest.metadata?.name ?? "";
+    const { isOurs = (existing: T) => this.#cache.owns(existing, options.sessionId) } = options;
     while (true) {
       options.signal.throwIfAborted();
       let existing: T | undefined;
@@ -94,7 +126,7 @@ export class Provisioner {
         else if (error.status === 403) existing = await api.read(name).catch(() => undefined);
         if (error.reason !== "AlreadyExists" && !existing) throw error;
       }
-      if (existing && !this.#cache.owns(existing, options.sessionId)) {
+      if (existing && !isOurs(existing)) {
         const problem = `"${name}" exists already in the cluster, and is not part of this session`;
         throw new CommandError("conflict", problem);
       }
@@ -102,16 +134,16 @@ export class Provisioner {
         if (options.fits(existing)) return existing;
         await deleteOne(api, existing);
       }
-      await this.#untilGone(existing?.metadata?.uid, { ...options, name });
+      if (existing) await this.#untilGone(existing, options);
     }
   }
 
-  async #untilGone(uid: string | undefined, options: CreationOptions & { name: string }): Promise<void> {
-    await waitUntil(this.#cache, options.sessionId, {
+  async #untilGone(object: Named, options: CreationOptions): Promise<void> {
+    const { sessionId } = options;
+    await waitUntil(this.#cache, sessionId, {
       ...options,
-      isDone: ({ deployment, service, claim }) =>
-        ![deployment, service, claim].some((object) => object && object.metadata?.uid === uid),
-      left: () => `"${options.name}" of an earlier session is still being deleted`,
+      isDone: () => this.#cache.isGone(object, sessionId),
+      left: () => `"${object.metadata?.name}" of an earlier session is still being deleted`,
     });
   }
 }
@@ -126,6 +158,11 @@ async function allDone(tasks: readonly Promise<unknown>[]): Promise<void> {
 async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefined): Promise<void> {
   const { name, uid, deletionTimestamp } = object?.metadata ?? {};
   if (name && uid && !deletionTimestamp) await api.delete(name, uid);
+}
+
+/** An object without the classes of the typed client. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value ?? null));
 }
 
 function always(): boolean {

@@ -6,7 +6,6 @@ import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { parseQuantity } from "../quantities.ts";
-import { sessionIdProblem } from "./names.ts";
 
 /** Start a session. */
 export interface StartRequest {
@@ -70,13 +69,6 @@ class Payload {
     return Object.hasOwn(this.#fields, field) ? this.#fields[field] : undefined;
   }
 
-  sessionId(): string {
-    const id = this.text("sessionId");
-    const problem = sessionIdProblem(id);
-    if (problem) throw new CommandError("invalid", `Cannot use "sessionId" ${excerpt(id)}: it ${problem}`);
-    return id;
-  }
-
   text(field: string): string {
     const value = this.#own(field);
     if (value === undefined || value === null) {
@@ -89,6 +81,8 @@ class Payload {
     }
     // No container starts with a NUL in a variable, and none of the others is part of a name.
     if (/\p{Cc}/u.test(value)) throw invalid(field, "must not hold control characters", value);
+    // Half of a surrogate pair would reach Kubernetes as another text.
+    if (!value.isWellFormed()) throw invalid(field, "must be Unicode text", value);
     return value;
   }
 
@@ -127,7 +121,7 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
     );
   }
   const payload = new Payload(command.payload);
-  const sessionId = payload.sessionId();
+  const sessionId = payload.text("sessionId");
   switch (action) {
     case "start_session":
       return { action, sessionId, ...startFields(payload, limits) };

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
-import { REAL } from "../support/clusters.ts";
+import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
@@ -56,4 +56,89 @@ onEachCluster("K9 a start waits for a home that is on its way out, and gets a ne
   assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
   const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
   assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+});
+
+/** The claim that a session was started with. */
+async function homeOf(stage: Stage, payload: Record<string, unknown>): Promise<unknown> {
+  const { result, error } = await stage.command("start_session", { ...START, ...payload });
+  assertEquals(error, undefined);
+  return (result as Record<string, unknown>).pvc;
+}
+
+async function claimNames(cluster: TestCluster): Promise<string[]> {
+  const claims = await cluster.list("v1", "PersistentVolumeClaim");
+  return claims.map((claim) => claim.metadata?.name ?? "").sort();
+}
+
+onEachCluster(
+  "a user's home is shared by the user's sessions, and goes with the last when that is asked for",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+    assertEquals(await homeOf(stage, { sessionId: "s1" }), "home-alice");
+    assertEquals(await homeOf(stage, { sessionId: "s2" }), "home-alice");
+    const bobs = await homeOf(stage, { sessionId: "s3", user: "Bob@example.com" });
+    assertEquals(await claimNames(cluster), ["home-alice", String(bobs)]);
+    const first = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
+    assertEquals((first.result as Record<string, unknown>).deleted, ["deployment/s1", "service/s1"]);
+    assertEquals(await claimNames(cluster), ["home-alice", String(bobs)]);
+    const last = await stage.command("stop_session", { sessionId: "s2", deletePVC: true });
+    assertEquals((last.result as Record<string, unknown>).deleted, [
+      "deployment/s2",
+      "service/s2",
+      "claim/home-alice",
+    ]);
+    assertEquals(await claimNames(cluster), [String(bobs)]);
+  },
+);
+
+onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=1s"] });
+  await homeOf(stage, { sessionId: "s1" });
+  const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
+  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 1s');
+  assertEquals(await claimNames(cluster), ["home-alice"]);
+});
+
+onEachCluster("homes of earlier versions are carried on with, and another user's is not", async (cluster) => {
+  await cluster.create(HOME);
+  const ofUser = (name: string, user: string) => ({
+    ...HOME,
+    metadata: { name, labels: { app: "streamspace", user } },
+  });
+  await cluster.create(ofUser("home-alice", "alice"));
+  await cluster.create(ofUser("home-eve", "mallory"));
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+  assertEquals(await homeOf(stage, { sessionId: "s1" }), "s1-home");
+  assertEquals(await homeOf(stage, { sessionId: "s2" }), "home-alice");
+  const { error } = await stage.command("start_session", { ...START, sessionId: "s3", user: "eve" });
+  assertEquals(
+    error,
+    'Cannot start session "s3": "home-eve" exists already in the cluster, and is not part of this session',
+  );
+});
+
+onEachCluster("K9 a user's home on its way out is waited for, and made anew", async (cluster) => {
+  const labels = { app: "streamspace-session", user: "alice" };
+  const home: V1PersistentVolumeClaim = {
+    ...HOME,
+    metadata: { name: "home-alice", labels, finalizers: ["example.com/hold"] },
+  };
+  const old = await cluster.create(home);
+  await cluster.delete("v1", "PersistentVolumeClaim", "home-alice");
+  await using stage = await Stage.set(cluster, { throughProxies: true, args: ["--home-strategy=per-user"] });
+  const refused = stage.proxies.next("get persistentvolumeclaims");
+  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+  await refused;
+  await stage.exchange();
+  assertEquals(stage.answers(commandId), []);
+  await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
+  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+  const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
+  assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+});
+
+onEachCluster("no session has a home where the operator wants none", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=none"] });
+  assertEquals(await homeOf(stage, { sessionId: "s1" }), undefined);
+  assertEquals(await claimNames(cluster), []);
 });

@@ -3,6 +3,7 @@ import {
   CoreV1Api,
   type KubernetesObject,
   type V1Deployment,
+  type V1NetworkPolicy,
   type V1Role,
   type V1Secret,
   type V1Service,
@@ -51,7 +52,10 @@ onEachCluster(
     await using proxy = ApiProxy.start({ server, client });
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-    await using stage = await Stage.set(cluster, { kubeconfig, args: ["--leader-election"] });
+    await using stage = await Stage.set(cluster, {
+      kubeconfig,
+      args: ["--leader-election", "--ingress-namespaces=edge"],
+    });
 
     // A key that is issued goes into the Secret that the agent has looked for one in.
     stage.controlPlane.answerRegistration({
@@ -80,14 +84,21 @@ onEachCluster(
         spec: { ports: [{ port: 1 }] },
       } as V1Service,
     );
+    await cluster.create(
+      {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "fenced" },
+        spec: { podSelector: {} },
+      } as V1NetworkPolicy,
+    );
     const agent = objects.find((object) => object.kind === "Deployment") as V1Deployment;
     await cluster.create({ ...agent, metadata: { name: "taken" } });
-    const refused = await stage.command("start_session", { sessionId: "taken", ...START });
-    assert(
-      String(refused.error).endsWith(
-        '"taken" exists already in the cluster, and is not part of this session',
-      ),
-    );
+    for (const sessionId of ["taken", "fenced"]) {
+      const refused = await stage.command("start_session", { sessionId, ...START });
+      const problem = `"${sessionId}" exists already in the cluster, and is not part of this session`;
+      assert(String(refused.error).endsWith(problem), String(refused.error));
+    }
 
     // The lease is given up at the end.
     stage.agent.kill("SIGTERM");

@@ -12,9 +12,13 @@ function event(fields: Record<string, unknown> = {}): object {
   };
 }
 
+function know(log: EventLog, uid: string, onNews = () => {}): void {
+  log.know({ metadata: { uid } }, { onNews });
+}
+
 function logOf(...events: object[]): EventLog {
   const log = new EventLog();
-  log.know("p1", "s1");
+  know(log, "p1");
   for (const one of events) log.put(one);
   return log;
 }
@@ -68,11 +72,14 @@ for (const [name, fields] of WORTHLESS) {
   });
 }
 
-Deno.test("event log says for which session an event is news", () => {
-  const log = logOf();
-  assertEquals(log.put(event(version(2))), "s1");
-  assertEquals(log.put(event(version(2))), undefined);
-  assertEquals(log.put(event({ ...version(3), involvedObject: { kind: "Pod", uid: "p2" } })), undefined);
+Deno.test("event log tells of news about objects that somebody knows, and of nothing else", () => {
+  let news = 0;
+  const log = new EventLog();
+  know(log, "p1", () => news++);
+  log.put(event(version(2)));
+  log.put(event(version(2)));
+  log.put(event({ ...version(3), involvedObject: { kind: "Pod", uid: "p2" } }));
+  assertEquals(news, 1);
 });
 
 Deno.test("event log stays small in a namespace of 100,000 events", () => {
@@ -88,13 +95,16 @@ Deno.test("event log stays small in a namespace of 100,000 events", () => {
   assertEquals(log.about(["p1"]).length, 24);
   // Of those that nobody knew in time, the newest are there once they are known.
   const strangers = Array.from({ length: 50_000 }, (_, nth) => `stranger-${2 * nth + 1}`);
-  for (const uid of strangers) log.know(uid, "s2");
+  for (const uid of strangers) know(log, uid);
   assertEquals(log.about(strangers).length, 256);
 });
 
 Deno.test("event log forgets what was told about an object that is gone", () => {
   const log = logOf(event());
   log.forget("p1");
-  log.know("p1", "s1");
+  know(log, "p1");
+  assertEquals(log.about(["p1"]), []);
+  log.put(event());
+  log.know({ metadata: { uid: "p2" } }, { instead: { metadata: { uid: "p1" } }, onNews: () => {} });
   assertEquals(log.about(["p1"]), []);
 });

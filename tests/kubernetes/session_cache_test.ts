@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { SESSION_ANNOTATION, sessionName } from "../../lib/sessions/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { type FakeObject, FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -25,7 +26,7 @@ function object(name: string, parts: Parts = {}): FakeObject {
       labels,
       ...(isDeleted ? { deletionTimestamp: new Date(0) } : {}),
     },
-    ...(replicas === undefined ? {} : { spec: { replicas } }),
+    ...(replicas === undefined ? {} : { spec: { replicas, template: {} } }),
   };
 }
 
@@ -78,6 +79,7 @@ Deno.test("session cache is synced once all kinds were listed, and holds what th
     "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session",
+    "/apis/networking.k8s.io/v1/namespaces/streamspace/networkpolicies?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/pods?labelSelector=app%3Dstreamspace-session",
   ]);
 });
@@ -306,6 +308,61 @@ Deno.test("session cache counts the sessions whose Deployment wants a pod", () =
   assertEquals(cache.activeSessions(), 2);
   deployment("hibernated", { replicas: 1, version: 2 });
   assertEquals(cache.activeSessions(), 3);
+});
+
+Deno.test("session cache knows a session by its id, whatever its objects had to be named", () => {
+  const cache = new SessionCache("a1");
+  const labels = { ...LABELS, session: sessionName("Alice's") };
+  const annotated = (id: string) => {
+    const { metadata, ...rest } = object("x", { uid: `uid-${id}`, labels });
+    return { ...rest, metadata: { ...metadata, annotations: { [SESSION_ANNOTATION]: id } } };
+  };
+  cache.put("service", annotated("Alice's"));
+  assertEquals(cache.sessionIds(), ["Alice's"]);
+  // An annotation that somebody changed names no other session.
+  assertEquals(cache.owns(annotated("s1"), "s1"), false);
+});
+
+/** A session's Deployment that mounts a home. */
+function atHome(session: string, claimName: string): FakeObject {
+  const volumes = [{ name: "home", persistentVolumeClaim: { claimName } }];
+  const labels = { ...LABELS, session, user: "alice" };
+  return { ...object(session, { labels }), spec: { replicas: 1, template: { spec: { volumes } } } };
+}
+
+const USER_LABELS = { app: "streamspace-session", user: "alice", "stream.space/agent": "a1" };
+
+Deno.test("session cache finds a user's home by each session that mounts it, until it is gone", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  const home = object("home-alice", { labels: USER_LABELS });
+  cluster.items.deployments = [atHome("s1", "home-alice"), atHome("s2", "home-alice"), atHome("s3", "other")];
+  cluster.items.persistentvolumeclaims = [home];
+  await following.begin();
+  assertEquals(["s1", "s2", "s3"].map((id) => cache.session(id).claim?.metadata?.name), [
+    "home-alice",
+    "home-alice",
+    undefined,
+  ]);
+  assertEquals(["s1", "s3"].map((id) => cache.isShared("home-alice", id)), [true, true]);
+  assertEquals(cache.isShared("other", "s3"), false);
+  assertEquals(cache.sessionIds(), ["s1", "s2", "s3"]);
+  assertEquals(cache.isGone(home, "s1"), false);
+  await cluster.emit("persistentvolumeclaims", "DELETED", home);
+  assertEquals(cache.isGone(home, "s1"), true);
+  assertEquals(cache.session("s1").claim, undefined);
+});
+
+Deno.test("session cache wakes whoever waits for a session when the home of its user changes", async () => {
+  const cache = new SessionCache("a1");
+  cache.put("deployment", atHome("s1", "home-alice"));
+  const waiting = cache.waitFor<string>("s1", {
+    signal: never,
+    look: ({ claim }): { answer: string } | Record<never, never> =>
+      claim ? { answer: claim.metadata?.name ?? "" } : {},
+  });
+  cache.put("claim", object("home-alice", { labels: USER_LABELS }));
+  assertEquals(await waiting, "home-alice");
 });
 
 /** Looks for a pod, and counts the looks. */

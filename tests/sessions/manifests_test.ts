@@ -1,7 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { buildManifests, type SessionSpec, specHash } from "../../lib/sessions/manifests.ts";
 import { labelValue } from "../../lib/sessions/names.ts";
+import type { Home } from "../../lib/sessions/home.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
+import { SETTINGS } from "../../dev/session_settings.ts";
 
 const REQUEST: StartRequest = {
   action: "start_session",
@@ -17,15 +19,16 @@ const SPEC: SessionSpec = {
   commandId: "c1",
   request: REQUEST,
   template: { image: "example.com/firefox:1", port: 3000 },
-  settings: {
-    agentId: "a1",
-    namespace: "streamspace",
-    storageClass: "",
-    storageSize: "10Gi",
-    imagePullPolicy: "IfNotPresent",
-    nodeSelector: {},
-    tolerations: [],
-  },
+  settings: SETTINGS,
+  home: undefined,
+};
+
+const HOME: Home = {
+  claimName: "alice-firefox-1a2b3c4d-home",
+  owner: "session",
+  storageClass: "",
+  size: "10Gi",
+  accessMode: "ReadWriteOnce",
 };
 
 const ID = REQUEST.sessionId;
@@ -37,7 +40,11 @@ const LABELS = {
   "stream.space/agent": "a1",
   "app.kubernetes.io/managed-by": "streamspace-k8s-agent",
 };
-const ANNOTATIONS = { "stream.space/user": "alice" };
+const ANNOTATIONS = {
+  "stream.space/session": ID,
+  "stream.space/user": "alice",
+  "stream.space/template": "firefox",
+};
 const METADATA = { name: ID, namespace: "streamspace", labels: LABELS, annotations: ANNOTATIONS };
 const SELECTOR = { app: "streamspace-session", session: ID };
 const CONTAINER = {
@@ -64,7 +71,7 @@ const POD_SPEC = {
 };
 
 /** A Deployment with this pod and these annotations beside the hash of what was asked for. */
-async function deploymentOf(podSpec: unknown, request = REQUEST): Promise<unknown> {
+function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
@@ -72,7 +79,7 @@ async function deploymentOf(podSpec: unknown, request = REQUEST): Promise<unknow
       ...METADATA,
       annotations: {
         ...ANNOTATIONS,
-        "stream.space/spec-hash": await specHash(request),
+        "stream.space/spec-hash": specHash(request),
         "stream.space/command-id": "c1",
       },
     },
@@ -85,16 +92,16 @@ async function deploymentOf(podSpec: unknown, request = REQUEST): Promise<unknow
   };
 }
 
-function userVariable(user: string): Promise<string | undefined> {
-  return buildManifests({ ...SPEC, request: { ...REQUEST, user } }).then(({ deployment }) =>
-    deployment.spec?.template.spec?.containers[0]?.env?.find((one) => one.name === "USER")?.value
-  );
+function userVariable(user: string): string | undefined {
+  const { deployment } = buildManifests({ ...SPEC, request: { ...REQUEST, user } });
+  return deployment.spec?.template.spec?.containers[0]?.env?.find((one) => one.name === "USER")?.value;
 }
 
-Deno.test("buildManifests() makes the Deployment and Service of a session without a home", async () => {
-  assertEquals<unknown>(await buildManifests(SPEC), {
+Deno.test("buildManifests() makes the Deployment and Service of a session without a home", () => {
+  assertEquals<unknown>(buildManifests(SPEC), {
     claim: undefined,
-    deployment: await deploymentOf(POD_SPEC),
+    policy: undefined,
+    deployment: deploymentOf(POD_SPEC),
     service: {
       apiVersion: "v1",
       kind: "Service",
@@ -104,9 +111,9 @@ Deno.test("buildManifests() makes the Deployment and Service of a session withou
   });
 });
 
-Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", async () => {
+Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", () => {
   const request = { ...REQUEST, persistentHome: true };
-  const { claim, deployment } = await buildManifests({ ...SPEC, request });
+  const { claim, deployment } = buildManifests({ ...SPEC, request, home: HOME });
   assertEquals<unknown>(claim, {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -115,7 +122,7 @@ Deno.test("buildManifests() adds a claim, and mounts it, for a session with a ho
   });
   assertEquals<unknown>(
     deployment,
-    await deploymentOf({
+    deploymentOf({
       ...POD_SPEC,
       containers: [{ ...CONTAINER, volumeMounts: [{ name: "home", mountPath: "/config" }] }],
       volumes: [{ name: "home", persistentVolumeClaim: { claimName: `${ID}-home` } }],
@@ -123,18 +130,17 @@ Deno.test("buildManifests() adds a claim, and mounts it, for a session with a ho
   );
 });
 
-Deno.test("buildManifests() follows the operator's settings and the template", async () => {
+Deno.test("buildManifests() follows the operator's settings and the template", () => {
   const toleration = { key: "desktops", operator: "Exists", effect: "NoSchedule" };
   const request = { ...REQUEST, persistentHome: true };
-  const { claim, deployment, service } = await buildManifests({
+  const { claim, deployment, service } = buildManifests({
     commandId: "c1",
     request,
     template: { image: "example.com/code:2", port: 8443 },
+    home: { ...HOME, storageClass: "fast", size: "20Gi" },
     settings: {
-      ...SPEC.settings,
+      ...SETTINGS,
       namespace: "desktops",
-      storageClass: "fast",
-      storageSize: "20Gi",
       imagePullPolicy: "Always",
       nodeSelector: { pool: "desktops" },
       tolerations: [toleration],
@@ -160,14 +166,14 @@ Deno.test("buildManifests() follows the operator's settings and the template", a
   assertEquals(service.spec?.ports?.[0]?.port, 8443);
 });
 
-Deno.test("buildManifests() keeps a user that is no label exactly in an annotation and a variable", async () => {
+Deno.test("buildManifests() keeps a user that is no label exactly in an annotation and a variable", () => {
   const user = "Alice O'Neil <alice@example.com> üñí";
-  const { deployment, service } = await buildManifests({ ...SPEC, request: { ...REQUEST, user } });
+  const { deployment, service } = buildManifests({ ...SPEC, request: { ...REQUEST, user } });
   for (const one of [deployment.metadata, service.metadata, deployment.spec?.template.metadata]) {
-    assertEquals(one?.labels?.user, await labelValue(user));
+    assertEquals(one?.labels?.user, labelValue(user));
     assertEquals(one?.annotations?.["stream.space/user"], user);
   }
-  assertEquals(await userVariable(user), user);
+  assertEquals(userVariable(user), user);
 });
 
 /** What Kubernetes makes of a variable's value: `$$` becomes `$`, `$(NAME)` what an earlier variable holds. */
@@ -176,18 +182,19 @@ function expanded(value: string): string {
 }
 
 for (const user of ["alice", "$HOME", "$", "$$", "$(TZ)", "$$(TZ)", "$$$(TZ)", "a$(", "$(TZ", "`id`"]) {
-  Deno.test(`buildManifests() has Kubernetes hand on the user ${user} as it is`, async () => {
-    assertEquals(expanded(await userVariable(user) ?? ""), user);
+  Deno.test(`buildManifests() has Kubernetes hand on the user ${user} as it is`, () => {
+    assertEquals(expanded(userVariable(user) ?? ""), user);
   });
 }
 
-Deno.test("buildManifests() leaves no field undefined, which a server could not be told", async () => {
-  const manifests = await buildManifests({ ...SPEC, request: { ...REQUEST, persistentHome: true } });
+Deno.test("buildManifests() leaves no field undefined, which a server could not be told", () => {
+  const settings = { ...SETTINGS, ingressNamespaces: ["edge"] };
+  const manifests = buildManifests({ ...SPEC, settings, home: HOME });
   assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
 });
 
-Deno.test("specHash() is the same for the same start only", async () => {
-  assertEquals(await specHash(REQUEST), await specHash({ ...REQUEST }));
+Deno.test("specHash() is the same for the same start only", () => {
+  assertEquals(specHash(REQUEST), specHash({ ...REQUEST }));
   const changes: Array<Partial<StartRequest>> = [
     { user: "bob" },
     { template: "chrome" },
@@ -196,7 +203,7 @@ Deno.test("specHash() is the same for the same start only", async () => {
     { cpu: "2" },
     { user: "alicefirefox", template: "" },
   ];
-  const hashes = await Promise.all(changes.map((change) => specHash({ ...REQUEST, ...change })));
-  assertEquals(new Set([await specHash(REQUEST), ...hashes]).size, changes.length + 1);
+  const hashes = changes.map((change) => specHash({ ...REQUEST, ...change }));
+  assertEquals(new Set([specHash(REQUEST), ...hashes]).size, changes.length + 1);
   for (const hash of hashes) assert(/^[0-9a-f]{8}$/.test(hash));
 });

@@ -5,6 +5,7 @@ import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { OUTCOME_ANNOTATION } from "../../lib/sessions/names.ts";
 import { type CommandContext, SessionOperations } from "../../lib/sessions/operations.ts";
 import { Recorder } from "../../lib/sessions/recorder.ts";
+import { SETTINGS } from "../../dev/session_settings.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 
@@ -39,15 +40,7 @@ class Bench implements AsyncDisposable {
       client: {} as SessionClient,
       cache: this.#cache,
       recorder: new Recorder({} as SessionClient, this.#cache),
-      settings: {
-        agentId: "a1",
-        namespace: "streamspace",
-        storageClass: "",
-        storageSize: "1Gi",
-        imagePullPolicy: "IfNotPresent",
-        nodeSelector: {},
-        tolerations: [],
-      },
+      settings: SETTINGS,
       templates: new Map(),
       startTimeoutMs: 10_000,
       onStatus: () => {},

@@ -16,7 +16,13 @@ const STATUS = {
   ...statusOf("s1", "running"),
   platformMetadata: { podName: "p1", podIP: "10.0.0.1", nodeName: "n1" },
 };
-const NOTHING: SessionObjects = { deployment: undefined, service: undefined, claim: undefined, pods: [] };
+const NOTHING: SessionObjects = {
+  deployment: undefined,
+  service: undefined,
+  claim: undefined,
+  policy: undefined,
+  pods: [],
+};
 
 function remembering(annotations: Record<string, string>): SessionObjects {
   const service: V1Service = { metadata: { name: "s1", annotations } };

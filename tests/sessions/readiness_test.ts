@@ -53,7 +53,7 @@ function waiting(
 }
 
 function objects(pods: V1Pod[], deployment: V1Deployment | undefined = DEPLOYMENT): SessionObjects {
-  return { deployment, service: undefined, claim: undefined, pods };
+  return { deployment, service: undefined, claim: undefined, policy: undefined, pods };
 }
 
 const READY = pod({ phase: "Running", conditions: [{ type: "Ready", status: "True" }] });

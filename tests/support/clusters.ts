@@ -91,10 +91,13 @@ export class TestCluster implements AsyncDisposable {
 
   /** Names of everything in the test's namespace that a session could have left, as `Kind/name`. */
   async leftovers(): Promise<string[]> {
-    const kinds = [["apps/v1", "Deployment"], ["v1", "Service"], ["v1", "PersistentVolumeClaim"], [
-      "v1",
-      "Pod",
-    ]] as const;
+    const kinds = [
+      ["apps/v1", "Deployment"],
+      ["v1", "Service"],
+      ["v1", "PersistentVolumeClaim"],
+      ["networking.k8s.io/v1", "NetworkPolicy"],
+      ["v1", "Pod"],
+    ] as const;
     const lists = await Promise.all(kinds.map(async ([apiVersion, kind]) => {
       const items = await this.list(apiVersion, kind);
       return items.map((item) => `${kind}/${item.metadata?.name}`);

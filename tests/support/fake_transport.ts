@@ -17,7 +17,13 @@ export interface FakeObject {
   [field: string]: unknown;
 }
 
-type Resource = "deployments" | "services" | "persistentvolumeclaims" | "pods" | "events";
+type Resource =
+  | "deployments"
+  | "services"
+  | "persistentvolumeclaims"
+  | "networkpolicies"
+  | "pods"
+  | "events";
 
 /** Answers lists and watches of the kinds of a session's objects and of events. */
 export class FakeTransport {
@@ -26,6 +32,7 @@ export class FakeTransport {
     deployments: [],
     services: [],
     persistentvolumeclaims: [],
+    networkpolicies: [],
     pods: [],
     events: [],
   };

@@ -1,0 +1,15 @@
+/**
+ * The settings of sessions as they are when an operator sets nothing.
+ * @module
+ */
+import { OPTIONS } from "../lib/options.ts";
+import type { SessionSettings } from "../lib/sessions/manifests.ts";
+
+const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
+
+/** Every default. */
+export const SETTINGS = {
+  ...DEFAULTS,
+  agentId: "a1",
+  namespace: "streamspace",
+} as unknown as SessionSettings;

@@ -1,0 +1,54 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+/** Ids that no object could be named after. */
+const IDS = [
+  "Alice",
+  "alice@example.com",
+  "../x",
+  "1a",
+  "a".repeat(64),
+  "a".repeat(65),
+  "名前",
+  "$(HOME)",
+  "__proto__",
+];
+
+onEachCluster("any text is a session through its whole life, and no two meet", async (cluster, context) => {
+  await using stage = await Stage.set(cluster);
+  for (const [i, sessionId] of IDS.entries()) {
+    await context.step(JSON.stringify(sessionId), async () => {
+      const { result, error } = await stage.command("start_session", { ...START, sessionId });
+      assertEquals(error, undefined);
+      const { sessionId: told, service, state } = result as Record<string, unknown>;
+      assertEquals([told, state], [sessionId, "running"]);
+      assertMatch(String(service), /^[a-z][a-z0-9-]*--[0-9a-f]{16}$/);
+      await stage.untilState(sessionId, "running");
+      assertEquals((await cluster.list("apps/v1", "Deployment")).length, i + 1);
+    });
+  }
+  await stage.killAndRelaunch();
+  for (const sessionId of IDS) {
+    await context.step(`${JSON.stringify(sessionId)} after a restart`, async () => {
+      for (const action of ["hibernate_session", "wake_session", "stop_session"]) {
+        assertEquals((await stage.command(action, { sessionId, deletePVC: true })).error, undefined);
+      }
+      await stage.untilState(sessionId, "terminated");
+    });
+  }
+  assertEquals(await cluster.leftovers(), []);
+});
+
+onEachCluster("an id that looks like another one's name is a session of its own", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const first = await stage.command("start_session", { ...START, sessionId: "Alice" });
+  const name = String((first.result as Record<string, unknown>).service);
+  const second = await stage.command("start_session", { ...START, sessionId: name });
+  assertEquals(second.error, undefined);
+  await stage.command("stop_session", { sessionId: name });
+  const deployments = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
+  assertEquals(deployments.map(({ metadata }) => metadata?.annotations?.["stream.space/session"]), ["Alice"]);
+});
