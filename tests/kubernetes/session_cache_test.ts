@@ -75,7 +75,7 @@ Deno.test("session cache is synced once all kinds were listed, and holds what th
   assertEquals(known(cache), { deployment: "1", service: "1", claim: "1", "pod s1-a": "1", "pod s1-b": "1" });
   assertEquals(known(cache, "s2"), { deployment: "1" });
   assertEquals(known(cache, "none"), {});
-  assertEquals(cluster.lists.slice(0, 4), [
+  assertEquals(cluster.lists.slice(0, 5), [
     "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session",

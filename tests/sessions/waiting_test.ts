@@ -209,6 +209,8 @@ async function scaleUp(session: Waiting): Promise<void> {
   const stop = new AbortController();
   const metadata = { name: "e1", uid: "e1", resourceVersion: "1" };
   const about = { involvedObject: { kind: "Pod", uid: "p" }, reason: "TriggeredScaleUp" };
+  // The lists were made before the session's objects.
+  cluster.version = "0";
   cluster.items.events = [{ metadata, ...about, message: "pod triggered scale-up" }];
   const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
   session.report(unscheduled("0/3 nodes are available."));
