@@ -20,7 +20,7 @@ const ROWS = [
   ["lib/control_plane/outbox.ts"],
   ["lib/sessions/operations.ts"],
   ["lib/sessions/provisioner.ts", "lib/sessions/recorder.ts"],
-  ["lib/sessions/outcome.ts"],
+  ["lib/sessions/outcome.ts", "lib/sessions/observed.ts"],
   ["lib/sessions/waiting.ts", "lib/sessions/status.ts"],
   ["lib/sessions/readiness.ts"],
   ["lib/sessions/container_trouble.ts", "lib/sessions/pod_trouble.ts"],

@@ -6,13 +6,11 @@
  */
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Trouble } from "./causes.ts";
-import { restartTrouble } from "./container_trouble.ts";
+import { isSame, lossOf, observedStatus } from "./observed.ts";
 import { lastTold } from "./outcome.ts";
-import { disruption } from "./pod_trouble.ts";
-import { judge, type Verdict } from "./readiness.ts";
-import { type Note, statusOf } from "./status.ts";
+import { statusOf } from "./status.ts";
 
 /** A pod that is not ready for a moment is not worth a word, in milliseconds. */
 const FLAP_MS = 2000;
@@ -30,7 +28,11 @@ export interface MonitorOptions {
 /** Compares each session's state with the one that was told last. */
 export class Monitor implements Disposable {
   readonly #options: MonitorOptions;
-  readonly #unready = new Map<string, ReturnType<typeof setTimeout>>();
+  /** Sessions that do not serve for a moment, and why they lost the pod that did, which may be gone by the time it is told. */
+  readonly #unready = new Map<
+    string,
+    { timer: ReturnType<typeof setTimeout>; loss: Trouble | undefined }
+  >();
   #expected: readonly string[] = [];
   #stopListening: () => void = () => {};
 
@@ -55,7 +57,7 @@ export class Monitor implements Disposable {
       const objects = cache.session(sessionId);
       const isUncertain = uncertain.includes(sessionId);
       const told = isUncertain ? undefined : lastTold(sessionId, objects);
-      const seen = observedStatus(sessionId, { objects, told });
+      const seen = observedStatus(sessionId, { objects, told, loss: lossOf(objects, told) });
       const isNews = isUncertain || this.#expected.includes(sessionId);
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
@@ -75,7 +77,7 @@ export class Monitor implements Disposable {
   /** Stops listening. */
   [Symbol.dispose](): void {
     this.#stopListening();
-    for (const timer of this.#unready.values()) clearTimeout(timer);
+    for (const { timer } of this.#unready.values()) clearTimeout(timer);
     this.#unready.clear();
   }
 
@@ -83,12 +85,14 @@ export class Monitor implements Disposable {
     const { cache, reporter, isBusy } = this.#options;
     const told = reporter.lastStatus(sessionId);
     const objects = cache.session(sessionId);
-    const seen = told && !isBusy(sessionId) ? observedStatus(sessionId, { objects, told }) : undefined;
+    const waiting = this.#unready.get(sessionId);
+    const loss = lossOf(objects, told) ?? waiting?.loss;
+    const seen = told && !isBusy(sessionId) ? observedStatus(sessionId, { objects, told, loss }) : undefined;
     if (told?.state === "running" && seen?.state === "pending" && !hasLasted) {
-      if (!this.#unready.has(sessionId)) this.#unready.set(sessionId, this.#lookAgain(sessionId));
+      this.#unready.set(sessionId, { timer: waiting?.timer ?? this.#lookAgain(sessionId), loss });
       return;
     }
-    clearTimeout(this.#unready.get(sessionId));
+    clearTimeout(waiting?.timer);
     this.#unready.delete(sessionId);
     if (told && seen && !isSame(seen, told)) this.#tell(seen);
   }
@@ -105,48 +109,4 @@ export class Monitor implements Disposable {
   #tell(status: SessionStatus): void {
     if (this.#options.reporter.status(status)) void this.#options.remember(status);
   }
-}
-
-/**
- * What a session's objects amount to, or nothing while they are on their way out: "terminated" ends a session for the Control Plane, so it is
- * true only when nothing is left that a stop would have to remove.
- */
-function observedStatus(
-  sessionId: string,
-  { objects, told }: { objects: SessionObjects; told: SessionStatus | undefined },
-): SessionStatus | undefined {
-  const { deployment, service, pods } = objects;
-  if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
-  const verdict = judge(objects);
-  if (!deployment) {
-    return service
-      ? statusOf(sessionId, "failed", { note: noteOf(verdict) })
-      : statusOf(sessionId, "terminated");
-  }
-  if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated", { deployment });
-  // What became of the pod that served until now explains why there is another, or none.
-  const former = pods.find((pod) => pod.metadata?.name === told?.platformMetadata.podName);
-  const loss = former && told?.state === "running" ? disruption(former) : undefined;
-  if (verdict.state !== "ready") {
-    return statusOf(sessionId, "pending", { deployment, note: noteOf(verdict, loss) });
-  }
-  const { pod } = verdict;
-  const trouble = former === pod ? restartTrouble(pod) : loss;
-  return statusOf(sessionId, "running", {
-    pod,
-    note: trouble && { reason: trouble.reason, message: trouble.words },
-  });
-}
-
-/** A trouble of its own comes before the one that led to it. */
-function noteOf(verdict: Verdict, loss?: Trouble): Note | undefined {
-  const trouble = verdict.state === "trouble" ? verdict : loss;
-  return trouble && { reason: trouble.reason, message: trouble.words };
-}
-
-/** A state without a reason says nothing new about one that was told with its reason. */
-function isSame(seen: SessionStatus, told: SessionStatus): boolean {
-  const { podName, reason = told.platformMetadata.reason } = seen.platformMetadata;
-  return seen.state === told.state && podName === told.platformMetadata.podName &&
-    reason === told.platformMetadata.reason;
 }

@@ -4,9 +4,9 @@
  */
 import type { Reason } from "./causes.ts";
 
-const LENGTH = 500;
+const LENGTH = 800;
 
-/** Text of others as one line of at most 500 characters. */
+/** Text of others as one line of at most 800 characters. */
 export function oneLine(text: string): string {
   const line = text.slice(0, 4 * LENGTH).replace(/[\s\p{Cc}]+/gu, " ").trim();
   return line.length > LENGTH ? `${line.slice(0, LENGTH)}…` : line;

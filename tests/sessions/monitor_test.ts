@@ -229,8 +229,10 @@ for (const [name, status, note] of LOSSES) {
     cache.put("pod", lost(4));
     cache.put("pod", pod("p2", { version: 5, isReady: false }));
     time.tick(500);
-    cache.put("pod", pod("p2", { version: 6, isReady: true }));
+    // By now, nothing is known any more of why the first one went.
+    cache.put("pod", pod("p1", { version: 6, isReady: false, isLeaving: true }));
     cache.put("pod", pod("p2", { version: 7, isReady: true }));
+    cache.put("pod", pod("p2", { version: 8, isReady: true }));
     time.tick(10_000);
     assertEquals(told(), [`running p2 ${note}`]);
   });

@@ -133,10 +133,15 @@ export class TestCluster implements AsyncDisposable {
     this.#memory?.expireWatches();
   }
 
-  /** Waits until a session's objects are gone, for at most 10 seconds. */
+  /** Waits until sessions' objects are gone, for at most 10 seconds. */
   async untilEmpty(): Promise<void> {
+    await this.untilLeft([]);
+  }
+
+  /** Waits until only these of sessions' objects are left, as {@linkcode leftovers} names them, for at most 10 seconds. */
+  async untilLeft(names: readonly string[]): Promise<void> {
     const signal = AbortSignal.timeout(10_000);
-    while ((await this.leftovers()).length > 0) await delay(50, { signal });
+    while (String(await this.leftovers()) !== String(names)) await delay(50, { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
