@@ -70,6 +70,11 @@ export function loadKubeConfig(path: string): KubeConfig {
   if (cluster.proxyUrl && !parseProxy(cluster.proxyUrl)) {
     throw new TypeError(`Cannot use kubeconfig ${path} as its proxy-url is no http or https URL`);
   }
+  if (cluster.tlsServerName) {
+    throw new TypeError(
+      `Cannot use kubeconfig ${path} as it names a tls-server-name, which Deno cannot send`,
+    );
+  }
   if (cluster.server.startsWith("http:")) {
     // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
     config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);

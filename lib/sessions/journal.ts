@@ -23,8 +23,8 @@ export interface JournalEntry {
   readonly commandId: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  /** Absent for a command that was refused as soon as it was read. */
-  readonly request?: SessionRequest;
+  /** All of it for as long as there is no result. Absent for a command that was refused as soon as it was read. */
+  readonly request?: Pick<SessionRequest, "action" | "sessionId">;
   /** The answer, which may not have arrived. */
   readonly result?: Result;
 }
@@ -138,7 +138,10 @@ export class Journal implements Disposable {
   async close(result: Result, { isRecorded }: { isRecorded: boolean }): Promise<void> {
     const kept = this.#kept.get(result.payload.commandId);
     if (!kept) return;
-    this.#put(kept.key, { ...kept.entry, result });
+    const { request, ...entry } = kept.entry;
+    // What was asked for, such as a whole template, would only keep room from other commands.
+    const answered = request && { action: request.action, sessionId: request.sessionId };
+    this.#put(kept.key, { ...entry, ...(answered ? { request: answered } : {}), result });
     if (!isRecorded) await this.#patiently(this.#commit());
   }
 

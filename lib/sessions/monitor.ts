@@ -62,7 +62,7 @@ export class Monitor implements Disposable {
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
       else if (seen && !isNews) this.#assume(seen);
-      else if (seen && !isBusy(sessionId)) this.#tell(seen);
+      else if (seen && !isBusy(sessionId)) this.tell(seen);
       else this.#assume(statusOf(sessionId, "pending"));
       this.look(sessionId);
     }
@@ -72,6 +72,11 @@ export class Monitor implements Disposable {
   /** Tells a session's state if it is not the one that was told last. */
   look(sessionId: string): void {
     this.#look(sessionId, { hasLasted: false });
+  }
+
+  /** Tells a session's state. What waits for a link is not remembered as told: the next process would keep silent about it. */
+  tell(status: SessionStatus): void {
+    if (this.#options.reporter.status(status)) void this.#options.remember(status);
   }
 
   /** Stops listening. */
@@ -94,7 +99,7 @@ export class Monitor implements Disposable {
     }
     clearTimeout(waiting?.timer);
     this.#unready.delete(sessionId);
-    if (told && seen && !isSame(seen, told)) this.#tell(seen);
+    if (told && seen && !isSame(seen, told)) this.tell(seen);
   }
 
   #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
@@ -103,10 +108,5 @@ export class Monitor implements Disposable {
 
   #assume(status: SessionStatus): void {
     this.#options.reporter.assume(status);
-  }
-
-  /** What waits for a link is not remembered as told: the next process would keep silent about it. */
-  #tell(status: SessionStatus): void {
-    if (this.#options.reporter.status(status)) void this.#options.remember(status);
   }
 }

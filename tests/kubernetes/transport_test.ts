@@ -234,9 +234,10 @@ Deno.test("K16 Transport reads a service account's rotated token at once", async
   assertEquals(api.authorizations, ["old", "old", "new"].map((token) => `Bearer ${token}`));
 });
 
-/** A kubeconfig of a cluster behind a proxy. */
-async function kubeconfigBehind(proxy: string, host: string): Promise<{ path: string } & AsyncDisposable> {
-  const cluster = { server: `http://${host}`, "proxy-url": proxy };
+/** A kubeconfig of a cluster. */
+async function kubeconfigOf(
+  cluster: Readonly<Record<string, string>>,
+): Promise<{ path: string } & AsyncDisposable> {
   const path = await temporaryFile(JSON.stringify({
     clusters: [{ name: "c", cluster }],
     users: [{ name: "u", user: { token: "token" } }],
@@ -249,7 +250,10 @@ async function kubeconfigBehind(proxy: string, host: string): Promise<{ path: st
 Deno.test("Transport goes by the proxy that the kubeconfig names", async () => {
   await using api = new ScriptedApi(list);
   await using proxy = new RecordingProxy();
-  await using kubeconfig = await kubeconfigBehind(`http://alice:s3cret@${proxy.host}`, api.host);
+  await using kubeconfig = await kubeconfigOf({
+    server: `http://${api.host}`,
+    "proxy-url": `http://alice:s3cret@${proxy.host}`,
+  });
   using transport = new Transport(() => loadKubeConfig(kubeconfig.path));
   await transport.getJson(PATH);
   const authorization = `Basic ${btoa("alice:s3cret")}`;
@@ -257,10 +261,22 @@ Deno.test("Transport goes by the proxy that the kubeconfig names", async () => {
 });
 
 Deno.test("loadKubeConfig() refuses a proxy that the agent cannot use, without showing it", async () => {
-  await using kubeconfig = await kubeconfigBehind("ftp://alice:s3cret@proxy", "127.0.0.1:1");
+  await using kubeconfig = await kubeconfigOf({
+    server: "http://127.0.0.1:1",
+    "proxy-url": "ftp://alice:s3cret@proxy",
+  });
   const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
   assertStringIncludes(error.message, "its proxy-url is no http or https URL");
   assert(!error.message.includes("s3cret"));
+});
+
+Deno.test("loadKubeConfig() refuses a name of the server that cannot be sent", async () => {
+  await using kubeconfig = await kubeconfigOf({
+    server: "https://10.0.0.1",
+    "tls-server-name": "kubernetes",
+  });
+  const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
+  assertStringIncludes(error.message, "as it names a tls-server-name, which Deno cannot send");
 });
 
 Deno.test("R7 Transport changes nothing in the cluster while it may not, and still reads", async () => {

@@ -57,6 +57,19 @@ Deno.test("journal keeps a result until it is forgotten", async () => {
   assertEquals(store.data, {});
 });
 
+Deno.test("journal keeps of a command that is answered only which session it was about", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  const request: SessionRequest = { action: "stop_session", sessionId: "s1", deletePVC: true };
+  await journal.open({ ...entry("c1"), request });
+  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), request }]);
+  const result = failed("c1", "no");
+  await journal.close(result, { isRecorded: false });
+  assertEquals((await legacy(store)).entries, [
+    { ...entry("c1"), request: { action: "stop_session", sessionId: "s1" }, result },
+  ]);
+});
+
 Deno.test("journal writes a result that is recorded elsewhere only along with something else", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();

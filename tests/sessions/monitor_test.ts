@@ -59,6 +59,7 @@ interface Situation {
 function watchedSession(situation: Situation = {}): {
   cache: SessionCache;
   told: () => string[];
+  sent: string[];
   remembered: string[];
   monitor: Monitor;
 } {
@@ -92,7 +93,7 @@ function watchedSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, told, remembered, monitor };
+  return { cache, told, sent, remembered, monitor };
 }
 
 Deno.test("monitor tells nothing of sessions as it finds them", () => {
@@ -265,6 +266,30 @@ Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the 
   assertEquals(told(), ["failed DeploymentDeleted its Deployment was deleted"]);
   stop.abort();
   await following;
+});
+
+Deno.test("monitor tells why a session sleeps that an agent put to sleep as its time was up", () => {
+  const { cache, sent, monitor } = watchedSession();
+  using _ = monitor;
+  const asleep = deployment(0, 3);
+  const annotations = {
+    "stream.space/command-id": "max-duration",
+    "stream.space/max-session-duration": "28800s",
+  };
+  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+  assertEquals(sent.map((text) => JSON.parse(text).payload), [{
+    sessionId: "s1",
+    state: "hibernated",
+    vncReady: false,
+    vncPort: 3000,
+    platformMetadata: {
+      podName: "",
+      podIP: "",
+      nodeName: "",
+      reason: "MaxDuration",
+      message: "It ran for 8h, the longest that it may",
+    },
+  }]);
 });
 
 const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: string[] }> = [

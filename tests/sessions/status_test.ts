@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Pod } from "@kubernetes/client-node";
-import { statusOf } from "../../lib/sessions/status.ts";
+import { displayPort, statusOf } from "../../lib/sessions/status.ts";
 
 function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
   const { podIP, nodeName } = parts;
@@ -52,3 +52,17 @@ Deno.test("a status says why, where there is something to say", () => {
     message: 'pulling image "x:1"',
   });
 });
+
+for (
+  const [annotation, expected] of [["6901", 6901], [undefined, 5900], ["", 5900], ["x", 5900], [
+    "-1",
+    5900,
+  ]] as const
+) {
+  Deno.test(`displayPort() is ${expected} where the pod says ${annotation ?? "nothing"} and names a port 5900`, () => {
+    const annotations: Record<string, string> = annotation === undefined
+      ? {}
+      : { "stream.space/display-port": annotation };
+    assertEquals(displayPort({ ...pod({}), metadata: { annotations } }), expected);
+  });
+}
