@@ -164,7 +164,8 @@ export const CAUSES = {
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/progress.go
   NoProgress: {
-    cause: "The Deployment gave up (`ProgressDeadlineExceeded`)",
+    cause:
+      "The Deployment gave up after ten minutes (`ProgressDeadlineExceeded`), and no image is being pulled",
     told: "its Deployment makes no progress: …",
     graceMs: AT_ONCE,
   },

@@ -37,6 +37,11 @@ export function isScalingUp({ pod, events }: PodView): boolean {
   return unscheduled(pod) !== undefined && SCALING_UP.includes(last?.reason ?? "");
 }
 
+/** Whether a node pulls the pod's image, which takes as long as it takes. */
+export function isPulling({ events }: PodView): boolean {
+  return events.at(-1)?.reason === "Pulling";
+}
+
 /** Why no node runs the pod. */
 export function schedulingTrouble(view: PodView): Trouble | undefined {
   const condition = unscheduled(view.pod);
@@ -99,9 +104,9 @@ export function progressOf(view: PodView): string {
   const containers = pod.status?.containerStatuses ?? [];
   if (containers.some((one) => one.state?.running)) return "waiting for its display port to answer";
   const image = pod.spec?.containers[0]?.image ?? "";
-  const last = events.at(-1)?.reason;
-  if (last === "Pulling") return `pulling image ${JSON.stringify(oneLine(image))}`;
+  if (isPulling(view)) return `pulling image ${JSON.stringify(oneLine(image))}`;
   if (containers.length === 0) return "waiting for its node to begin";
+  const last = events.at(-1)?.reason;
   if (home && last === "SuccessfulAttachVolume") return `mounting volume ${home}`;
   return home && SCHEDULING.includes(last) ? `attaching volume ${home}` : "creating its container";
 }

@@ -8,6 +8,7 @@ import { CAUSES, type Trouble } from "./causes.ts";
 import { containerTrouble } from "./container_trouble.ts";
 import {
   disruption,
+  isPulling,
   isScalingUp,
   nodeTrouble,
   type PodView,
@@ -42,16 +43,11 @@ export function judge(objects: SessionObjects): Verdict {
   }
   const pod = currentPod(pods);
   if (pod && isReady(pod)) return { state: "ready", pod };
-  const found = pod ? judgePod(viewOf(pod, objects)) : judgeAbsence(deployment, pods);
-  if (found.state === "trouble") return found;
-  const stop = conditionOf(deployment, "Progressing");
-  const rejected = rejection(pods, pod);
-  if (rejected) return verdict(rejected);
-  if (stop?.reason !== "ProgressDeadlineExceeded") return found;
-  return verdict({
-    reason: "NoProgress",
-    words: `its Deployment makes no progress: ${unwrap(stop.message ?? stop.reason)}`,
-  });
+  const view = pod && viewOf(pod, objects);
+  const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
+  if (found.state !== "waiting" || (view && isPulling(view))) return found;
+  const trouble = rejection(pods, pod) ?? stagnation(deployment);
+  return trouble ? verdict(trouble) : found;
 }
 
 /** The newest pod that is not on its way out: after a wake, the old one may still be there. */
@@ -106,6 +102,14 @@ function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble 
   const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
   const [last] = ended;
   return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;
+}
+
+/** Why the Deployment gave up, where nothing else is known to be wrong. */
+function stagnation(deployment: V1Deployment): Trouble | undefined {
+  const condition = conditionOf(deployment, "Progressing");
+  if (condition?.reason !== "ProgressDeadlineExceeded") return undefined;
+  const words = unwrap(condition.message ?? condition.reason);
+  return { reason: "NoProgress", words: `its Deployment makes no progress: ${words}` };
 }
 
 function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { V1PersistentVolumeClaim, V1Pod } from "@kubernetes/client-node";
+import { PatchStrategy, type V1PersistentVolumeClaim, type V1Pod } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -391,6 +391,27 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
     "waiting for its display port to answer",
   ]);
   assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster("a wake that fails puts the session to sleep again, and says why", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const sessionId = "s1";
+  await stage.command("start_session", { sessionId, ...START, template: "firefox" });
+  await stage.command("hibernate_session", { sessionId });
+  const spec = { template: { spec: { containers: [{ name: "session", image: "example.com/stuck:1" }] } } };
+  await cluster.change(
+    { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: sessionId }, spec },
+    PatchStrategy.StrategicMergePatch,
+  );
+  const waking = stage.command("wake_session", { sessionId });
+  await keptWaiting(sessionId, "InvalidImageName")(new Actor(cluster));
+  const { error } = await waking;
+  const message = 'Cannot wake session "s1": image "example.com/stuck:1" has no valid name';
+  assertEquals(error, message);
+  await stage.untilTold(sessionId, message);
+  const { state, platformMetadata } = stage.lastStatus(sessionId);
+  const nowhere = { podName: "", podIP: "", nodeName: "" };
+  assertEquals([state, platformMetadata], ["hibernated", { ...nowhere, reason: "InvalidImage", message }]);
 });
 
 onEachCluster(

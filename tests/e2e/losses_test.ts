@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type KubernetesObject, PatchStrategy, type V1Pod } from "@kubernetes/client-node";
+import { PatchStrategy, type V1Pod } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import type { TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -27,11 +27,11 @@ function disrupted(cluster: TestCluster, reason: string, message: string): Loss[
 
 /** Lets a session's next pods run an image that does not exist. */
 async function loseImage(cluster: TestCluster, sessionId: string): Promise<void> {
-  const metadata = { name: sessionId, namespace: cluster.namespace };
   const spec = { template: { spec: { containers: [{ name: "session", image: "example.com/missing:1" }] } } };
-  const none = undefined;
-  const change = { apiVersion: "apps/v1", kind: "Deployment", metadata, spec } as KubernetesObject;
-  await cluster.objects.patch(change, none, none, none, none, PatchStrategy.StrategicMergePatch);
+  await cluster.change(
+    { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: sessionId }, spec },
+    PatchStrategy.StrategicMergePatch,
+  );
 }
 
 function losses(cluster: TestCluster): readonly Loss[] {

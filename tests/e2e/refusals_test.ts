@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { type KubernetesObject, PatchStrategy } from "@kubernetes/client-node";
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Actor } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
@@ -23,13 +23,12 @@ function create(object: KubernetesObject & Readonly<Record<string, unknown>>): O
 
 /** Holds the namespace's pods to a Pod Security level. */
 async function secure(cluster: TestCluster): Promise<void> {
-  const metadata = {
-    name: cluster.namespace,
-    labels: { "pod-security.kubernetes.io/enforce": "restricted" },
-  };
-  const none = undefined;
-  const namespace = { apiVersion: "v1", kind: "Namespace", metadata };
-  await cluster.objects.patch(namespace, none, none, none, none, PatchStrategy.MergePatch);
+  const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+  await cluster.change({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: cluster.namespace, labels },
+  });
 }
 
 const inNamespace = ({ namespace }: TestCluster) => ({
@@ -176,17 +175,8 @@ onEachCluster("K12 a Deployment that gave up fails a start, and nothing is left"
   await using stage = await Stage.set(cluster);
   const command = stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
   await new Actor(cluster).begun("s1");
-  const metadata = { name: "s1", namespace: cluster.namespace };
   const spec = { progressDeadlineSeconds: 1 };
-  const none = undefined;
-  await cluster.objects.patch(
-    { apiVersion: "apps/v1", kind: "Deployment", metadata, spec } as KubernetesObject,
-    none,
-    none,
-    none,
-    none,
-    PatchStrategy.MergePatch,
-  );
+  await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "s1" }, spec });
   const { error } = await command;
   assertEquals(
     String(error).replace(/s1-[0-9a-f]+/, "s1-HASH"),

@@ -587,6 +587,14 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     'pulling image "x/y:1"',
   ],
   [
+    "an image that is pulled for longer than its Deployment expects",
+    objects([pod(CREATING)], {
+      deployment: conditions("Progressing", "False", "ProgressDeadlineExceeded"),
+      events: told(["Pulling", "Pulling image"]),
+    }),
+    'pulling image "x/y:1"',
+  ],
+  [
     "a container that is being created",
     objects([pod({ nodeName: "n1", containers: [waiting("ContainerCreating")] })]),
     "creating its container",

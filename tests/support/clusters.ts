@@ -72,9 +72,18 @@ export class TestCluster implements AsyncDisposable {
 
   /** Sets what keeps an object from being gone once it is deleted. */
   async setFinalizers(object: KubernetesObject, finalizers: string[]): Promise<void> {
-    const metadata = { namespace: this.namespace, ...object.metadata, finalizers };
+    await this.change({ ...object, metadata: { ...object.metadata, finalizers } });
+  }
+
+  /** Changes those fields of an object that are given. */
+  async change(
+    object: KubernetesObject & Readonly<Record<string, unknown>>,
+    strategy: PatchStrategy = PatchStrategy.MergePatch,
+  ): Promise<void> {
+    const metadata = object.kind === "Namespace"
+      ? object.metadata
+      : { namespace: this.namespace, ...object.metadata };
     const none = undefined;
-    const strategy = PatchStrategy.MergePatch;
     await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
   }
 
