@@ -27,7 +27,7 @@ const ROWS = [
   ["lib/sessions/provisioner.ts", "lib/sessions/recorder.ts", "lib/sessions/capacity.ts"],
   ["lib/sessions/outcome.ts", "lib/sessions/observed.ts", "lib/sessions/session_resource.ts"],
   ["lib/sessions/max_duration.ts"],
-  ["lib/sessions/waiting.ts", "lib/sessions/status.ts"],
+  ["lib/sessions/waiting.ts", "lib/sessions/failure.ts", "lib/sessions/status.ts"],
   ["lib/sessions/readiness.ts"],
   ["lib/sessions/container_trouble.ts", "lib/sessions/pod_trouble.ts"],
   ["lib/sessions/words.ts"],

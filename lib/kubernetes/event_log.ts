@@ -30,8 +30,8 @@ const KINDS: readonly unknown[] = ["Pod", "PersistentVolumeClaim"];
 /** Reasons that are kept of one object; more than all components together give. */
 const REASONS = 24;
 /** Objects whose events wait for them to be known: an event may overtake its object. */
-const STRANGERS = 256;
-const MESSAGE_LENGTH = 2000;
+const STRANGERS = 128;
+const MESSAGE_LENGTH = 1000;
 /** Told beside each failed pull, and says no more than the pod's own status: it would take the place of the event that says why. */
 const ECHO = /^Error: \w+$/;
 

@@ -128,13 +128,17 @@ export class SessionCache {
     const deployment = first("deployment");
     const claim = first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? "");
     const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
+    const told = this.#events;
     return {
       deployment,
       service: first("service"),
       claim,
       policy: first("policy"),
       pods,
-      events: this.#events.about([...pods, claim].map((object) => object?.metadata?.uid ?? "")),
+      // Looked up when it is asked for: most who look at a session do not.
+      get events() {
+        return told.about([...pods, claim].map((object) => object?.metadata?.uid ?? ""));
+      },
     };
   }
 

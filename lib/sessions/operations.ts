@@ -5,12 +5,13 @@
  */
 import type { V1Deployment, V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
-import { CommandError, KubernetesError, messageOf } from "../errors.ts";
+import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
+import { failureOf, noteOf } from "./failure.ts";
 import { chooseHome } from "./home.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
@@ -23,7 +24,6 @@ import type { ScaleRequest, SessionRequest, StartRequest, StopRequest } from "./
 import { displayPort, type Note, podFields, statusOf, type StatusSource } from "./status.ts";
 import { resolveTemplate, type TemplateSources } from "./template_sources.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
-import { refusalReason } from "./words.ts";
 
 /** The command that brought a request. */
 export interface CommandContext {
@@ -57,13 +57,6 @@ const STOP_TIMEOUT_MS = 120_000;
 
 /** Longest wait for the deletion of a failed start's objects to be seen, in milliseconds. */
 const ROLL_BACK_TIMEOUT_MS = 5000;
-
-const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
-  start_session: "start",
-  stop_session: "stop",
-  hibernate_session: "hibernate",
-  wake_session: "wake",
-};
 
 /** Carries out requests; those of one session must come one after the other. */
 export class SessionOperations {
@@ -103,7 +96,7 @@ export class SessionOperations {
           return await this.#wake(request, context);
       }
     } catch (error) {
-      throw asFailure(request, error);
+      throw failureOf(request, error);
     }
   }
 
@@ -167,7 +160,7 @@ export class SessionOperations {
       return await this.#running(sessionId, context);
     } catch (error) {
       if (!isLeftToOthers(signal)) {
-        await this.#rollBack(sessionId, { signal, note: noteOf(asFailure(request, error)) });
+        await this.#rollBack(sessionId, { signal, note: noteOf(failureOf(request, error)) });
       }
       throw error;
     }
@@ -286,7 +279,7 @@ export class SessionOperations {
       if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId, signal });
       return await this.#running(sessionId, context);
     } catch (error) {
-      const note = noteOf(asFailure(request, error));
+      const note = noteOf(failureOf(request, error));
       if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, note });
       throw error;
     }
@@ -346,21 +339,6 @@ export class SessionOperations {
   #report(sessionId: string, state: SessionState, source: StatusSource): void {
     this.#options.onStatus(statusOf(sessionId, state, source));
   }
-}
-
-/** What went wrong as the sentence for whoever gave the command. */
-function asFailure({ action, sessionId }: SessionRequest, error: unknown): CommandError {
-  const sentence = `Cannot ${VERBS[action]} session "${sessionId}": ${messageOf(error)}`;
-  if (error instanceof CommandError) {
-    return new CommandError(error.failure, sentence, { cause: error, reason: error.reason });
-  }
-  const isRefusal = error instanceof KubernetesError && error.status >= 400 && error.status < 500;
-  const reason = isRefusal ? refusalReason(error.message) : "";
-  return new CommandError("cluster", sentence, { cause: error, reason });
-}
-
-function noteOf({ reason, message }: CommandError): Note {
-  return { reason, message };
 }
 
 /** The Control Plane names one in every start. */
