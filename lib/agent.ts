@@ -103,12 +103,13 @@ async function work(
 
 /** Goes on where an earlier process was: with its commands, and with what it told of the sessions. */
 async function recover(parts: Parts, signal: AbortSignal): Promise<void> {
-  const { journal, cache, dispatcher, monitor, mirror } = parts;
+  const { journal, cache, dispatcher, monitor, expiry, mirror } = parts;
   const { entries, sessionIds } = await journal.load(signal);
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
   monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
+  expiry.begin();
   mirror.begin(signal);
 }
 
