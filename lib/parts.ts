@@ -81,7 +81,7 @@ export function buildParts(config: Config): Parts {
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: config.templates,
+    templates: { inCluster: (name) => catalog.get(name), table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });
@@ -122,8 +122,20 @@ export function buildParts(config: Config): Parts {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const following = { transport, cache, catalog, mirror };
-  const parts = { ...following, journal, outbox, reporter, dispatcher, monitor, expiry, link, beat };
+  const parts = {
+    transport,
+    cache,
+    catalog,
+    journal,
+    outbox,
+    reporter,
+    dispatcher,
+    monitor,
+    expiry,
+    mirror,
+    link,
+    beat,
+  };
   return { ...parts, [Symbol.dispose]: dispose };
 }
 

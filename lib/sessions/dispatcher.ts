@@ -9,10 +9,11 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
+import type { RequestLimits } from "./amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { CommandContext } from "./operations.ts";
 import type { Outcome } from "./outcome.ts";
-import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
+import { parseRequest, type SessionRequest } from "./requests.ts";
 
 /** Carries out one request at a time for each session. */
 export interface Operations {

@@ -21,7 +21,7 @@ import { hasEnded } from "./readiness.ts";
 import type { Recorder } from "./recorder.ts";
 import type { ScaleRequest, SessionRequest, StartRequest, StopRequest } from "./requests.ts";
 import { displayPort, podFields, statusOf } from "./status.ts";
-import { findTemplate, type TemplateTable } from "./template.ts";
+import { resolveTemplate, type TemplateSources } from "./template_sources.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
 
 /** The command that brought a request. */
@@ -38,11 +38,11 @@ export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
   /** The Template objects of the cluster. */
-  readonly catalog: Pick<CustomCollection, "get" | "synced">;
+  readonly catalog: Pick<CustomCollection, "synced">;
   readonly recorder: Recorder;
   readonly capacity: SessionCapacity;
   readonly settings: SessionSettings;
-  readonly templates: TemplateTable;
+  readonly templates: TemplateSources;
   /** How many sessions' objects may be created, or scaled up, at once. */
   readonly maxConcurrentStarts: number;
   /** Longest time for a session to become ready, in milliseconds. */
@@ -149,15 +149,16 @@ export class SessionOperations {
   async #start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
-    await this.#options.catalog.synced(signal);
-    const template = findTemplate(request.template, this.#options.templates);
+    if (!request.templateManifest) await this.#options.catalog.synced(signal);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
-    const { settings } = this.#options;
+    const { settings, templates } = this.#options;
+    warnOfNamespace(request, settings);
+    const template = resolveTemplate(request, templates);
     const hasOwn = objects.claim?.metadata?.name === homeClaimName(sessionId);
-    const home = chooseHome(request, { settings, overrides: {}, hasOwn });
+    const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
     const manifests = buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
     using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
     this.#report(sessionId, "pending");
@@ -331,6 +332,16 @@ export class SessionOperations {
   #report(sessionId: string, state: SessionState): void {
     this.#options.onStatus(statusOf(sessionId, state));
   }
+}
+
+/** The Control Plane names one in every start. */
+function warnOfNamespace({ sessionId, namespace }: StartRequest, settings: SessionSettings): void {
+  if (namespace === undefined || namespace === settings.namespace) return;
+  log.warn("Session {sessionId} was asked for in namespace {asked}, and starts in {namespace} as all do", {
+    sessionId,
+    asked: JSON.stringify(namespace),
+    namespace: settings.namespace,
+  });
 }
 
 /** Whether somebody else goes on with what was begun: the stop that cancelled it, or the next process. */

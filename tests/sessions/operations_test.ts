@@ -43,12 +43,12 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
-      catalog: { get: () => undefined, synced: (signal) => abortable(this.catalog.promise, signal) },
+      catalog: { synced: (signal) => abortable(this.catalog.promise, signal) },
       recorder: new Recorder({} as SessionClient, this.#cache),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
       settings: SETTINGS,
-      templates: new Map(),
+      templates: { inCluster: () => undefined, table: new Map(), rules: SETTINGS },
       startTimeoutMs: 10_000,
       onStatus: () => {},
     });
