@@ -5,6 +5,7 @@ import {
   type KubernetesObject,
   PatchStrategy,
   setHeaderOptions,
+  type V1Pod,
 } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { type CustomObject, installKinds, Onlooker } from "../support/custom_kinds.ts";
@@ -287,6 +288,39 @@ onEachCluster(
       const { details } = JSON.parse(String(error.body)) as { details: { causes: Array<{ field: string }> } };
       assertEquals(details.causes.map((cause) => cause.field), [field]);
     }
+  },
+  [REAL],
+);
+
+/** A Template object with just this image and port. */
+function templateOf(name: string, baseImage: string, containerPort: number): KubernetesObject {
+  const spec = { baseImage, ports: [{ name: "web", containerPort }] };
+  return { apiVersion: TEMPLATE.apiVersion, kind: "Template", metadata: { name }, spec } as KubernetesObject;
+}
+
+onEachCluster(
+  "a Template object comes before the table, and a command's own template before both",
+  async (cluster) => {
+    await installKinds(cluster);
+    await cluster.create(templateOf("firefox", "example.com/firefox:1", 6901));
+    await cluster.create(templateOf("rogue", "example.org/rogue:1", 6901));
+    await using stage = await Stage.set(cluster, { args: ["--allowed-images=example.com/*"] });
+    const port = async (payload: Record<string, unknown>) => {
+      const { result, error } = await stage.command("start_session", { ...START, ...payload });
+      return (result as Record<string, unknown> | undefined)?.vncPort ?? error;
+    };
+    assertEquals(await port({ sessionId: "s1" }), 6901);
+    const templateManifest = { spec: { baseImage: "example.com/own:1", ports: [{ containerPort: 8080 }] } };
+    assertEquals(await port({ sessionId: "s2", templateManifest }), 8080);
+    assertEquals(
+      await port({ sessionId: "s3", template: "rogue" }),
+      'Cannot start session "s3": Template "rogue": image "example.org/rogue:1" is not allowed here: see --allowed-images',
+    );
+    const pods = await cluster.list("v1", "Pod") as V1Pod[];
+    assertEquals(pods.map(({ spec }) => spec?.containers[0]?.image).sort(), [
+      "example.com/firefox:1",
+      "example.com/own:1",
+    ]);
   },
   [REAL],
 );
