@@ -287,6 +287,10 @@ onEachCluster("K7 a home that never came to be goes with its failed start", asyn
     args: ["--storage-class=no-such-class", "--start-timeout=2s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertStringIncludes(String(error), 'Cannot start session "s1": it was not ready within 2s: it waits for ');
+  assertEquals(
+    error,
+    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be created: ' +
+      'storageclass.storage.k8s.io "no-such-class" not found',
+  );
   await cluster.untilEmpty();
 });
