@@ -8,6 +8,7 @@ import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { asRecord } from "./json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
 import { BUILT_IN_TEMPLATES, DEFAULT_PORT, type Template, type TemplateTable } from "./sessions/template.ts";
+import { type ListenAddress, parseListenAddress } from "./telemetry/listen_address.ts";
 
 /** A value read from a setting, or what is wrong with it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {
@@ -112,6 +113,12 @@ export function oneOf<const T extends string>(...choices: T[]): (value: unknown)
     const choice = choices.find((one) => one === value);
     return choice === undefined ? bad(`must be one of ${choices.join(", ")}`) : ok(choice);
   };
+}
+
+/** An address to listen at, or `off`. */
+export function listenAddress(value: unknown): Parsed<ListenAddress | "off"> {
+  const parsed = value === "off" ? value : parseListenAddress(String(value));
+  return parsed ? ok(parsed) : bad("must be an address such as :8080 or 127.0.0.1:8080, or off");
 }
 
 /** True or false. */

@@ -1,11 +1,12 @@
 /**
- * Requests to an API server in the words of RBAC.
+ * Requests to an API server in the words of RBAC. Pure.
  * @module
  */
 
 /** One request in the words of a Role. */
-export interface ApiRequest {
+export interface RequestWords {
   readonly verb: string;
+  /** Empty for what is no resource, such as `/version`. */
   readonly resource: string;
 }
 
@@ -16,9 +17,11 @@ const VERBS: ReadonlyMap<string, string> = new Map([
   ["DELETE", "delete"],
 ]);
 
-/** What a request in a namespace asks for. */
-export function describe(method: string, url: URL): ApiRequest {
-  const [, resource = "", name] = /\/namespaces\/[^/]+\/([^/]+)(?:\/([^/]+))?/.exec(url.pathname) ?? [];
+const PATH = /\/(?:api|apis\/[^/]+)\/[^/]+\/(?:namespaces\/[^/]+\/)?([^/]+)(?:\/([^/]+))?/;
+
+/** What a request asks for. */
+export function requestWords(method: string, url: URL): RequestWords {
+  const [, resource = "", name] = PATH.exec(url.pathname) ?? [];
   const reading = url.searchParams.has("watch") ? "watch" : name ? "get" : "list";
   return { verb: VERBS.get(method) ?? reading, resource };
 }
