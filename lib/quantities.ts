@@ -52,13 +52,11 @@ export function parseDuration(text: string): number | undefined {
   return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : undefined;
 }
 
-/** Writes milliseconds as people read them: `10s`, `1m30s`, `500ms`. */
+/** Writes milliseconds as people read them: `8h`, `1m30s`, `500ms`. */
 export function formatDuration(ms: number): string {
   if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`;
   // Rounded before it is split, or 119.99 seconds would be 1m60s.
   const tenths = Math.round(ms / 100);
-  const minutes = Math.floor(tenths / 600);
-  const seconds = (tenths - minutes * 600) / 10;
-  if (minutes === 0) return `${seconds}s`;
-  return seconds === 0 ? `${minutes}m` : `${minutes}m${seconds}s`;
+  const parts = { h: Math.floor(tenths / 36_000), m: Math.floor(tenths / 600) % 60, s: (tenths % 600) / 10 };
+  return Object.entries(parts).map(([unit, amount]) => amount === 0 ? "" : `${amount}${unit}`).join("");
 }

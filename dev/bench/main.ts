@@ -199,6 +199,7 @@ function startPayload(sessionId: string): { sessionId: string } & Record<string,
 function manifestsOf(sessionId: string): SessionManifests {
   return buildManifests({
     commandId: "floor",
+    startedAt: new Date(),
     request: {
       action: "start_session",
       sessionId,

@@ -20,9 +20,12 @@ import {
   APP,
   APP_LABEL,
   COMMAND_ANNOTATION,
+  IDLE_TIMEOUT_ANNOTATION,
   labelValue,
   MANAGED_BY,
   MANAGED_BY_LABEL,
+  MAX_DURATION_ANNOTATION,
+  RUNNING_SINCE_ANNOTATION,
   SESSION_ANNOTATION,
   SESSION_LABEL,
   sessionName,
@@ -62,6 +65,7 @@ export interface SessionSpec {
   readonly settings: SessionSettings;
   /** Id of the command that starts the session. */
   readonly commandId: string;
+  readonly startedAt: Date;
   /** The home volume, where the session has one. */
   readonly home: Home | undefined;
 }
@@ -106,6 +110,7 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
           ...annotations,
           [SPEC_HASH_ANNOTATION]: specHash(request),
           [COMMAND_ANNOTATION]: spec.commandId,
+          ...runAnnotations(spec),
         },
       },
       spec: {
@@ -134,6 +139,16 @@ export function specHash(request: StartRequest): string {
   return shortHash(JSON.stringify([user, template, persistentHome, memory, cpu]));
 }
 
+/** How long the session may run and be idle, and since when it runs; an operator can change them while it does. */
+function runAnnotations({ request, startedAt }: SessionSpec): Record<string, string> {
+  const { maxSessionDurationMs: longestMs, idleTimeoutMs: idleMs } = request;
+  return {
+    [RUNNING_SINCE_ANNOTATION]: startedAt.toISOString(),
+    ...(longestMs === undefined ? {} : { [MAX_DURATION_ANNOTATION]: `${longestMs / 1000}s` }),
+    ...(idleMs === undefined ? {} : { [IDLE_TIMEOUT_ANNOTATION]: `${idleMs / 1000}s` }),
+  };
+}
+
 function commonLabels(
   { request, settings }: Pick<SessionSpec, "request" | "settings">,
 ): Record<string, string> {
@@ -159,7 +174,9 @@ function buildPodSpec({ request, template, settings, home }: SessionSpec): V1Pod
   };
 }
 
-function buildContainer({ request, template, settings, home }: Omit<SessionSpec, "commandId">): V1Container {
+function buildContainer(
+  { request, template, settings, home }: Omit<SessionSpec, "commandId" | "startedAt">,
+): V1Container {
   const amounts = { cpu: request.cpu, memory: request.memory };
   return {
     name: CONTAINER,

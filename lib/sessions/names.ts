@@ -35,6 +35,13 @@ export const OUTCOME_ANNOTATION = "stream.space/outcome";
 /** Annotation of a session's Service with the state that the Control Plane was told last. */
 export const STATUS_ANNOTATION = "stream.space/status";
 
+/** Annotation of a session's Deployment with the longest time that it may run at a stretch, such as `28800s`. */
+export const MAX_DURATION_ANNOTATION = "stream.space/max-session-duration";
+/** Annotation of a session's Deployment with the longest time without a user, such as `1800s`; kept for who sees the traffic. */
+export const IDLE_TIMEOUT_ANNOTATION = "stream.space/idle-timeout";
+/** Annotation of a session's Deployment with the time at which it was started or last woken, RFC 3339. */
+export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";
+
 /** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
 const NAME = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;

@@ -5,7 +5,7 @@
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
 import { asRecord } from "../json.ts";
-import { parseQuantity } from "../quantities.ts";
+import { parseDuration, parseQuantity } from "../quantities.ts";
 
 /** Start a session. */
 export interface StartRequest {
@@ -19,6 +19,10 @@ export interface StartRequest {
   readonly memory: string;
   /** Kubernetes quantity; both request and limit. */
   readonly cpu: string;
+  /** For the Control Plane, which sees whether a session is used. */
+  readonly idleTimeoutMs?: number;
+  /** Longest time from a start or wake on. */
+  readonly maxSessionDurationMs?: number;
 }
 
 /** Remove a session. */
@@ -92,6 +96,17 @@ class Payload {
     return value;
   }
 
+  /** Milliseconds, written as text, as seconds, or, in a request that was read before, in the field with `Ms` at its end. */
+  duration(field: string): number | undefined {
+    const readBefore = this.#own(`${field}Ms`);
+    if (typeof readBefore === "number") return readBefore;
+    const value = this.#own(field);
+    if (value === undefined || value === null) return undefined;
+    const durationMs = typeof value === "object" ? undefined : parseDuration(String(value));
+    if (durationMs === undefined) throw invalid(field, 'must be a duration such as "8h"', value);
+    return durationMs === 0 ? undefined : durationMs;
+  }
+
   quantity(
     field: string,
     limits: { fallback: string; least: number; most: number; mostText: string },
@@ -134,7 +149,11 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
 
 function startFields(payload: Payload, limits: RequestLimits): Omit<StartRequest, "action" | "sessionId"> {
   const { maxCpu, maxMemory } = limits;
+  const idleTimeoutMs = payload.duration("idleTimeout");
+  const maxSessionDurationMs = payload.duration("maxSessionDuration");
   return {
+    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    ...(maxSessionDurationMs === undefined ? {} : { maxSessionDurationMs }),
     user: payload.text("user"),
     template: payload.text("template"),
     persistentHome: payload.flag("persistentHome"),

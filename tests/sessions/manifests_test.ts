@@ -21,6 +21,7 @@ const SPEC: SessionSpec = {
   template: { image: "example.com/firefox:1", port: 3000 },
   settings: SETTINGS,
   home: undefined,
+  startedAt: new Date("2026-01-02T03:04:05Z"),
 };
 
 const HOME: Home = {
@@ -81,6 +82,7 @@ function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
         ...ANNOTATIONS,
         "stream.space/spec-hash": specHash(request),
         "stream.space/command-id": "c1",
+        "stream.space/running-since": "2026-01-02T03:04:05.000Z",
       },
     },
     spec: {
@@ -111,6 +113,13 @@ Deno.test("buildManifests() makes the Deployment and Service of a session withou
   });
 });
 
+Deno.test("buildManifests() notes how long a session may run and be idle", () => {
+  const request = { ...REQUEST, maxSessionDurationMs: 28_800_000, idleTimeoutMs: 1500 };
+  const annotations = buildManifests({ ...SPEC, request }).deployment.metadata?.annotations ?? {};
+  assertEquals(annotations["stream.space/max-session-duration"], "28800s");
+  assertEquals(annotations["stream.space/idle-timeout"], "1.5s");
+});
+
 Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", () => {
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment } = buildManifests({ ...SPEC, request, home: HOME });
@@ -135,6 +144,7 @@ Deno.test("buildManifests() follows the operator's settings and the template", (
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment, service } = buildManifests({
     commandId: "c1",
+    startedAt: SPEC.startedAt,
     request,
     template: { image: "example.com/code:2", port: 8443 },
     home: { ...HOME, storageClass: "fast", size: "20Gi" },
