@@ -14,7 +14,7 @@ import { KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { clientProxy, parseProxy } from "../proxies.ts";
 import { retryAfter } from "../retry_after.ts";
-import { requestWords, type RequestWords } from "./request_words.ts";
+import { type RequestWords, requestWords } from "./request_words.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Longest wait for an answer to one request. */

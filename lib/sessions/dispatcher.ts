@@ -25,8 +25,10 @@ export interface Operations {
 export interface CommandObserver {
   /** @param receivedAt milliseconds since 1970; long ago for a command that an earlier process received */
   received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
-  /** Its turn has come. */
+  /** No earlier command of its session is left. */
   begun(commandId: string, request: SessionRequest): void;
+  /** Its turn to change the cluster has come. */
+  turned(commandId: string): void;
   /** @param error why it failed */
   ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
 }
@@ -288,7 +290,8 @@ export class Dispatcher {
     const startedAt = performance.now();
     this.#options.observer?.begun(commandId, request);
     try {
-      const outcome = await this.#operations.run(request, { commandId, spentMs, signal });
+      const onTurn = () => this.#options.observer?.turned(commandId);
+      const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
       const result = completed(commandId, outcome.result);
       await this.#options.journal.close(result, outcome);
       if (!this.#mayAct()) throw HANDED_OVER;

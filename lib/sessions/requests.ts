@@ -49,7 +49,8 @@ export interface RequestLimits {
   readonly maxMemory: number;
 }
 
-const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
+/** What a command can ask for. */
+export const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
 const DEFAULT_MEMORY = "2Gi";
 const DEFAULT_CPU = "1000m";
 const GIB = 2 ** 30;

@@ -6,7 +6,7 @@
 import { CommandError } from "../errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { CommandObserver } from "../sessions/dispatcher.ts";
-import { isAction, type SessionRequest } from "../sessions/requests.ts";
+import { ACTIONS, type SessionRequest } from "../sessions/requests.ts";
 import { CommandTrace } from "./command_trace.ts";
 import type { Meter } from "./meter.ts";
 import { phaseOf, START_PHASES, type StartPhase } from "./start_phase.ts";
@@ -42,7 +42,7 @@ export class CommandTelemetry implements CommandObserver {
   }
 
   received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void {
-    const action = isAction(command.action) ? command.action : "unknown";
+    const action = ACTIONS.find((known) => known === command.action) ?? "unknown";
     const now = performance.now();
     const agoMs = Math.max(0, Date.now() - command.receivedAt);
     const trace = new CommandTrace(action, { commandId, receivedAt: command.receivedAt });
@@ -57,9 +57,12 @@ export class CommandTelemetry implements CommandObserver {
     if (!open) return;
     open.sessionId = sessionId;
     open.trace.session(sessionId);
-    if (open.phases.length === 0) return;
-    enter(open, "objects");
-    this.#starting.set(sessionId, open);
+    if (open.phases.length > 0) this.#starting.set(sessionId, open);
+  }
+
+  turned(commandId: string): void {
+    const open = this.#open.get(commandId);
+    if (open && open.phases.length > 0) enter(open, "objects");
   }
 
   /** Does a command's work as a part of its trace. */
@@ -70,7 +73,10 @@ export class CommandTelemetry implements CommandObserver {
   /** A session's objects changed. */
   look(sessionId: string, objects: () => SessionObjects): void {
     const open = this.#starting.get(sessionId);
-    if (open) enter(open, phaseOf(objects()));
+    if (!open) return;
+    const phase = phaseOf(objects());
+    // Until its turn comes, it waits for that.
+    if (phase !== "objects") enter(open, phase);
   }
 
   ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void {
