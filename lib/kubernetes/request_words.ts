@@ -6,7 +6,7 @@
 /** One request in the words of a Role. */
 export interface RequestWords {
   readonly verb: string;
-  /** Empty for what is no resource, such as `/version`. */
+  /** With the subresource, such as `sessions/status`; empty for what is no resource, such as `/version`. */
   readonly resource: string;
 }
 
@@ -17,11 +17,14 @@ const VERBS: ReadonlyMap<string, string> = new Map([
   ["DELETE", "delete"],
 ]);
 
-const PATH = /\/(?:api|apis\/[^/]+)\/[^/]+\/(?:namespaces\/[^/]+\/)?([^/]+)(?:\/([^/]+))?/;
+const PATH = /\/(?:api|apis\/[^/]+)\/[^/]+\/(?:namespaces\/[^/]+\/)?([^/]+)(?:\/([^/]+)(?:\/([^/]+))?)?/;
 
 /** What a request asks for. */
 export function requestWords(method: string, url: URL): RequestWords {
-  const [, resource = "", name] = PATH.exec(url.pathname) ?? [];
+  const [, resource = "", name, subresource] = PATH.exec(url.pathname) ?? [];
   const reading = url.searchParams.has("watch") ? "watch" : name ? "get" : "list";
-  return { verb: VERBS.get(method) ?? reading, resource };
+  return {
+    verb: VERBS.get(method) ?? reading,
+    resource: subresource ? `${resource}/${subresource}` : resource,
+  };
 }

@@ -19,10 +19,15 @@ export interface KubernetesObject {
 export interface WatchOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  readonly labelSelector: string;
+  /** Which objects of it, by label or by field, as the API's query parameters take it. */
+  readonly selector: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
+  readonly reminderMs?: number;
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
   readonly onList: (objects: readonly T[], version: string) => void;
   readonly onChange: (change: "put" | "remove", object: T) => void;
+  /** Whether a refusal ends the watch; none does, unless this says so. */
+  readonly isFinal?: (error: KubernetesError) => boolean;
   readonly observer?: WatchObserver | undefined;
 }
 
@@ -42,13 +47,16 @@ const SILENCE_MS = 40_000;
 const STEADY_MS = 1000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
-/** How often a trouble that stays the same is told again. */
 const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
 const EXPIRED = 410;
 
-/** Lists and watches until the signal is aborted. */
+/**
+ * Lists and watches until the signal is aborted.
+ *
+ * @throws {KubernetesError} a refusal that is final for the caller
+ */
 export async function watch<T extends KubernetesObject>(
   transport: Transport,
   options: WatchOptions<T> & { readonly signal: AbortSignal },
@@ -56,7 +64,7 @@ export async function watch<T extends KubernetesObject>(
   const { signal } = options;
   let version: string | undefined;
   const resource = options.path.split("/").at(-1) ?? "";
-  const trouble = new Trouble(resource);
+  const trouble = new Trouble(resource, options.reminderMs ?? REMINDER_MS);
   const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
@@ -72,6 +80,7 @@ export async function watch<T extends KubernetesObject>(
       if (performance.now() - startedAt >= STEADY_MS) continue;
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
       failures += 1;
       const hasExpired = error instanceof KubernetesError && error.status === EXPIRED;
       options.observer?.broke(resource, hasExpired ? "expired" : "failed");
@@ -87,16 +96,18 @@ export async function watch<T extends KubernetesObject>(
 /** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
 class Trouble {
   readonly #resource: string;
+  readonly #reminderMs: number;
   #reason: string | undefined;
   #toldAt = 0;
 
-  constructor(resource: string) {
+  constructor(resource: string, reminderMs: number) {
     this.#resource = resource;
+    this.#reminderMs = reminderMs;
   }
 
   tell(reason: string): void {
     const now = performance.now();
-    if (reason === this.#reason && now - this.#toldAt < REMINDER_MS) return;
+    if (reason === this.#reason && now - this.#toldAt < this.#reminderMs) return;
     this.#reason = reason;
     this.#toldAt = now;
     log.warn("Cannot watch {resource}, trying again: {reason}", { resource: this.#resource, reason });
@@ -117,7 +128,7 @@ async function list<T extends KubernetesObject>(
   transport: Transport,
   options: WatchOptions<T> & { readonly signal: AbortSignal },
 ): Promise<string> {
-  const query = new URLSearchParams({ labelSelector: options.labelSelector });
+  const query = new URLSearchParams(options.selector);
   const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));
   const version = asRecord(answer?.metadata)?.resourceVersion;
   if (!Array.isArray(answer?.items) || typeof version !== "string") {
@@ -130,9 +141,7 @@ async function list<T extends KubernetesObject>(
 /** The changes since a version, until the server ends the watch. */
 async function* events<T extends KubernetesObject>(
   transport: Transport,
-  options: {
-    path: string;
-    labelSelector: string;
+  options: Pick<WatchOptions<T>, "path" | "selector"> & {
     version: string;
     signal: AbortSignal;
     trouble: Trouble;
@@ -143,7 +152,7 @@ async function* events<T extends KubernetesObject>(
     watch: "true",
     allowWatchBookmarks: "true",
     timeoutSeconds: String(WATCH_SECONDS),
-    labelSelector: options.labelSelector,
+    ...options.selector,
     resourceVersion: options.version,
   });
   const startedAt = performance.now();
@@ -184,6 +193,7 @@ class Silence implements Disposable {
 }
 
 async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
+  silence.signal.throwIfAborted();
   const decoder = new TextDecoder();
   const reader = body.getReader();
   // A fetch whose signal is aborted does not always end the body that is being read: cancelling it does.

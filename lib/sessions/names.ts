@@ -25,6 +25,8 @@ export const SESSION_ANNOTATION = "stream.space/session";
 export const USER_ANNOTATION = "stream.space/user";
 /** Annotation with the template's name exactly as the Control Plane wrote it. */
 export const TEMPLATE_ANNOTATION = "stream.space/template";
+/** Annotation of a session's pod with the port on which it serves its desktop. */
+export const DISPLAY_PORT_ANNOTATION = "stream.space/display-port";
 /** Annotation with a hash of what the session was started with. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 

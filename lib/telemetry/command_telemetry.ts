@@ -127,7 +127,7 @@ function isStart(action: string): boolean {
   return action === "start_session" || action === "wake_session";
 }
 
-/** One of a bounded number of words. */
+/** What is wrong with the session, or else the kind of failure: one of a bounded number of words. */
 function reasonOf(error: unknown): string {
-  return error instanceof CommandError ? error.failure : "internal";
+  return error instanceof CommandError ? error.reason || error.failure : "internal";
 }

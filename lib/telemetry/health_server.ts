@@ -22,6 +22,11 @@ export class HealthServer implements AsyncDisposable {
   readonly #sources: HealthSources;
   readonly #closing = new AbortController();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #answers: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    "/healthz": () => reportResponse(this.#sources.liveness()),
+    "/readyz": () => reportResponse(this.#sources.readiness()),
+    "/metrics": async () => textResponse(200, await this.#scrapeOnce(), { "Content-Type": METRICS_TYPE }),
+  };
   #scrape: Promise<string> | undefined;
 
   /** @throws {ConfigError} when it cannot listen there */
@@ -33,7 +38,7 @@ export class HealthServer implements AsyncDisposable {
       const where = `--health-addr (HEALTH_ADDR) cannot be listened at: ${formatListenAddress(address)}`;
       const isTaken = error instanceof Deno.errors.AddrInUse;
       const problem = isTaken ? "is taken by another program, choose another or off" : messageOf(error);
-      throw new ConfigError([`${where} ${problem}`], { cause: error });
+      throw new ConfigError([`${where} ${problem}`]);
     }
     log.info("Health and metrics at {url}", { url: this.url });
   }
@@ -64,19 +69,13 @@ export class HealthServer implements AsyncDisposable {
   }
 
   async #answer({ method, url }: Request): Promise<Response> {
-    const answer = this.#answers.get(new URL(url).pathname);
+    const answer = this.#answers[new URL(url).pathname];
     if (!answer) return textResponse(404, "Not found: there are /healthz, /readyz and /metrics\n");
     if (method !== "GET" && method !== "HEAD") {
       return textResponse(405, "Only GET and HEAD are answered\n", { Allow: "GET, HEAD" });
     }
     return await answer();
   }
-
-  readonly #answers: ReadonlyMap<string, () => Response | Promise<Response>> = new Map([
-    ["/healthz", () => reportResponse(this.#sources.liveness())],
-    ["/readyz", () => reportResponse(this.#sources.readiness())],
-    ["/metrics", async () => textResponse(200, await this.#scrapeOnce(), { "Content-Type": METRICS_TYPE })],
-  ]);
 
   /** However many ask at once, it is written once. */
   #scrapeOnce(): Promise<string> {
