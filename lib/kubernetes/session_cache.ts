@@ -22,7 +22,7 @@ import {
   USER_LABEL,
 } from "../sessions/names.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch } from "./watch.ts";
+import { type KubernetesObject, list, watch } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -85,17 +85,23 @@ export class SessionCache {
 
   /** Follows the cluster until the signal is aborted. */
   async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    const { namespace, signal } = options;
-    await Promise.all(KINDS.map((kind) => {
-      const { api, resource } = COLLECTIONS[kind];
-      return watch<KubernetesObject>(transport, {
-        path: `${api}/namespaces/${namespace}/${resource}`,
-        labelSelector: `${APP_LABEL}=${APP}`,
-        onList: (objects, version) => this.#replace(kind, objects, version),
+    await Promise.all(KINDS.map((kind) =>
+      watch<KubernetesObject>(transport, {
+        ...this.#collection(kind, options),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
-        signal,
-      });
-    }));
+      })
+    ));
+  }
+
+  /**
+   * Takes in what the cluster holds now, once.
+   *
+   * @throws {KubernetesError} when a list is refused or not answered
+   */
+  async load(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+    await Promise.all(
+      KINDS.map((kind) => list<KubernetesObject>(transport, this.#collection(kind, options))),
+    );
   }
 
   /** The objects of a session; all absent for one that does not exist. */
@@ -203,6 +209,17 @@ export class SessionCache {
         this.#waiters.delete(sessionId);
       }
     });
+  }
+
+  #collection(kind: Kind, { namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    const { api, resource } = COLLECTIONS[kind];
+    return {
+      path: `${api}/namespaces/${namespace}/${resource}`,
+      labelSelector: `${APP_LABEL}=${APP}`,
+      onList: (objects: readonly KubernetesObject[], version: string) =>
+        this.#replace(kind, objects, version),
+      signal,
+    };
   }
 
   /** What a list lacks is gone, unless it was put here after the list was made. */

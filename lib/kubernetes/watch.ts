@@ -99,9 +99,14 @@ type WatchEvent<T> =
   | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
   | { readonly type: "bookmark"; readonly version: string };
 
-async function list<T extends KubernetesObject>(
+/**
+ * Lists once; gives the version at which the list was true.
+ *
+ * @throws {KubernetesError} when it is refused or not answered
+ */
+export async function list<T extends KubernetesObject>(
   transport: Transport,
-  options: WatchOptions<T> & { readonly signal: AbortSignal },
+  options: Omit<WatchOptions<T>, "onChange"> & { readonly signal: AbortSignal },
 ): Promise<string> {
   const query = new URLSearchParams({ labelSelector: options.labelSelector });
   const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));

@@ -105,7 +105,7 @@ export class Monitor implements Disposable {
  * What a session's objects amount to, or nothing while they are on their way out: "terminated" ends a session for the Control Plane, so it is
  * true only when nothing is left that a stop would have to remove.
  */
-function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus | undefined {
+export function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus | undefined {
   const { deployment, service, pods } = objects;
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
   if (!deployment) return statusOf(sessionId, service ? "failed" : "terminated");
