@@ -4,6 +4,7 @@
  */
 import { OPTIONS } from "../lib/options.ts";
 import type { SessionSettings } from "../lib/sessions/manifests.ts";
+import type { TemplateRules } from "../lib/sessions/template_sources.ts";
 
 const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
 
@@ -12,4 +13,4 @@ export const SETTINGS = {
   ...DEFAULTS,
   agentId: "a1",
   namespace: "streamspace",
-} as unknown as SessionSettings;
+} as unknown as SessionSettings & TemplateRules;

@@ -96,12 +96,16 @@ async function work(
 }
 
 /** Goes on where an earlier process was: with its commands, and with what it told of the sessions. */
-async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: AbortSignal): Promise<void> {
+async function recover(
+  { journal, cache, dispatcher, monitor, expiry }: Parts,
+  signal: AbortSignal,
+): Promise<void> {
   const { entries, sessionIds } = await journal.load(signal);
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
   monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
+  expiry.begin();
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */

@@ -87,6 +87,7 @@ export type CommandFailure =
   | "cancelled"
   | "draining"
   | "busy"
+  | "at_capacity"
   | "handed_over";
 
 /** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */

@@ -22,12 +22,15 @@ import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
 import { formatDuration } from "./quantities.ts";
+import { SessionCapacity } from "./sessions/capacity.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
+import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./sessions/journal.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { labelValue } from "./sessions/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { Recorder } from "./sessions/recorder.ts";
+import type { ScaleRequest, StopRequest } from "./sessions/requests.ts";
 
 /** What the agent consists of. */
 export interface Parts extends Disposable {
@@ -38,6 +41,7 @@ export interface Parts extends Disposable {
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
+  readonly expiry: Expiry;
   readonly link: Link;
   readonly beat: () => void;
 }
@@ -61,12 +65,15 @@ export function buildParts(config: Config): Parts {
   const reporter = new Reporter(outbox);
   const client = createSessionClient(transport, namespace);
   const recorder = new Recorder(client, cache);
+  const capacity = new SessionCapacity(cache, config);
   const operations = new SessionOperations({
     client,
     cache,
     recorder,
+    capacity,
+    maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: config.templates,
+    templates: { inCluster: () => undefined, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });
@@ -78,20 +85,42 @@ export function buildParts(config: Config): Parts {
     isBusy: (sessionId) => dispatcher.isBusy(sessionId),
     remember: (status) => recorder.remember(status),
   });
+  const expiry = new Expiry({
+    cache,
+    end: (sessionId) => {
+      const request = endRequest(sessionId, config.maxDurationAction);
+      return dispatcher.insert(request, async (signal) => {
+        const status = await operations.expire(request, signal);
+        if (status && !signal.aborted) monitor.tell(status);
+      });
+    },
+  });
   const beat = () => {
     const activeSessions = cache.activeSessions();
-    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
+    reporter.heartbeat({
+      isDraining: dispatcher.isDraining,
+      activeSessions,
+      capacity: { ...capacityOf(config), ...capacity.usage() },
+    });
   };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
   const link = createLink(config, { outbox, keys, beat });
   const dispose = () => {
+    expiry[Symbol.dispose]();
     monitor[Symbol.dispose]();
     journal[Symbol.dispose]();
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
+  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, expiry, link, beat };
   return { ...parts, [Symbol.dispose]: dispose };
+}
+
+/** What ends a run: as the Control Plane would ask for it, so that the home stays. */
+function endRequest(sessionId: string, action: Config["maxDurationAction"]): StopRequest | ScaleRequest {
+  return action === "stop"
+    ? { action: "stop_session", sessionId, deletePVC: false }
+    : { action: "hibernate_session", sessionId };
 }
 
 function createLink(

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type ConfigSources, loadConfig } from "../lib/config.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { type Config, OPTIONS, type Settings } from "../lib/options.ts";
-import { BUILT_IN_TEMPLATES } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/sessions/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
 
@@ -88,7 +88,7 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   extendedResources: ["{nvidia.com/gpu: 1}", { "nvidia.com/gpu": "1" }],
   templates: [
     "{gimp: example.com/gimp:1}",
-    new Map([...BUILT_IN_TEMPLATES, ["gimp", { image: "example.com/gimp:1", port: 3000 }]]),
+    new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("example.com/gimp:1")]]),
   ],
   logFormat: ["json", "json"],
   logLevel: ["debug", "debug"],
@@ -231,7 +231,7 @@ Deno.test("loadConfig() reads a file of JSON, with numbers and structures as the
   assertEquals([config.maxSessions, config.maxCpu, config.checkConfig], [5, 64, true]);
   assertEquals(config.nodeSelector, { pool: "desktops", gpu: "true", empty: "" });
   assertEquals(config.tolerations.length, 1);
-  assertEquals(config.templates.get("code"), { image: "example.com/code:2", port: 8443 });
+  assertEquals(config.templates.get("code"), imageTemplate("example.com/code:2", 8443));
 });
 
 Deno.test("loadConfig() tells of help, version and check-config", () => {

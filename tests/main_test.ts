@@ -54,7 +54,7 @@ Deno.test("main prints the checked settings without the key and ends with code 0
   assertEquals([code, stderr], [0, ""]);
   const config = JSON.parse(stdout);
   assertEquals([config.agentId, config.apiKey, config.maxCpu], ["a1", "[redacted]", 100]);
-  assertEquals(config.templates.firefox.port, 3000);
+  assertEquals(config.templates.firefox.vnc.port, 3000);
   assert(!stdout.includes("s3cret"));
 });
 

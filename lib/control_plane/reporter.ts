@@ -4,7 +4,7 @@
  */
 import { log } from "../log.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Capacity, Result, SessionStatus } from "./protocol.ts";
+import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 
 /** Tells the Control Plane; never waits, never fails. */
 export class Reporter {
@@ -59,7 +59,7 @@ export class Reporter {
   }
 
   /** The agent is alive. */
-  heartbeat(beat: { isDraining: boolean; activeSessions: number; capacity: Capacity }): void {
+  heartbeat(beat: { isDraining: boolean; activeSessions: number; capacity: Capacity & Usage }): void {
     const { isDraining, activeSessions, capacity } = beat;
     this.#outbox.send({
       type: "heartbeat",

@@ -151,10 +151,7 @@ export class SessionCache {
 
   /** How many sessions run or are about to: those whose Deployment wants a pod. */
   activeSessions(): number {
-    return [...this.#sessions.keys()].filter((id) => {
-      const { deployment } = this.session(id);
-      return deployment && !deployment.metadata?.deletionTimestamp && (deployment.spec?.replicas ?? 1) > 0;
-    }).length;
+    return this.sessionIds().filter((id) => wantsPod(this.session(id).deployment)).length;
   }
 
   /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
@@ -296,6 +293,12 @@ export class SessionCache {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
+}
+
+/** Whether a Deployment runs a session or is about to: one that is on its way out does not. */
+export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
+  return deployment !== undefined && !deployment.metadata?.deletionTimestamp &&
+    (deployment.spec?.replicas ?? 1) > 0;
 }
 
 /** The claim that a session's Deployment mounts. */

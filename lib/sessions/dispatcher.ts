@@ -9,10 +9,11 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
+import type { RequestLimits } from "./amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import type { CommandContext } from "./operations.ts";
 import type { Outcome } from "./outcome.ts";
-import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
+import { parseRequest, type SessionRequest } from "./requests.ts";
 
 /** Carries out one request at a time for each session. */
 export interface Operations {
@@ -32,6 +33,7 @@ export interface DispatcherOptions {
 
 /** A command that waits for its turn or is being carried out. */
 interface Task {
+  /** Empty for what the agent does by itself. */
   readonly commandId: string;
   readonly request: SessionRequest;
   readonly spentMs: number;
@@ -103,6 +105,23 @@ export class Dispatcher {
     );
     this.#accepting.add(accepted);
     this.#lastAccepted = accepted;
+  }
+
+  /**
+   * Lets the agent itself do something to a session in its lane: after the commands that came before, and cancelled by a stop that comes
+   * meanwhile, as the command that it is like would be.
+   *
+   * @throws what `work` throws, or a {@linkcode CommandError} with failure `draining`
+   */
+  async insert(request: SessionRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.#isDraining) throw STOPPING;
+    const cancel = new AbortController();
+    // Nothing that a command of an earlier process would be overtaken by.
+    const task = { commandId: "", request, spentMs: Infinity, cancel };
+    await this.#takeTurn(task, async () => {
+      cancel.signal.throwIfAborted();
+      await work(cancel.signal);
+    });
   }
 
   /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
@@ -228,19 +247,27 @@ export class Dispatcher {
 
   #enqueue(task: Task): void {
     const { sessionId, action } = task.request;
-    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
     if (action === "stop_session") {
-      cancelForStop(lane);
+      cancelForStop(this.#lanes.get(sessionId));
       this.#options.reporter.stopReceived(sessionId);
     }
+    void this.#takeTurn(task, () => this.#carryOut(task));
+  }
+
+  /** Does something once all that came before in the session's lane is done. */
+  #takeTurn(task: Task, work: () => Promise<void>): Promise<void> {
+    const { sessionId } = task.request;
+    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
     lane.tasks.add(task);
-    lane.end = lane.end.then(() => this.#carryOut(task)).finally(() => {
+    const done = lane.end.then(work);
+    lane.end = done.catch(() => {}).finally(() => {
       lane.tasks.delete(task);
       if (lane.tasks.size > 0) return;
       this.#lanes.delete(sessionId);
       this.#options.onIdle?.(sessionId);
     });
     this.#lanes.set(sessionId, lane);
+    return done;
   }
 
   /** Never rejects: whatever happens becomes the command's result, unless the next process is to find it. */
@@ -296,8 +323,8 @@ export class Dispatcher {
 }
 
 /** A stop makes everything pointless that its session still waits for. */
-function cancelForStop(lane: Lane): void {
-  for (const { request, cancel } of lane.tasks) {
+function cancelForStop(lane: Lane | undefined): void {
+  for (const { request, cancel } of lane?.tasks ?? []) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
 }

@@ -4,25 +4,25 @@
  * @module
  */
 import type {
-  V1Container,
   V1Deployment,
-  V1EnvVar,
   V1NetworkPolicy,
-  V1NodeAffinity,
   V1PersistentVolumeClaim,
-  V1PodSpec,
   V1Service,
-  V1Toleration,
 } from "@kubernetes/client-node";
-import { buildClaim, type Home, type HomeSettings } from "./home.ts";
+import { DEFAULT_CPU, DEFAULT_MEMORY } from "./amounts.ts";
+import { buildClaim, type HomeSettings } from "./home.ts";
 import {
   AGENT_LABEL,
   APP,
   APP_LABEL,
   COMMAND_ANNOTATION,
+  DISPLAY_PORT_ANNOTATION,
+  IDLE_TIMEOUT_ANNOTATION,
   labelValue,
   MANAGED_BY,
   MANAGED_BY_LABEL,
+  MAX_DURATION_ANNOTATION,
+  RUNNING_SINCE_ANNOTATION,
   SESSION_ANNOTATION,
   SESSION_LABEL,
   sessionName,
@@ -34,36 +34,21 @@ import {
   USER_LABEL,
 } from "./names.ts";
 import { buildPolicy, type IngressSettings } from "./network_policy.ts";
+import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "./requests.ts";
-import type { Template } from "./template.ts";
 
 /** What the operator decides about all sessions. */
-export interface SessionSettings extends HomeSettings, IngressSettings {
+export interface SessionSettings extends HomeSettings, IngressSettings, PodSettings {
   readonly agentId: string;
   readonly namespace: string;
-  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
-  readonly imagePullSecrets: readonly string[];
-  readonly sessionSecurity: "baseline" | "restricted";
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly nodeAffinity: V1NodeAffinity;
-  readonly tolerations: readonly V1Toleration[];
-  /** Empty: the cluster's default. */
-  readonly runtimeClass: string;
-  /** Empty: the cluster's default. */
-  readonly priorityClass: string;
-  /** Kubernetes quantities by resource; both request and limit. */
-  readonly extendedResources: Readonly<Record<string, string>>;
 }
 
 /** All that a session's objects are made from. */
-export interface SessionSpec {
-  readonly request: StartRequest;
-  readonly template: Template;
+export interface SessionSpec extends PodPlan {
   readonly settings: SessionSettings;
   /** Id of the command that starts the session. */
   readonly commandId: string;
-  /** The home volume, where the session has one. */
-  readonly home: Home | undefined;
+  readonly startedAt: Date;
 }
 
 /** The objects of one session. */
@@ -75,12 +60,6 @@ export interface SessionManifests {
   /** Who may reach the session, where that is bounded. */
   readonly policy: V1NetworkPolicy | undefined;
 }
-
-const CONTAINER = "session";
-/** Name of the port on which the desktop is served. */
-export const DISPLAY_PORT = "vnc";
-const HOME_VOLUME = "home";
-const HOME_PATH = "/config";
 
 /** Builds all objects of a session. */
 export function buildManifests(spec: SessionSpec): SessionManifests {
@@ -94,9 +73,10 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
     [TEMPLATE_ANNOTATION]: request.template,
   };
   const metadata = { name, namespace: settings.namespace, labels, annotations };
+  const ports = template.ports.map(({ name, containerPort: port, protocol }) => ({ name, port, protocol }));
   return {
     claim: home && buildClaim(home, metadata),
-    policy: buildPolicy(settings, { metadata, selector, ports: [{ port: template.port, protocol: "TCP" }] }),
+    policy: buildPolicy(settings, { metadata, selector, ports }),
     deployment: {
       apiVersion: "apps/v1",
       kind: "Deployment",
@@ -106,6 +86,7 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
           ...annotations,
           [SPEC_HASH_ANNOTATION]: specHash(request),
           [COMMAND_ANNOTATION]: spec.commandId,
+          ...runAnnotations(spec),
         },
       },
       spec: {
@@ -113,25 +94,46 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
         selector: { matchLabels: selector },
         // A home volume can be mounted by one pod at a time: the old one goes before the new one comes.
         strategy: { type: "Recreate" },
-        template: { metadata: { labels, annotations }, spec: buildPodSpec(spec) },
+        template: {
+          metadata: {
+            labels,
+            annotations: { ...annotations, [DISPLAY_PORT_ANNOTATION]: String(template.vnc.port) },
+          },
+          spec: buildPodSpec(spec),
+        },
       },
     },
     service: {
       apiVersion: "v1",
       kind: "Service",
       metadata: { ...metadata, annotations: { ...annotations, [COMMAND_ANNOTATION]: spec.commandId } },
-      spec: {
-        selector,
-        ports: [{ name: DISPLAY_PORT, port: template.port, targetPort: DISPLAY_PORT, protocol: "TCP" }],
-      },
+      spec: { selector, ports: ports.map((port) => ({ ...port, targetPort: port.name })) },
     },
   };
 }
 
-/** A hash of what was asked for: two starts of one session with the same hash are the same start. */
+/**
+ * A hash of what was asked for: two starts of one session with the same hash are the same start. A start without more than the first agents
+ * knew has the hash that they gave it.
+ */
 export function specHash(request: StartRequest): string {
-  const { user, template, persistentHome, memory, cpu } = request;
-  return shortHash(JSON.stringify([user, template, persistentHome, memory, cpu]));
+  const { user, template, persistentHome, memory = DEFAULT_MEMORY, cpu = DEFAULT_CPU } = request;
+  const { templateManifest, env, idleTimeoutMs, maxSessionDurationMs } = request;
+  const more = { templateManifest, env, idleTimeoutMs, maxSessionDurationMs };
+  const isMore = Object.values(more).some((value) => value !== undefined);
+  return shortHash(
+    JSON.stringify([user, template, persistentHome, memory, cpu, ...(isMore ? [more] : [])]),
+  );
+}
+
+/** How long the session may run and be idle, and since when it runs; an operator can change them while it does. */
+function runAnnotations({ request, startedAt }: SessionSpec): Record<string, string> {
+  const { maxSessionDurationMs: longestMs, idleTimeoutMs: idleMs } = request;
+  return {
+    [RUNNING_SINCE_ANNOTATION]: startedAt.toISOString(),
+    ...(longestMs === undefined ? {} : { [MAX_DURATION_ANNOTATION]: `${longestMs / 1000}s` }),
+    ...(idleMs === undefined ? {} : { [IDLE_TIMEOUT_ANNOTATION]: `${idleMs / 1000}s` }),
+  };
 }
 
 function commonLabels(
@@ -143,48 +145,4 @@ function commonLabels(
     [AGENT_LABEL]: labelValue(settings.agentId),
     [MANAGED_BY_LABEL]: MANAGED_BY,
   };
-}
-
-function buildPodSpec({ request, template, settings, home }: SessionSpec): V1PodSpec {
-  return {
-    // A session runs a user's programs: it gets neither a key to the API nor the addresses of its neighbours.
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    containers: [buildContainer({ request, template, settings, home })],
-    nodeSelector: { ...settings.nodeSelector },
-    tolerations: [...settings.tolerations],
-    ...(home
-      ? { volumes: [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName: home.claimName } }] }
-      : {}),
-  };
-}
-
-function buildContainer({ request, template, settings, home }: Omit<SessionSpec, "commandId">): V1Container {
-  const amounts = { cpu: request.cpu, memory: request.memory };
-  return {
-    name: CONTAINER,
-    image: template.image,
-    imagePullPolicy: settings.imagePullPolicy,
-    env: environment(request),
-    ports: [{ name: DISPLAY_PORT, containerPort: template.port, protocol: "TCP" }],
-    // Ready means that the desktop answers, not that the container runs.
-    readinessProbe: { tcpSocket: { port: DISPLAY_PORT }, periodSeconds: 1, failureThreshold: 3 },
-    resources: { requests: amounts, limits: amounts },
-    ...(home ? { volumeMounts: [{ name: HOME_VOLUME, mountPath: HOME_PATH }] } : {}),
-  };
-}
-
-function environment(request: StartRequest): V1EnvVar[] {
-  return [
-    { name: "PUID", value: "1000" },
-    { name: "PGID", value: "1000" },
-    { name: "TZ", value: "UTC" },
-    { name: "USER", value: verbatim(request.user) },
-    { name: "SESSION_ID", value: verbatim(request.sessionId) },
-  ];
-}
-
-/** Kubernetes would replace "$(NAME)" in a value, and reads "$$" as "$". */
-function verbatim(text: string): string {
-  return text.replaceAll("$", "$$$$");
 }

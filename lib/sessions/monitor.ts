@@ -7,6 +7,7 @@
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import { becauseOfMaxDuration, isAsleepByMaxDuration } from "./max_duration.ts";
 import { judge } from "./readiness.ts";
 import { lastTold } from "./outcome.ts";
 import { statusOf } from "./status.ts";
@@ -57,7 +58,7 @@ export class Monitor implements Disposable {
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
       else if (seen && !isNews) this.#assume(seen);
-      else if (seen && !isBusy(sessionId)) this.#tell(seen);
+      else if (seen && !isBusy(sessionId)) this.tell(seen);
       else this.#assume(statusOf(sessionId, "pending"));
       this.look(sessionId);
     }
@@ -76,12 +77,12 @@ export class Monitor implements Disposable {
     if (told.state === "running" && seen.state === "pending") {
       const tell = () => {
         this.#unready.delete(sessionId);
-        if (!isBusy(sessionId)) this.#tell(seen);
+        if (!isBusy(sessionId)) this.tell(seen);
       };
       this.#unready.set(sessionId, setTimeout(tell, FLAP_MS));
       return;
     }
-    this.#tell(seen);
+    this.tell(seen);
   }
 
   /** Stops listening. */
@@ -95,8 +96,8 @@ export class Monitor implements Disposable {
     this.#options.reporter.assume(status);
   }
 
-  /** What waits for a link is not remembered as told: the next process would keep silent about it. */
-  #tell(status: SessionStatus): void {
+  /** Tells a session's state. What waits for a link is not remembered as told: the next process would keep silent about it. */
+  tell(status: SessionStatus): void {
     if (this.#options.reporter.status(status)) void this.#options.remember(status);
   }
 }
@@ -109,7 +110,10 @@ export function observedStatus(sessionId: string, objects: SessionObjects): Sess
   const { deployment, service, pods } = objects;
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
   if (!deployment) return statusOf(sessionId, service ? "failed" : "terminated");
-  if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated");
+  if (deployment.spec?.replicas === 0) {
+    const asleep = statusOf(sessionId, "hibernated");
+    return isAsleepByMaxDuration(deployment) ? becauseOfMaxDuration(asleep, deployment) : asleep;
+  }
   const verdict = judge(objects);
   return verdict.state === "ready"
     ? statusOf(sessionId, "running", verdict.pod)

@@ -25,6 +25,8 @@ export const SESSION_ANNOTATION = "stream.space/session";
 export const USER_ANNOTATION = "stream.space/user";
 /** Annotation with the template's name exactly as the Control Plane wrote it. */
 export const TEMPLATE_ANNOTATION = "stream.space/template";
+/** Annotation of a session's pod with the port on which it serves its desktop. */
+export const DISPLAY_PORT_ANNOTATION = "stream.space/display-port";
 /** Annotation with a hash of what the session was started with. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 
@@ -34,6 +36,13 @@ export const COMMAND_ANNOTATION = "stream.space/command-id";
 export const OUTCOME_ANNOTATION = "stream.space/outcome";
 /** Annotation of a session's Service with the state that the Control Plane was told last. */
 export const STATUS_ANNOTATION = "stream.space/status";
+
+/** Annotation of a session's Deployment with the longest time that it may run at a stretch, such as `28800s`. */
+export const MAX_DURATION_ANNOTATION = "stream.space/max-session-duration";
+/** Annotation of a session's Deployment with the longest time without a user, such as `1800s`; kept for who sees the traffic. */
+export const IDLE_TIMEOUT_ANNOTATION = "stream.space/idle-timeout";
+/** Annotation of a session's Deployment with the time at which it was started or last woken, RFC 3339. */
+export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";
 
 /** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
 const NAME = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;

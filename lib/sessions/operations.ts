@@ -9,16 +9,18 @@ import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
+import type { SessionCapacity } from "./capacity.ts";
 import { chooseHome } from "./home.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
+import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
 import { homeClaimName, SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
 import type { Recorder } from "./recorder.ts";
-import type { SessionRequest, StartRequest, StopRequest } from "./requests.ts";
+import type { ScaleRequest, SessionRequest, StartRequest, StopRequest } from "./requests.ts";
 import { displayPort, podFields, statusOf } from "./status.ts";
-import { findTemplate, type TemplateTable } from "./template.ts";
+import { resolveTemplate, type TemplateSources } from "./template_sources.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
 
 /** The command that brought a request. */
@@ -35,8 +37,11 @@ export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
   readonly recorder: Recorder;
+  readonly capacity: SessionCapacity;
   readonly settings: SessionSettings;
-  readonly templates: TemplateTable;
+  readonly templates: TemplateSources;
+  /** How many sessions' objects may be created, or scaled up, at once. */
+  readonly maxConcurrentStarts: number;
   /** Longest time for a session to become ready, in milliseconds. */
   readonly startTimeoutMs: number;
   /** Told of each change of a session's state but the last, which is part of the outcome. */
@@ -64,7 +69,7 @@ export class SessionOperations {
 
   constructor(options: OperationsOptions) {
     this.#cache = options.cache;
-    this.#provisioner = new Provisioner(options.client, options.cache);
+    this.#provisioner = new Provisioner(options);
     this.#options = options;
   }
 
@@ -100,6 +105,24 @@ export class SessionOperations {
     }
   }
 
+  /**
+   * Puts a session to sleep, or removes it, if it is still past its maximal duration.
+   *
+   * @returns what to tell of it; nothing where there was nothing to do
+   * @throws {CommandError} that says what is left
+   */
+  async expire(request: StopRequest | ScaleRequest, signal: AbortSignal): Promise<SessionStatus | undefined> {
+    const { sessionId } = request;
+    const { deployment } = this.#cache.session(sessionId);
+    const endsAt = endOfRun(deployment);
+    if (!deployment || endsAt === undefined || Date.now() < endsAt) return undefined;
+    log.info("Session {sessionId} is past its maximal duration", { sessionId });
+    if (request.action === "stop_session") await this.#stop(request, signal);
+    else await this.#fallAsleep(sessionId, { commandId: MAX_DURATION, signal });
+    const state = request.action === "stop_session" ? "terminated" : "hibernated";
+    return becauseOfMaxDuration(statusOf(sessionId, state), deployment);
+  }
+
   /** The outcome of a command that the session remembers as its last. */
   recall(sessionId: string, commandId: string): Outcome | undefined {
     return recallOutcome(this.#cache.session(sessionId), commandId);
@@ -123,15 +146,17 @@ export class SessionOperations {
   async #start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
-    const template = findTemplate(request.template, this.#options.templates);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
-    const { settings } = this.#options;
+    const { settings, templates } = this.#options;
+    warnOfNamespace(request, settings);
+    const template = resolveTemplate(request, templates);
     const hasOwn = objects.claim?.metadata?.name === homeClaimName(sessionId);
-    const home = chooseHome(request, { settings, overrides: {}, hasOwn });
-    const manifests = buildManifests({ request, template, settings, commandId, home });
+    const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
+    const manifests = buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
+    using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
     this.#report(sessionId, "pending");
     try {
       const timeoutMs = this.#options.startTimeoutMs;
@@ -212,7 +237,18 @@ export class SessionOperations {
   }
 
   async #hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
-    const { commandId, signal } = context;
+    await this.#fallAsleep(sessionId, context);
+    const result = { ...this.#objectNames(sessionId), state: "hibernated" };
+    return await this.#options.recorder.record(context.commandId, {
+      result,
+      status: statusOf(sessionId, "hibernated"),
+    });
+  }
+
+  async #fallAsleep(
+    sessionId: string,
+    { commandId, signal }: Pick<CommandContext, "commandId" | "signal">,
+  ): Promise<void> {
     const deployment = this.#existing(sessionId);
     if (deployment.spec?.replicas !== 0) {
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
@@ -226,11 +262,6 @@ export class SessionOperations {
           pods.filter((pod) => !hasEnded(pod)).map((pod) => `"${nameOf(pod)}"`).join(", ")
         } is still there`,
     });
-    const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return await this.#options.recorder.record(commandId, {
-      result,
-      status: statusOf(sessionId, "hibernated"),
-    });
   }
 
   async #wake(sessionId: string, context: CommandContext): Promise<Outcome> {
@@ -240,9 +271,10 @@ export class SessionOperations {
     if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
       return await this.#running(sessionId, context);
     }
+    using _place = this.#options.capacity.reserve(sessionId, deployment);
     this.#report(sessionId, "pending");
     try {
-      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId });
+      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId, signal });
       return await this.#running(sessionId, context);
     } catch (error) {
       if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, commandId);
@@ -296,6 +328,16 @@ export class SessionOperations {
   #report(sessionId: string, state: SessionState): void {
     this.#options.onStatus(statusOf(sessionId, state));
   }
+}
+
+/** The Control Plane names one in every start. */
+function warnOfNamespace({ sessionId, namespace }: StartRequest, settings: SessionSettings): void {
+  if (namespace === undefined || namespace === settings.namespace) return;
+  log.warn("Session {sessionId} was asked for in namespace {asked}, and starts in {namespace} as all do", {
+    sessionId,
+    asked: JSON.stringify(namespace),
+    namespace: settings.namespace,
+  });
 }
 
 /** Whether somebody else goes on with what was begun: the stop that cancelled it, or the next process. */

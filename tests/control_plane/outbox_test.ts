@@ -5,7 +5,16 @@ import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
-const CAPACITY = { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" };
+const CAPACITY = {
+  maxCpu: 1,
+  maxMemory: 1,
+  maxSessions: 1,
+  cpu: "1 cores",
+  memory: "1Gi",
+  usedSessions: 1,
+  usedCpu: 0.5,
+  usedMemory: 0.25,
+};
 
 function ack(commandId: string): Outbound {
   return { type: "ack", payload: { commandId } };

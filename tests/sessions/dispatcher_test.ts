@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
@@ -475,4 +475,65 @@ Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes to
   finish();
   await settled();
   assertEquals(bench.wire.told, ["ack c1"]);
+});
+
+Deno.test("dispatcher lets the agent itself act on a session in its turn, and answers nobody", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  bench.start("c1", "s1");
+  const start = await bench.operations.runs.next();
+  const acted = Promise.withResolvers<void>();
+  const done = bench.dispatcher.insert(request, () => acted.promise);
+  bench.receive("c2", "wake_session", { sessionId: "s1" });
+  start.finish();
+  await settled();
+  assertEquals(bench.operations.active, 0);
+  acted.resolve();
+  await done;
+  assertEquals(await bench.finishNext(), "wake_session s1");
+  assertEquals(bench.dispatcher.isBusy("s1"), false);
+  const answered = bench.wire.messages.filter(({ type }) => type === "complete" || type === "failed");
+  assertEquals(answered.length, 2);
+});
+
+Deno.test("dispatcher lets a stop cancel what the agent itself does to a session, or was about to do", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const begun: AbortSignal[] = [];
+  const first = assertRejects(() =>
+    bench.dispatcher.insert(request, async (signal) => {
+      begun.push(signal);
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    })
+  );
+  const second = assertRejects(() =>
+    bench.dispatcher.insert(request, (signal) => Promise.resolve(void begun.push(signal)))
+  );
+  await settled();
+  bench.stop("c1", "s1");
+  assertEquals((await first as Error).message, "cancelled by stop");
+  assertEquals((await second as Error).message, "cancelled by stop");
+  assertEquals(begun.length, 1);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1").length, 1);
+});
+
+Deno.test("dispatcher that drains lets the agent itself begin nothing, and cancels what it does in the end", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const stopping = new AbortController();
+  const acting = assertRejects(() =>
+    bench.dispatcher.insert(
+      request,
+      (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    )
+  );
+  await settled();
+  const drained = bench.dispatcher.drain(stopping.signal);
+  const refused = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
+  stopping.abort();
+  await drained;
+  const sentence = "cancelled because the agent is stopping";
+  assertEquals([(refused as Error).message, (await acting as Error).message], [sentence, sentence]);
+  assertEquals(bench.wire.messages, []);
 });

@@ -3,6 +3,7 @@ import { buildManifests, type SessionSpec, specHash } from "../../lib/sessions/m
 import { labelValue } from "../../lib/sessions/names.ts";
 import type { Home } from "../../lib/sessions/home.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
+import { imageTemplate } from "../../lib/sessions/template.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 
 const REQUEST: StartRequest = {
@@ -15,12 +16,15 @@ const REQUEST: StartRequest = {
   cpu: "1000m",
 };
 
+const AMOUNTS = { cpu: "1000m", memory: "2Gi" };
+
 const SPEC: SessionSpec = {
   commandId: "c1",
   request: REQUEST,
-  template: { image: "example.com/firefox:1", port: 3000 },
+  template: { ...imageTemplate("example.com/firefox:1"), defaultResources: AMOUNTS },
   settings: SETTINGS,
   home: undefined,
+  startedAt: new Date("2026-01-02T03:04:05Z"),
 };
 
 const HOME: Home = {
@@ -59,12 +63,14 @@ const CONTAINER = {
     { name: "SESSION_ID", value: ID },
   ],
   ports: [{ name: "vnc", containerPort: 3000, protocol: "TCP" }],
-  readinessProbe: { tcpSocket: { port: "vnc" }, periodSeconds: 1, failureThreshold: 3 },
-  resources: { requests: { cpu: "1000m", memory: "2Gi" }, limits: { cpu: "1000m", memory: "2Gi" } },
+  readinessProbe: { tcpSocket: { port: 3000 }, periodSeconds: 1, failureThreshold: 3 },
+  securityContext: { allowPrivilegeEscalation: false },
+  resources: { requests: AMOUNTS, limits: AMOUNTS },
 };
 const POD_SPEC = {
   automountServiceAccountToken: false,
   enableServiceLinks: false,
+  securityContext: { seccompProfile: { type: "RuntimeDefault" } },
   containers: [CONTAINER],
   nodeSelector: {},
   tolerations: [],
@@ -81,13 +87,20 @@ function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
         ...ANNOTATIONS,
         "stream.space/spec-hash": specHash(request),
         "stream.space/command-id": "c1",
+        "stream.space/running-since": "2026-01-02T03:04:05.000Z",
       },
     },
     spec: {
       replicas: 1,
       selector: { matchLabels: SELECTOR },
       strategy: { type: "Recreate" },
-      template: { metadata: { labels: LABELS, annotations: ANNOTATIONS }, spec: podSpec },
+      template: {
+        metadata: {
+          labels: LABELS,
+          annotations: { ...ANNOTATIONS, "stream.space/display-port": "3000" },
+        },
+        spec: podSpec,
+      },
     },
   };
 }
@@ -109,6 +122,13 @@ Deno.test("buildManifests() makes the Deployment and Service of a session withou
       spec: { selector: SELECTOR, ports: [{ name: "vnc", port: 3000, targetPort: "vnc", protocol: "TCP" }] },
     },
   });
+});
+
+Deno.test("buildManifests() notes how long a session may run and be idle", () => {
+  const request = { ...REQUEST, maxSessionDurationMs: 28_800_000, idleTimeoutMs: 1500 };
+  const annotations = buildManifests({ ...SPEC, request }).deployment.metadata?.annotations ?? {};
+  assertEquals(annotations["stream.space/max-session-duration"], "28800s");
+  assertEquals(annotations["stream.space/idle-timeout"], "1.5s");
 });
 
 Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", () => {
@@ -135,8 +155,9 @@ Deno.test("buildManifests() follows the operator's settings and the template", (
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment, service } = buildManifests({
     commandId: "c1",
+    startedAt: SPEC.startedAt,
     request,
-    template: { image: "example.com/code:2", port: 8443 },
+    template: { ...imageTemplate("example.com/code:2", 8443), defaultResources: AMOUNTS },
     home: { ...HOME, storageClass: "fast", size: "20Gi" },
     settings: {
       ...SETTINGS,
@@ -193,6 +214,33 @@ Deno.test("buildManifests() leaves no field undefined, which a server could not 
   assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
 });
 
+Deno.test("buildManifests() brings every port of a template into the Service, and says which is the display's", () => {
+  const ports = [
+    { name: "web", containerPort: 6901, protocol: "TCP" },
+    { name: "audio", containerPort: 4901, protocol: "UDP" },
+  ] as const;
+  const template = { ...SPEC.template, ports, vnc: { port: 6901 } };
+  const settings = { ...SETTINGS, ingressNamespaces: ["control-plane"] };
+  const { deployment, service, policy } = buildManifests({ ...SPEC, template, settings });
+  const pod = deployment.spec?.template;
+  assertEquals(service.spec?.ports, [
+    { name: "web", port: 6901, protocol: "TCP", targetPort: "web" },
+    { name: "audio", port: 4901, protocol: "UDP", targetPort: "audio" },
+  ]);
+  assertEquals(policy?.spec?.ingress?.[0]?.ports, [
+    { port: 6901, protocol: "TCP" },
+    { port: 4901, protocol: "UDP" },
+  ]);
+  assertEquals(pod?.metadata?.annotations?.["stream.space/display-port"], "6901");
+  assertEquals(pod?.spec?.containers[0]?.readinessProbe?.tcpSocket, { port: 6901 });
+});
+
+Deno.test("specHash() is what the first agents wrote where a start says no more than they knew", () => {
+  const { memory: _memory, cpu: _cpu, ...rest } = REQUEST;
+  assertEquals([specHash(REQUEST), specHash({ ...rest, cpu: "1000m" })], ["393430ee", "393430ee"]);
+  assertEquals(specHash({ ...REQUEST, namespace: "desktops" }), "393430ee");
+});
+
 Deno.test("specHash() is the same for the same start only", () => {
   assertEquals(specHash(REQUEST), specHash({ ...REQUEST }));
   const changes: Array<Partial<StartRequest>> = [
@@ -201,6 +249,12 @@ Deno.test("specHash() is the same for the same start only", () => {
     { persistentHome: true },
     { memory: "3Gi" },
     { cpu: "2" },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:1") } },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:2") } },
+    { env: { A: "1" } },
+    { env: { A: "2" } },
+    { idleTimeoutMs: 1000 },
+    { maxSessionDurationMs: 1000 },
     { user: "alicefirefox", template: "" },
   ];
   const hashes = changes.map((change) => specHash({ ...REQUEST, ...change }));

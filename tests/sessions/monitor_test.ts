@@ -44,6 +44,7 @@ interface Situation {
 function watchedSession(situation: Situation = {}): {
   cache: SessionCache;
   told: () => string[];
+  sent: string[];
   remembered: string[];
   monitor: Monitor;
 } {
@@ -71,7 +72,7 @@ function watchedSession(situation: Situation = {}): {
       `${one.sessionId === "s1" ? "" : `${one.sessionId} `}${one.state} ${one.platformMetadata.podName}`
         .trim()
     );
-  return { cache, told, remembered, monitor };
+  return { cache, told, sent, remembered, monitor };
 }
 
 Deno.test("monitor tells nothing of sessions as it finds them", () => {
@@ -125,6 +126,30 @@ Deno.test("monitor leaves a session to the command that is at work on it", () =>
   isBusy = false;
   monitor.look("s1");
   assertEquals(told(), ["hibernated"]);
+});
+
+Deno.test("monitor tells why a session sleeps that an agent put to sleep as its time was up", () => {
+  const { cache, sent, monitor } = watchedSession();
+  using _ = monitor;
+  const asleep = deployment(0, 3);
+  const annotations = {
+    "stream.space/command-id": "max-duration",
+    "stream.space/max-session-duration": "28800s",
+  };
+  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+  assertEquals(sent.map((text) => JSON.parse(text).payload), [{
+    sessionId: "s1",
+    state: "hibernated",
+    vncReady: false,
+    vncPort: 3000,
+    platformMetadata: {
+      podName: "",
+      podIP: "",
+      nodeName: "",
+      reason: "MaxDuration",
+      message: "It ran for 8h, the longest that it may",
+    },
+  }]);
 });
 
 const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: string[] }> = [

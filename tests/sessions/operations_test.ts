@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { CommandError } from "../../lib/errors.ts";
 import type { SessionClient } from "../../lib/kubernetes/client.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { SessionCapacity } from "../../lib/sessions/capacity.ts";
 import { OUTCOME_ANNOTATION } from "../../lib/sessions/names.ts";
 import { type CommandContext, SessionOperations } from "../../lib/sessions/operations.ts";
 import { Recorder } from "../../lib/sessions/recorder.ts";
@@ -40,8 +41,10 @@ class Bench implements AsyncDisposable {
       client: {} as SessionClient,
       cache: this.#cache,
       recorder: new Recorder({} as SessionClient, this.#cache),
+      capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
+      maxConcurrentStarts: 1,
       settings: SETTINGS,
-      templates: new Map(),
+      templates: { inCluster: () => undefined, table: new Map(), rules: SETTINGS },
       startTimeoutMs: 10_000,
       onStatus: () => {},
     });

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Pod } from "@kubernetes/client-node";
-import { statusOf } from "../../lib/sessions/status.ts";
+import { displayPort, statusOf } from "../../lib/sessions/status.ts";
 
 function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
   const { podIP, nodeName } = parts;
@@ -31,3 +31,17 @@ Deno.test("K26 a status holds every field, also of a pod that has no address yet
   });
   assertEquals(statusOf("s1", "pending").platformMetadata, { podName: "", podIP: "", nodeName: "" });
 });
+
+for (
+  const [annotation, expected] of [["6901", 6901], [undefined, 5900], ["", 5900], ["x", 5900], [
+    "-1",
+    5900,
+  ]] as const
+) {
+  Deno.test(`displayPort() is ${expected} where the pod says ${annotation ?? "nothing"} and names a port 5900`, () => {
+    const annotations: Record<string, string> = annotation === undefined
+      ? {}
+      : { "stream.space/display-port": annotation };
+    assertEquals(displayPort({ ...pod({}), metadata: { annotations } }), expected);
+  });
+}
