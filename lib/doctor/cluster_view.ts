@@ -2,11 +2,12 @@
  * The doctor's eyes in the cluster: what it may do, and what objects say. It reads, asks and tries, and changes nothing.
  * @module
  */
-import { AuthorizationV1Api, VersionApi } from "@kubernetes/client-node";
+import { AuthorizationV1Api, HttpMethod, RequestContext, VersionApi } from "@kubernetes/client-node";
 import { configurationOf, orUndefined } from "../kubernetes/client.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { asRecord } from "../json.ts";
 import type { DatedAnswer } from "./clock.ts";
+import type { TrialObject } from "./trial_session.ts";
 
 /** One right, in the words of RBAC. */
 export interface Right {
@@ -56,6 +57,15 @@ export class ClusterView {
   /** Reads an object by its whole path; `undefined` for one that does not exist. */
   async read<T>(path: string): Promise<T | undefined> {
     return await orUndefined(this.#transport.getJson(path)) as T | undefined;
+  }
+
+  /** Asks whether an object would be created, in a dry run. */
+  async tryToCreate({ api, resource, object }: TrialObject): Promise<void> {
+    const url = `${this.server}${api}/namespaces/${this.namespace}/${resource}?dryRun=All`;
+    const request = new RequestContext(url, HttpMethod.POST);
+    request.setHeaderParam("Content-Type", "application/json");
+    request.setBody(JSON.stringify(object));
+    await this.#transport.send(request);
   }
 
   /** Lists a collection by its whole path. */

@@ -13,6 +13,8 @@ import { checkQuota } from "./quota_check.ts";
 import { checkSecondAgent } from "./second_agent_check.ts";
 import { checkStorage } from "./storage_check.ts";
 import { checkIssuedKey, checkJournal } from "./store_checks.ts";
+import { checkTemplates } from "./template_check.ts";
+import { checkTrial } from "./trial_check.ts";
 
 /** A check, and how its finding begins where there is no answer. */
 interface Check {
@@ -34,6 +36,8 @@ const CHECKS: readonly Check[] = [
     isForStart: true,
   },
   { name: "storage-class", about: "Cannot look at the storage class", run: checkStorage, isForStart: true },
+  { name: "session-objects", about: "Cannot try a session", run: checkTrial, isForStart: false },
+  { name: "templates", about: "Cannot look at the templates", run: checkTemplates, isForStart: false },
   { name: "quota", about: "Cannot look at the quotas", run: checkQuota, isForStart: false },
   { name: "second-agent", about: "Cannot look for a second agent", run: checkSecondAgent, isForStart: false },
 ];

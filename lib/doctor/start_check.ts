@@ -15,16 +15,12 @@ const LATER_MS = 2000;
 
 /** Makes the cheap checks once, in the background; ends early when the signal is aborted. */
 export async function checkLater(transport: Transport, config: Config, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(LATER_MS, { signal });
-    const findings = await abortable(
-      checkAtStart(new ClusterView(transport, config.namespace), config),
-      signal,
-    );
-    for (const finding of findings.filter(({ status }) => status === "fail" || status === "warn")) {
-      log.warn("{finding} (k8s-agent doctor checks more)", { finding: sentence(finding) });
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
+  const view = new ClusterView(transport, config.namespace);
+  const findings = await delay(LATER_MS, { signal })
+    .then(() => abortable(checkAtStart(view, config), signal))
+    // Told to stop: nobody waits for it any more.
+    .catch(() => []);
+  for (const finding of findings.filter(({ status }) => status === "fail")) {
+    log.warn("{finding} (k8s-agent doctor tells more)", { finding: sentence(finding) });
   }
 }
