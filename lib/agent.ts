@@ -60,7 +60,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
       parts.dispatcher.guard(() => leadership.isHeld());
     }
     // Not before: the view of one who stood by might be old, and whoever leads acts on it.
-    following = parts.cache.follow(parts.transport, { namespace: config.namespace, signal: ended.signal });
+    following = follow(parts, { namespace: config.namespace, signal: ended.signal });
     void checkLater(parts.transport, config, ended.signal);
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
@@ -71,6 +71,14 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     ended.abort();
     await following;
   }
+}
+
+/** Follows all that the agent has to know of the cluster. */
+async function follow(
+  { transport, cache, catalog, mirror }: Parts,
+  options: { namespace: string; signal: AbortSignal },
+): Promise<void> {
+  await Promise.all([cache, catalog, mirror].map((one) => one.follow(transport, options)));
 }
 
 /** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */
@@ -96,16 +104,15 @@ async function work(
 }
 
 /** Goes on where an earlier process was: with its commands, and with what it told of the sessions. */
-async function recover(
-  { journal, cache, dispatcher, monitor, expiry }: Parts,
-  signal: AbortSignal,
-): Promise<void> {
+async function recover(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { journal, cache, dispatcher, monitor, expiry, mirror } = parts;
   const { entries, sessionIds } = await journal.load(signal);
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
   monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
   expiry.begin();
+  mirror.begin(signal);
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */

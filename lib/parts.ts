@@ -16,6 +16,8 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { CustomCollection } from "./kubernetes/custom_collection.ts";
+import { createCustomObjectApi } from "./kubernetes/custom_objects.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -26,6 +28,7 @@ import { SessionCapacity } from "./sessions/capacity.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
 import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./sessions/journal.ts";
+import { Mirror } from "./sessions/mirror.ts";
 import { Monitor } from "./sessions/monitor.ts";
 import { labelValue } from "./sessions/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
@@ -36,12 +39,15 @@ import type { ScaleRequest, StopRequest } from "./sessions/requests.ts";
 export interface Parts extends Disposable {
   readonly transport: Transport;
   readonly cache: SessionCache;
+  /** The Template objects of the cluster. */
+  readonly catalog: CustomCollection;
   readonly journal: Journal;
   readonly outbox: Outbox;
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
   readonly expiry: Expiry;
+  readonly mirror: Mirror;
   readonly link: Link;
   readonly beat: () => void;
 }
@@ -55,6 +61,7 @@ export function buildParts(config: Config): Parts {
   const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
+  const catalog = new CustomCollection({ resource: "templates" });
   const journal = new Journal({
     store: createJournalStore(transport, namespace),
     prefix: agentLabel,
@@ -69,11 +76,12 @@ export function buildParts(config: Config): Parts {
   const operations = new SessionOperations({
     client,
     cache,
+    catalog,
     recorder,
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: { inCluster: () => undefined, table: config.templates, rules: config },
+    templates: { inCluster: (name) => catalog.get(name), table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });
@@ -95,6 +103,8 @@ export function buildParts(config: Config): Parts {
       });
     },
   });
+  const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
+  const mirror = new Mirror({ cache, reporter, api: sessionApi });
   const beat = () => {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({
@@ -112,7 +122,20 @@ export function buildParts(config: Config): Parts {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, expiry, link, beat };
+  const parts = {
+    transport,
+    cache,
+    catalog,
+    journal,
+    outbox,
+    reporter,
+    dispatcher,
+    monitor,
+    expiry,
+    mirror,
+    link,
+    beat,
+  };
   return { ...parts, [Symbol.dispose]: dispose };
 }
 

@@ -6,6 +6,7 @@
 /** One request in the words of a Role. */
 export interface ApiRequest {
   readonly verb: string;
+  /** With the subresource, such as `sessions/status`; empty for what is in no namespace. */
   readonly resource: string;
 }
 
@@ -18,7 +19,11 @@ const VERBS: ReadonlyMap<string, string> = new Map([
 
 /** What a request in a namespace asks for. */
 export function describe(method: string, url: URL): ApiRequest {
-  const [, resource = "", name] = /\/namespaces\/[^/]+\/([^/]+)(?:\/([^/]+))?/.exec(url.pathname) ?? [];
+  const [, resource = "", name, subresource] =
+    /\/namespaces\/[^/]+\/([^/]+)(?:\/([^/]+)(?:\/([^/]+))?)?/.exec(url.pathname) ?? [];
   const reading = url.searchParams.has("watch") ? "watch" : name ? "get" : "list";
-  return { verb: VERBS.get(method) ?? reading, resource };
+  return {
+    verb: VERBS.get(method) ?? reading,
+    resource: subresource ? `${resource}/${subresource}` : resource,
+  };
 }

@@ -10,6 +10,7 @@ import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 export class Reporter {
   readonly #outbox: Outbox;
   readonly #statuses = new Map<string, SessionStatus>();
+  readonly #listeners = new Set<(sessionId: string) => void>();
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
@@ -41,6 +42,13 @@ export class Reporter {
     const isOver = status.state === "terminated" || status.state === "failed";
     if (isOver) this.#statuses.delete(status.sessionId);
     else this.#statuses.set(status.sessionId, status);
+    for (const listener of this.#listeners) listener(status.sessionId);
+  }
+
+  /** Calls the listener whenever something was told or assumed of a session; gives a function that ends that. */
+  listen(listener: (sessionId: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** A stop was received: nothing that was said of the session before is worth saying again. */

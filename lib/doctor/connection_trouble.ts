@@ -26,6 +26,7 @@ const TROUBLES: ReadonlyArray<readonly [RegExp, Trouble]> = [
     /InvalidContentType|corrupt message|wrong version number/i,
     tls(`it speaks no TLS there: check ${URL_SETTING}`),
   ],
+  [/invalid HTTP version/i, address(`it speaks TLS there: begin ${URL_SETTING} with wss://`)],
   [/lookup address|dns error|not known/i, address(`check the name in ${URL_SETTING}, and the cluster's DNS`)],
   [/refused/i, address(`check the port in ${URL_SETTING}, and that the Control Plane runs`)],
   [/within \d+ seconds/, address("look for a NetworkPolicy or firewall on the way, or set HTTPS_PROXY")],
@@ -33,7 +34,7 @@ const TROUBLES: ReadonlyArray<readonly [RegExp, Trouble]> = [
 
 /** What the runtime says of a request without an answer, less what it says of the request. */
 export function plainWords(message: string): string {
-  return message.replace(/^error sending request for url \(.*?\): (client error \(\w+\): )?/, "");
+  return message.replace(/^error sending request .*?client error \(\w+\): /, "");
 }
 
 /** Finds what a message is about. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { KubernetesError } from "../errors.ts";
+import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
 import { BUILT_IN_TEMPLATES } from "../sessions/template.ts";
@@ -10,7 +11,6 @@ import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { templateProblem } from "./trial_session.ts";
 
-const GROUP = "stream.space";
 const findings = new Findings("templates");
 
 /** The findings of `templates` and `custom-kinds`. */
@@ -47,9 +47,10 @@ function judgeCount(usable: number, all: number): Finding {
 
 /** `undefined` where the cluster does not know the kind, or does not let it be read. */
 async function templateObjects(view: ClusterView): Promise<readonly KubernetesObject[] | undefined> {
-  if (!await view.may({ verb: "list", group: GROUP, resource: "templates" })) return undefined;
+  const [group = ""] = CUSTOM_API.split("/");
+  if (!await view.may({ verb: "list", group, resource: "templates" })) return undefined;
   try {
-    return await view.list(`/apis/${GROUP}/v1alpha1/namespaces/${view.namespace}/templates`);
+    return await view.list(`/apis/${CUSTOM_API}/namespaces/${view.namespace}/templates`);
   } catch (error) {
     if (error instanceof KubernetesError && error.status === 404) return undefined;
     throw error;

@@ -23,6 +23,8 @@ export interface WatchOptions<T extends KubernetesObject> {
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
   readonly onList: (objects: readonly T[], version: string) => void;
   readonly onChange: (change: "put" | "remove", object: T) => void;
+  /** Whether a refusal ends the watch; none does, unless this says so. */
+  readonly isFinal?: (error: KubernetesError) => boolean;
 }
 
 /** The server ends each watch after this time, in seconds; a new one goes on from there at once. */
@@ -39,7 +41,11 @@ const REMINDER_MS = 60_000;
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
 const EXPIRED = 410;
 
-/** Lists and watches until the signal is aborted. */
+/**
+ * Lists and watches until the signal is aborted.
+ *
+ * @throws {KubernetesError} a refusal that is final for the caller
+ */
 export async function watch<T extends KubernetesObject>(
   transport: Transport,
   options: WatchOptions<T> & { readonly signal: AbortSignal },
@@ -60,6 +66,7 @@ export async function watch<T extends KubernetesObject>(
       if (performance.now() - startedAt >= STEADY_MS) continue;
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
       failures += 1;
       // Whether the server still has the changes since the last version, only it can say.
       if (error instanceof KubernetesError && error.status === EXPIRED) version = undefined;

@@ -7,6 +7,7 @@ import type { V1Deployment, V1PersistentVolumeClaim } from "@kubernetes/client-n
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
+import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
@@ -36,6 +37,8 @@ export interface CommandContext {
 export interface OperationsOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
+  /** The Template objects of the cluster. */
+  readonly catalog: Pick<CustomCollection, "synced">;
   readonly recorder: Recorder;
   readonly capacity: SessionCapacity;
   readonly settings: SessionSettings;
@@ -146,6 +149,7 @@ export class SessionOperations {
   async #start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
+    if (!request.templateManifest) await this.#options.catalog.synced(signal);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });

@@ -40,6 +40,7 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
+      catalog: { synced: () => Promise.resolve() },
       recorder: new Recorder({} as SessionClient, this.#cache),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
