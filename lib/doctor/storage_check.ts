@@ -88,5 +88,6 @@ function waiting(homes: readonly V1PersistentVolumeClaim[], namespace: string): 
   );
   if (names.length === 0) return [];
   const advice = `the cluster says why: kubectl -n ${namespace} describe pvc ${names[0]}`;
-  return [findings.warn(`${names.length} homes wait for a volume, such as ${names[0]}`, advice)];
+  const which = names.length === 1 ? `Home ${names[0]} waits` : `${names.length} homes wait`;
+  return [findings.warn(`${which} for a volume`, advice)];
 }

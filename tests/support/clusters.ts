@@ -135,8 +135,13 @@ export class TestCluster implements AsyncDisposable {
 
   /** Waits until a session's objects are gone, for at most 10 seconds. */
   async untilEmpty(): Promise<void> {
+    await this.until(async () => (await this.leftovers()).length === 0);
+  }
+
+  /** Waits until something is so, for at most 10 seconds. */
+  async until(isSo: () => Promise<boolean>): Promise<void> {
     const signal = AbortSignal.timeout(10_000);
-    while ((await this.leftovers()).length > 0) await delay(50, { signal });
+    while (!await isSo()) await delay(50, { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

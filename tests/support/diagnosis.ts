@@ -51,9 +51,8 @@ export class Diagnosis {
   }
 
   /** The lines of some checks. */
-  about(...checks: readonly CheckName[]): string[] {
-    return this.#checks.filter(({ check }) => checks.includes(check)).map(({ line }) => line);
-  }
+  readonly about = (...checks: readonly CheckName[]): string[] =>
+    this.#checks.filter(({ check }) => checks.includes(check)).map(({ line }) => line);
 
   /** The lines of all that failed. */
   get failures(): string[] {
