@@ -10,7 +10,7 @@ import type {
 import { V1MicroTime } from "@kubernetes/client-node";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { type CheckName } from "../../lib/doctor/finding.ts";
+import type { CheckName } from "../../lib/doctor/finding.ts";
 import { PERMISSIONS } from "../../lib/doctor/permissions.ts";
 import { temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { Diagnosis, PATIENT } from "../support/diagnosis.ts";
