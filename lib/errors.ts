@@ -94,10 +94,13 @@ export type CommandFailure =
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly failure: CommandFailure;
+  /** What is wrong with the session, in one stable word of the table of causes; empty where nothing is. */
+  readonly reason: string;
 
-  constructor(failure: CommandFailure, message: string, options?: ErrorOptions) {
+  constructor(failure: CommandFailure, message: string, options: ErrorOptions & { reason?: string } = {}) {
     super(message, options);
     this.failure = failure;
+    this.reason = options.reason ?? "";
   }
 }
 

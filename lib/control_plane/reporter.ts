@@ -33,7 +33,9 @@ export class Reporter {
    */
   status(status: SessionStatus): boolean {
     this.assume(status);
-    log.info("Session {sessionId} is {state}", { sessionId: status.sessionId, state: status.state });
+    const { sessionId, state, platformMetadata: { message } } = status;
+    const words = message ? `: ${message}` : "";
+    log.info("Session {sessionId} is {state}{words}", { sessionId, state, words });
     return this.#outbox.send({ type: "status", payload: status });
   }
 

@@ -58,6 +58,14 @@ export const PERMISSIONS: readonly Permission[] = [
     loss: "the agent never sees that a session is ready",
   },
   {
+    group: "",
+    resource: "events",
+    name: "",
+    verbs: ["list", "watch"],
+    loss: "errors say less of why a session does not start",
+    isOptional: true,
+  },
+  {
     group: "stream.space",
     resource: "templates",
     name: "",

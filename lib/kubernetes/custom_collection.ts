@@ -101,7 +101,7 @@ export class CustomCollection {
     const { resource, labelSelector = "", onChange } = this.#options;
     await watch<KubernetesObject>(transport, {
       path: `/apis/${CUSTOM_API}/namespaces/${options.namespace}/${resource}`,
-      labelSelector,
+      selector: { labelSelector },
       onList: (objects) => this.#isListed(objects),
       onChange: (change, object) => {
         const name = object.metadata?.name ?? "";

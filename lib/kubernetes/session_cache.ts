@@ -21,6 +21,7 @@ import {
   sessionName,
   USER_LABEL,
 } from "../sessions/names.ts";
+import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import type { Transport } from "./transport.ts";
 import { type KubernetesObject, list, watch } from "./watch.ts";
 
@@ -33,6 +34,8 @@ export interface SessionObjects {
   readonly policy: V1NetworkPolicy | undefined;
   /** All pods, also those on their way out. */
   readonly pods: readonly V1Pod[];
+  /** What the cluster tells about the pods and the claim, oldest first. */
+  readonly events: readonly SessionEvent[];
 }
 
 interface Kinds {
@@ -65,6 +68,7 @@ export class SessionCache {
   readonly #agentLabel: string;
   /** Session id → kind and name → object. */
   readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
+  readonly #events = new EventLog();
   /** Homes of users, by name: they are of no session alone. */
   readonly #homes = new Map<string, V1PersistentVolumeClaim>();
   readonly #removed = new Set<string>();
@@ -85,12 +89,13 @@ export class SessionCache {
 
   /** Follows the cluster until the signal is aborted. */
   async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    await Promise.all(KINDS.map((kind) =>
+    const watches = KINDS.map((kind) =>
       watch<KubernetesObject>(transport, {
         ...this.#collection(kind, options),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
       })
-    ));
+    );
+    await Promise.all([...watches, this.#followEvents(transport, options)]);
   }
 
   /**
@@ -99,9 +104,22 @@ export class SessionCache {
    * @throws {KubernetesError} when a list is refused or not answered
    */
   async load(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    await Promise.all(
-      KINDS.map((kind) => list<KubernetesObject>(transport, this.#collection(kind, options))),
-    );
+    await Promise.all(KINDS.map((kind) => list(transport, this.#collection(kind, options))));
+    await list(transport, this.#eventCollection(options)).catch(() => {});
+  }
+
+  /** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
+  async #followEvents(
+    transport: Transport,
+    options: { namespace: string; signal: AbortSignal },
+  ): Promise<void> {
+    await this.synced(options.signal).catch(() => {});
+    await watch<KubernetesObject>(transport, {
+      ...this.#eventCollection(options),
+      // A Role without this right is a choice: one line in the log is enough.
+      reminderMs: Infinity,
+      onChange: (change, event) => change === "put" && this.#events.put(event),
+    });
   }
 
   /** The objects of a session; all absent for one that does not exist. */
@@ -110,12 +128,19 @@ export class SessionCache {
     const first = <K extends Kind>(kind: K) =>
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
     const deployment = first("deployment");
+    const claim = first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? "");
+    const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
+    const told = this.#events;
     return {
       deployment,
       service: first("service"),
-      claim: first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? ""),
+      claim,
       policy: first("policy"),
-      pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
+      pods,
+      // Looked up when it is asked for: most who look at a session do not.
+      get events() {
+        return told.about([...pods, claim].map((object) => object?.metadata?.uid ?? ""));
+      },
     };
   }
 
@@ -164,7 +189,11 @@ export class SessionCache {
     }
     const objects = this.#sessions.get(sessionId) ?? new Map();
     const key = keyOf(kind, object);
-    if (isOlder(object, objects.get(key)?.object)) return;
+    const earlier: KubernetesObject | undefined = objects.get(key)?.object;
+    if (isOlder(object, earlier)) return;
+    if (kind === "pod" || kind === "claim") {
+      this.#events.know(object, { instead: earlier, onNews: () => this.#notify(sessionId) });
+    }
     objects.set(key, { kind, object });
     this.#sessions.set(sessionId, objects);
     this.#notify(sessionId);
@@ -212,9 +241,18 @@ export class SessionCache {
     const { api, resource } = COLLECTIONS[kind];
     return {
       path: `${api}/namespaces/${namespace}/${resource}`,
-      labelSelector: `${APP_LABEL}=${APP}`,
+      selector: { labelSelector: `${APP_LABEL}=${APP}` },
       onList: (objects: readonly KubernetesObject[], version: string) =>
         this.#replace(kind, objects, version),
+      signal,
+    };
+  }
+
+  #eventCollection({ namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    return {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      selector: { fieldSelector: EVENT_SELECTOR },
+      onList: (events: readonly KubernetesObject[]) => events.forEach((event) => this.#events.put(event)),
       signal,
     };
   }
@@ -240,6 +278,7 @@ export class SessionCache {
     this.#removed.add(uid);
     const [oldest] = this.#removed;
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
+    this.#events.forget(uid);
     if (sessionId === undefined) return this.#removeHome(object);
     const objects = this.#sessions.get(sessionId);
     const key = keyOf(kind, object);
@@ -252,7 +291,9 @@ export class SessionCache {
 
   #putHome(home: V1PersistentVolumeClaim): void {
     const name = home.metadata?.name ?? "";
-    if (isOlder(home, this.#homes.get(name))) return;
+    const earlier = this.#homes.get(name);
+    if (isOlder(home, earlier)) return;
+    this.#events.know(home, { instead: earlier, onNews: () => this.#notifyUser(home) });
     this.#homes.set(name, home);
     this.#notifyUser(home);
   }

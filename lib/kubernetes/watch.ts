@@ -19,7 +19,10 @@ export interface KubernetesObject {
 export interface WatchOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  readonly labelSelector: string;
+  /** Which objects of it, by label or by field, as the API's query parameters take it. */
+  readonly selector: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
+  readonly reminderMs?: number;
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
   readonly onList: (objects: readonly T[], version: string) => void;
   readonly onChange: (change: "put" | "remove", object: T) => void;
@@ -35,7 +38,6 @@ const SILENCE_MS = 40_000;
 const STEADY_MS = 1000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
-/** How often a trouble that stays the same is told again. */
 const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
@@ -52,7 +54,7 @@ export async function watch<T extends KubernetesObject>(
 ): Promise<void> {
   const { signal } = options;
   let version: string | undefined;
-  const trouble = new Trouble(options.path.split("/").at(-1) ?? "");
+  const trouble = new Trouble(options.path.split("/").at(-1) ?? "", options.reminderMs ?? REMINDER_MS);
   let failures = 0;
   while (!signal.aborted) {
     const startedAt = performance.now();
@@ -80,16 +82,18 @@ export async function watch<T extends KubernetesObject>(
 /** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
 class Trouble {
   readonly #resource: string;
+  readonly #reminderMs: number;
   #reason: string | undefined;
   #toldAt = 0;
 
-  constructor(resource: string) {
+  constructor(resource: string, reminderMs: number) {
     this.#resource = resource;
+    this.#reminderMs = reminderMs;
   }
 
   tell(reason: string): void {
     const now = performance.now();
-    if (reason === this.#reason && now - this.#toldAt < REMINDER_MS) return;
+    if (reason === this.#reason && now - this.#toldAt < this.#reminderMs) return;
     this.#reason = reason;
     this.#toldAt = now;
     log.warn("Cannot watch {resource}, trying again: {reason}", { resource: this.#resource, reason });
@@ -113,9 +117,9 @@ type WatchEvent<T> =
  */
 export async function list<T extends KubernetesObject>(
   transport: Transport,
-  options: Omit<WatchOptions<T>, "onChange"> & { readonly signal: AbortSignal },
+  options: Pick<WatchOptions<T>, "path" | "selector" | "onList"> & { readonly signal: AbortSignal },
 ): Promise<string> {
-  const query = new URLSearchParams({ labelSelector: options.labelSelector });
+  const query = new URLSearchParams(options.selector);
   const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));
   const version = asRecord(answer?.metadata)?.resourceVersion;
   if (!Array.isArray(answer?.items) || typeof version !== "string") {
@@ -128,13 +132,17 @@ export async function list<T extends KubernetesObject>(
 /** The changes since a version, until the server ends the watch. */
 async function* events<T extends KubernetesObject>(
   transport: Transport,
-  options: { path: string; labelSelector: string; version: string; signal: AbortSignal; trouble: Trouble },
+  options: Pick<WatchOptions<T>, "path" | "selector"> & {
+    version: string;
+    signal: AbortSignal;
+    trouble: Trouble;
+  },
 ): AsyncGenerator<WatchEvent<T>> {
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
     timeoutSeconds: String(WATCH_SECONDS),
-    labelSelector: options.labelSelector,
+    ...options.selector,
     resourceVersion: options.version,
   });
   const startedAt = performance.now();
@@ -174,6 +182,7 @@ class Silence implements Disposable {
 }
 
 async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
+  silence.signal.throwIfAborted();
   const decoder = new TextDecoder();
   const reader = body.getReader();
   // A fetch whose signal is aborted does not always end the body that is being read: cancelling it does.

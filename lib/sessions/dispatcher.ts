@@ -11,6 +11,7 @@ import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
 import type { RequestLimits } from "./amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
+import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "./operations.ts";
 import type { Outcome } from "./outcome.ts";
 import { parseRequest, type SessionRequest } from "./requests.ts";
@@ -40,12 +41,6 @@ interface Task {
   readonly cancel: AbortController;
 }
 
-/** The commands of one session, in order. */
-interface Lane {
-  readonly tasks: Set<Task>;
-  end: Promise<void>;
-}
-
 /** Results that are remembered, so that a repeated command is answered and not repeated. */
 const REMEMBERED_RESULTS = 10_000;
 
@@ -59,7 +54,7 @@ const HANDED_OVER = new CommandError("handed_over", "left to the agent's next pr
 export class Dispatcher {
   readonly #operations: Operations;
   readonly #options: DispatcherOptions;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes: Lanes<Task>;
   readonly #results = new Map<string, Result | "running">();
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
@@ -72,6 +67,7 @@ export class Dispatcher {
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
     this.#options = options;
+    this.#lanes = new Lanes((sessionId) => options.onIdle?.(sessionId));
   }
 
   /** Whether new commands are refused. */
@@ -81,7 +77,7 @@ export class Dispatcher {
 
   /** Whether a command of the session is at work or waits for its turn. */
   isBusy(sessionId: string): boolean {
-    return this.#lanes.has(sessionId);
+    return this.#lanes.of(sessionId).length > 0;
   }
 
   /** From now on, nothing is answered unless this says that it may be: otherwise another process answers it. */
@@ -116,9 +112,9 @@ export class Dispatcher {
   async insert(request: SessionRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.#isDraining) throw STOPPING;
     const cancel = new AbortController();
-    // Nothing that a command of an earlier process would be overtaken by.
+    // It is not newer than any command, so that none of an earlier process is overtaken by it.
     const task = { commandId: "", request, spentMs: Infinity, cancel };
-    await this.#takeTurn(task, async () => {
+    await this.#lanes.take(request.sessionId, task, async () => {
       cancel.signal.throwIfAborted();
       await work(cancel.signal);
     });
@@ -151,7 +147,7 @@ export class Dispatcher {
     const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = () => {
-      for (const { commandId, cancel } of this.#tasks()) {
+      for (const { commandId, cancel } of this.#lanes.all()) {
         cancel.abort(this.#options.journal.holds(commandId) ? HANDED_OVER : STOPPING);
       }
       timer = setTimeout(abandon, CANCEL_MS);
@@ -161,7 +157,7 @@ export class Dispatcher {
     await Promise.race([this.#idle(), abandoned]);
     signal.removeEventListener("abort", stop);
     clearTimeout(timer);
-    for (const { commandId } of this.#tasks()) {
+    for (const { commandId } of this.#lanes.all()) {
       if (!this.#options.journal.holds(commandId)) await this.#fail(commandId, STOPPING);
     }
   }
@@ -170,16 +166,12 @@ export class Dispatcher {
   handOver(): void {
     this.#isDraining = true;
     this.#isHandedOver = true;
-    for (const { cancel } of this.#tasks()) cancel.abort(HANDED_OVER);
-  }
-
-  #tasks(): Task[] {
-    return [...this.#lanes.values()].flatMap((lane) => [...lane.tasks]);
+    for (const { cancel } of this.#lanes.all()) cancel.abort(HANDED_OVER);
   }
 
   async #idle(): Promise<void> {
-    while (this.#accepting.size + this.#lanes.size > 0) {
-      await Promise.all([...this.#accepting, ...[...this.#lanes.values()].map((lane) => lane.end)]);
+    while (this.#accepting.size > 0 || !this.#lanes.isEmpty) {
+      await Promise.all([...this.#accepting, this.#lanes.done()]);
     }
   }
 
@@ -242,32 +234,16 @@ export class Dispatcher {
 
   /** Whether a session has commands that this process received, which it did before the journal could be read. */
   #hasNewer(sessionId: string): boolean {
-    return [...this.#lanes.get(sessionId)?.tasks ?? []].some(({ spentMs }) => spentMs === 0);
+    return this.#lanes.of(sessionId).some(({ spentMs }) => spentMs === 0);
   }
 
   #enqueue(task: Task): void {
     const { sessionId, action } = task.request;
     if (action === "stop_session") {
-      cancelForStop(this.#lanes.get(sessionId));
+      cancelForStop(this.#lanes.of(sessionId));
       this.#options.reporter.stopReceived(sessionId);
     }
-    void this.#takeTurn(task, () => this.#carryOut(task));
-  }
-
-  /** Does something once all that came before in the session's lane is done. */
-  #takeTurn(task: Task, work: () => Promise<void>): Promise<void> {
-    const { sessionId } = task.request;
-    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
-    lane.tasks.add(task);
-    const done = lane.end.then(work);
-    lane.end = done.catch(() => {}).finally(() => {
-      lane.tasks.delete(task);
-      if (lane.tasks.size > 0) return;
-      this.#lanes.delete(sessionId);
-      this.#options.onIdle?.(sessionId);
-    });
-    this.#lanes.set(sessionId, lane);
-    return done;
+    void this.#lanes.take(sessionId, task, () => this.#carryOut(task));
   }
 
   /** Never rejects: whatever happens becomes the command's result, unless the next process is to find it. */
@@ -323,8 +299,8 @@ export class Dispatcher {
 }
 
 /** A stop makes everything pointless that its session still waits for. */
-function cancelForStop(lane: Lane | undefined): void {
-  for (const { request, cancel } of lane?.tasks ?? []) {
+function cancelForStop(tasks: readonly Task[]): void {
+  for (const { request, cancel } of tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
 }

@@ -5,8 +5,8 @@
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { shown } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import { observedStatus } from "./monitor.ts";
 import { TEMPLATE_ANNOTATION, TEMPLATE_LABEL, USER_ANNOTATION, USER_LABEL } from "./names.ts";
+import { observedStatus } from "./observed.ts";
 import { judge } from "./readiness.ts";
 
 /** One session; texts are empty where there is nothing. */
@@ -63,7 +63,7 @@ export function formatRows(rows: readonly SessionRow[], format: "text" | "json")
 function rowOf(session: string, objects: SessionObjects, now: number): SessionRow {
   const { deployment, claim } = objects;
   const { annotations = {}, labels = {}, creationTimestamp } = deployment?.metadata ?? {};
-  const status = observedStatus(session, objects);
+  const status = observedStatus(session, { objects, told: undefined, loss: undefined });
   const pod = objects.pods.find(({ metadata }) => metadata?.name === status?.platformMetadata.podName) ??
     objects.pods[0];
   const limits = deployment?.spec?.template.spec?.containers[0]?.resources?.limits;
@@ -90,9 +90,9 @@ function reasonOf(objects: SessionObjects): string {
     case "ready":
       return "";
     case "waiting":
-      return `it waits for ${verdict.reason}`;
+      return verdict.progress;
     case "trouble":
-      return verdict.reason;
+      return verdict.words;
   }
 }
 

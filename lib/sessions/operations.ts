@@ -11,6 +11,7 @@ import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { mountedClaim, type SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
+import { failureOf, noteOf } from "./failure.ts";
 import { chooseHome } from "./home.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
@@ -20,7 +21,7 @@ import { Provisioner } from "./provisioner.ts";
 import { hasEnded } from "./readiness.ts";
 import type { Recorder } from "./recorder.ts";
 import type { ScaleRequest, SessionRequest, StartRequest, StopRequest } from "./requests.ts";
-import { displayPort, podFields, statusOf } from "./status.ts";
+import { displayPort, type Note, podFields, statusOf, type StatusSource } from "./status.ts";
 import { resolveTemplate, type TemplateSources } from "./template_sources.ts";
 import { waitUntil, waitUntilReady } from "./waiting.ts";
 
@@ -57,13 +58,6 @@ const STOP_TIMEOUT_MS = 120_000;
 /** Longest wait for the deletion of a failed start's objects to be seen, in milliseconds. */
 const ROLL_BACK_TIMEOUT_MS = 5000;
 
-const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
-  start_session: "start",
-  stop_session: "stop",
-  hibernate_session: "hibernate",
-  wake_session: "wake",
-};
-
 /** Carries out requests; those of one session must come one after the other. */
 export class SessionOperations {
   readonly #cache: SessionCache;
@@ -99,12 +93,10 @@ export class SessionOperations {
         case "hibernate_session":
           return await this.#hibernate(sessionId, context);
         case "wake_session":
-          return await this.#wake(sessionId, context);
+          return await this.#wake(request, context);
       }
     } catch (error) {
-      const failure = error instanceof CommandError ? error.failure : "cluster";
-      const sentence = `Cannot ${VERBS[request.action]} session "${sessionId}": ${messageOf(error)}`;
-      throw new CommandError(failure, sentence, { cause: error });
+      throw failureOf(request, error);
     }
   }
 
@@ -123,7 +115,7 @@ export class SessionOperations {
     if (request.action === "stop_session") await this.#stop(request, signal);
     else await this.#fallAsleep(sessionId, { commandId: MAX_DURATION, signal });
     const state = request.action === "stop_session" ? "terminated" : "hibernated";
-    return becauseOfMaxDuration(statusOf(sessionId, state), deployment);
+    return becauseOfMaxDuration(statusOf(sessionId, state, { deployment }), deployment);
   }
 
   /** The outcome of a command that the session remembers as its last. */
@@ -161,13 +153,15 @@ export class SessionOperations {
     const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
     const manifests = buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
     using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
-    this.#report(sessionId, "pending");
+    this.#report(sessionId, "pending", { deployment: manifests.deployment });
     try {
       const timeoutMs = this.#options.startTimeoutMs;
       await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs });
       return await this.#running(sessionId, context);
     } catch (error) {
-      if (!isLeftToOthers(signal)) await this.#rollBack(sessionId, signal);
+      if (!isLeftToOthers(signal)) {
+        await this.#rollBack(sessionId, { signal, note: noteOf(failureOf(request, error)) });
+      }
       throw error;
     }
   }
@@ -180,11 +174,14 @@ export class SessionOperations {
     if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== specHash(request)) {
       throw new CommandError("conflict", "it exists already, and was started with other settings");
     }
-    return await this.#wake(request.sessionId, context);
+    return await this.#wake(request, context);
   }
 
   /** A failed start leaves nothing behind but the home. */
-  async #rollBack(sessionId: string, signal: AbortSignal): Promise<void> {
+  async #rollBack(
+    sessionId: string,
+    { signal, note }: { signal: AbortSignal; note: Note },
+  ): Promise<void> {
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
     const stillborn = claim?.status?.phase === "Bound" ? undefined : this.#unshared(claim, sessionId);
@@ -202,7 +199,7 @@ export class SessionOperations {
       const message = "What is left of session {sessionId} could not be removed: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
     }
-    this.#report(sessionId, "failed");
+    this.#report(sessionId, "failed", { note, deployment });
   }
 
   async #stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
@@ -245,7 +242,7 @@ export class SessionOperations {
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
     return await this.#options.recorder.record(context.commandId, {
       result,
-      status: statusOf(sessionId, "hibernated"),
+      status: statusOf(sessionId, "hibernated", { deployment: this.#cache.session(sessionId).deployment }),
     });
   }
 
@@ -268,7 +265,8 @@ export class SessionOperations {
     });
   }
 
-  async #wake(sessionId: string, context: CommandContext): Promise<Outcome> {
+  async #wake(request: SessionRequest, context: CommandContext): Promise<Outcome> {
+    const { sessionId } = request;
     const deployment = this.#existing(sessionId);
     const { commandId, signal } = context;
     const isAwake = deployment.spec?.replicas !== 0;
@@ -276,20 +274,25 @@ export class SessionOperations {
       return await this.#running(sessionId, context);
     }
     using _place = this.#options.capacity.reserve(sessionId, deployment);
-    this.#report(sessionId, "pending");
+    this.#report(sessionId, "pending", { deployment });
     try {
       if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId, signal });
       return await this.#running(sessionId, context);
     } catch (error) {
-      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, commandId);
+      const note = noteOf(failureOf(request, error));
+      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, note });
       throw error;
     }
   }
 
-  async #fallAsleepAgain(sessionId: string, commandId: string): Promise<void> {
+  async #fallAsleepAgain(
+    sessionId: string,
+    { commandId, note }: { commandId: string; note: Note },
+  ): Promise<void> {
     try {
-      await this.#provisioner.scale(nameOf(this.#existing(sessionId)), { replicas: 0, commandId });
-      this.#report(sessionId, "hibernated");
+      const deployment = this.#existing(sessionId);
+      await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
+      this.#report(sessionId, "hibernated", { note, deployment });
     } catch (error) {
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
@@ -307,6 +310,10 @@ export class SessionOperations {
     const pod = await waitUntilReady(this.#cache, sessionId, {
       timeoutMs: Math.max(0, this.#options.startTimeoutMs - spentMs),
       signal,
+      onProgress: (note) => {
+        const { deployment } = this.#cache.session(sessionId);
+        this.#report(sessionId, "pending", { note, deployment });
+      },
     });
     // A stop that came in this moment has the last word.
     signal.throwIfAborted();
@@ -314,7 +321,7 @@ export class SessionOperations {
     const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
     return await this.#options.recorder.record(commandId, {
       result,
-      status: statusOf(sessionId, "running", pod),
+      status: statusOf(sessionId, "running", { pod }),
     });
   }
 
@@ -329,8 +336,8 @@ export class SessionOperations {
     };
   }
 
-  #report(sessionId: string, state: SessionState): void {
-    this.#options.onStatus(statusOf(sessionId, state));
+  #report(sessionId: string, state: SessionState, source: StatusSource): void {
+    this.#options.onStatus(statusOf(sessionId, state, source));
   }
 }
 

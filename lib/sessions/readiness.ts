@@ -2,63 +2,52 @@
  * Whether a session can be used, and if not, why: Kubernetes objects in, a verdict out. Pure; the caller keeps the time.
  * @module
  */
-import type { V1ContainerStatus, V1Pod } from "@kubernetes/client-node";
+import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
+import { CAUSES, type Trouble } from "./causes.ts";
+import { containerTrouble } from "./container_trouble.ts";
+import {
+  disruption,
+  isPulling,
+  isScalingUp,
+  nodeTrouble,
+  type PodView,
+  progressOf,
+  schedulingTrouble,
+  viewOf,
+} from "./pod_trouble.ts";
+import { refusalReason, unwrap } from "./words.ts";
 
 /** A judgement of a session that should be running. */
 export type Verdict =
   | { readonly state: "ready"; readonly pod: V1Pod }
-  /** `reason` reads as what the session waits for. */
-  | { readonly state: "waiting"; readonly reason: string }
-  /** A trouble that is final once it has lasted for `graceMs`. */
-  | { readonly state: "trouble"; readonly reason: string; readonly graceMs: number };
-
-const AT_ONCE = 0;
-const PULL_GRACE_MS = 30_000;
-const CONFIG_GRACE_MS = 10_000;
-const CRASH_GRACE_MS = 10_000;
+  /** `progress` says what it does, such as `pulling image "x:1"`. */
+  | { readonly state: "waiting"; readonly progress: string; readonly extensionMs?: number }
+  /** A trouble that is final once it has lasted for `graceMs`; Infinity: at the deadline. Until then, `progress` is worth telling. */
+  | Trouble & { readonly state: "trouble"; readonly graceMs: number; readonly progress: string };
 
 /**
- * Reasons for which a node keeps a container waiting, and how long each may last. Others, such as ContainerCreating, are progress.
- * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go and …/kuberuntime/kuberuntime_container.go
+ * How long a start may take from the moment that an autoscaler brings a node for it: cloud nodes are there within one to three minutes, and
+ * the image comes after that.
  */
-const TROUBLES: ReadonlyMap<string, { graceMs: number; words: (container: V1ContainerStatus) => string }> =
-  new Map([
-    ["InvalidImageName", {
-      graceMs: AT_ONCE,
-      words: (c: V1ContainerStatus) => `image "${c.image}" has no valid name`,
-    }],
-    ["ErrImageNeverPull", {
-      graceMs: AT_ONCE,
-      words: (c: V1ContainerStatus) => `image "${c.image}" is not on the node and may not be pulled`,
-    }],
-    ["ErrImagePull", { graceMs: PULL_GRACE_MS, words: cannotBePulled }],
-    ["ImagePullBackOff", { graceMs: PULL_GRACE_MS, words: cannotBePulled }],
-    ["CreateContainerConfigError", { graceMs: CONFIG_GRACE_MS, words: cannotBeCreated }],
-    ["CreateContainerError", { graceMs: CONFIG_GRACE_MS, words: cannotBeCreated }],
-    ["RunContainerError", { graceMs: CONFIG_GRACE_MS, words: cannotBeCreated }],
-    ["CrashLoopBackOff", { graceMs: CRASH_GRACE_MS, words: crashes }],
-  ]);
+const SCALE_UP_MS = 300_000;
+/** So many pods that ended so shortly one after the other are not a mishap, in milliseconds. */
+const REJECTED_PODS = 3;
+const REJECTED_WITHIN_MS = 60_000;
 
 /** Judges a session that was asked to run. */
 export function judge(objects: SessionObjects): Verdict {
   const { deployment, pods } = objects;
   if (!deployment || deployment.metadata?.deletionTimestamp) {
-    return { state: "trouble", reason: "its Deployment was deleted", graceMs: AT_ONCE };
+    return verdict({ reason: "DeploymentDeleted", words: "its Deployment was deleted" });
   }
   const pod = currentPod(pods);
-  if (pod) return judgePod(pod);
-  const refusal = deployment.status?.conditions?.find((one) =>
-    one.type === "ReplicaFailure" && one.status === "True"
-  );
-  if (refusal) {
-    return {
-      state: "trouble",
-      reason: `the cluster refuses its pod: ${refusal.message ?? refusal.reason}`,
-      graceMs: AT_ONCE,
-    };
-  }
-  return { state: "waiting", reason: pods.length > 0 ? "its old pod to go" : "its pod to be created" };
+  if (pod && isReady(pod)) return { state: "ready", pod };
+  const view = pod && viewOf(pod, objects);
+  const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
+  if (found.state !== "waiting" || (view && isPulling(view))) return found;
+  const trouble = rejection(pods, pod) ?? stagnation(deployment);
+  return trouble ? verdict(trouble) : found;
 }
 
 /** The newest pod that is not on its way out: after a wake, the old one may still be there. */
@@ -78,57 +67,57 @@ export function isReady(pod: V1Pod): boolean {
   return pod.status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false;
 }
 
-function judgePod(pod: V1Pod): Verdict {
-  if (isReady(pod)) return { state: "ready", pod };
-  // An init container that is done has nothing more to say, however many attempts it took.
-  const initial = pod.status?.initContainerStatuses?.filter((one) => one.state?.terminated?.exitCode !== 0);
-  const containers = [...initial ?? [], ...pod.status?.containerStatuses ?? []];
-  for (const container of containers) {
-    const reason = container.state?.waiting?.reason ?? "";
-    const trouble = TROUBLES.get(reason);
-    if (trouble) return { state: "trouble", reason: trouble.words(container), graceMs: trouble.graceMs };
-    // Between two crashes the container runs for a moment, which does not make it healthy.
-    if (container.restartCount > 0) {
-      return { state: "trouble", reason: crashes(container), graceMs: CRASH_GRACE_MS };
-    }
+function judgePod(view: PodView): Verdict {
+  const found = schedulingTrouble(view) ?? containerTrouble(view.pod, view.events) ?? nodeTrouble(view);
+  const progress = progressOf(view);
+  if (found) return verdict(found);
+  if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
+  const isRunning = view.pod.status?.containerStatuses?.some((one) => one.state?.running);
+  const unhealthy = isRunning && view.events.findLast((event) => event.reason === "Unhealthy");
+  if (!unhealthy) return { state: "waiting", progress };
+  const words = `its display port does not answer: ${unwrap(unhealthy.message)}`;
+  // That nothing answers yet is how every start begins.
+  return { ...verdict({ reason: "NotAnswering", words }), progress };
+}
+
+/** Why there is no pod that could become ready. */
+function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict {
+  const refusal = conditionOf(deployment, "ReplicaFailure");
+  if (refusal?.status !== "True") {
+    const progress = pods.length > 0 ? "waiting for its old pod to go" : "waiting for its pod to be created";
+    return { state: "waiting", progress };
   }
-  const unscheduled = pod.status?.conditions?.find((one) =>
-    one.type === "PodScheduled" && one.status === "False"
+  const words = unwrap(refusal.message ?? refusal.reason ?? "");
+  const reason = refusalReason(words);
+  const what = reason === "AdmissionDown" ? "its pod cannot be created" : "the cluster refuses its pod";
+  return verdict({ reason, words: `${what}: ${words}` });
+}
+
+/** Why pods end instead of serving: the last has no successor, or several followed one another. */
+function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble | undefined {
+  const newest = Math.max(0, ...pods.map(createdAt));
+  const ended = pods.filter((pod) => pod.status?.phase === "Failed").sort((a, b) =>
+    createdAt(b) - createdAt(a)
   );
-  if (unscheduled) {
-    return { state: "waiting", reason: `a node: ${unscheduled.message ?? unscheduled.reason}` };
-  }
-  const waiting = containers.find((container) => container.state?.waiting)?.state?.waiting;
-  if (waiting) {
-    return {
-      state: "waiting",
-      reason: `its container: ${[waiting.reason, waiting.message].filter(Boolean).join(": ")}`,
-    };
-  }
-  return {
-    state: "waiting",
-    reason: containers.length > 0 ? "its display port to answer" : "its node to begin",
-  };
+  const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
+  const [last] = ended;
+  return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;
 }
 
-function cannotBePulled(container: V1ContainerStatus): string {
-  const { reason, message } = container.state?.waiting ?? {};
-  return `image "${container.image}" cannot be pulled: ${message || reason}`;
+/** Why the Deployment gave up, where nothing else is known to be wrong. */
+function stagnation(deployment: V1Deployment): Trouble | undefined {
+  const condition = conditionOf(deployment, "Progressing");
+  if (condition?.reason !== "ProgressDeadlineExceeded") return undefined;
+  const words = unwrap(condition.message ?? condition.reason);
+  return { reason: "NoProgress", words: `its Deployment makes no progress: ${words}` };
 }
 
-function cannotBeCreated(container: V1ContainerStatus): string {
-  const { reason, message } = container.state?.waiting ?? {};
-  return `its container cannot be created: ${message || reason}`;
+function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
+  return { state: "trouble", ...found, graceMs: CAUSES[found.reason].graceMs, progress: found.words };
 }
 
-function crashes(container: V1ContainerStatus): string {
-  const last = container.lastState?.terminated;
-  const words = last
-    ? `${last.reason ?? "Error"}, exit code ${last.exitCode}`
-    : container.state?.waiting?.message;
-  return `its container crashes again and again (${container.restartCount} times)${
-    words ? `: ${words}` : ""
-  }`;
+function conditionOf({ status }: V1Deployment, type: string) {
+  return status?.conditions?.find((condition) => condition.type === type);
 }
 
 function createdAt(pod: V1Pod): number {

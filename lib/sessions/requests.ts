@@ -96,9 +96,14 @@ function startFields(
     persistentHome: payload.at("persistentHome").flag(),
     ...(memory.isAbsent ? {} : { memory: memory.quantity(memoryBounds(maxMemory)) }),
     ...(cpu.isAbsent ? {} : { cpu: cpu.quantity(cpuBounds(maxCpu)) }),
-    ...payload.given({ env: readVariables, namespace: readNamespace }),
+    ...payload.given({ env: readEnv, namespace: readNamespace }),
     ...readDurations(payload),
   };
+}
+
+function readEnv(env: Field): Record<string, string> | undefined {
+  const variables = readVariables(env);
+  return Object.keys(variables).length > 0 ? variables : undefined;
 }
 
 /** It is only told of, so that nothing is wrong with it. */

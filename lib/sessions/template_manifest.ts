@@ -19,7 +19,7 @@ import { readScheduling } from "./template_scheduling.ts";
 import { Field } from "./untrusted.ts";
 
 /** Longest manifest, as characters of JSON. */
-export const LONGEST_MANIFEST = 64 * 1024;
+const LONGEST_MANIFEST = 64 * 1024;
 
 const MOST_PORTS = 32;
 const MOST_SECRETS = 16;
@@ -40,13 +40,13 @@ const ACCESS_MODES = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] as c
  */
 export function parseManifest(manifest: Field): Template | undefined {
   const { value } = manifest;
-  const length = typeof value === "string" ? value.length : JSON.stringify(value ?? null).length;
-  if (length > LONGEST_MANIFEST) {
-    throw manifest.refused(`must not be longer than ${LONGEST_MANIFEST} characters`);
-  }
+  checkLength(manifest, typeof value === "string" ? value : JSON.stringify(value ?? null));
   const object = typeof value === "string" ? new Field(parseJson(manifest, value), manifest.path) : manifest;
   if (object.isAbsent || object.names().length === 0) return undefined;
-  return readTemplate(object);
+  const template = readTemplate(object);
+  // What was left out is filled in, and must not be too much to be read again.
+  checkLength(manifest, JSON.stringify({ spec: template }));
+  return template;
 }
 
 /**
@@ -115,8 +115,11 @@ function readPorts(spec: Field): { ports: TemplatePort[]; displayPort: number } 
   }
   const displayPort = readDisplayPort(spec.at("vnc")) ?? choosePort(list, ports);
   if (!ports.some((port) => port.containerPort === displayPort && port.protocol === "TCP")) {
-    const isFree = ports.every((port) => port.name !== DISPLAY_PORT);
-    const name = isFree ? DISPLAY_PORT : `display-${displayPort}`;
+    const names = [DISPLAY_PORT, `display-${displayPort}`];
+    const name = names.find((one) => ports.every((port) => port.name !== one));
+    if (name === undefined || ports.length >= MOST_PORTS) {
+      throw spec.at("vnc").at("port").invalid("must be one of the ports");
+    }
     ports.push({ name, containerPort: displayPort, protocol: "TCP" });
   }
   return { ports, displayPort };
@@ -193,6 +196,11 @@ function readPriorityClass(name: Field): string {
   const text = name.objectName();
   if (text.startsWith("system-")) throw name.invalid("must not be a class of the cluster itself");
   return text;
+}
+
+function checkLength(manifest: Field, { length }: string): void {
+  if (length <= LONGEST_MANIFEST) return;
+  throw manifest.refused(`must not be longer than ${LONGEST_MANIFEST} characters`);
 }
 
 function parseJson(manifest: Field, text: string): unknown {

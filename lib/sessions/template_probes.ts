@@ -50,7 +50,7 @@ function readProbe(
           httpHeaders: (list) =>
             list.items(MOST_HEADERS).map((header) => ({
               name: header.at("name").matching(/^[\w-]+$/, "must be the name of a header"),
-              value: header.at("value").text(),
+              value: readHeader(header.at("value")),
             })),
         }),
       };
@@ -68,6 +68,15 @@ function readProbe(
     throw probe.refused("must have one of tcpSocket, httpGet, exec, grpc");
   }
   return { ...handler, ...readTimes(probe, isReadiness) };
+}
+
+/** It may be a credential, which no error may show. */
+function readHeader(field: Field): string {
+  const { value } = field;
+  if (typeof value !== "string" || !/^[\x20-\x7e]{0,4096}$/.test(value)) {
+    throw field.refused("must be text of at most 4096 printable characters");
+  }
+  return value;
 }
 
 /** The node would ask any host for whoever wrote the template. */

@@ -75,7 +75,7 @@ class ProxiedWatch implements AsyncDisposable {
   constructor(transport: Transport) {
     this.#running = watch<KubernetesObject>(transport, {
       path: MAPS,
-      labelSelector: "",
+      selector: { labelSelector: "" },
       onList: (objects) => this.told.push(["list", ...objects.map(name)].join(" ")),
       onChange: (change, object) => this.told.push(`${change} ${name(object)}`),
       signal: this.#stop.signal,

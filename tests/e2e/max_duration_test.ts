@@ -99,3 +99,19 @@ onEachCluster(
     assertEquals([...stage.controlPlane.problems], []);
   },
 );
+
+onEachCluster("of several replicas the one that leads ends each run, once", async (cluster) => {
+  const args = ["--leader-election", "--pod-name=replica-a"];
+  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  await using second = stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
+  await second.line(/Waiting to lead/);
+  await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+  await ended(stage);
+  await stage.command("wake_session", { sessionId: "s1" });
+  stage.agent.kill("SIGTERM");
+  assertEquals(await stage.agent.exit(), 0);
+  assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: NOWHERE });
+  // Asleep, awake, asleep.
+  assertEquals(stage.asked("patch deployments"), 3);
+  assertEquals([...stage.controlPlane.problems], []);
+});

@@ -30,7 +30,7 @@ class RunningWatch implements AsyncDisposable {
   constructor() {
     this.#running = watch<KubernetesObject>(this.#transport, {
       path: PATH,
-      labelSelector: "app=streamspace-session",
+      selector: { labelSelector: "app=streamspace-session" },
       onList: (objects, version) => this.told.push(`list@${version} ${objects.map(name).join(" ")}`.trim()),
       onChange: (change, object) => this.told.push(`${change} ${name(object)}`),
       signal: this.#stop.signal,

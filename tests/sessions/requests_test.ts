@@ -28,6 +28,7 @@ Deno.test("parseRequest() leaves open what a start leaves open, absent, null or 
   assertEquals<unknown>(parse("start_session", open), expected);
   const empty = { templateManifest: "", env: "", idleTimeout: "", maxSessionDuration: 0, namespace: "" };
   assertEquals<unknown>(parse("start_session", { ...START, ...empty }), expected);
+  assertEquals<unknown>(parse("start_session", { ...START, env: [] }), expected);
 });
 
 for (const manifest of [{}, "{}", " ", "null", "{ }\n"]) {

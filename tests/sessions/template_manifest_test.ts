@@ -257,6 +257,24 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
   ],
   [{ vnc: { enabled: true, port: 0 } }, "vnc.port", "must be a whole number from 1 to 65535, and is 0"],
   [{ vnc: 5900 }, "vnc", "must be an object, and is a number"],
+  [
+    { ports: [VNC, { name: "display-5900", containerPort: 1 }], vnc: { port: 5900 } },
+    "vnc.port",
+    "must be one of the ports, and is 5900",
+  ],
+  [
+    {
+      ports: Array.from({ length: 32 }, (_, index) => ({ containerPort: index + 1 })),
+      vnc: { port: 5900 },
+    },
+    "vnc.port",
+    "must be one of the ports, and is 5900",
+  ],
+  [
+    { livenessProbe: { httpGet: { port: 80, httpHeaders: [{ name: "A", value: "s3cret\n" }] } } },
+    "livenessProbe.httpGet.httpHeaders[0].value",
+    "must be text of at most 4096 printable characters",
+  ],
   [{ env: { A: "s3cret" } }, "env", "must be a list, and is an object"],
   [{ env: ["A=s3cret"] }, "env[0]", "must be an object, and is text"],
   [{ env: [{ name: "A", value: 5 }] }, "env[0].value", "must be text"],
@@ -487,6 +505,14 @@ for (const manifest of [{ spec: { ...LEAST, icon: "x".repeat(65_536) } }, " ".re
     assertEquals(error.message, 'Cannot use "m": it must not be longer than 65536 characters');
   });
 }
+
+Deno.test("the page for authors of templates has every field in its table", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/templates.md", import.meta.url));
+  const section = page.split("## Fields of")[1]?.split("\n## ")[0] ?? "";
+  const names = section.split("\n").filter((line) => line.startsWith("| `"))
+    .flatMap((line) => [...(line.split("|")[1] ?? "").matchAll(/`(\w+)`/g)].map((match) => match[1]));
+  assertEquals(names.toSorted(), Object.keys(FULL).toSorted());
+});
 
 Deno.test("parseManifest() takes nothing from a prototype", () => {
   const spec = JSON.parse(`{"__proto__": {"baseImage": "${IMAGE}"}, "nodeSelector": {"__proto__": "a"}}`);

@@ -72,9 +72,18 @@ export class TestCluster implements AsyncDisposable {
 
   /** Sets what keeps an object from being gone once it is deleted. */
   async setFinalizers(object: KubernetesObject, finalizers: string[]): Promise<void> {
-    const metadata = { namespace: this.namespace, ...object.metadata, finalizers };
+    await this.change({ ...object, metadata: { ...object.metadata, finalizers } });
+  }
+
+  /** Changes those fields of an object that are given. */
+  async change(
+    object: KubernetesObject & Readonly<Record<string, unknown>>,
+    strategy: PatchStrategy = PatchStrategy.MergePatch,
+  ): Promise<void> {
+    const metadata = object.kind === "Namespace"
+      ? object.metadata
+      : { namespace: this.namespace, ...object.metadata };
     const none = undefined;
-    const strategy = PatchStrategy.MergePatch;
     await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
   }
 
@@ -138,9 +147,14 @@ export class TestCluster implements AsyncDisposable {
     this.#memory?.expireWatches();
   }
 
-  /** Waits until a session's objects are gone, for at most 10 seconds. */
+  /** Waits until sessions' objects are gone, for at most 10 seconds. */
   async untilEmpty(): Promise<void> {
-    await this.until(async () => (await this.leftovers()).length === 0);
+    await this.untilLeft([]);
+  }
+
+  /** Waits until only these of sessions' objects are left, as {@linkcode leftovers} names them, for at most 10 seconds. */
+  async untilLeft(names: readonly string[]): Promise<void> {
+    await this.until(async () => String(await this.leftovers()) === String(names));
   }
 
   /** Waits until something is so, for at most 10 seconds. */
