@@ -122,20 +122,8 @@ export function buildParts(config: Config): Parts {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = {
-    transport,
-    cache,
-    catalog,
-    journal,
-    outbox,
-    reporter,
-    dispatcher,
-    monitor,
-    expiry,
-    mirror,
-    link,
-    beat,
-  };
+  const following = { transport, cache, catalog, mirror };
+  const parts = { ...following, journal, outbox, reporter, dispatcher, monitor, expiry, link, beat };
   return { ...parts, [Symbol.dispose]: dispose };
 }
 

@@ -6,17 +6,15 @@ import { abortable } from "@std/async";
 import { controlPlaneAddresses, linkPath } from "../control_plane/addresses.ts";
 import type { ConnectionCredentials, Credentials } from "../control_plane/credentials.ts";
 import { Socket } from "../control_plane/socket.ts";
-import { messageOf } from "../errors.ts";
+import { LinkError, messageOf } from "../errors.ts";
 import type { Config } from "../options.ts";
 import { judgeValidity, readCertificate, shownCertificate } from "./certificates.ts";
 import { judgeClock } from "./clock.ts";
 import { plainWords, troubleOf } from "./connection_trouble.ts";
-import { askRecord, askStanding, type ProbeOptions, type Standing } from "./control_plane_probe.ts";
+import { askRecord, askStanding, type ProbeOptions } from "./control_plane_probe.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 import { CHECK_MS, inTime } from "./in_time.ts";
-
-const KEY_SETTING = "AGENT_API_KEY or --api-key-file (API_KEY_FILE)";
-const URL_SETTING = "--control-plane-url (CONTROL_PLANE_URL)";
+import { describeStanding, type Standing } from "./standing.ts";
 
 /** The findings of everything about the Control Plane. */
 export async function checkControlPlane(config: Config, credentials: Credentials): Promise<Finding[]> {
@@ -77,20 +75,13 @@ async function checkAnswers(
     const { standing, clock } = await abortable(askStanding(asking), asking.signal);
     const tls = await checkCertificate(config, url);
     const date = judgeClock("control-plane-clock", "The Control Plane's clock", clock);
-    if (standing.kind !== "accepted") {
-      const key = await judgeRefusal(standing, { read, credentials, asking });
-      return [...tls, date, key, websocketUntried("the key comes first")];
-    }
-    const key = new Findings("control-plane-key").ok(acceptedWords(config, read));
-    return [...tls, date, key, ...await checkLink(config, asking)];
+    const key = await judgeKey(standing, { read, credentials, asking });
+    const isAccepted = standing.kind === "accepted";
+    const link = isAccepted ? await checkLink(config, asking) : [websocketUntried("the key comes first")];
+    return [...tls, date, key, ...link];
   } catch (error) {
     return unanswered(url, error);
   }
-}
-
-function acceptedWords({ agentId }: Config, { apiKey, isIssued }: ConnectionCredentials): string {
-  if (!apiKey) return `The Control Plane accepts agent ${agentId} without a key`;
-  return `The Control Plane accepts agent ${agentId} and ${isIssued ? "the key that it issued" : "its key"}`;
 }
 
 /** The certificate is good, or there would be no answer. */
@@ -110,6 +101,11 @@ async function checkCertificate({ proxy }: Config, url: URL): Promise<Finding[]>
 }
 
 function unanswered(url: URL, error: unknown): Finding[] {
+  // A file of credentials that cannot be used.
+  if (error instanceof LinkError) {
+    const check = "control-plane-tls";
+    return [new Findings(check).fail(error.message, ""), ...untried("it was not asked", check)];
+  }
   const isLate = error instanceof DOMException && error.name === "TimeoutError";
   const words = isLate ? `no answer within ${CHECK_MS / 1000} seconds` : plainWords(messageOf(error));
   const { check, advice } = troubleOf(words);
@@ -120,7 +116,7 @@ function unanswered(url: URL, error: unknown): Finding[] {
 }
 
 /** An issued key that is refused is no harm where the configured one is accepted: the agent tries it by itself. */
-async function judgeRefusal(
+async function judgeKey(
   standing: Standing,
   { read, credentials, asking }: {
     read: ConnectionCredentials;
@@ -138,37 +134,8 @@ async function judgeRefusal(
       );
     }
   }
-  return describeRefusal(standing, { hasKey: read.apiKey !== undefined, url: asking.httpBase });
-}
-
-function describeRefusal(standing: Standing, { hasKey, url }: { hasKey: boolean; url: string }): Finding {
-  const findings = new Findings("control-plane-key");
-  switch (standing.kind) {
-    case "key-refused":
-      return findings.fail(
-        `The Control Plane does not accept ${
-          hasKey ? "the agent's key" : "an agent without a key"
-        } (status ${standing.status})`,
-        hasKey ? `check ${KEY_SETTING}, and --agent-id (AGENT_ID)` : `set ${KEY_SETTING}`,
-      );
-    case "unknown-agent":
-      return findings.skip(
-        "Whether the Control Plane accepts the agent's key is not known",
-        "it does not know this agent: its first start registers it, and tells",
-      );
-    case "elsewhere":
-      return findings.fail(
-        `The Control Plane redirects to ${standing.location}`,
-        `set ${URL_SETTING} to where it is`,
-      );
-    default:
-      return findings.fail(
-        `No Control Plane answers at ${url}: the link's address has status ${
-          "status" in standing ? standing.status : 0
-        }`,
-        `check ${URL_SETTING}, its path included, and what stands between`,
-      );
-  }
+  const { agentId, httpBase } = asking;
+  return describeStanding(standing, { agentId, httpBase, key: read });
 }
 
 /** A Control Plane closes the link of an agent when a second one of its id comes: only where it says that there is none, one is tried. */

@@ -8,15 +8,7 @@ import type { ConnectionCredentials } from "../control_plane/credentials.ts";
 import { API_KEY_HEADER } from "../control_plane/registration.ts";
 import { asRecord } from "../json.ts";
 import type { DatedAnswer } from "./clock.ts";
-
-/** How the Control Plane stands to the agent and its key. */
-export type Standing =
-  | { readonly kind: "accepted" }
-  | { readonly kind: "key-refused"; readonly status: number }
-  /** It never registered. */
-  | { readonly kind: "unknown-agent" }
-  | { readonly kind: "elsewhere"; readonly location: string }
-  | { readonly kind: "strange"; readonly status: number };
+import { type Standing, standingOf } from "./standing.ts";
 
 /** What it knows of the agent, as far as it tells. */
 export interface AgentRecord {
@@ -41,8 +33,6 @@ interface Answer {
 
 /** An answer is a few hundred bytes; a longer one is not read as JSON. */
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** What servers answer whose WebSocket address is asked without an upgrade: RFC 9110, and Go's usual library. */
-const UPGRADE_MISSING: readonly number[] = [400, 426];
 
 /**
  * Asks how the Control Plane stands to the agent.
@@ -53,7 +43,9 @@ export async function askStanding(
   options: ProbeOptions,
 ): Promise<{ standing: Standing; clock: DatedAnswer }> {
   const { response, body, clock } = await get(linkPath(options.agentId), options);
-  return { standing: standingOf(response, body), clock };
+  const { status, headers } = response;
+  const answer = { status, location: headers.get("location") ?? "", error: body?.error };
+  return { standing: standingOf(answer), clock };
 }
 
 /** Asks what the Control Plane knows of the agent; `undefined` where it does not tell agents. */
@@ -92,16 +84,4 @@ async function readBody(response: Response): Promise<Answer["body"]> {
   } catch {
     return undefined;
   }
-}
-
-function standingOf(response: Response, body: Answer["body"]): Standing {
-  const { status } = response;
-  const location = response.headers.get("location");
-  if (location && status >= 300 && status < 400) {
-    return { kind: "elsewhere", location: location.replace(/[?#].*$/, "") };
-  }
-  if (UPGRADE_MISSING.includes(status)) return { kind: "accepted" };
-  if (status === 401 || status === 403) return { kind: "key-refused", status };
-  const isAboutAgent = typeof body?.error === "string" && /\bagent\b/i.test(body.error);
-  return status === 404 && isAboutAgent ? { kind: "unknown-agent" } : { kind: "strange", status };
 }

@@ -44,19 +44,25 @@ const CHECKS: readonly Check[] = [
 
 /** The findings of everything about the cluster. */
 export async function checkKubernetes(view: ClusterView, config: Config): Promise<Finding[]> {
-  const answers = await inTime("kubernetes-api", () => checkApi(view), "Kubernetes does not answer");
-  if (answers.some(({ check, status }) => check === "kubernetes-api" && status === "fail")) {
-    return [
-      ...answers,
-      ...CHECKS.map(({ name, about }) => new Findings(name).skip(about, "Kubernetes does not answer")),
-    ];
-  }
-  return [...answers, ...await runChecks(CHECKS, { view, config })];
+  const { answers, isAnswered } = await ask(view);
+  const rest = isAnswered ? await runChecks(CHECKS, { view, config }) : CHECKS.map(untried);
+  return [...answers, ...rest];
 }
 
-/** Those findings of the cheap checks that a running agent tells. */
+/** Those of the cheap checks: of a cluster that does not answer there is nothing else to say. */
 export async function checkAtStart(view: ClusterView, config: Config): Promise<Finding[]> {
-  return await runChecks(CHECKS.filter(({ isForStart }) => isForStart), { view, config });
+  const { answers, isAnswered } = await ask(view);
+  const cheap = CHECKS.filter(({ isForStart }) => isForStart);
+  return isAnswered ? await runChecks(cheap, { view, config }) : answers;
+}
+
+async function ask(view: ClusterView): Promise<{ answers: Finding[]; isAnswered: boolean }> {
+  const answers = await inTime("kubernetes-api", () => checkApi(view), "Kubernetes does not answer");
+  return { answers, isAnswered: answers[0]?.status === "ok" };
+}
+
+function untried({ name, about }: Check): Finding {
+  return new Findings(name).skip(about, "Kubernetes does not answer");
 }
 
 async function runChecks(

@@ -1,6 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ControlPlane, type ControlPlaneOptions } from "../../dev/control_plane/control_plane.ts";
-import { CLUSTERS } from "../support/clusters.ts";
+import { IssuedKey } from "../../lib/control_plane/issued_key.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
+import { Transport } from "../../lib/kubernetes/transport.ts";
+import { Secret } from "../../lib/secret.ts";
+import { CLUSTERS, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { Diagnosis, makeKnown, PATIENT, type Patient } from "../support/diagnosis.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 
@@ -11,14 +16,28 @@ const KEY = "0123456789abcdef";
 const ANSWERS = ["control-plane-key", "control-plane-websocket"] as const;
 const UNTRIED = "skip  A WebSocket was not tried (the key comes first)";
 
+async function openMemory(): Promise<TestCluster> {
+  const [memory] = CLUSTERS;
+  if (!memory) throw new Error("There is no cluster in memory");
+  return await memory.open();
+}
+
+/** Lets the cluster keep an issued key, as an agent keeps it. */
+async function keepIssuedKey(
+  cluster: TestCluster,
+  { key, insteadOf }: { key: string; insteadOf: string },
+): Promise<void> {
+  using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+  const store = createIssuedKeyStore(transport, { namespace: cluster.namespace, agent: PATIENT });
+  await new IssuedKey(store).take(key, new Secret(insteadOf));
+}
+
 /** Looks at a Control Plane from a cluster in memory. */
 async function examine(
   controlPlaneUrl: string,
   settings: Pick<Patient, "args" | "env"> = {},
 ): Promise<Diagnosis> {
-  const [memory] = CLUSTERS;
-  if (!memory) throw new Error("There is no cluster in memory");
-  await using cluster = await memory.open();
+  await using cluster = await openMemory();
   return await Diagnosis.of({ cluster, controlPlaneUrl, ...settings });
 }
 
@@ -65,11 +84,11 @@ controlPlaneTest("doctor never registers an agent that is new", async (controlPl
 const KEYS = [
   [
     { AGENT_API_KEY: "wr0ng-k3y" },
-    "FAIL  The Control Plane does not accept the agent's key (status 401): check AGENT_API_KEY or --api-key-file (API_KEY_FILE), and --agent-id (AGENT_ID)",
+    `FAIL  The Control Plane does not accept agent ${PATIENT} and its key (status 401): check AGENT_API_KEY or --api-key-file (API_KEY_FILE), and --agent-id (AGENT_ID)`,
   ],
   [
     {},
-    "FAIL  The Control Plane does not accept an agent without a key (status 401): set AGENT_API_KEY or --api-key-file (API_KEY_FILE)",
+    `FAIL  The Control Plane does not accept agent ${PATIENT} without a key (status 401): set AGENT_API_KEY or --api-key-file (API_KEY_FILE)`,
   ],
 ] as const;
 for (const [env, expected] of KEYS) {
@@ -92,6 +111,45 @@ controlPlaneTest("doctor tells of an address that is not a Control Plane's", asy
     UNTRIED,
   ]);
 });
+
+controlPlaneTest("doctor tells of a Control Plane that cannot say now", async (controlPlane) => {
+  controlPlane.answerConnect({ status: 503 });
+  const { about } = await examine(controlPlane.url);
+  assertEquals(about(...ANSWERS), [
+    `FAIL  The Control Plane at ${controlPlane.url} is in trouble: it answers with status 503: try again in a minute, then look at its log and at what stands between`,
+    UNTRIED,
+  ]);
+});
+
+controlPlaneTest("doctor tells of a file of certificates that holds none", async (controlPlane) => {
+  const file = await temporaryFile("nothing");
+  const { failures } = await examine(controlPlane.url, {
+    args: [`--client-cert=${file}`, `--client-key=${file}`],
+  });
+  await Deno.remove(file);
+  assertEquals(failures.length, 2);
+  assertMatch(
+    failures[0] ?? "",
+    /^FAIL {2}The certificates of --ca-file, --client-cert and --client-key cannot be used: /,
+  );
+  assertMatch(failures[1] ?? "", /^FAIL {2}Cannot read the agent's certificate: /);
+});
+
+controlPlaneTest(
+  "doctor finds out that the key which was issued is refused, and the configured one is not",
+  async (controlPlane) => {
+    await makeKnown(controlPlane, KEY);
+    await using cluster = await openMemory();
+    const env = { AGENT_API_KEY: KEY };
+    await keepIssuedKey(cluster, { key: "is5ued", insteadOf: KEY });
+    const { lines, about } = await Diagnosis.of({ cluster, controlPlaneUrl: controlPlane.url, env });
+    assertEquals(about("control-plane-key"), [
+      "warn  The Control Plane refuses the key that it issued, and accepts the configured one: nothing to do: the agent uses the configured one, and forgets the other",
+    ]);
+    assert(!lines.join().includes("is5ued"));
+  },
+  { apiKey: KEY },
+);
 
 controlPlaneTest(
   "doctor tells where a Control Plane has moved to, without what may be secret",
