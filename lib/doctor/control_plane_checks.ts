@@ -76,9 +76,10 @@ async function checkAnswers(
     const tls = await checkCertificate(config, url);
     const date = judgeClock("control-plane-clock", "The Control Plane's clock", clock);
     const key = await judgeKey(standing, { read, credentials, asking });
-    const isAccepted = standing.kind === "accepted";
-    const link = isAccepted ? await checkLink(config, asking) : [websocketUntried("the key comes first")];
-    return [...tls, date, key, ...link];
+    if (standing.kind !== "accepted") return [...tls, date, key, websocketUntried("the key comes first")];
+    const check = (signal: AbortSignal) => checkLink(config, { ...asking, signal });
+    const about = "The Control Plane does not open a WebSocket";
+    return [...tls, date, key, ...await inTime("control-plane-websocket", check, about)];
   } catch (error) {
     return unanswered(url, error);
   }
@@ -143,35 +144,27 @@ async function checkLink(config: Config, asking: ProbeOptions): Promise<Finding[
   const record = await askRecord(asking);
   if (!record) return [websocketUntried("the Control Plane does not tell agents whether they are connected")];
   const { agentId, namespace } = config;
-  const elsewhere = record.namespace !== "" && record.namespace !== namespace
-    ? [new Findings("second-agent").warn(
-      `Agent ${agentId} registered last from namespace ${record.namespace}, and this one is for ${namespace}`,
-      "if both are to run, give one another --agent-id (AGENT_ID)",
-    )]
-    : [];
-  if (record.isConnected) {
-    const why = `agent ${agentId} is connected, and a second connection would close its link`;
-    return [websocketUntried(why), ...elsewhere];
-  }
-  const about = "The Control Plane does not open a WebSocket";
-  return [
-    ...await inTime("control-plane-websocket", (signal) => tryLink(config, { asking, signal }), about),
-    ...elsewhere,
-  ];
+  const link = record.isConnected
+    ? websocketUntried(`agent ${agentId} is connected, and a second connection would close its link`)
+    : await tryLink(config, asking);
+  if (record.namespace === "" || record.namespace === namespace) return [link];
+  const elsewhere = new Findings("second-agent").warn(
+    `Agent ${agentId} registered last from namespace ${record.namespace}, and this one is for ${namespace}`,
+    "if both are to run, give one another --agent-id (AGENT_ID)",
+  );
+  return [link, elsewhere];
 }
 
-async function tryLink(
-  config: Config,
-  { asking, signal }: { asking: ProbeOptions; signal: AbortSignal },
-): Promise<Finding[]> {
+async function tryLink(config: Config, { credentials, signal }: ProbeOptions): Promise<Finding> {
   const findings = new Findings("control-plane-websocket");
   const url = controlPlaneAddresses(config.controlPlaneUrl).webSocket + linkPath(config.agentId);
   try {
-    await using _socket = await Socket.connect(url, { credentials: asking.credentials, signal });
-    return [findings.ok("The Control Plane opens a WebSocket")];
+    await using _socket = await Socket.connect(url, { credentials, signal });
+    return findings.ok("The Control Plane opens a WebSocket");
   } catch (error) {
+    signal.throwIfAborted();
     const advice = "let what stands between, such as an ingress or a proxy, pass WebSockets on";
-    return [findings.fail(messageOf(error), advice)];
+    return findings.fail(messageOf(error), advice);
   }
 }
 

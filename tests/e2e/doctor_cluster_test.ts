@@ -271,14 +271,33 @@ Deno.test("doctor says what it could not find out with no more rights than the a
   ]);
 });
 
+function kubeconfigFor(server: string): Promise<string> {
+  return temporaryFile(JSON.stringify({
+    clusters: [{ name: "one", cluster: { server } }],
+    users: [{ name: "one", user: {} }],
+    contexts: [{ name: "one", context: { cluster: "one", user: "one" } }],
+    "current-context": "one",
+  }));
+}
+
+Deno.test("doctor tells of an API server's wrong clock", async () => {
+  const date = new Date(Date.now() + 20_000).toUTCString();
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => Response.json({ gitVersion: "v1.30.0", items: [] }, { headers: { date } }),
+  );
+  const kubeconfig = await kubeconfigFor(`http://127.0.0.1:${server.addr.port}`);
+  const { about } = await examine({ kubeconfig, namespace: "streamspace" });
+  await server.shutdown();
+  await Deno.remove(kubeconfig);
+  assertMatch(
+    about("kubernetes-clock").join(),
+    /^warn {2}The API server's clock is (19|20)(\.\d)?s ahead of this machine's: set both by NTP: certificates, tokens and timestamps are judged by them$/,
+  );
+});
+
 Deno.test("doctor tells of an API server that does not answer, and tries no further", async () => {
-  const config = JSON.stringify({
-    clusters: [{ name: "none", cluster: { server: "https://127.0.0.1:1" } }],
-    users: [{ name: "none", user: {} }],
-    contexts: [{ name: "none", context: { cluster: "none", user: "none" } }],
-    "current-context": "none",
-  });
-  const kubeconfig = await temporaryFile(config);
+  const kubeconfig = await kubeconfigFor("https://127.0.0.1:1");
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
   const { failures, about } = await examine({ kubeconfig, namespace: "streamspace" });
   assertEquals(failures.length, 1);

@@ -53,7 +53,7 @@ function controlPlaneTest(
 }
 
 controlPlaneTest("doctor finds a Control Plane well, and leaves it as it was", async (controlPlane) => {
-  await makeKnown(controlPlane, KEY);
+  await makeKnown(controlPlane, { key: KEY });
   const { lines, about, failures } = await examine(controlPlane.url, { env: { AGENT_API_KEY: KEY } });
   assertEquals(failures, []);
   const { host } = new URL(controlPlane.url);
@@ -95,7 +95,7 @@ for (const [env, expected] of KEYS) {
   controlPlaneTest(
     `doctor tells of ${"AGENT_API_KEY" in env ? "a wrong" : "a missing"} key`,
     async (controlPlane) => {
-      await makeKnown(controlPlane, KEY);
+      await makeKnown(controlPlane, { key: KEY });
       const { lines, about } = await examine(controlPlane.url, { env });
       assertEquals(about(...ANSWERS), [expected, UNTRIED]);
       assert(!lines.join().includes("wr0ng-k3y"));
@@ -121,6 +121,41 @@ controlPlaneTest("doctor tells of a Control Plane that cannot say now", async (c
   ]);
 });
 
+controlPlaneTest("doctor tells of an agent of the same id in another namespace", async (controlPlane) => {
+  await makeKnown(controlPlane, { namespace: "elsewhere" });
+  await using cluster = await openMemory();
+  const { about } = await Diagnosis.of({ cluster, controlPlaneUrl: controlPlane.url });
+  assertEquals(
+    about("second-agent")[0],
+    `warn  Agent ${PATIENT} registered last from namespace elsewhere, and this one is for ${cluster.namespace}: if both are to run, give one another --agent-id (AGENT_ID)`,
+  );
+});
+
+Deno.test("doctor comes to an end where everything takes connections and nothing answers", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const held: Deno.TcpConn[] = [];
+  const holding = (async () => {
+    for await (const connection of listener) held.push(connection);
+  })();
+  const address = `127.0.0.1:${listener.addr.port}`;
+  const kubeconfig = await temporaryFile(JSON.stringify({
+    clusters: [{ name: "mute", cluster: { server: `https://${address}` } }],
+    users: [{ name: "mute", user: {} }],
+    contexts: [{ name: "mute", context: { cluster: "mute", user: "mute" } }],
+    "current-context": "mute",
+  }));
+  const cluster = { kubeconfig, namespace: "streamspace" };
+  const { failures } = await Diagnosis.of({ cluster, controlPlaneUrl: `ws://${address}` });
+  listener.close();
+  for (const connection of held) connection.close();
+  await holding;
+  await Deno.remove(kubeconfig);
+  assertEquals(failures, [
+    `FAIL  Nothing answers at http://${address}/: no answer within 4 seconds: look for a NetworkPolicy or firewall on the way, or set HTTPS_PROXY`,
+    "FAIL  Kubernetes does not answer: no answer within 4 seconds",
+  ]);
+});
+
 controlPlaneTest("doctor tells of a file of certificates that holds none", async (controlPlane) => {
   const file = await temporaryFile("nothing");
   const { failures } = await examine(controlPlane.url, {
@@ -138,7 +173,7 @@ controlPlaneTest("doctor tells of a file of certificates that holds none", async
 controlPlaneTest(
   "doctor finds out that the key which was issued is refused, and the configured one is not",
   async (controlPlane) => {
-    await makeKnown(controlPlane, KEY);
+    await makeKnown(controlPlane, { key: KEY });
     await using cluster = await openMemory();
     const env = { AGENT_API_KEY: KEY };
     await keepIssuedKey(cluster, { key: "is5ued", insteadOf: KEY });

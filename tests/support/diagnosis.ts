@@ -61,11 +61,14 @@ export class Diagnosis {
 }
 
 /** Makes an agent known to a Control Plane, and leaves it without a connection. */
-export async function makeKnown(controlPlane: ControlPlane, key?: string): Promise<void> {
+export async function makeKnown(
+  controlPlane: ControlPlane,
+  { key, namespace }: { key?: string; namespace?: string } = {},
+): Promise<void> {
   const response = await fetch(`${controlPlane.url}/api/v1/agents/register`, {
     method: "POST",
     headers: { "content-type": "application/json", ...(key ? { "x-agent-api-key": key } : {}) },
-    body: JSON.stringify({ agentId: PATIENT, platform: "kubernetes" }),
+    body: JSON.stringify({ agentId: PATIENT, platform: "kubernetes", metadata: { namespace } }),
   });
   await response.body?.cancel();
   if (!response.ok) throw new Error(`The Control Plane does not register: ${response.status}`);
