@@ -13,7 +13,7 @@ import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { failureOf, noteOf } from "./failure.ts";
 import { chooseHome } from "./home.ts";
-import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
+import { buildManifests, type SessionManifests, type SessionSettings, specHash } from "./manifests.ts";
 import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
 import { homeClaimName, SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
@@ -146,12 +146,16 @@ export class SessionOperations {
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
-    const { settings, templates } = this.#options;
-    warnOfNamespace(request, settings);
-    const template = resolveTemplate(request, templates);
-    const hasOwn = objects.claim?.metadata?.name === homeClaimName(sessionId);
-    const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
-    const manifests = buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
+    warnOfNamespace(request, this.#options.settings);
+    let manifests: SessionManifests;
+    try {
+      manifests = this.#plan(request, commandId);
+    } catch (error) {
+      // An earlier process began it, with a template or settings that are no more.
+      const note = noteOf(failureOf(request, error));
+      if (objects.deployment ?? objects.service) await this.#rollBack(sessionId, { signal, note });
+      throw error;
+    }
     using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
     this.#report(sessionId, "pending", { deployment: manifests.deployment });
     try {
@@ -164,6 +168,16 @@ export class SessionOperations {
       }
       throw error;
     }
+  }
+
+  /** What a start is to create. */
+  #plan(request: StartRequest, commandId: string): SessionManifests {
+    const { settings, templates } = this.#options;
+    const template = resolveTemplate(request, templates);
+    const { claim } = this.#cache.session(request.sessionId);
+    const hasOwn = claim?.metadata?.name === homeClaimName(request.sessionId);
+    const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
+    return buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
   }
 
   /** The same start again is a success; another one under the same id is refused and changes nothing. */
