@@ -61,15 +61,16 @@ export class StartOperation {
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startAgain(request, { deployment: objects.deployment, context });
     }
-    const manifests = this.#manifests(request, commandId);
-    using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
-    this.#runs.report(sessionId, "pending", { deployment: manifests.deployment });
     try {
+      const manifests = this.#manifests(request, commandId);
+      using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
+      this.#runs.report(sessionId, "pending", { deployment: manifests.deployment });
       const timeoutMs = this.#options.startTimeoutMs;
       const { onTurn } = context;
       await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs, onTurn });
       return await this.#runs.running(sessionId, context);
     } catch (error) {
+      // Also where nothing was begun: an earlier process may have, with a template or settings that are no more.
       if (!isLeftToOthers(signal)) {
         await this.#rollBack(sessionId, { signal, note: noteOf(failureOf(request, error)) });
       }
