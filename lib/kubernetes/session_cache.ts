@@ -23,7 +23,7 @@ import {
 } from "../sessions/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch } from "./watch.ts";
+import { type KubernetesObject, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -63,6 +63,16 @@ const KINDS = Object.keys(COLLECTIONS) as Kind[];
 /** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
 const REMEMBERED_REMOVALS = 4096;
 
+/** Resources without a view of which the agent knows no session. */
+export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);
+
+/** What of the cluster to follow, and for how long. */
+export interface FollowOptions {
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+  readonly observer?: WatchObserver;
+}
+
 /** The shared view of all sessions' objects. */
 export class SessionCache {
   readonly #agentLabel: string;
@@ -88,8 +98,8 @@ export class SessionCache {
   }
 
   /** Follows the cluster until the signal is aborted. */
-  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    const { namespace, signal } = options;
+  async follow(transport: Transport, options: FollowOptions): Promise<void> {
+    const { namespace, signal, observer } = options;
     const watches = KINDS.map((kind) => {
       const { api, resource } = COLLECTIONS[kind];
       return watch<KubernetesObject>(transport, {
@@ -97,6 +107,7 @@ export class SessionCache {
         selector: { labelSelector: `${APP_LABEL}=${APP}` },
         onList: (objects, version) => this.#replace(kind, objects, version),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
+        observer,
         signal,
       });
     });

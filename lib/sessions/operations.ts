@@ -32,6 +32,8 @@ export interface CommandContext {
   readonly spentMs: number;
   /** Cancels between two steps; its reason is what is thrown. */
   readonly signal: AbortSignal;
+  /** Told when its turn to create objects, or to scale them up, has come. */
+  readonly onTurn?: () => void;
 }
 
 /** What operations need to work. */
@@ -156,7 +158,8 @@ export class SessionOperations {
     this.#report(sessionId, "pending", { deployment: manifests.deployment });
     try {
       const timeoutMs = this.#options.startTimeoutMs;
-      await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs });
+      const { onTurn } = context;
+      await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs, onTurn });
       return await this.#running(sessionId, context);
     } catch (error) {
       if (!isLeftToOthers(signal)) {
@@ -276,7 +279,7 @@ export class SessionOperations {
     using _place = this.#options.capacity.reserve(sessionId, deployment);
     this.#report(sessionId, "pending", { deployment });
     try {
-      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { replicas: 1, commandId, signal });
+      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
       return await this.#running(sessionId, context);
     } catch (error) {
       const note = noteOf(failureOf(request, error));

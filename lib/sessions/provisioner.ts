@@ -30,6 +30,8 @@ export interface CreationOptions {
   readonly signal: AbortSignal;
   /** Longest wait for the objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
+  /** Told when its turn has come. */
+  readonly onTurn?: (() => void) | undefined;
 }
 
 /** What a provisioner needs. */
@@ -69,6 +71,7 @@ export class Provisioner {
   }
 
   async #createAll(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    options.onTurn?.();
     const { deployments, services } = this.#client;
     const { deployment, service } = manifests;
     const createFirstAndDeployment = async () => {
@@ -120,13 +123,22 @@ export class Provisioner {
   /** Sets how many pods a session has, and by which command. */
   async scale(
     deploymentName: string,
-    { replicas, commandId, signal }: { replicas: 0 | 1; commandId: string; signal?: AbortSignal },
+    change: {
+      replicas: 0 | 1;
+      commandId: string;
+      signal?: AbortSignal;
+      onTurn?: (() => void) | undefined;
+    },
   ): Promise<void> {
+    const { replicas, commandId, signal, onTurn } = change;
     const annotations = {
       [COMMAND_ANNOTATION]: commandId,
       ...(replicas === 1 ? { [RUNNING_SINCE_ANNOTATION]: new Date().toISOString() } : {}),
     };
-    const scale = () => this.#client.scale(deploymentName, { replicas, annotations });
+    const scale = () => {
+      onTurn?.();
+      return this.#client.scale(deploymentName, { replicas, annotations });
+    };
     this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
   }
 
