@@ -22,6 +22,7 @@ import {
   USER_LABEL,
 } from "../sessions/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
+import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { type KubernetesObject, watch, type WatchObserver } from "./watch.ts";
 
@@ -323,18 +324,6 @@ export class SessionCache {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
-}
-
-/** Whether a Deployment runs a session or is about to: one that is on its way out does not. */
-export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
-  return deployment !== undefined && !deployment.metadata?.deletionTimestamp &&
-    (deployment.spec?.replicas ?? 1) > 0;
-}
-
-/** The claim that a session's Deployment mounts. */
-export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
-  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
-  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
 }
 
 function keyOf(kind: Kind, object: KubernetesObject): string {
