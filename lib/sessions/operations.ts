@@ -14,7 +14,7 @@ import type { SessionCapacity } from "./capacity.ts";
 import { failureOf, noteOf } from "./failure.ts";
 import { chooseHome } from "./home.ts";
 import { buildManifests, type SessionSettings, specHash } from "./manifests.ts";
-import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
+import { endOfRun, MAX_DURATION, maxDurationNote } from "./max_duration.ts";
 import { homeClaimName, SPEC_HASH_ANNOTATION } from "./names.ts";
 import { isCreatedBy, isInterrupted, type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner } from "./provisioner.ts";
@@ -115,7 +115,7 @@ export class SessionOperations {
     if (request.action === "stop_session") await this.#stop(request, signal);
     else await this.#fallAsleep(sessionId, { commandId: MAX_DURATION, signal });
     const state = request.action === "stop_session" ? "terminated" : "hibernated";
-    return becauseOfMaxDuration(statusOf(sessionId, state, { deployment }), deployment);
+    return statusOf(sessionId, state, { deployment, note: maxDurationNote(deployment) });
   }
 
   /** The outcome of a command that the session remembers as its last. */
