@@ -62,6 +62,7 @@ async function runUntilSignal(config: Config): Promise<number> {
     log.info("Stopped");
     return 0;
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     log.error("{reason}", { reason: messageOf(error) });
     return error instanceof LeadershipError ? EXIT_LED_NO_MORE : EXIT_FAILURE;
   } finally {

@@ -152,7 +152,8 @@ function find(
 }
 
 function parseOption(option: Option, found: Found, problems: string[]): unknown {
-  // Only a flag can be found empty: a slip, such as a shell's variable that is not set.
+  // Only a flag can be found empty: mostly a slip, such as a shell's variable that is not set.
+  if (found.value === "" && option.whenEmpty !== undefined) return option.whenEmpty;
   if (found.value === "") {
     problems.push(`${nameOf(option)} is given without a value`);
     return undefined;

@@ -11,6 +11,7 @@ import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "./sessions/template.ts";
 import { readImage, readSpec } from "./sessions/template_manifest.ts";
 import { Field } from "./sessions/untrusted.ts";
+import { type ListenAddress, parseListenAddress } from "./telemetry/listen_address.ts";
 
 /** A value read from a setting, or what is wrong with it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {
@@ -115,6 +116,12 @@ export function oneOf<const T extends string>(...choices: T[]): (value: unknown)
     const choice = choices.find((one) => one === value);
     return choice === undefined ? bad(`must be one of ${choices.join(", ")}`) : ok(choice);
   };
+}
+
+/** An address to listen at, or `off`. */
+export function listenAddress(value: unknown): Parsed<ListenAddress | "off"> {
+  const parsed = value === "off" ? value : parseListenAddress(String(value));
+  return parsed ? ok(parsed) : bad("must be an address such as :8080 or 127.0.0.1:8080, or off");
 }
 
 /** True or false. */

@@ -33,10 +33,12 @@ import { Monitor } from "./sessions/monitor.ts";
 import { labelValue } from "./sessions/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { Recorder } from "./sessions/recorder.ts";
+import { Telemetry } from "./telemetry/telemetry.ts";
 import type { ScaleRequest, StopRequest } from "./sessions/requests.ts";
 
 /** What the agent consists of. */
 export interface Parts extends Disposable {
+  readonly telemetry: Telemetry;
   readonly transport: Transport;
   readonly cache: SessionCache;
   /** The Template objects of the cluster. */
@@ -57,7 +59,11 @@ const JOURNAL_PATIENCE_MS = 5000;
 
 /** Builds the parts; dispose them when the agent has ended. */
 export function buildParts(config: Config): Parts {
-  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const telemetry = new Telemetry(config);
+  const transport = new Transport(
+    () => loadKubeConfig(config.kubeconfig),
+    (record) => telemetry.request(record),
+  );
   const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
@@ -86,7 +92,11 @@ export function buildParts(config: Config): Parts {
     onStatus: (status) => void reporter.status(status),
   });
   const onIdle = (sessionId: string) => monitor.look(sessionId);
-  const dispatcher = new Dispatcher(operations, { journal, reporter, limits: config, onIdle });
+  const dispatcher = new Dispatcher({
+    recall: (sessionId, commandId) => operations.recall(sessionId, commandId),
+    run: (request, context) =>
+      telemetry.commands.within(context.commandId, () => operations.run(request, context)),
+  }, { journal, reporter, limits: config, onIdle, observer: telemetry.commands });
   const monitor = new Monitor({
     cache,
     reporter,
@@ -105,6 +115,8 @@ export function buildParts(config: Config): Parts {
   });
   const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
   const mirror = new Mirror({ cache, reporter, api: sessionApi });
+  cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
+  telemetry.ask({ dispatcher, outbox, journal, reporter, capacity });
   const beat = () => {
     const activeSessions = cache.activeSessions();
     reporter.heartbeat({
@@ -114,7 +126,7 @@ export function buildParts(config: Config): Parts {
     });
   };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
-  const link = createLink(config, { outbox, keys, beat });
+  const link = createLink(config, { outbox, keys, beat, telemetry });
   const dispose = () => {
     expiry[Symbol.dispose]();
     monitor[Symbol.dispose]();
@@ -122,20 +134,9 @@ export function buildParts(config: Config): Parts {
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = {
-    transport,
-    cache,
-    catalog,
-    journal,
-    outbox,
-    reporter,
-    dispatcher,
-    monitor,
-    expiry,
-    mirror,
-    link,
-    beat,
-  };
+  const following = { transport, cache, catalog, mirror };
+  const rest = { outbox, reporter, dispatcher, monitor, expiry, link, beat };
+  const parts = { telemetry, ...following, journal, ...rest };
   return { ...parts, [Symbol.dispose]: dispose };
 }
 
@@ -148,7 +149,12 @@ function endRequest(sessionId: string, action: Config["maxDurationAction"]): Sto
 
 function createLink(
   config: Config,
-  { outbox, keys, beat }: { outbox: Outbox; keys: KeyStore; beat: () => void },
+  { outbox, keys, beat, telemetry }: {
+    outbox: Outbox;
+    keys: KeyStore;
+    beat: () => void;
+    telemetry: Telemetry;
+  },
 ): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
   return new Link({
@@ -165,8 +171,13 @@ function createLink(
     outbox,
     onUp: (signal) => {
       log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
-      void runHeartbeat(beat, { intervalMs, signal });
+      const beatNow = (lateMs: number) => {
+        telemetry.beat(lateMs);
+        beat();
+      };
+      void runHeartbeat(beatNow, { intervalMs, signal });
     },
+    onState: (state) => telemetry.link(state),
   });
 }
 

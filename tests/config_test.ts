@@ -90,6 +90,7 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
     "{gimp: example.com/gimp:1}",
     new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("example.com/gimp:1")]]),
   ],
+  healthAddr: ["127.0.0.1:9000", { hostname: "127.0.0.1", port: 9000 }],
   logFormat: ["json", "json"],
   logLevel: ["debug", "debug"],
 };
@@ -177,6 +178,7 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     priorityClass: "",
     extendedResources: {},
     templates: BUILT_IN_TEMPLATES,
+    healthAddr: { hostname: "", port: 8080 },
     logFormat: "text",
     logLevel: "info",
     checkConfig: false,
@@ -280,6 +282,12 @@ const BAD_ARGUMENTS: Array<[args: string[], expected: string]> = [
 for (const [args, expected] of BAD_ARGUMENTS) {
   Deno.test(`loadConfig() refuses ${args.join(" ")}`, () => {
     assertEquals(problemOf({ args }), expected);
+  });
+}
+
+for (const args of [["--health-addr="], ["--health-addr=off"], ["--health-addr"]]) {
+  Deno.test(`loadConfig() reads ${args.join(" ")} as no address`, () => {
+    assertEquals(withRequired({ args }).healthAddr, "off");
   });
 }
 

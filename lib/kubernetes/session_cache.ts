@@ -22,8 +22,9 @@ import {
   USER_LABEL,
 } from "../sessions/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
+import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch } from "./watch.ts";
+import { type KubernetesObject, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -63,6 +64,16 @@ const KINDS = Object.keys(COLLECTIONS) as Kind[];
 /** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
 const REMEMBERED_REMOVALS = 4096;
 
+/** Resources without a view of which the agent knows no session. */
+export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);
+
+/** What of the cluster to follow, and for how long. */
+export interface FollowOptions {
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+  readonly observer?: WatchObserver;
+}
+
 /** The shared view of all sessions' objects. */
 export class SessionCache {
   readonly #agentLabel: string;
@@ -88,8 +99,8 @@ export class SessionCache {
   }
 
   /** Follows the cluster until the signal is aborted. */
-  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    const { namespace, signal } = options;
+  async follow(transport: Transport, options: FollowOptions): Promise<void> {
+    const { namespace, signal, observer } = options;
     const watches = KINDS.map((kind) => {
       const { api, resource } = COLLECTIONS[kind];
       return watch<KubernetesObject>(transport, {
@@ -97,6 +108,7 @@ export class SessionCache {
         selector: { labelSelector: `${APP_LABEL}=${APP}` },
         onList: (objects, version) => this.#replace(kind, objects, version),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
+        observer,
         signal,
       });
     });
@@ -312,18 +324,6 @@ export class SessionCache {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
-}
-
-/** Whether a Deployment runs a session or is about to: one that is on its way out does not. */
-export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
-  return deployment !== undefined && !deployment.metadata?.deletionTimestamp &&
-    (deployment.spec?.replicas ?? 1) > 0;
-}
-
-/** The claim that a session's Deployment mounts. */
-export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
-  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
-  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
 }
 
 function keyOf(kind: Kind, object: KubernetesObject): string {

@@ -28,6 +28,15 @@ export interface WatchOptions<T extends KubernetesObject> {
   readonly onChange: (change: "put" | "remove", object: T) => void;
   /** Whether a refusal ends the watch; none does, unless this says so. */
   readonly isFinal?: (error: KubernetesError) => boolean;
+  readonly observer?: WatchObserver | undefined;
+}
+
+/** Told how a watch goes. */
+export interface WatchObserver {
+  /** It is open, or something was heard: what is known is true. */
+  heard(resource: string): void;
+  /** It did not end in peace; what is known may be old until it is heard of again. */
+  broke(resource: string, reason: "failed" | "expired"): void;
 }
 
 /** The server ends each watch after this time, in seconds; a new one goes on from there at once. */
@@ -54,14 +63,17 @@ export async function watch<T extends KubernetesObject>(
 ): Promise<void> {
   const { signal } = options;
   let version: string | undefined;
-  const trouble = new Trouble(options.path.split("/").at(-1) ?? "", options.reminderMs ?? REMINDER_MS);
+  const resource = options.path.split("/").at(-1) ?? "";
+  const trouble = new Trouble(resource, options.reminderMs ?? REMINDER_MS);
+  const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
     const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
-      for await (const event of events<T>(transport, { ...options, version, trouble })) {
+      for await (const event of events<T>(transport, { ...options, version, trouble, heard })) {
         version = event.version;
+        heard();
         if (event.type !== "bookmark") options.onChange(event.type, event.object);
         failures = 0;
       }
@@ -70,8 +82,10 @@ export async function watch<T extends KubernetesObject>(
       if (signal.aborted) return;
       if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
       failures += 1;
+      const hasExpired = error instanceof KubernetesError && error.status === EXPIRED;
+      options.observer?.broke(resource, hasExpired ? "expired" : "failed");
       // Whether the server still has the changes since the last version, only it can say.
-      if (error instanceof KubernetesError && error.status === EXPIRED) version = undefined;
+      if (hasExpired) version = undefined;
       else trouble.tell(messageOf(error));
     }
     const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
@@ -131,6 +145,7 @@ async function* events<T extends KubernetesObject>(
     version: string;
     signal: AbortSignal;
     trouble: Trouble;
+    heard: () => void;
   },
 ): AsyncGenerator<WatchEvent<T>> {
   const query = new URLSearchParams({
@@ -144,6 +159,7 @@ async function* events<T extends KubernetesObject>(
   using silence = new Silence(options.signal, () => transport.renew(startedAt));
   const body = await transport.stream(`${options.path}?${query}`, silence.signal);
   options.trouble.over();
+  options.heard();
   for await (const line of lines(body, silence)) yield parseEvent<T>(line);
 }
 

@@ -12,7 +12,7 @@ import { formatDuration } from "../quantities.ts";
 import type { RequestLimits } from "./amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
-import type { CommandContext } from "./operations.ts";
+import type { CommandContext } from "./command_context.ts";
 import type { Outcome } from "./outcome.ts";
 import { parseRequest, type SessionRequest } from "./requests.ts";
 
@@ -23,6 +23,18 @@ export interface Operations {
   recall(sessionId: string, commandId: string): Outcome | undefined;
 }
 
+/** Told what becomes of each command. */
+export interface CommandObserver {
+  /** @param receivedAt milliseconds since 1970; long ago for a command that an earlier process received */
+  received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
+  /** No earlier command of its session is left. */
+  begun(commandId: string, request: SessionRequest): void;
+  /** Its turn to change the cluster has come. */
+  turned(commandId: string): void;
+  /** @param error why it failed */
+  ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
+}
+
 /** What a dispatcher needs. */
 export interface DispatcherOptions {
   readonly journal: Journal;
@@ -30,6 +42,7 @@ export interface DispatcherOptions {
   readonly limits: RequestLimits;
   /** Told when no command of a session is left. */
   readonly onIdle?: (sessionId: string) => void;
+  readonly observer?: CommandObserver;
 }
 
 /** A command that waits for its turn or is being carried out. */
@@ -95,6 +108,7 @@ export class Dispatcher {
       return;
     }
     log.info("Command {commandId}: {action}", { commandId, action });
+    this.#options.observer?.received(commandId, { action, receivedAt: Date.now() });
     this.#remember(commandId, "running");
     const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
       this.#accepting.delete(accepted)
@@ -134,6 +148,7 @@ export class Dispatcher {
         commandId,
         action: request?.action ?? "unknown",
       });
+      this.#options.observer?.received(commandId, { action: String(request?.action), receivedAt });
       this.#resumeOne(commandId, { receivedAt, request });
     }
   }
@@ -198,7 +213,7 @@ export class Dispatcher {
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
-      this.#answer(result);
+      this.#answer(result, error);
       logFailure(commandId, error);
     }
   }
@@ -250,8 +265,10 @@ export class Dispatcher {
   async #carryOut({ commandId, request, spentMs, cancel }: Task): Promise<void> {
     const { signal } = cancel;
     const startedAt = performance.now();
+    this.#options.observer?.begun(commandId, request);
     try {
-      const outcome = await this.#operations.run(request, { commandId, spentMs, signal });
+      const onTurn = () => this.#options.observer?.turned(commandId);
+      const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
       const result = completed(commandId, outcome.result);
       await this.#options.journal.close(result, outcome);
       if (!this.#mayAct()) throw HANDED_OVER;
@@ -268,6 +285,7 @@ export class Dispatcher {
     } catch (error) {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
+        this.#options.observer?.ended(commandId, "handed_over");
       } else await this.#fail(commandId, error);
     }
   }
@@ -276,13 +294,14 @@ export class Dispatcher {
     if (this.#results.get(commandId) !== "running") return;
     const result = failed(commandId, messageOf(error));
     await this.#options.journal.close(result, { isRecorded: false });
-    this.#answer(result);
+    this.#answer(result, error);
     logFailure(commandId, error);
   }
 
-  /** Sends a command's one result. */
-  #answer(result: Result): void {
+  /** Sends a command's one result; of a failure, the observer is told the error. */
+  #answer(result: Result, error?: unknown): void {
     if (this.#results.get(result.payload.commandId) !== "running") return;
+    this.#options.observer?.ended(result.payload.commandId, result.type, error);
     this.#remember(result.payload.commandId, result);
     this.#options.reporter.result(result);
   }

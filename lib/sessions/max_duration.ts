@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
-import { wantsPod } from "../kubernetes/session_cache.ts";
+import { wantsPod } from "../kubernetes/objects.ts";
 import { formatDuration, parseDuration } from "../quantities.ts";
 import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "./names.ts";
 import type { Note } from "./status.ts";

@@ -4,24 +4,16 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type {
-  V1NetworkPolicy,
-  V1ObjectMeta,
-  V1PersistentVolumeClaim,
-  V1Service,
-} from "@kubernetes/client-node";
+import type { V1NetworkPolicy, V1PersistentVolumeClaim, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import { type Named, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeOfUser } from "./home.ts";
 import type { SessionManifests } from "./manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
-
-interface Named {
-  readonly metadata?: V1ObjectMeta;
-}
 
 /** How a creation may be ended. */
 export interface CreationOptions {
@@ -30,6 +22,8 @@ export interface CreationOptions {
   readonly signal: AbortSignal;
   /** Longest wait for the objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
+  /** Told when its turn has come. */
+  readonly onTurn?: (() => void) | undefined;
 }
 
 /** What a provisioner needs. */
@@ -69,6 +63,7 @@ export class Provisioner {
   }
 
   async #createAll(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    options.onTurn?.();
     const { deployments, services } = this.#client;
     const { deployment, service } = manifests;
     const createFirstAndDeployment = async () => {
@@ -80,7 +75,7 @@ export class Provisioner {
       );
     };
     // A Service that an interrupted start of another template left would lead to the wrong port.
-    const fits = (existing: V1Service) => existing.spec?.ports?.[0]?.port === service.spec?.ports?.[0]?.port;
+    const fits = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
     const createService = async () => {
       this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
     };
@@ -106,6 +101,14 @@ export class Provisioner {
     this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
   }
 
+  /** A home that may go with the session: not where other sessions of the user are at home in it, too. */
+  unshared(
+    claim: V1PersistentVolumeClaim | undefined,
+    sessionId: string,
+  ): V1PersistentVolumeClaim | undefined {
+    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
+  }
+
   /** Asks for the deletion of those objects that are given and not on their way out yet. */
   async delete({ deployment, service, claim, policy }: Partial<SessionObjects>): Promise<void> {
     const { deployments, services, claims, policies } = this.#client;
@@ -120,13 +123,22 @@ export class Provisioner {
   /** Sets how many pods a session has, and by which command. */
   async scale(
     deploymentName: string,
-    { replicas, commandId, signal }: { replicas: 0 | 1; commandId: string; signal?: AbortSignal },
+    change: {
+      replicas: 0 | 1;
+      commandId: string;
+      signal?: AbortSignal;
+      onTurn?: (() => void) | undefined;
+    },
   ): Promise<void> {
+    const { replicas, commandId, signal, onTurn } = change;
     const annotations = {
       [COMMAND_ANNOTATION]: commandId,
       ...(replicas === 1 ? { [RUNNING_SINCE_ANNOTATION]: new Date().toISOString() } : {}),
     };
-    const scale = () => this.#client.scale(deploymentName, { replicas, annotations });
+    const scale = () => {
+      onTurn?.();
+      return this.#client.scale(deploymentName, { replicas, annotations });
+    };
     this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
   }
 
@@ -205,6 +217,10 @@ async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefin
 /** An object without the classes of the typed client. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null));
+}
+
+function portsOf({ spec }: V1Service): unknown {
+  return spec?.ports?.map(({ name, port, protocol }) => [name, port, protocol]);
 }
 
 function always(): boolean {

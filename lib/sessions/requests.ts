@@ -51,7 +51,8 @@ export interface ScaleRequest {
 
 export type SessionRequest = StartRequest | StopRequest | ScaleRequest;
 
-const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
+/** What a command can ask for. */
+export const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
 const LEAST_DURATION_MS = 1000;
 const LONGEST_DURATION_MS = 366 * 24 * 3_600_000;
 /** As Kubernetes has it. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { KubeConfig } from "@kubernetes/client-node";
 import { Cluster } from "../../dev/cluster/cluster.ts";
-import { type ApiFault, ApiProxy, type ApiRequest } from "../../dev/faults/api_proxy.ts";
+import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
@@ -93,7 +93,7 @@ function name({ metadata }: KubernetesObject): string {
   return metadata?.name ?? "";
 }
 
-function words({ verb, resource }: ApiRequest): string {
+function words({ verb, resource }: RequestWords): string {
   return `${verb} ${resource}`;
 }
 

@@ -237,7 +237,12 @@ const TEMPLATE = {
     ports: [{ name: "vnc", containerPort: 5900, protocol: "TCP" }, { name: "http", containerPort: 8443 }],
     vnc: { enabled: true, port: 5900, protocol: "rfb" },
     env: [{ name: "A", value: "1" }, { name: "B", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } }],
-    defaultResources: { cpu: 1, memory: "2Gi", limits: { cpu: "1500m", "nvidia.com/gpu": 1 } },
+    defaultResources: {
+      cpu: 1,
+      memory: "2Gi",
+      "nvidia.com/gpu": 1,
+      limits: { cpu: "1500m", "nvidia.com/gpu": 1 },
+    },
     storage: { size: "5Gi", storageClass: "fast", accessMode: "ReadWriteOnce" },
     volumeMounts: [{ name: "shm", mountPath: "/dev/shm" }],
     volumes: [{ name: "shm", emptyDir: { medium: "Memory", sizeLimit: "1Gi" } }],
