@@ -18,8 +18,9 @@ const HIGHEST_ID = 2 ** 31 - 1;
 const POD_FIELD =
   /^(?:metadata\.(?:name|namespace|uid|(?:labels|annotations)\['[\w./-]+'\])|spec\.(?:nodeName|serviceAccountName)|status\.(?:hostIPs?|podIPs?))$/;
 const RESOURCE = /^(?:limits|requests)\.(?:cpu|memory|ephemeral-storage|hugepages-\w+)$/;
-const DIVISOR = /^\d{1,9}(?:m|[kMGTP]|[KMGTP]i)?$/;
-const KEY = /^[-._a-zA-Z0-9]+$/;
+const CPU_DIVISOR = /^1m?$/;
+const DIVISOR = /^1(?:[kMGTPE]|[KMGTPE]i)?$/;
+const KEY = /^(?!\.{1,2}$)[-._a-zA-Z0-9]+$/;
 
 /** Reads the variables of a template: a list as in a container. */
 export function readEnvironment(env: Field): V1EnvVar[] {
@@ -89,10 +90,7 @@ function readSource(field: Field): V1EnvVarSource {
     fieldRef: (ref) => ({
       fieldPath: ref.at("fieldPath").matching(POD_FIELD, "must be a field of a pod"),
     }),
-    resourceFieldRef: (ref) => ({
-      resource: ref.at("resource").matching(RESOURCE, 'must be a resource such as "limits.memory"'),
-      ...ref.given({ divisor: (divisor) => divisor.matching(DIVISOR, 'must be a quantity such as "1Mi"') }),
-    }),
+    resourceFieldRef: readResourceRef,
     secretKeyRef: readKeyRef,
     configMapKeyRef: readKeyRef,
   });
@@ -100,6 +98,14 @@ function readSource(field: Field): V1EnvVarSource {
     throw field.refused("must have one of fieldRef, resourceFieldRef, secretKeyRef, configMapKeyRef");
   }
   return source;
+}
+
+function readResourceRef(ref: Field): { resource: string; divisor?: string } {
+  const resource = ref.at("resource").matching(RESOURCE, 'must be a resource such as "limits.memory"');
+  const units = resource.endsWith(".cpu") ? CPU_DIVISOR : DIVISOR;
+  const readDivisor = (divisor: Field) =>
+    divisor.matching(units, `must be one unit of ${resource}, such as "1"`);
+  return { resource, ...ref.given({ divisor: readDivisor }) };
 }
 
 function readKeyRef(ref: Field): { name: string; key: string; optional?: boolean } {

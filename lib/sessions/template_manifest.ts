@@ -16,7 +16,7 @@ import { readEnvironment } from "./template_env.ts";
 import { readArguments, readProbes } from "./template_probes.ts";
 import { readMounts, readSecurity, readVolumes, refuseDangers } from "./template_safety.ts";
 import { readScheduling } from "./template_scheduling.ts";
-import { Field } from "./untrusted.ts";
+import { domainOf, Field } from "./untrusted.ts";
 
 /** Longest manifest, as characters of JSON. */
 const LONGEST_MANIFEST = 64 * 1024;
@@ -30,7 +30,6 @@ const PORT_NAME = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/;
 /** https://github.com/distribution/reference/blob/main/reference.go */
 const IMAGE =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?$/;
-const RESOURCE_NAME = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\/[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 const ACCESS_MODES = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] as const;
 
 /**
@@ -172,7 +171,9 @@ function readAmounts(amounts: Field): Record<string, string> {
       memory: (memory) => asText(memory).quantity(memoryBounds(Infinity)),
     }),
     ...Object.fromEntries(extended.map(([name, amount]) => {
-      if (!RESOURCE_NAME.test(name)) throw amount.refused("must be a resource such as nvidia.com/gpu");
+      if (!domainOf(name) || name.startsWith("requests.")) {
+        throw amount.refused("must be a resource such as nvidia.com/gpu");
+      }
       return [name, asText(amount).matching(/^[1-9]\d{0,5}$/, "must be a whole number from 1 to 999999")];
     })),
   };

@@ -39,7 +39,11 @@ function readProbe(
   { ports, isReadiness }: { ports: readonly TemplatePort[]; isReadiness: boolean },
 ): V1Probe {
   const handler = probe.given<Pick<V1Probe, "exec" | "httpGet" | "tcpSocket" | "grpc">>({
-    exec: (exec) => ({ command: readArguments(exec.at("command")) }),
+    exec: (exec) => {
+      const command = readArguments(exec.at("command"));
+      if (command.length === 0) throw exec.at("command").missing();
+      return { command };
+    },
     httpGet: (request) => {
       refuseHost(request);
       return {
@@ -49,7 +53,7 @@ function readProbe(
           scheme: (scheme) => scheme.oneOf("HTTP", "HTTPS"),
           httpHeaders: (list) =>
             list.items(MOST_HEADERS).map((header) => ({
-              name: header.at("name").matching(/^[\w-]+$/, "must be the name of a header"),
+              name: header.at("name").matching(/^[A-Za-z0-9-]+$/, "must be the name of a header"),
               value: readHeader(header.at("value")),
             })),
         }),

@@ -9,10 +9,9 @@ import type {
   V1Toleration,
 } from "@kubernetes/client-node";
 import type { Template } from "./template.ts";
-import type { Field } from "./untrusted.ts";
+import { domainOf, type Field } from "./untrusted.ts";
 
 const MOST_ENTRIES = 32;
-const LABEL_KEY = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?$/;
 const LABEL_VALUE = /^(?:[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?)?$/;
 const KEY_PROBLEM = "must be the key of a label";
 const VALUE_PROBLEM = "must be the value of a label";
@@ -38,7 +37,7 @@ export function readScheduling(
 function readNodeSelector(selector: Field): Record<string, string> {
   return Object.fromEntries(
     selector.entries(MOST_ENTRIES).map(([key, entry]) => {
-      if (!LABEL_KEY.test(key)) throw entry.refused(KEY_PROBLEM);
+      if (domainOf(key) === undefined) throw entry.refused(KEY_PROBLEM);
       return [key, labelValue(entry)];
     }),
   );
@@ -77,13 +76,11 @@ function readNodeAffinity(affinity: Field): V1NodeAffinity {
   });
 }
 
+/** Fields of nodes are left out: the only one that Kubernetes knows is the name, and a template is for more than one cluster. */
 function readTerm(term: Field): V1NodeSelectorTerm {
-  const requirements = (list: Field) => list.items(MOST_ENTRIES).map(readRequirement);
-  const read = term.given<V1NodeSelectorTerm>({ matchExpressions: requirements, matchFields: requirements });
-  if (Object.values(read).flat().length === 0) {
-    throw term.refused("must have matchExpressions or matchFields");
-  }
-  return read;
+  const matchExpressions = term.at("matchExpressions").items(MOST_ENTRIES).map(readRequirement);
+  if (matchExpressions.length === 0) throw term.at("matchExpressions").missing();
+  return { matchExpressions };
 }
 
 function readRequirement(entry: Field): V1NodeSelectorRequirement {
@@ -100,7 +97,9 @@ function readRequirement(entry: Field): V1NodeSelectorRequirement {
 }
 
 function labelKey(field: Field): string {
-  return field.matching(LABEL_KEY, KEY_PROBLEM);
+  const key = field.text(317);
+  if (domainOf(key) === undefined) throw field.invalid(KEY_PROBLEM);
+  return key;
 }
 
 /** Unlike other text, it may be empty. */

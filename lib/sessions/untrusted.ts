@@ -9,7 +9,11 @@ import { parseQuantity } from "../quantities.ts";
 const TEXT_LENGTH = 253;
 const EXCERPT_LENGTH = 80;
 const PLAIN_KEY = /^[\w./-]{1,63}$/;
-const OBJECT_NAME = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
+const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+const SUBDOMAIN = `${LABEL}(?:\\.${LABEL})*`;
+const OBJECT_NAME = new RegExp(`^${SUBDOMAIN}$`);
+const QUALIFIED_NAME = new RegExp(`^(?:(${SUBDOMAIN})/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`);
+const LONGEST_QUALIFIED_NAME = 253 + 1 + 63;
 
 /** The bounds of a quantity, in its own unit (bytes, cores or pieces). */
 export interface QuantityBounds {
@@ -170,6 +174,12 @@ export class Field {
     if (!fields) throw this.refused(`must be an object, and is ${kindOf(this.value)}`);
     return fields;
   }
+}
+
+/** Whether a text can be the key of a label, or with a domain the name of a resource; gives the domain, which may be empty. */
+export function domainOf(key: string): string | undefined {
+  const match = key.length > LONGEST_QUALIFIED_NAME ? null : QUALIFIED_NAME.exec(key);
+  return match ? match[1] ?? "" : undefined;
 }
 
 /** Enough of an untrusted value to recognise it by; of what holds others the kind only, as one of them may be a secret. */

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import {
+  AppsV1Api,
+  CoreV1Api,
   PatchStrategy,
   type V1Deployment,
   type V1PersistentVolumeClaim,
@@ -7,7 +9,15 @@ import {
   type V1Secret,
   type V1Service,
 } from "@kubernetes/client-node";
+import fc from "fast-check";
 import { load } from "js-yaml";
+import { SETTINGS } from "../../dev/session_settings.ts";
+import { CommandError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/sessions/home.ts";
+import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
+import { parseRequest } from "../../lib/sessions/requests.ts";
+import { resolveTemplate } from "../../lib/sessions/template_sources.ts";
+import { TEMPLATE_SPEC } from "../support/any_template.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
@@ -208,3 +218,33 @@ onEachCluster("settings for pods reach every session", async (cluster) => {
   assertEquals(pod?.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution?.length, 1);
   assertEquals(pod?.securityContext?.runAsUser, 1000);
 });
+
+onEachCluster("whatever is read of a template, the API server takes", async (cluster) => {
+  const deployments = cluster.config.makeApiClient(AppsV1Api);
+  const services = cluster.config.makeApiClient(CoreV1Api);
+  const { namespace } = cluster;
+  for (const spec of fc.sample(TEMPLATE_SPEC, 300)) {
+    const manifests = manifestsOf(spec, namespace);
+    if (!manifests) continue;
+    const { deployment, service } = manifests;
+    await deployments.createNamespacedDeployment({ namespace, body: deployment, dryRun: "All" });
+    await services.createNamespacedService({ namespace, body: service, dryRun: "All" });
+  }
+}, [REAL]);
+
+/** What a start with a template makes, or `undefined` where it is refused. */
+function manifestsOf(spec: unknown, namespace: string): SessionManifests | undefined {
+  const settings = { ...SETTINGS, namespace, maxCpu: 100, maxMemory: 128, allowedSecrets: ["*"] };
+  const payload = { ...START, templateManifest: { spec } };
+  const home: Home = { claimName: "h", owner: "session", storageClass: "", size: "1Gi", accessMode: "" };
+  try {
+    const request = parseRequest({ commandId: "c1", action: "start_session", payload }, settings);
+    assert(request.action === "start_session");
+    const sources = { inCluster: () => undefined, table: new Map(), rules: settings };
+    const template = resolveTemplate(request, sources);
+    return buildManifests({ request, template, settings, commandId: "c1", home, startedAt: new Date() });
+  } catch (error) {
+    assert(error instanceof CommandError, String(error));
+    return undefined;
+  }
+}

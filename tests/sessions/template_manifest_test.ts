@@ -468,14 +468,21 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
     "affinity.podAffinity",
     "must not be set: a template chooses nodes, not neighbours",
   ],
+  [{ nodeSelector: { "a..b/c": "d" } }, "nodeSelector[a..b/c]", "must be the key of a label"],
   [
-    {
-      affinity: {
-        nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: {} }] },
-      },
-    },
-    "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference",
-    "must have matchExpressions or matchFields",
+    { defaultResources: { "requests.example.com/gpu": 1 } },
+    "defaultResources[requests.example.com/gpu]",
+    "must be a resource such as nvidia.com/gpu",
+  ],
+  [
+    { env: [{ name: "A", valueFrom: { configMapKeyRef: { name: "a", key: ".." } } }] },
+    "env[0].valueFrom.configMapKeyRef.key",
+    'must be a key of letters, digits, underscores, hyphens and dots, and is ".."',
+  ],
+  [
+    { env: [{ name: "A", valueFrom: { resourceFieldRef: { resource: "limits.cpu", divisor: "1Mi" } } }] },
+    "env[0].valueFrom.resourceFieldRef.divisor",
+    'must be one unit of limits.cpu, such as "1", and is "1Mi"',
   ],
 ];
 
@@ -488,8 +495,26 @@ for (const [spec, path, problem] of REFUSED) {
   });
 }
 
-for (const [spec, path] of [[{}, "baseImage"], [{ baseImage: null }, "baseImage"]] as const) {
-  Deno.test(`readTemplate() does not do without ${path} in ${JSON.stringify(spec)}`, () => {
+const TERM = { matchFields: [{ key: "metadata.name", operator: "In", values: ["n1"] }] };
+const MISSING: Array<[spec: Record<string, unknown>, path: string]> = [
+  [{}, "baseImage"],
+  [{ baseImage: null }, "baseImage"],
+  [{ baseImage: IMAGE, ports: [{ name: "vnc" }] }, "ports[0].containerPort"],
+  [{ baseImage: IMAGE, livenessProbe: { exec: { command: [] } } }, "livenessProbe.exec.command"],
+  [{ baseImage: IMAGE, volumes: [{ name: "a" }] }, "volumes[0].emptyDir"],
+  [
+    {
+      baseImage: IMAGE,
+      affinity: {
+        nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [TERM] } },
+      },
+    },
+    "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions",
+  ],
+];
+
+for (const [spec, path] of MISSING) {
+  Deno.test(`readTemplate() does not do without ${path} in ${JSON.stringify(spec).slice(0, 80)}`, () => {
     assertEquals(refusal(spec), `Cannot do without "templateManifest.spec.${path}": it is missing`);
   });
 }
