@@ -5,6 +5,7 @@
 import { abortable, delay } from "@std/async";
 import { type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import type { Reporter } from "./control_plane/reporter.ts";
+import { checkLater } from "./doctor/start_check.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
 import { createLeaseApi, loadKubeConfig } from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
@@ -67,6 +68,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     // Not before: the view of one who stood by might be old, and whoever leads acts on it.
     const { namespace } = config;
     following = follow(parts, { namespace, signal: ended.signal, observer: parts.telemetry.watches });
+    void checkLater(parts.transport, config, ended.signal);
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {

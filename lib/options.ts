@@ -121,6 +121,15 @@ export const ACTIONS: ReadonlyMap<string, string> = new Map([
   ["version", "Print the version and exit"],
 ]);
 
+/** What the program can do instead of running, by the word for it. */
+export const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ["doctor", "Check settings, Control Plane and cluster, and say what to do (also: preflight)"],
+  ["sessions", "List the sessions that run here"],
+]);
+
+/** How the commands print what they find. */
+export type OutputFormat = "text" | "json";
+
 const MAX_DURATION_MS = 24 * 3_600_000;
 
 /** All options, in the order of the help. */

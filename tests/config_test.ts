@@ -474,3 +474,38 @@ Deno.test("loadConfig() reads a switch with a value like any other flag", () => 
     '--allow-insecure (ALLOW_INSECURE) must be true or false: --allow-insecure says "maybe"',
   );
 });
+
+const COMMAND_LINES = [
+  [["doctor"], "doctor", "text"],
+  [["preflight", "--output=json"], "doctor", "json"],
+  [["--output", "json", "sessions"], "sessions", "json"],
+  [["--allow-insecure", "sessions"], "sessions", "text"],
+] as const;
+for (const [args, kind, output] of COMMAND_LINES) {
+  Deno.test(`loadConfig() takes ${args.join(" ")} as the command ${kind}`, () => {
+    const invocation = loadConfig(sourcesOf({ args: [...args, ...REQUIRED] }));
+    assert(invocation.kind === "doctor" || invocation.kind === "sessions");
+    assertEquals([invocation.kind, invocation.output], [kind, output]);
+    assert(!(invocation.config instanceof ConfigError));
+    assertEquals(invocation.config.agentId, "a1");
+  });
+}
+
+const WRONG_COMMAND_LINES = [
+  [["sessions", "doctor"], "doctor is unknown: see --help"],
+  [["--output=json"], "--output is only for the commands doctor and sessions"],
+  [["sessions", "--output=xml"], '--output must be one of text, json: it says "xml"'],
+] as const;
+for (const [args, problem] of WRONG_COMMAND_LINES) {
+  Deno.test(`loadConfig() refuses the command line ${args.join(" ")}`, () => {
+    assertEquals(problemsOf({ args: [...args, ...REQUIRED] }), [problem]);
+  });
+}
+
+Deno.test("loadConfig() gives a doctor the problems of settings that are not valid", () => {
+  const invocation = loadConfig(sourcesOf({ args: ["doctor", "--max-cpu=lots", ...REQUIRED] }));
+  assert(invocation.kind === "doctor" && invocation.config instanceof ConfigError);
+  assertEquals(invocation.config.problems, [
+    '--max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
+  ]);
+});

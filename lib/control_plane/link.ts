@@ -7,7 +7,7 @@ import { delay } from "@std/async";
 import { LinkError, RegistrationError } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import type { ControlPlaneAddresses } from "./addresses.ts";
+import { type ControlPlaneAddresses, linkPath } from "./addresses.ts";
 import { Backoff } from "./backoff.ts";
 import type { Credentials } from "./credentials.ts";
 import { enroll } from "./enroll.ts";
@@ -105,9 +105,7 @@ export class Link {
   async *#connection(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     const { addresses, registration, outbox, onUp } = this.#options;
     this.#enter("connecting");
-    const url = `${addresses.webSocket}/api/v1/agents/connect?agent_id=${
-      encodeURIComponent(registration.agentId)
-    }`;
+    const url = addresses.webSocket + linkPath(registration.agentId);
     using credentials = await this.#options.credentials.read();
     await using socket = await Socket.connect(url, { credentials, signal });
     const upSince = performance.now();

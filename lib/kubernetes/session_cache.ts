@@ -22,8 +22,9 @@ import {
   USER_LABEL,
 } from "../sessions/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
+import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch, type WatchObserver } from "./watch.ts";
+import { type KubernetesObject, list, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -99,35 +100,37 @@ export class SessionCache {
 
   /** Follows the cluster until the signal is aborted. */
   async follow(transport: Transport, options: FollowOptions): Promise<void> {
-    const { namespace, signal, observer } = options;
-    const watches = KINDS.map((kind) => {
-      const { api, resource } = COLLECTIONS[kind];
-      return watch<KubernetesObject>(transport, {
-        path: `${api}/namespaces/${namespace}/${resource}`,
-        selector: { labelSelector: `${APP_LABEL}=${APP}` },
-        onList: (objects, version) => this.#replace(kind, objects, version),
+    const watches = KINDS.map((kind) =>
+      watch<KubernetesObject>(transport, {
+        ...this.#collection(kind, options),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
-        observer,
-        signal,
-      });
-    });
+        observer: options.observer,
+      })
+    );
     await Promise.all([...watches, this.#followEvents(transport, options)]);
+  }
+
+  /**
+   * Takes in what the cluster holds now, once.
+   *
+   * @throws {KubernetesError} when a list is refused or not answered
+   */
+  async load(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+    await Promise.all(KINDS.map((kind) => list(transport, this.#collection(kind, options))));
+    await list(transport, this.#eventCollection(options)).catch(() => {});
   }
 
   /** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
   async #followEvents(
     transport: Transport,
-    { namespace, signal }: { namespace: string; signal: AbortSignal },
+    options: { namespace: string; signal: AbortSignal },
   ): Promise<void> {
-    await this.synced(signal).catch(() => {});
+    await this.synced(options.signal).catch(() => {});
     await watch<KubernetesObject>(transport, {
-      path: `/api/v1/namespaces/${namespace}/events`,
-      selector: { fieldSelector: EVENT_SELECTOR },
+      ...this.#eventCollection(options),
       // A Role without this right is a choice: one line in the log is enough.
       reminderMs: Infinity,
-      onList: (events) => events.forEach((event) => this.#events.put(event)),
       onChange: (change, event) => change === "put" && this.#events.put(event),
-      signal,
     });
   }
 
@@ -246,6 +249,26 @@ export class SessionCache {
     });
   }
 
+  #collection(kind: Kind, { namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    const { api, resource } = COLLECTIONS[kind];
+    return {
+      path: `${api}/namespaces/${namespace}/${resource}`,
+      selector: { labelSelector: `${APP_LABEL}=${APP}` },
+      onList: (objects: readonly KubernetesObject[], version: string) =>
+        this.#replace(kind, objects, version),
+      signal,
+    };
+  }
+
+  #eventCollection({ namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    return {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      selector: { fieldSelector: EVENT_SELECTOR },
+      onList: (events: readonly KubernetesObject[]) => events.forEach((event) => this.#events.put(event)),
+      signal,
+    };
+  }
+
   /** What a list lacks is gone, unless it was put here after the list was made. */
   #replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
     const present = new Set(objects.map((object) => object.metadata?.uid));
@@ -323,18 +346,6 @@ export class SessionCache {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
-}
-
-/** Whether a Deployment runs a session or is about to: one that is on its way out does not. */
-export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
-  return deployment !== undefined && !deployment.metadata?.deletionTimestamp &&
-    (deployment.spec?.replicas ?? 1) > 0;
-}
-
-/** The claim that a session's Deployment mounts. */
-export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
-  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
-  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
 }
 
 function keyOf(kind: Kind, object: KubernetesObject): string {

@@ -124,9 +124,14 @@ type WatchEvent<T> =
   | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
   | { readonly type: "bookmark"; readonly version: string };
 
-async function list<T extends KubernetesObject>(
+/**
+ * Lists once; gives the version at which the list was true.
+ *
+ * @throws {KubernetesError} when it is refused or not answered
+ */
+export async function list<T extends KubernetesObject>(
   transport: Transport,
-  options: WatchOptions<T> & { readonly signal: AbortSignal },
+  options: Pick<WatchOptions<T>, "path" | "selector" | "onList"> & { readonly signal: AbortSignal },
 ): Promise<string> {
   const query = new URLSearchParams(options.selector);
   const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));

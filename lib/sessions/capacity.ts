@@ -6,7 +6,8 @@
 import type { V1Container, V1Deployment } from "@kubernetes/client-node";
 import type { Usage } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
-import { type SessionCache, wantsPod } from "../kubernetes/session_cache.ts";
+import { wantsPod } from "../kubernetes/objects.ts";
+import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { parseQuantity } from "../quantities.ts";
 
 /** The most that all sessions together may take. */

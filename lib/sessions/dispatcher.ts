@@ -12,7 +12,7 @@ import { formatDuration } from "../quantities.ts";
 import type { RequestLimits } from "./amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
-import type { CommandContext } from "./operations.ts";
+import type { CommandContext } from "./command_context.ts";
 import type { Outcome } from "./outcome.ts";
 import { parseRequest, type SessionRequest } from "./requests.ts";
 

@@ -6,6 +6,7 @@
 import type {
   V1Deployment,
   V1NetworkPolicy,
+  V1ObjectMeta,
   V1PersistentVolumeClaim,
   V1Service,
 } from "@kubernetes/client-node";
@@ -77,37 +78,43 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
   return {
     claim: home && buildClaim(home, metadata),
     policy: buildPolicy(settings, { metadata, selector, ports }),
-    deployment: {
-      apiVersion: "apps/v1",
-      kind: "Deployment",
-      metadata: {
-        ...metadata,
-        annotations: {
-          ...annotations,
-          [SPEC_HASH_ANNOTATION]: specHash(request),
-          [COMMAND_ANNOTATION]: spec.commandId,
-          ...runAnnotations(spec),
-        },
-      },
-      spec: {
-        replicas: 1,
-        selector: { matchLabels: selector },
-        // A home volume can be mounted by one pod at a time: the old one goes before the new one comes.
-        strategy: { type: "Recreate" },
-        template: {
-          metadata: {
-            labels,
-            annotations: { ...annotations, [DISPLAY_PORT_ANNOTATION]: String(template.vnc.port) },
-          },
-          spec: buildPodSpec(spec),
-        },
-      },
-    },
+    deployment: buildDeployment(spec, { metadata, selector }),
     service: {
       apiVersion: "v1",
       kind: "Service",
       metadata: { ...metadata, annotations: { ...annotations, [COMMAND_ANNOTATION]: spec.commandId } },
       spec: { selector, ports: ports.map((port) => ({ ...port, targetPort: port.name })) },
+    },
+  };
+}
+
+function buildDeployment(
+  spec: SessionSpec,
+  { metadata, selector }: { metadata: V1ObjectMeta; selector: Record<string, string> },
+): V1Deployment {
+  const { labels = {}, annotations } = metadata;
+  const displayPort = String(spec.template.vnc.port);
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: {
+      ...metadata,
+      annotations: {
+        ...annotations,
+        [SPEC_HASH_ANNOTATION]: specHash(spec.request),
+        [COMMAND_ANNOTATION]: spec.commandId,
+        ...runAnnotations(spec),
+      },
+    },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: selector },
+      // A home volume can be mounted by one pod at a time: the old one goes before the new one comes.
+      strategy: { type: "Recreate" },
+      template: {
+        metadata: { labels, annotations: { ...annotations, [DISPLAY_PORT_ANNOTATION]: displayPort } },
+        spec: buildPodSpec(spec),
+      },
     },
   };
 }

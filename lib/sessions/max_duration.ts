@@ -4,7 +4,7 @@
  */
 import type { V1Deployment } from "@kubernetes/client-node";
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import { wantsPod } from "../kubernetes/session_cache.ts";
+import { wantsPod } from "../kubernetes/objects.ts";
 import { formatDuration, parseDuration } from "../quantities.ts";
 import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "./names.ts";
 

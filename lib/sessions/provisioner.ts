@@ -4,24 +4,16 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type {
-  V1NetworkPolicy,
-  V1ObjectMeta,
-  V1PersistentVolumeClaim,
-  V1Service,
-} from "@kubernetes/client-node";
+import type { V1NetworkPolicy, V1PersistentVolumeClaim, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import { type Named, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeOfUser } from "./home.ts";
 import type { SessionManifests } from "./manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "./names.ts";
 import { waitUntil } from "./waiting.ts";
-
-interface Named {
-  readonly metadata?: V1ObjectMeta;
-}
 
 /** How a creation may be ended. */
 export interface CreationOptions {
@@ -83,7 +75,7 @@ export class Provisioner {
       );
     };
     // A Service that an interrupted start of another template left would lead to the wrong port.
-    const fits = (existing: V1Service) => existing.spec?.ports?.[0]?.port === service.spec?.ports?.[0]?.port;
+    const fits = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
     const createService = async () => {
       this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
     };
@@ -107,6 +99,14 @@ export class Provisioner {
     const fits = (existing: V1NetworkPolicy) => isDeepStrictEqual(plain(existing.spec), plain(policy.spec));
     const { policies } = this.#client;
     this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
+  }
+
+  /** A home that may go with the session: not where other sessions of the user are at home in it, too. */
+  unshared(
+    claim: V1PersistentVolumeClaim | undefined,
+    sessionId: string,
+  ): V1PersistentVolumeClaim | undefined {
+    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
   }
 
   /** Asks for the deletion of those objects that are given and not on their way out yet. */
@@ -217,6 +217,10 @@ async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefin
 /** An object without the classes of the typed client. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null));
+}
+
+function portsOf({ spec }: V1Service): unknown {
+  return spec?.ports?.map(({ name, port, protocol }) => [name, port, protocol]);
 }
 
 function always(): boolean {

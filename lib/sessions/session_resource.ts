@@ -6,7 +6,7 @@
 import type { V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../json.ts";
-import { mountedClaim } from "../kubernetes/session_cache.ts";
+import { mountedClaim } from "../kubernetes/objects.ts";
 import {
   AGENT_LABEL,
   APP_LABEL,

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import {
   AppsV1Api,
   CoreV1Api,
+  type KubernetesObject,
   PatchStrategy,
   type V1Deployment,
   type V1PersistentVolumeClaim,
@@ -19,6 +20,7 @@ import { parseRequest } from "../../lib/sessions/requests.ts";
 import { resolveTemplate } from "../../lib/sessions/template_sources.ts";
 import { TEMPLATE_SPEC } from "../support/any_template.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
+import { installKinds } from "../support/custom_kinds.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "gimp", persistentHome: true };
@@ -111,6 +113,34 @@ onEachCluster("a template is finished by the next process as the first one read 
   const { payload } = await stage.controlPlane.result(commandId);
   assertEquals((payload.result as Record<string, unknown> | undefined)?.vncPort, 6901);
 });
+
+onEachCluster("the page's example is a Template object, too", async (cluster) => {
+  await installKinds(cluster);
+  await cluster.create(await example() as KubernetesObject);
+  await using stage = await Stage.set(cluster);
+  const { result, error } = await stage.command("start_session", START);
+  assertEquals([error, (result as Record<string, unknown> | undefined)?.vncPort], [undefined, 6901]);
+}, [REAL]);
+
+onEachCluster(
+  "a start that the next process must refuse leaves nothing of what was begun",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const commandId = stage.give("start_session", { ...START, template: "stuck", persistentHome: false });
+    await stage.controlPlane.waitFor(({ type, payload }) =>
+      type === "status" && Boolean((payload.platformMetadata as Record<string, unknown>).message)
+    );
+    stage.agent.kill("SIGKILL");
+    await stage.agent.exit();
+    await using _next = stage.replica({ args: ["--allowed-images=none/*"] });
+    const { payload } = await stage.controlPlane.result(commandId);
+    assertEquals(
+      payload.error,
+      'Cannot start session "s1": template "stuck": image "example.com/stuck:1" is not allowed here: see --allowed-images',
+    );
+    await cluster.untilEmpty();
+  },
+);
 
 const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: string]> = [
   [

@@ -117,8 +117,13 @@ export class TestCluster implements AsyncDisposable {
   /** Writes a kubeconfig for an account of the namespace that may do nothing; only on a real API server. */
   async kubeconfigWithoutRights(): Promise<string> {
     await this.create({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "nobody" } });
+    return await this.kubeconfigOf("nobody");
+  }
+
+  /** Writes a kubeconfig for an account of the namespace; only on a real API server. */
+  async kubeconfigOf(account: string): Promise<string> {
     const { status } = await this.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
-      name: "nobody",
+      name: account,
       namespace: this.namespace,
       body: { spec: { audiences: [] } },
     });
@@ -126,9 +131,9 @@ export class TestCluster implements AsyncDisposable {
     const authority = caData ? { "certificate-authority-data": caData } : { "certificate-authority": caFile };
     return await temporaryFile(JSON.stringify({
       clusters: [{ name, cluster: { server, ...authority } }],
-      users: [{ name: "nobody", user: { token: status?.token } }],
-      contexts: [{ name: "nobody", context: { cluster: name, user: "nobody" } }],
-      "current-context": "nobody",
+      users: [{ name: account, user: { token: status?.token } }],
+      contexts: [{ name: account, context: { cluster: name, user: account } }],
+      "current-context": account,
     }));
   }
 
@@ -149,8 +154,13 @@ export class TestCluster implements AsyncDisposable {
 
   /** Waits until only these of sessions' objects are left, as {@linkcode leftovers} names them, for at most 10 seconds. */
   async untilLeft(names: readonly string[]): Promise<void> {
+    await this.until(async () => String(await this.leftovers()) === String(names));
+  }
+
+  /** Waits until something is so, for at most 10 seconds. */
+  async until(isSo: () => Promise<boolean>): Promise<void> {
     const signal = AbortSignal.timeout(10_000);
-    while (String(await this.leftovers()) !== String(names)) await delay(50, { signal });
+    while (!await isSo()) await delay(50, { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
