@@ -192,3 +192,21 @@ Deno.test("outbox takes a flood without end: the older half of ten thousand resu
   assertEquals(arrived, 5001);
   await logs.line("ERROR: More than 10000 results and statuses within a minute");
 });
+
+Deno.test("outbox tells what waits for a link, and since when", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  assertEquals(outbox.backlog, { results: 0, statuses: 0, oldestMs: 0 });
+  outbox.send(complete("c1"));
+  await time.tickAsync(5000);
+  for (const message of [failed("c2"), status("s1", "pending"), status("s1", "running"), ack("c3"), PONG]) {
+    outbox.send(message);
+  }
+  await time.tickAsync(1000);
+  assertEquals(outbox.backlog, { results: 2, statuses: 1, oldestMs: 6000 });
+  outbox.attach(new FakeWire());
+  assertEquals(outbox.backlog, { results: 0, statuses: 0, oldestMs: 0 });
+  outbox.detach({ hasArrived: false });
+  await time.tickAsync(2000);
+  assertEquals(outbox.backlog, { results: 2, statuses: 1, oldestMs: 2000 });
+});
