@@ -5,7 +5,7 @@
 import type { V1Deployment } from "@kubernetes/client-node";
 import { wantsPod } from "../kubernetes/objects.ts";
 import { formatDuration, parseDuration } from "../quantities.ts";
-import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "../manifests/names.ts";
 import type { Note } from "./status.ts";
 
 /** Stands in place of a command's id where the agent itself ended a session's run. */

@@ -4,11 +4,11 @@
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { Trouble } from "./causes.ts";
-import { restartTrouble } from "./container_trouble.ts";
+import type { Trouble } from "../diagnosis/causes.ts";
+import { restartTrouble } from "../diagnosis/container_trouble.ts";
 import { isAsleepByMaxDuration, maxDurationNote } from "./max_duration.ts";
-import { disruption } from "./pod_trouble.ts";
-import { judge } from "./readiness.ts";
+import { disruption } from "../diagnosis/pod_trouble.ts";
+import { judge } from "../diagnosis/readiness.ts";
 import { type Note, statusOf } from "./status.ts";
 
 /** What is seen, and what was before. */
