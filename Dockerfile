@@ -3,6 +3,8 @@
 FROM denoland/deno:2.9.6 AS build
 WORKDIR /src
 COPY . .
+# An executable exports traces only if it was compiled with this: --build-arg OTEL_DENO=true
+ARG OTEL_DENO
 RUN deno task compile
 
 # glibc is what Deno's runtime needs; there is no package manager in it.

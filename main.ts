@@ -5,11 +5,14 @@
 import denoJson from "./deno.json" with { type: "json" };
 import { run } from "./lib/agent.ts";
 import { loadConfig } from "./lib/config.ts";
+import { diagnose } from "./lib/doctor/doctor.ts";
+import { exitCodeOf, formatReport } from "./lib/doctor/report.ts";
 import { ConfigError, LeadershipError, messageOf } from "./lib/errors.ts";
 import { helpText } from "./lib/help.ts";
 import { configureLog, log } from "./lib/log.ts";
-import type { Config } from "./lib/options.ts";
+import type { Config, OutputFormat } from "./lib/options.ts";
 import { PROXY_VARIABLES } from "./lib/proxies.ts";
+import { listSessions } from "./lib/session_list.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_BAD_CONFIG = 2;
@@ -38,6 +41,13 @@ async function main(): Promise<number> {
       case "check-config":
         print(JSON.stringify(invocation.config, plainMaps, 2));
         return 0;
+      case "doctor": {
+        const findings = await diagnose(invocation.config);
+        print(formatReport(findings, invocation.output));
+        return exitCodeOf(findings);
+      }
+      case "sessions":
+        return await printSessions(invocation.config, invocation.output);
       case "run":
         return await runUntilSignal(invocation.config);
     }
@@ -62,10 +72,21 @@ async function runUntilSignal(config: Config): Promise<number> {
     log.info("Stopped");
     return 0;
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     log.error("{reason}", { reason: messageOf(error) });
     return error instanceof LeadershipError ? EXIT_LED_NO_MORE : EXIT_FAILURE;
   } finally {
     for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
+  }
+}
+
+async function printSessions(config: Config, output: OutputFormat): Promise<number> {
+  try {
+    print(await listSessions(config, output));
+    return 0;
+  } catch (error) {
+    printError(`Cannot list the sessions: ${messageOf(error)}`);
+    return EXIT_FAILURE;
   }
 }
 

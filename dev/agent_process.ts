@@ -7,7 +7,7 @@
 export interface AgentProcessOptions {
   /** Flags. */
   readonly args: readonly string[];
-  /** The whole environment besides what the runtime itself needs. */
+  /** The whole environment besides what the runtime itself needs; agents beside each other cannot all have the default `HEALTH_ADDR`. */
   readonly env?: Readonly<Record<string, string>>;
   /** Told each line of the agent's log as it comes. */
   readonly onLine?: (line: string) => void;
@@ -45,7 +45,7 @@ export class AgentProcess implements AsyncDisposable {
       args: executable
         ? [...options.args]
         : ["run", "--permission-set", "--quiet", new URL("main.ts", ROOT).pathname, ...options.args],
-      env: { ...runtime, NO_COLOR: "1", ...options.env },
+      env: { ...runtime, NO_COLOR: "1", HEALTH_ADDR: "off", ...options.env },
       clearEnv: true,
       cwd: ROOT,
       stdin: "null",

@@ -5,16 +5,20 @@
 import { abortable, delay } from "@std/async";
 import { type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import type { Reporter } from "./control_plane/reporter.ts";
+import { checkLater } from "./doctor/start_check.ts";
 import { LeadershipError, messageOf } from "./errors.ts";
 import { createLeaseApi, loadKubeConfig } from "./kubernetes/client.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
+import type { FollowOptions } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
 import { buildParts, type Parts } from "./parts.ts";
 import { formatDuration } from "./quantities.ts";
 import type { Dispatcher } from "./sessions/dispatcher.ts";
-import { leaseName } from "./sessions/names.ts";
+import { leaseName } from "./manifests/names.ts";
+import { HealthServer } from "./telemetry/health_server.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Longest wait for what the cluster holds, the sessions and what an earlier process left: it is told before anything new is begun. */
 const FIRST_VIEW_MS = 5000;
@@ -30,6 +34,7 @@ const LAST_WRITE_MS = 2000;
  *
  * @throws {LinkError} when the Control Plane cannot be reached in the attempts that are configured
  * @throws {LeadershipError} when another replica leads now
+ * @throws {ConfigError} when the address for probes cannot be listened at
  */
 export async function run(config: Config, stop: AbortSignal): Promise<void> {
   log.info("Starting agent: {agentId} (platform: {platform}, region: {region})", {
@@ -44,9 +49,11 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
   using parts = buildParts(config);
+  const { healthAddr } = config;
+  await using _health = healthAddr === "off" ? undefined : new HealthServer(healthAddr, parts.telemetry);
   let following: Promise<void> | undefined;
   try {
-    await using leadership = await lead(config, stopping.signal);
+    await using leadership = await lead(config, { signal: stopping.signal, telemetry: parts.telemetry });
     const leave = () => {
       // Whoever leads now may be at work on the same sessions: not one more request leaves from here.
       parts.dispatcher.handOver();
@@ -59,7 +66,9 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
       parts.dispatcher.guard(() => leadership.isHeld());
     }
     // Not before: the view of one who stood by might be old, and whoever leads acts on it.
-    following = parts.cache.follow(parts.transport, { namespace: config.namespace, signal: ended.signal });
+    const { namespace } = config;
+    following = follow(parts, { namespace, signal: ended.signal, observer: parts.telemetry.watches });
+    void checkLater(parts.transport, config, ended.signal);
     await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
@@ -69,6 +78,14 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     ended.abort();
     await following;
   }
+}
+
+/** Follows all that the agent has to know of the cluster. */
+async function follow(
+  { transport, cache, catalog, mirror }: Parts,
+  options: FollowOptions,
+): Promise<void> {
+  await Promise.all([cache, catalog, mirror].map((one) => one.follow(transport, options)));
 }
 
 /** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */
@@ -94,23 +111,33 @@ async function work(
 }
 
 /** Goes on where an earlier process was: with its commands, and with what it told of the sessions. */
-async function recover({ journal, cache, dispatcher, monitor }: Parts, signal: AbortSignal): Promise<void> {
+async function recover(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { journal, cache, dispatcher, monitor, expiry, mirror } = parts;
   const { entries, sessionIds } = await journal.load(signal);
   monitor.expect(sessionIds);
   dispatcher.resume(entries);
   await cache.synced(signal);
   monitor.begin(entries.flatMap(({ request }) => request ? [request.sessionId] : []));
+  expiry.begin();
+  mirror.begin(signal);
 }
 
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */
-async function lead(config: Config, signal: AbortSignal): Promise<Leadership | undefined> {
+async function lead(
+  config: Config,
+  { signal, telemetry }: { signal: AbortSignal; telemetry: Telemetry },
+): Promise<Leadership | undefined> {
   if (!config.leaderElection) return undefined;
   // A connection of its own: a renewal never queues behind the requests of sessions.
-  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const transport = new Transport(
+    () => loadKubeConfig(config.kubeconfig),
+    (record) => telemetry.request(record),
+  );
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: leaseName(config.agentId),
     identity: config.podName || Deno.hostname(),
+    onTurn: (standing) => telemetry.vitals.turned(standing),
   });
   try {
     const leadership = await election.acquire(signal);

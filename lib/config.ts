@@ -3,11 +3,11 @@
  * The environment is read nowhere else.
  * @module
  */
-import { parseArgs } from "@std/cli";
 import { CORE_SCHEMA, loadAll } from "js-yaml";
+import { readCommandLine } from "./command_line.ts";
 import { ConfigError, messageOf } from "./errors.ts";
 import { shown } from "./log.ts";
-import { ACTIONS, type Config, type Option, OPTIONS, type Settings } from "./options.ts";
+import { type Config, type Option, OPTIONS, type OutputFormat, type Settings } from "./options.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "./proxies.ts";
 import { Secret } from "./secret.ts";
 
@@ -23,6 +23,9 @@ export type Invocation =
   | { readonly kind: "help" }
   | { readonly kind: "version" }
   | { readonly kind: "check-config"; readonly config: Config }
+  /** Settings that are not valid are the first thing that a doctor finds. */
+  | { readonly kind: "doctor"; readonly output: OutputFormat; readonly config: Config | ConfigError }
+  | { readonly kind: "sessions"; readonly output: OutputFormat; readonly config: Config }
   | { readonly kind: "run"; readonly config: Config };
 
 /** A setting as it was found: text, or a value of a file. */
@@ -41,14 +44,31 @@ const FILE_SETTINGS = ["kubeconfig", "caFile", "clientCert", "clientKey"] as con
  */
 export function loadConfig(sources: ConfigSources): Invocation {
   const problems: string[] = [];
-  const flags = readFlags(sources.args, problems);
+  const { command, output, flags } = readCommandLine(sources.args, problems);
   if (flags.has("help")) return { kind: "help" };
   if (flags.has("version")) return { kind: "version" };
+  const settings = readSettings(flags, sources, problems);
+  const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
+  const proxy = settings.controlPlaneUrl
+    ? readProxy(new URL(settings.controlPlaneUrl), sources, problems)
+    : undefined;
+  const config = problems.length > 0 ? new ConfigError(problems.map(shown)) : { ...settings, apiKey, proxy };
+  if (command === "doctor") return { kind: command, output, config };
+  if (config instanceof ConfigError) throw config;
+  if (command === "sessions") return { kind: command, output, config };
+  return { kind: config.checkConfig ? "check-config" : "run", config };
+}
+
+/** A setting with a problem has no value, whatever its type says. */
+function readSettings(
+  flags: ReadonlyMap<string, string>,
+  sources: ConfigSources,
+  problems: string[],
+): Settings {
   const configFile = nonEmpty(flags.get("config")) ?? nonEmpty(sources.env("CONFIG"));
   const file = configFile === undefined
     ? new Map<string, unknown>()
     : readConfigFile(configFile, sources, problems);
-
   const values: Record<string, unknown> = {};
   for (const option of OPTIONS) {
     const found = find(option, { flags, file, configFile, env: sources.env });
@@ -58,45 +78,12 @@ export function loadConfig(sources: ConfigSources): Invocation {
   const settings = values as unknown as Settings;
   checkTransportSecurity(settings, problems);
   checkFiles(settings, sources, problems);
-  const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
-  const proxy = settings.controlPlaneUrl
-    ? readProxy(new URL(settings.controlPlaneUrl), sources, problems)
-    : undefined;
-  if (problems.length > 0) throw new ConfigError(problems.map(shown));
-  return { kind: settings.checkConfig ? "check-config" : "run", config: { ...settings, apiKey, proxy } };
+  return settings;
 }
 
 /** How an option is named to the person who has to mend it. */
 export function nameOf(option: Option): string {
   return `--${option.flag} (${option.variable})`;
-}
-
-function readFlags(args: readonly string[], problems: string[]): Map<string, string> {
-  const flags = new Map<string, string>();
-  const valueFlags = OPTIONS.filter((option) => !option.isSwitch).map((option) => option.flag);
-  const switches = OPTIONS.filter((option) => option.isSwitch).map((option) => option.flag);
-  // A switch with a value, such as --allow-insecure=false, is read like any other flag; without one it means true.
-  const isAssigned = (name: string) => args.some((argument) => argument.startsWith(`--${name}=`));
-  const textFlags = [...valueFlags, ...switches.filter(isAssigned)];
-  const parsed = parseArgs(args, {
-    string: textFlags,
-    collect: textFlags,
-    boolean: [...ACTIONS.keys(), ...switches.filter((name) => !isAssigned(name))],
-    unknown: (argument) => {
-      problems.push(`${argument} is unknown: see --help`);
-      return false;
-    },
-  });
-  // What stands behind a lone "--" is not told as unknown.
-  for (const argument of parsed._) problems.push(`${argument} is unknown: see --help`);
-  for (const [name, value] of Object.entries(parsed)) {
-    if (name === "_" || value === false) continue;
-    const values = Array.isArray(value) ? value : [value];
-    if (values.length === 0) continue;
-    if (values.length > 1) problems.push(`--${name} is given ${values.length} times`);
-    flags.set(name, String(values[0]));
-  }
-  return flags;
 }
 
 /** Keys of a file may be written as the flag, the variable or in camel case: `agent-id`, `AGENT_ID`, `agentId`. */
@@ -152,7 +139,8 @@ function find(
 }
 
 function parseOption(option: Option, found: Found, problems: string[]): unknown {
-  // Only a flag can be found empty: a slip, such as a shell's variable that is not set.
+  // Only a flag can be found empty: mostly a slip, such as a shell's variable that is not set.
+  if (found.value === "" && option.whenEmpty !== undefined) return option.whenEmpty;
   if (found.value === "") {
     problems.push(`${nameOf(option)} is given without a value`);
     return undefined;

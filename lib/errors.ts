@@ -87,16 +87,20 @@ export type CommandFailure =
   | "cancelled"
   | "draining"
   | "busy"
+  | "at_capacity"
   | "handed_over";
 
 /** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly failure: CommandFailure;
+  /** What is wrong with the session, in one stable word of the table of causes; empty where nothing is. */
+  readonly reason: string;
 
-  constructor(failure: CommandFailure, message: string, options?: ErrorOptions) {
+  constructor(failure: CommandFailure, message: string, options: ErrorOptions & { reason?: string } = {}) {
     super(message, options);
     this.failure = failure;
+    this.reason = options.reason ?? "";
   }
 }
 

@@ -5,9 +5,18 @@
 import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
 import { CORE_SCHEMA, load } from "js-yaml";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
+import { messageOf } from "./errors.ts";
 import { asRecord } from "./json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
-import { BUILT_IN_TEMPLATES, DEFAULT_PORT, type Template, type TemplateTable } from "./sessions/template.ts";
+import {
+  BUILT_IN_TEMPLATES,
+  imageTemplate,
+  type Template,
+  type TemplateTable,
+} from "./templates/template.ts";
+import { readImage, readSpec } from "./templates/manifest.ts";
+import { Field } from "./untrusted.ts";
+import { type ListenAddress, parseListenAddress } from "./telemetry/listen_address.ts";
 
 /** A value read from a setting, or what is wrong with it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {
@@ -112,6 +121,12 @@ export function oneOf<const T extends string>(...choices: T[]): (value: unknown)
     const choice = choices.find((one) => one === value);
     return choice === undefined ? bad(`must be one of ${choices.join(", ")}`) : ok(choice);
   };
+}
+
+/** An address to listen at, or `off`. */
+export function listenAddress(value: unknown): Parsed<ListenAddress | "off"> {
+  const parsed = value === "off" ? value : parseListenAddress(String(value));
+  return parsed ? ok(parsed) : bad("must be an address such as :8080 or 127.0.0.1:8080, or off");
 }
 
 /** True or false. */
@@ -219,19 +234,24 @@ export function tolerations(value: unknown): Parsed<V1Toleration[]> {
 /** The built-in templates and those that are set. */
 export function templates(value: unknown): Parsed<TemplateTable> {
   const fields = asRecord(structure(value));
-  const problem = "must be a mapping of names to images, such as {gimp: lscr.io/linuxserver/gimp:latest}";
-  if (!fields) return bad(`${problem}, or to {image, port}`);
+  if (!fields) {
+    return bad(
+      "must be a mapping of names to images, such as {gimp: lscr.io/linuxserver/gimp:latest}, or to {image, port}",
+    );
+  }
   const table = new Map(BUILT_IN_TEMPLATES);
-  for (const [name, entry] of Object.entries(fields)) {
-    const template = parseTemplate(entry);
-    if (!template) return bad(`${problem}, or to {image, port}, and ${name} is not`);
-    table.set(name, template);
+  try {
+    for (const [name, entry] of Object.entries(fields)) table.set(name, readEntry(new Field(entry, name)));
+  } catch (error) {
+    return bad(`must hold templates: ${messageOf(error)}`);
   }
   return ok(table);
 }
 
-function parseTemplate(entry: unknown): Template | undefined {
-  const { image, port = DEFAULT_PORT } = typeof entry === "string" ? { image: entry } : asRecord(entry) ?? {};
-  const isPort = typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65_535;
-  return typeof image === "string" && /^[^\s]{1,512}$/.test(image) && isPort ? { image, port } : undefined;
+/** An image, an image and its port, or the spec of a Template object. */
+function readEntry(entry: Field): Template {
+  if (typeof entry.value === "string") return imageTemplate(readImage(entry));
+  const image = entry.at("image");
+  if (image.isAbsent) return readSpec(entry);
+  return imageTemplate(readImage(image), entry.at("port").maybe((port) => port.whole(1, 65_535)));
 }

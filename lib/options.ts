@@ -10,6 +10,7 @@ import {
   label,
   labels,
   list,
+  listenAddress,
   namespace,
   nodeAffinity,
   objectName,
@@ -28,7 +29,8 @@ import {
 import type { HttpProxy } from "./proxies.ts";
 import { parseCores, parseMemory } from "./quantities.ts";
 import type { Secret } from "./secret.ts";
-import { BUILT_IN_TEMPLATES, type TemplateTable } from "./sessions/template.ts";
+import { BUILT_IN_TEMPLATES, type TemplateTable } from "./templates/template.ts";
+import type { ListenAddress } from "./telemetry/listen_address.ts";
 
 /** One row of the table. */
 export interface Option<K extends keyof Settings = keyof Settings> {
@@ -42,6 +44,8 @@ export interface Option<K extends keyof Settings = keyof Settings> {
   /** The default as help and README print it. */
   readonly fallbackText: string;
   readonly help: string;
+  /** What a flag without a value means; `undefined` where that is a slip. */
+  readonly whenEmpty: Settings[K] | undefined;
   readonly parse: (value: unknown) => Parsed<Settings[K]>;
 }
 
@@ -98,6 +102,7 @@ export interface Settings {
   /** Kubernetes quantities by resource. */
   readonly extendedResources: Readonly<Record<string, string>>;
   readonly templates: TemplateTable;
+  readonly healthAddr: ListenAddress | "off";
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly checkConfig: boolean;
@@ -115,6 +120,15 @@ export const ACTIONS: ReadonlyMap<string, string> = new Map([
   ["help", "Print this help and exit"],
   ["version", "Print the version and exit"],
 ]);
+
+/** What the program can do instead of running, by the word for it. */
+export const COMMANDS: ReadonlyMap<string, string> = new Map([
+  ["doctor", "Check settings, Control Plane and cluster, and say what to do (also: preflight)"],
+  ["sessions", "List the sessions that run here"],
+]);
+
+/** How the commands print what they find. */
+export type OutputFormat = "text" | "json";
 
 const MAX_DURATION_MS = 24 * 3_600_000;
 
@@ -290,6 +304,13 @@ export const OPTIONS: readonly Option[] = [
     fallbackText: [...BUILT_IN_TEMPLATES.keys()].join(", "),
     help: "More templates, such as {gimp: lscr.io/linuxserver/gimp:latest}",
   }),
+  option("healthAddr", {
+    parse: listenAddress,
+    fallback: { hostname: "", port: 8080 },
+    fallbackText: ":8080",
+    whenEmpty: "off",
+    help: "Address of /healthz, /readyz and /metrics (off for none)",
+  }),
   option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log lines as text or json" }),
   option("logLevel", {
     parse: oneOf("debug", "info", "warn", "error"),
@@ -310,6 +331,7 @@ function option<K extends keyof Settings>(
     parse: (value: unknown) => Parsed<Settings[K]>;
     fallback?: Settings[K];
     fallbackText?: string;
+    whenEmpty?: Settings[K];
     help: string;
   },
 ): Option {
@@ -323,6 +345,7 @@ function option<K extends keyof Settings>(
     fallback: row.fallback,
     fallbackText: row.fallbackText ?? String(row.fallback ?? ""),
     help: row.help,
+    whenEmpty: row.whenEmpty,
     parse: row.parse,
   };
   return built as unknown as Option;

@@ -16,28 +16,40 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { Reporter } from "./control_plane/reporter.ts";
 import { createSessionClient, loadKubeConfig } from "./kubernetes/client.ts";
+import { CustomCollection } from "./kubernetes/custom_collection.ts";
+import { createCustomObjectApi } from "./kubernetes/custom_objects.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
 import { formatDuration } from "./quantities.ts";
+import { SessionCapacity } from "./sessions/capacity.ts";
 import { Dispatcher } from "./sessions/dispatcher.ts";
+import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./sessions/journal.ts";
+import { Mirror } from "./sessions/mirror.ts";
 import { Monitor } from "./sessions/monitor.ts";
-import { labelValue } from "./sessions/names.ts";
+import { labelValue } from "./manifests/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { Recorder } from "./sessions/recorder.ts";
+import { Telemetry } from "./telemetry/telemetry.ts";
+import type { ScaleRequest, StopRequest } from "./sessions/requests.ts";
 
 /** What the agent consists of. */
 export interface Parts extends Disposable {
+  readonly telemetry: Telemetry;
   readonly transport: Transport;
   readonly cache: SessionCache;
+  /** The Template objects of the cluster. */
+  readonly catalog: CustomCollection;
   readonly journal: Journal;
   readonly outbox: Outbox;
   readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
+  readonly expiry: Expiry;
+  readonly mirror: Mirror;
   readonly link: Link;
   readonly beat: () => void;
 }
@@ -47,10 +59,15 @@ const JOURNAL_PATIENCE_MS = 5000;
 
 /** Builds the parts; dispose them when the agent has ended. */
 export function buildParts(config: Config): Parts {
-  const transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const telemetry = new Telemetry(config);
+  const transport = new Transport(
+    () => loadKubeConfig(config.kubeconfig),
+    (record) => telemetry.request(record),
+  );
   const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
+  const catalog = new CustomCollection({ resource: "templates" });
   const journal = new Journal({
     store: createJournalStore(transport, namespace),
     prefix: agentLabel,
@@ -61,42 +78,83 @@ export function buildParts(config: Config): Parts {
   const reporter = new Reporter(outbox);
   const client = createSessionClient(transport, namespace);
   const recorder = new Recorder(client, cache);
+  const capacity = new SessionCapacity(cache, config);
   const operations = new SessionOperations({
     client,
     cache,
+    catalog,
     recorder,
+    capacity,
+    maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: config.templates,
+    templates: { inCluster: (name) => catalog.get(name), table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });
   const onIdle = (sessionId: string) => monitor.look(sessionId);
-  const dispatcher = new Dispatcher(operations, { journal, reporter, limits: config, onIdle });
+  const dispatcher = new Dispatcher({
+    recall: (sessionId, commandId) => operations.recall(sessionId, commandId),
+    run: (request, context) =>
+      telemetry.commands.within(context.commandId, () => operations.run(request, context)),
+  }, { journal, reporter, limits: config, onIdle, observer: telemetry.commands });
   const monitor = new Monitor({
     cache,
     reporter,
     isBusy: (sessionId) => dispatcher.isBusy(sessionId),
     remember: (status) => recorder.remember(status),
   });
+  const expiry = new Expiry({
+    cache,
+    end: (sessionId) => {
+      const request = endRequest(sessionId, config.maxDurationAction);
+      return dispatcher.insert(request, async (signal) => {
+        const status = await operations.expire(request, signal);
+        if (status && !signal.aborted) monitor.tell(status);
+      });
+    },
+  });
+  const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
+  const mirror = new Mirror({ cache, reporter, api: sessionApi });
+  cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
+  telemetry.ask({ dispatcher, outbox, journal, reporter, capacity });
   const beat = () => {
     const activeSessions = cache.activeSessions();
-    reporter.heartbeat({ isDraining: dispatcher.isDraining, activeSessions, capacity: capacityOf(config) });
+    reporter.heartbeat({
+      isDraining: dispatcher.isDraining,
+      activeSessions,
+      capacity: { ...capacityOf(config), ...capacity.usage() },
+    });
   };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
-  const link = createLink(config, { outbox, keys, beat });
+  const link = createLink(config, { outbox, keys, beat, telemetry });
   const dispose = () => {
+    expiry[Symbol.dispose]();
     monitor[Symbol.dispose]();
     journal[Symbol.dispose]();
     outbox[Symbol.dispose]();
     transport[Symbol.dispose]();
   };
-  const parts = { transport, cache, journal, outbox, reporter, dispatcher, monitor, link, beat };
+  const following = { transport, cache, catalog, mirror };
+  const rest = { outbox, reporter, dispatcher, monitor, expiry, link, beat };
+  const parts = { telemetry, ...following, journal, ...rest };
   return { ...parts, [Symbol.dispose]: dispose };
+}
+
+/** What ends a run: as the Control Plane would ask for it, so that the home stays. */
+function endRequest(sessionId: string, action: Config["maxDurationAction"]): StopRequest | ScaleRequest {
+  return action === "stop"
+    ? { action: "stop_session", sessionId, deletePVC: false }
+    : { action: "hibernate_session", sessionId };
 }
 
 function createLink(
   config: Config,
-  { outbox, keys, beat }: { outbox: Outbox; keys: KeyStore; beat: () => void },
+  { outbox, keys, beat, telemetry }: {
+    outbox: Outbox;
+    keys: KeyStore;
+    beat: () => void;
+    telemetry: Telemetry;
+  },
 ): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
   return new Link({
@@ -113,8 +171,13 @@ function createLink(
     outbox,
     onUp: (signal) => {
       log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
-      void runHeartbeat(beat, { intervalMs, signal });
+      const beatNow = (lateMs: number) => {
+        telemetry.beat(lateMs);
+        beat();
+      };
+      void runHeartbeat(beatNow, { intervalMs, signal });
     },
+    onState: (state) => telemetry.link(state),
   });
 }
 

@@ -45,20 +45,22 @@ export function parseMemory(text: string): number | undefined {
   return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined;
 }
 
-/** Reads a duration (`10s`, `500ms`, `2m`, `1h`, `30` for seconds) into milliseconds; `undefined` when it is none. */
+/** Reads a duration (`10s`, `500ms`, `1h30m`, `30` for seconds) into milliseconds; `undefined` when it is none. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim());
-  const unit = DURATION_UNITS.get(match?.[2] ?? "");
-  return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : undefined;
+  const trimmed = text.trim();
+  const isSeconds = /^\d+(?:\.\d+)?$/.test(trimmed);
+  if (!isSeconds && !/^(?:\d+(?:\.\d+)?\s*(?:ms|s|m|h)\s*)+$/.test(trimmed)) return undefined;
+  const parts = [...trimmed.matchAll(/(\d+(?:\.\d+)?)\s*(ms|s|m|h)?/g)];
+  return Math.round(
+    parts.reduce((sum, part) => sum + Number(part[1]) * (DURATION_UNITS.get(part[2] ?? "") ?? NaN), 0),
+  );
 }
 
-/** Writes milliseconds as people read them: `10s`, `1m30s`, `500ms`. */
+/** Writes milliseconds as people read them: `8h`, `1m30s`, `500ms`. */
 export function formatDuration(ms: number): string {
   if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`;
   // Rounded before it is split, or 119.99 seconds would be 1m60s.
   const tenths = Math.round(ms / 100);
-  const minutes = Math.floor(tenths / 600);
-  const seconds = (tenths - minutes * 600) / 10;
-  if (minutes === 0) return `${seconds}s`;
-  return seconds === 0 ? `${minutes}m` : `${minutes}m${seconds}s`;
+  const parts = { h: Math.floor(tenths / 36_000), m: Math.floor(tenths / 600) % 60, s: (tenths % 600) / 10 };
+  return Object.entries(parts).map(([unit, amount]) => amount === 0 ? "" : `${amount}${unit}`).join("");
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type ConfigSources, loadConfig } from "../lib/config.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { type Config, OPTIONS, type Settings } from "../lib/options.ts";
-import { BUILT_IN_TEMPLATES } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/templates/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
 
@@ -88,8 +88,9 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   extendedResources: ["{nvidia.com/gpu: 1}", { "nvidia.com/gpu": "1" }],
   templates: [
     "{gimp: example.com/gimp:1}",
-    new Map([...BUILT_IN_TEMPLATES, ["gimp", { image: "example.com/gimp:1", port: 3000 }]]),
+    new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("example.com/gimp:1")]]),
   ],
+  healthAddr: ["127.0.0.1:9000", { hostname: "127.0.0.1", port: 9000 }],
   logFormat: ["json", "json"],
   logLevel: ["debug", "debug"],
 };
@@ -177,6 +178,7 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     priorityClass: "",
     extendedResources: {},
     templates: BUILT_IN_TEMPLATES,
+    healthAddr: { hostname: "", port: 8080 },
     logFormat: "text",
     logLevel: "info",
     checkConfig: false,
@@ -231,7 +233,7 @@ Deno.test("loadConfig() reads a file of JSON, with numbers and structures as the
   assertEquals([config.maxSessions, config.maxCpu, config.checkConfig], [5, 64, true]);
   assertEquals(config.nodeSelector, { pool: "desktops", gpu: "true", empty: "" });
   assertEquals(config.tolerations.length, 1);
-  assertEquals(config.templates.get("code"), { image: "example.com/code:2", port: 8443 });
+  assertEquals(config.templates.get("code"), imageTemplate("example.com/code:2", 8443));
 });
 
 Deno.test("loadConfig() tells of help, version and check-config", () => {
@@ -280,6 +282,12 @@ const BAD_ARGUMENTS: Array<[args: string[], expected: string]> = [
 for (const [args, expected] of BAD_ARGUMENTS) {
   Deno.test(`loadConfig() refuses ${args.join(" ")}`, () => {
     assertEquals(problemOf({ args }), expected);
+  });
+}
+
+for (const args of [["--health-addr="], ["--health-addr=off"], ["--health-addr"]]) {
+  Deno.test(`loadConfig() reads ${args.join(" ")} as no address`, () => {
+    assertEquals(withRequired({ args }).healthAddr, "off");
   });
 }
 
@@ -465,4 +473,39 @@ Deno.test("loadConfig() reads a switch with a value like any other flag", () => 
     problem,
     '--allow-insecure (ALLOW_INSECURE) must be true or false: --allow-insecure says "maybe"',
   );
+});
+
+const COMMAND_LINES = [
+  [["doctor"], "doctor", "text"],
+  [["preflight", "--output=json"], "doctor", "json"],
+  [["--output", "json", "sessions"], "sessions", "json"],
+  [["--allow-insecure", "sessions"], "sessions", "text"],
+] as const;
+for (const [args, kind, output] of COMMAND_LINES) {
+  Deno.test(`loadConfig() takes ${args.join(" ")} as the command ${kind}`, () => {
+    const invocation = loadConfig(sourcesOf({ args: [...args, ...REQUIRED] }));
+    assert(invocation.kind === "doctor" || invocation.kind === "sessions");
+    assertEquals([invocation.kind, invocation.output], [kind, output]);
+    assert(!(invocation.config instanceof ConfigError));
+    assertEquals(invocation.config.agentId, "a1");
+  });
+}
+
+const WRONG_COMMAND_LINES = [
+  [["sessions", "doctor"], "doctor is unknown: see --help"],
+  [["--output=json"], "--output is only for the commands doctor and sessions"],
+  [["sessions", "--output=xml"], '--output must be one of text, json: it says "xml"'],
+] as const;
+for (const [args, problem] of WRONG_COMMAND_LINES) {
+  Deno.test(`loadConfig() refuses the command line ${args.join(" ")}`, () => {
+    assertEquals(problemsOf({ args: [...args, ...REQUIRED] }), [problem]);
+  });
+}
+
+Deno.test("loadConfig() gives a doctor the problems of settings that are not valid", () => {
+  const invocation = loadConfig(sourcesOf({ args: ["doctor", "--max-cpu=lots", ...REQUIRED] }));
+  assert(invocation.kind === "doctor" && invocation.config instanceof ConfigError);
+  assertEquals(invocation.config.problems, [
+    '--max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
+  ]);
 });

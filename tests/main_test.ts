@@ -54,7 +54,7 @@ Deno.test("main prints the checked settings without the key and ends with code 0
   assertEquals([code, stderr], [0, ""]);
   const config = JSON.parse(stdout);
   assertEquals([config.agentId, config.apiKey, config.maxCpu], ["a1", "[redacted]", 100]);
-  assertEquals(config.templates.firefox.port, 3000);
+  assertEquals(config.templates.firefox.vnc.port, 3000);
   assert(!stdout.includes("s3cret"));
 });
 
@@ -68,4 +68,43 @@ Deno.test("main ends with code 2 and a sentence when a kubeconfig is missing", a
   assertStringIncludes(stderr, "--kubeconfig (KUBECONFIG) cannot be read: ");
   assertStringIncludes(stderr, "/nonexistent/kubeconfig");
   assert(!/^\s+at /m.test(stderr), stderr);
+});
+
+Deno.test("main doctor puts what is wrong with the settings first, and ends with code 2", async () => {
+  const { code, stdout, stderr } = await runMain(["doctor", "--agent-id=a1", "--max-cpu=lots"], {
+    AGENT_API_KEY: "s3cret",
+  });
+  assertEquals([code, stderr], [2, ""]);
+  assertEquals(stdout.split("\n"), [
+    "FAIL  --control-plane-url (CONTROL_PLANE_URL) is missing: Control Plane URL, such as wss://control.example.com",
+    'FAIL  --max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
+    "",
+    "2 failed",
+    "",
+  ]);
+});
+
+Deno.test("main doctor checks what can be checked without a cluster, and ends with code 1", async () => {
+  const { code, stdout, stderr } = await runMain(["preflight", "--agent-id=a1", "--output=json"], {
+    CONTROL_PLANE_URL: "ws://127.0.0.1:1",
+    AGENT_API_KEY: "s3cret",
+  });
+  assertEquals([code, stderr], [1, ""]);
+  const { status, checks } = JSON.parse(stdout) as { status: string; checks: Record<string, string>[] };
+  assertEquals(status, "fail");
+  assertEquals(checks.filter((one) => one.status === "fail").map(({ check }) => check), [
+    "control-plane-address",
+    "kubernetes-api",
+  ]);
+  assert(!stdout.includes("s3cret"));
+});
+
+Deno.test("main sessions says in one line why it lists nothing, and ends with code 1", async () => {
+  const args = ["sessions", "--agent-id=a1", "--control-plane-url=ws://127.0.0.1:1"];
+  assertEquals(await runMain(args), {
+    code: 1,
+    stdout: "",
+    stderr:
+      "Cannot list the sessions: Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)\n",
+  });
 });

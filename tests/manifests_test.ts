@@ -5,7 +5,10 @@
 import type {
   V1ConfigMap,
   V1Container,
+  V1CustomResourceDefinition,
+  V1CustomResourceDefinitionVersion,
   V1Deployment,
+  V1JSONSchemaProps,
   V1PodSpec,
   V1Role,
   V1RoleBinding,
@@ -15,6 +18,7 @@ import type {
 import { assert, assertEquals } from "@std/assert";
 import { loadAll } from "js-yaml";
 import { loadConfig } from "../lib/config.ts";
+import { CUSTOM_API } from "../lib/kubernetes/custom_collection.ts";
 import { type Config, OPTIONS } from "../lib/options.ts";
 import { baseImages, finalStage } from "./image/dockerfile.ts";
 
@@ -25,9 +29,10 @@ interface Manifest {
 }
 
 const FOLDER = new URL("../k8s/", import.meta.url);
-const FILES = Array.from(Deno.readDirSync(FOLDER)).filter(({ isFile }) => isFile).map(({ name }) => name)
-  .sort();
+const FILES = filesOf(".");
 const MANIFESTS = FILES.flatMap(read);
+const KINDS = filesOf("crds").filter((file) => file !== "kustomization.yaml")
+  .flatMap((file) => read(`crds/${file}`)) as V1CustomResourceDefinition[];
 const DOCKERFILE = Deno.readTextFileSync(new URL("../Dockerfile", import.meta.url));
 
 const deployment = only<V1Deployment>("Deployment");
@@ -49,10 +54,12 @@ const ELSEWHERE = [
   "CHECK_CONFIG",
 ];
 
-Deno.test("manifests are applied all together by the kustomization", () => {
-  const [{ resources }] = read("kustomization.yaml") as unknown as [{ resources: string[] }];
-  assertEquals(resources.toSorted(), FILES.filter((name) => name !== "kustomization.yaml"));
-});
+for (const folder of [".", "crds"]) {
+  Deno.test(`manifests in k8s/${folder} are applied all together by the kustomization`, () => {
+    const [{ resources }] = read(`${folder}/kustomization.yaml`) as unknown as [{ resources: string[] }];
+    assertEquals(resources.toSorted(), filesOf(folder).filter((name) => name !== "kustomization.yaml"));
+  });
+}
 
 Deno.test("manifests are all in the namespace streamspace", () => {
   for (const { kind, metadata } of MANIFESTS) {
@@ -144,6 +151,38 @@ Deno.test("Role reaches one Secret, which is shipped without data, so that apply
   assertEquals([secret.data, secret.stringData], [undefined, undefined]);
 });
 
+Deno.test("optional kinds are of the group and version that the agent asks for, and covered by its Role", () => {
+  const granted = only<V1Role>("Role").rules?.filter(({ apiGroups }) => apiGroups?.includes("stream.space"));
+  const resources = granted?.flatMap(({ resources = [] }) => resources);
+  assertEquals(resources, ["templates", "sessions", "sessions/status"]);
+  for (const { metadata, spec } of KINDS) {
+    const [{ name, served, storage }, ...others] = spec.versions as [V1CustomResourceDefinitionVersion];
+    assertEquals(others, []);
+    assertEquals(`${spec.group}/${name}`, CUSTOM_API);
+    assertEquals([served, storage, spec.scope], [true, true, "Namespaced"]);
+    assertEquals(metadata?.name, `${spec.names.plural}.${spec.group}`);
+    assert(resources?.includes(spec.names.plural));
+  }
+});
+
+Deno.test("optional kinds print what a person looks for", () => {
+  const columns = (plural: string) =>
+    KINDS.find(({ spec }) => spec.names.plural === plural)?.spec.versions[0]?.additionalPrinterColumns
+      ?.map(({ name, priority }) => priority ? `${name} (wide)` : name);
+  assertEquals(columns("sessions"), [
+    ...["User", "Template", "State", "Age"],
+    ...["Pod (wide)", "Node (wide)", "Message (wide)"],
+  ]);
+  assertEquals(columns("templates"), ["Image", "Display Name", "Category", "Age"]);
+});
+
+Deno.test("optional kinds describe each of their fields", () => {
+  const bare = KINDS.flatMap(({ spec }) =>
+    bareFields(spec.names.kind, spec.versions[0]?.schema?.openAPIV3Schema ?? {})
+  );
+  assertEquals(bare, []);
+});
+
 Deno.test("Dockerfile builds with the Deno that these tests run with, on images with a version", () => {
   assert(baseImages(DOCKERFILE).includes(`denoland/deno:${Deno.version.deno}`));
   const all = [...baseImages(DOCKERFILE), ...finalStage(DOCKERFILE).copies.map(({ from }) => from)];
@@ -157,6 +196,21 @@ Deno.test("Dockerfile's image has the user and the process name that the Deploym
   // By its bare name, as that is what the image's pgrep looks at.
   assertEquals(container.livenessProbe?.exec?.command?.at(-1), `pgrep -x ${entrypoint.join(" ")}`);
 });
+
+/** Paths of the fields that have no description. */
+function bareFields(path: string, { description, properties = {}, items }: V1JSONSchemaProps): string[] {
+  return [
+    ...description ? [] : [path],
+    ...Object.entries(properties).flatMap(([name, field]) => bareFields(`${path}.${name}`, field)),
+    // What is said of a list is said of its plain items.
+    ...items?.properties ? bareFields(`${path}[]`, items) : [],
+  ];
+}
+
+function filesOf(folder: string): string[] {
+  const entries = [...Deno.readDirSync(new URL(`${folder}/`, FOLDER))];
+  return entries.filter(({ isFile }) => isFile).map(({ name }) => name).sort();
+}
 
 function read(file: string): Manifest[] {
   return loadAll(Deno.readTextFileSync(new URL(file, FOLDER))) as Manifest[];

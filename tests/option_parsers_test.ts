@@ -22,7 +22,7 @@ import {
   whole,
 } from "../lib/option_parsers.ts";
 import { parseCores } from "../lib/quantities.ts";
-import { BUILT_IN_TEMPLATES } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/templates/template.ts";
 
 interface Table {
   name: string;
@@ -198,14 +198,23 @@ const TABLES: Table[] = [
     parse: templates,
     good: [
       [{}, BUILT_IN_TEMPLATES],
-      ["{gimp: a/gimp}", new Map([...BUILT_IN_TEMPLATES, ["gimp", { image: "a/gimp", port: 3000 }]])],
+      ["{gimp: a/gimp}", new Map([...BUILT_IN_TEMPLATES, ["gimp", imageTemplate("a/gimp")]])],
       [
         { firefox: { image: "b/firefox:2", port: 80 } },
-        new Map([...BUILT_IN_TEMPLATES, ["firefox", { image: "b/firefox:2", port: 80 }]]),
+        new Map([...BUILT_IN_TEMPLATES, ["firefox", imageTemplate("b/firefox:2", 80)]]),
+      ],
+      [
+        "{code: {baseImage: a/code:1, ports: [{name: web, containerPort: 8443}], defaultResources: {cpu: 2}}}",
+        new Map([...BUILT_IN_TEMPLATES, ["code", {
+          baseImage: "a/code:1",
+          ports: [{ name: "web", containerPort: 8443, protocol: "TCP" }],
+          vnc: { port: 8443 },
+          defaultResources: { cpu: "2" },
+        }]]),
       ],
       [
         '{"__proto__": "a/b"}',
-        new Map([...BUILT_IN_TEMPLATES, ["__proto__", { image: "a/b", port: 3000 }]]),
+        new Map([...BUILT_IN_TEMPLATES, ["__proto__", imageTemplate("a/b")]]),
       ],
     ],
     bad: [
@@ -223,6 +232,7 @@ const TABLES: Table[] = [
       "{gimp: {image: a, port: '80'}}",
       { gimp: "x".repeat(513) },
       { gimp: ["a"] },
+      "{gimp: {baseImage: a/b, hostNetwork: true}}",
       null,
     ],
   },
@@ -238,7 +248,7 @@ for (const { name, parse, good, bad } of TABLES) {
     Deno.test(`${name} refuses ${shown(value)} in words`, () => {
       const parsed = parse(value);
       assertEquals(parsed.ok, false);
-      assertEquals(!parsed.ok && /^must (?:not )?(?:be|hold) .{4,150}$/.test(parsed.problem), true);
+      assertEquals(!parsed.ok && /^must (?:not )?(?:be|hold) .{4,250}$/.test(parsed.problem), true);
     });
   }
 }

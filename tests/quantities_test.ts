@@ -89,7 +89,12 @@ const DURATIONS: Case[] = [
   ["0", 0],
   ["", undefined],
   ["10S", undefined],
-  ["1m30s", undefined],
+  ["1m30s", 90_000],
+  ["1h 30m", 5_400_000],
+  ["1.5h", 5_400_000],
+  ["1h30", undefined],
+  ["h", undefined],
+  ["1s1", undefined],
   ["-1s", undefined],
   ["soon", undefined],
   ["toString", undefined],
@@ -111,10 +116,13 @@ for (const [name, parse, cases] of TABLES) {
 }
 
 Deno.test("formatDuration() writes milliseconds as people read them", () => {
-  const written = [0, 500, 999, 1000, 1500, 10_000, 60_000, 90_000, 120_000, 3_600_000].map(formatDuration);
-  assertEquals(written, ["0ms", "500ms", "999ms", "1s", "1.5s", "10s", "1m", "1m30s", "2m", "60m"]);
+  const seconds = [0, 0.5, 0.999, 1, 1.5, 10, 60, 90, 120, 3600, 5400, 28_801, 90_000];
+  assertEquals(
+    seconds.map((amount) => formatDuration(amount * 1000)).join(" "),
+    "0ms 500ms 999ms 1s 1.5s 10s 1m 1m30s 2m 1h 1h30m 8h1s 25h",
+  );
 });
 
 Deno.test("formatDuration() never writes sixty seconds", () => {
-  assertEquals([999.6, 59_960, 119_999].map(formatDuration), ["1s", "1m", "2m"]);
+  assertEquals([999.6, 59_960, 119_999, 3_599_999].map(formatDuration), ["1s", "1m", "2m", "1h"]);
 });

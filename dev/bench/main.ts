@@ -8,8 +8,9 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { buildManifests, type SessionManifests } from "../../lib/sessions/manifests.ts";
-import { homeClaimName } from "../../lib/sessions/names.ts";
+import { buildManifests, type SessionManifests } from "../../lib/manifests/manifests.ts";
+import { homeClaimName } from "../../lib/manifests/names.ts";
+import { imageTemplate } from "../../lib/templates/template.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { SETTINGS } from "../session_settings.ts";
 import { connectToApiServer } from "../api_server.ts";
@@ -199,6 +200,7 @@ function startPayload(sessionId: string): { sessionId: string } & Record<string,
 function manifestsOf(sessionId: string): SessionManifests {
   return buildManifests({
     commandId: "floor",
+    startedAt: new Date(),
     request: {
       action: "start_session",
       sessionId,
@@ -208,7 +210,10 @@ function manifestsOf(sessionId: string): SessionManifests {
       memory: "256Mi",
       cpu: "100m",
     },
-    template: { image: "lscr.io/linuxserver/firefox:latest", port: 3000 },
+    template: {
+      ...imageTemplate("lscr.io/linuxserver/firefox:latest"),
+      defaultResources: { cpu: "100m", memory: "256Mi" },
+    },
     settings: { ...SETTINGS, namespace: NAMESPACE },
     home: {
       claimName: homeClaimName(sessionId),

@@ -154,7 +154,8 @@ export const RESOURCES: readonly ResourceType[] = [
   DEPLOYMENTS,
   REPLICA_SETS,
   define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" }),
-  // Nothing enforces them.
+  // Nothing enforces these two.
+  define({ plural: "resourcequotas", kind: "ResourceQuota", shortNames: ["quota"] }),
   define({
     group: "networking.k8s.io",
     plural: "networkpolicies",

@@ -39,6 +39,9 @@ export const CAPACITY: Shape = {
   maxSessions: optional(COUNT),
   cpu: optional(ANY_TEXT),
   memory: optional(ANY_TEXT),
+  usedSessions: optional(COUNT),
+  usedCpu: optional(AMOUNT),
+  usedMemory: optional(AMOUNT),
 };
 
 const PAYLOADS = new Map<string, Shape>([

@@ -30,6 +30,11 @@ export function controlPlaneAddresses(text: string): ControlPlaneAddresses {
   return { http: `${schemes.http}${rest}`, webSocket: `${schemes.webSocket}${rest}` };
 }
 
+/** Where an agent's link begins, below either base address. */
+export function linkPath(agentId: string): string {
+  return `/api/v1/agents/connect?agent_id=${encodeURIComponent(agentId)}`;
+}
+
 function problem(text: string): ControlPlaneAddresses {
   return { http: "", webSocket: "", problem: text };
 }

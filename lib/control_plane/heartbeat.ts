@@ -4,14 +4,17 @@
  */
 import { delay } from "@std/async";
 
-/** Calls `beat` now and every `intervalMs` milliseconds until the signal is aborted. */
+/** Calls `beat` now and every `intervalMs` milliseconds until the signal is aborted, each time with how many milliseconds late it is. */
 export async function runHeartbeat(
-  beat: () => void,
+  beat: (lateMs: number) => void,
   options: { intervalMs: number; signal: AbortSignal },
 ): Promise<void> {
   const { intervalMs, signal } = options;
+  let dueAt = performance.now();
   while (!signal.aborted) {
-    beat();
+    const now = performance.now();
+    beat(Math.max(0, now - dueAt));
+    dueAt = now + intervalMs;
     await delay(intervalMs, { signal }).catch(() => {});
   }
 }

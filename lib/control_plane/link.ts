@@ -7,13 +7,16 @@ import { delay } from "@std/async";
 import { LinkError, RegistrationError } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import type { ControlPlaneAddresses } from "./addresses.ts";
+import { type ControlPlaneAddresses, linkPath } from "./addresses.ts";
 import { Backoff } from "./backoff.ts";
 import type { Credentials } from "./credentials.ts";
 import { enroll } from "./enroll.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Registration } from "./registration.ts";
 import { Socket } from "./socket.ts";
+
+/** Where a link is in its loop. */
+export type LinkState = "registering" | "pending" | "rejected" | "connecting" | "up" | "waiting";
 
 /** What a link needs. */
 export interface LinkOptions {
@@ -25,6 +28,8 @@ export interface LinkOptions {
   readonly outbox: Outbox;
   /** Called once a connection is up, with a signal that is aborted when it ends. */
   readonly onUp: (signal: AbortSignal) => void;
+  /** Told each step of the loop. */
+  readonly onState?: (state: LinkState) => void;
 }
 
 /** How often an administrator's approval is asked for. */
@@ -38,10 +43,12 @@ const REJECTED_RETRY_MS = 300_000;
 export class Link {
   readonly #options: LinkOptions;
   readonly #backoff: Backoff;
+  readonly #enter: (state: LinkState) => void;
 
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnectAttempts);
+    this.#enter = options.onState ?? (() => {});
   }
 
   /**
@@ -54,6 +61,7 @@ export class Link {
       let failure: unknown;
       try {
         log.info("Connecting to Control Plane...");
+        this.#enter("registering");
         await this.#register(signal);
         yield* this.#connection(signal);
       } catch (error) {
@@ -77,6 +85,7 @@ export class Link {
         });
         return;
       }
+      this.#enter(answer.kind);
       const wait = answer.kind === "rejected"
         ? REJECTED_RETRY_MS
         : Math.max(LEAST_PENDING_RETRY_MS, answer.retryAfterMs ?? PENDING_RETRY_MS);
@@ -95,9 +104,8 @@ export class Link {
 
   async *#connection(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     const { addresses, registration, outbox, onUp } = this.#options;
-    const url = `${addresses.webSocket}/api/v1/agents/connect?agent_id=${
-      encodeURIComponent(registration.agentId)
-    }`;
+    this.#enter("connecting");
+    const url = addresses.webSocket + linkPath(registration.agentId);
     using credentials = await this.#options.credentials.read();
     await using socket = await Socket.connect(url, { credentials, signal });
     const upSince = performance.now();
@@ -105,6 +113,7 @@ export class Link {
     log.info("Connected to Control Plane: {url}", { url: addresses.webSocket });
     const down = new AbortController();
     try {
+      this.#enter("up");
       outbox.attach(socket);
       onUp(down.signal);
       yield* socket.frames(signal);
@@ -128,6 +137,7 @@ export class Link {
         },
       );
     }
+    this.#enter("waiting");
     log.info("Reconnecting in {wait} (attempt {attempt}{of})", {
       wait: formatDuration(wait),
       attempt: this.#backoff.failures,

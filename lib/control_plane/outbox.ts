@@ -38,6 +38,8 @@ export class Outbox implements Disposable {
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
+  /** When the first of what waits began to. */
+  #waitingSince = 0;
   readonly #statuses = new Map<string, Outbound>();
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
@@ -51,6 +53,12 @@ export class Outbox implements Disposable {
   /** How many results and statuses wait for a link. */
   get waiting(): number {
     return this.#results.length + this.#statuses.size;
+  }
+
+  /** What waits for a link, and for how many milliseconds at most. */
+  get backlog(): { readonly results: number; readonly statuses: number; readonly oldestMs: number } {
+    const oldestMs = this.waiting === 0 ? 0 : performance.now() - this.#waitingSince;
+    return { results: this.#results.length, statuses: this.#statuses.size, oldestMs };
   }
 
   /** A link is up: what waited leaves first. */
@@ -123,6 +131,7 @@ export class Outbox implements Disposable {
   }
 
   #keep(message: Outbound): void {
+    if (this.waiting === 0) this.#waitingSince = performance.now();
     switch (message.type) {
       case "complete":
       case "failed":

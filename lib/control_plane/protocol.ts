@@ -29,6 +29,15 @@ export interface Capacity {
   readonly memory: string;
 }
 
+/** What sessions take of a capacity now. */
+export interface Usage {
+  readonly usedSessions: number;
+  /** Cores. */
+  readonly usedCpu: number;
+  /** GiB. */
+  readonly usedMemory: number;
+}
+
 /** A session's state as the Control Plane knows it. */
 export type SessionState = "pending" | "running" | "hibernated" | "terminated" | "failed";
 
@@ -53,7 +62,7 @@ export type Outbound =
     readonly payload: {
       readonly status: "online" | "draining";
       readonly activeSessions: number;
-      readonly capacity: Capacity;
+      readonly capacity: Capacity & Usage;
     };
   }
   | { readonly type: "ack"; readonly payload: { readonly commandId: string } }

@@ -4,12 +4,13 @@
  */
 import { log } from "../log.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Capacity, Result, SessionStatus } from "./protocol.ts";
+import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 
 /** Tells the Control Plane; never waits, never fails. */
 export class Reporter {
   readonly #outbox: Outbox;
   readonly #statuses = new Map<string, SessionStatus>();
+  readonly #listeners = new Set<(sessionId: string) => void>();
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
@@ -32,7 +33,9 @@ export class Reporter {
    */
   status(status: SessionStatus): boolean {
     this.assume(status);
-    log.info("Session {sessionId} is {state}", { sessionId: status.sessionId, state: status.state });
+    const { sessionId, state, platformMetadata: { message } } = status;
+    const words = message ? `: ${message}` : "";
+    log.info("Session {sessionId} is {state}{words}", { sessionId, state, words });
     return this.#outbox.send({ type: "status", payload: status });
   }
 
@@ -41,6 +44,13 @@ export class Reporter {
     const isOver = status.state === "terminated" || status.state === "failed";
     if (isOver) this.#statuses.delete(status.sessionId);
     else this.#statuses.set(status.sessionId, status);
+    for (const listener of this.#listeners) listener(status.sessionId);
+  }
+
+  /** Calls the listener whenever something was told or assumed of a session; gives a function that ends that. */
+  listen(listener: (sessionId: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** A stop was received: nothing that was said of the session before is worth saying again. */
@@ -59,7 +69,7 @@ export class Reporter {
   }
 
   /** The agent is alive. */
-  heartbeat(beat: { isDraining: boolean; activeSessions: number; capacity: Capacity }): void {
+  heartbeat(beat: { isDraining: boolean; activeSessions: number; capacity: Capacity & Usage }): void {
     const { isDraining, activeSessions, capacity } = beat;
     this.#outbox.send({
       type: "heartbeat",

@@ -21,6 +21,9 @@ export interface Leadership extends AsyncDisposable {
   isHeld(): boolean;
 }
 
+/** How a candidate stands in the election; unknown where the lease cannot be read. */
+export type Standing = "leading" | "standing_by" | "unknown";
+
 /** Who wants to lead what. */
 export interface LeaderElectionOptions {
   readonly leases: LeaseApi;
@@ -30,6 +33,8 @@ export interface LeaderElectionOptions {
   readonly identity: string;
   /** @default a lease of 15 seconds, 10 to renew it, 2 between attempts */
   readonly timing?: LeaseTiming;
+  /** Told at each turn of the loop. */
+  readonly onTurn?: (standing: Standing) => void;
 }
 
 const DEFAULT_TIMING: LeaseTiming = { leaseMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2000 };
@@ -42,13 +47,16 @@ export class LeaderElection {
   readonly #identity: string;
   readonly #timing: LeaseTiming;
   readonly #lock: LeaseLock;
+  readonly #onTurn: (standing: Standing) => void;
   /** What was last logged of the campaign: waiting is told once, not at each look. */
   #told = "";
 
-  constructor({ leases, name, identity, timing = DEFAULT_TIMING }: LeaderElectionOptions) {
+  constructor(options: LeaderElectionOptions) {
+    const { leases, name, identity, timing = DEFAULT_TIMING, onTurn = () => {} } = options;
     this.#name = name;
     this.#identity = identity;
     this.#timing = timing;
+    this.#onTurn = onTurn;
     const { leaseMs, renewDeadlineMs } = timing;
     // Half of the deadline leaves room for a second attempt after one that hangs.
     this.#lock = new LeaseLock({ leases, name, identity, leaseMs, requestTimeoutMs: renewDeadlineMs / 2 });
@@ -74,6 +82,7 @@ export class LeaderElection {
   async #attempt(signal: AbortSignal): Promise<Attempt> {
     try {
       const attempt = await this.#lock.take(signal);
+      this.#onTurn(attempt.kind === "held" ? "leading" : "standing_by");
       if (attempt.kind === "taken" && this.#isNews(`taken by ${attempt.holder}`)) {
         log.info("Waiting to lead: {holder} is the leader", { holder: attempt.holder });
       }
@@ -81,6 +90,7 @@ export class LeaderElection {
     } catch (error) {
       signal.throwIfAborted();
       const reason = messageOf(error);
+      this.#onTurn("unknown");
       if (this.#isNews(reason)) log.warn("Waiting to lead: it is unknown who leads: {reason}", { reason });
       return { kind: "contended" };
     }
@@ -94,7 +104,7 @@ export class LeaderElection {
       transition: leaseTransitions ?? 0,
     });
     this.#told = "";
-    const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing });
+    const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing, onTurn: this.#onTurn });
     if (!signal.aborted) return leadership;
     await leadership[Symbol.asyncDispose]();
     throw signal.reason;
@@ -111,6 +121,7 @@ export class LeaderElection {
 class HeldLease implements Leadership {
   readonly #lock: LeaseLock;
   readonly #timing: LeaseTiming;
+  readonly #onTurn: (standing: Standing) => void;
   readonly #lost = new AbortController();
   readonly #renewing: Promise<void>;
   #lease: V1Lease;
@@ -119,9 +130,17 @@ class HeldLease implements Leadership {
   /** Why the last renewal failed. */
   #failure: string | undefined;
 
-  constructor(held: Held, { lock, timing }: { lock: LeaseLock; timing: LeaseTiming }) {
+  constructor(
+    held: Held,
+    { lock, timing, onTurn }: {
+      lock: LeaseLock;
+      timing: LeaseTiming;
+      onTurn: (standing: Standing) => void;
+    },
+  ) {
     this.#lock = lock;
     this.#timing = timing;
+    this.#onTurn = onTurn;
     this.#lease = held.lease;
     this.#hold(held);
     this.#renewing = this.#renew();
@@ -154,6 +173,7 @@ class HeldLease implements Leadership {
     while (true) {
       await delay(this.#timing.retryPeriodMs, { signal: this.lost }).catch(() => {});
       if (this.lost.aborted) return;
+      this.#onTurn("leading");
       try {
         const attempt = await this.#lock.renew(this.#lease, this.lost);
         if (attempt.kind === "held") this.#hold(attempt);

@@ -20,9 +20,11 @@ import {
   SESSION_LABEL,
   sessionName,
   USER_LABEL,
-} from "../sessions/names.ts";
+} from "../manifests/names.ts";
+import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
+import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch } from "./watch.ts";
+import { type KubernetesObject, list, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -33,6 +35,8 @@ export interface SessionObjects {
   readonly policy: V1NetworkPolicy | undefined;
   /** All pods, also those on their way out. */
   readonly pods: readonly V1Pod[];
+  /** What the cluster tells about the pods and the claim, oldest first. */
+  readonly events: readonly SessionEvent[];
 }
 
 interface Kinds {
@@ -60,11 +64,22 @@ const KINDS = Object.keys(COLLECTIONS) as Kind[];
 /** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
 const REMEMBERED_REMOVALS = 4096;
 
+/** Resources without a view of which the agent knows no session. */
+export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);
+
+/** What of the cluster to follow, and for how long. */
+export interface FollowOptions {
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+  readonly observer?: WatchObserver;
+}
+
 /** The shared view of all sessions' objects. */
 export class SessionCache {
   readonly #agentLabel: string;
   /** Session id → kind and name → object. */
   readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
+  readonly #events = new EventLog();
   /** Homes of users, by name: they are of no session alone. */
   readonly #homes = new Map<string, V1PersistentVolumeClaim>();
   readonly #removed = new Set<string>();
@@ -84,18 +99,39 @@ export class SessionCache {
   }
 
   /** Follows the cluster until the signal is aborted. */
-  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    const { namespace, signal } = options;
-    await Promise.all(KINDS.map((kind) => {
-      const { api, resource } = COLLECTIONS[kind];
-      return watch<KubernetesObject>(transport, {
-        path: `${api}/namespaces/${namespace}/${resource}`,
-        labelSelector: `${APP_LABEL}=${APP}`,
-        onList: (objects, version) => this.#replace(kind, objects, version),
+  async follow(transport: Transport, options: FollowOptions): Promise<void> {
+    const watches = KINDS.map((kind) =>
+      watch<KubernetesObject>(transport, {
+        ...this.#collection(kind, options),
         onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
-        signal,
-      });
-    }));
+        observer: options.observer,
+      })
+    );
+    await Promise.all([...watches, this.#followEvents(transport, options)]);
+  }
+
+  /**
+   * Takes in what the cluster holds now, once.
+   *
+   * @throws {KubernetesError} when a list is refused or not answered
+   */
+  async load(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+    await Promise.all(KINDS.map((kind) => list(transport, this.#collection(kind, options))));
+    await list(transport, this.#eventCollection(options)).catch(() => {});
+  }
+
+  /** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
+  async #followEvents(
+    transport: Transport,
+    options: { namespace: string; signal: AbortSignal },
+  ): Promise<void> {
+    await this.synced(options.signal).catch(() => {});
+    await watch<KubernetesObject>(transport, {
+      ...this.#eventCollection(options),
+      // A Role without this right is a choice: one line in the log is enough.
+      reminderMs: Infinity,
+      onChange: (change, event) => change === "put" && this.#events.put(event),
+    });
   }
 
   /** The objects of a session; all absent for one that does not exist. */
@@ -104,12 +140,19 @@ export class SessionCache {
     const first = <K extends Kind>(kind: K) =>
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
     const deployment = first("deployment");
+    const claim = first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? "");
+    const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
+    const told = this.#events;
     return {
       deployment,
       service: first("service"),
-      claim: first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? ""),
+      claim,
       policy: first("policy"),
-      pods: entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod),
+      pods,
+      // Looked up when it is asked for: most who look at a session do not.
+      get events() {
+        return told.about([...pods, claim].map((object) => object?.metadata?.uid ?? ""));
+      },
     };
   }
 
@@ -145,10 +188,7 @@ export class SessionCache {
 
   /** How many sessions run or are about to: those whose Deployment wants a pod. */
   activeSessions(): number {
-    return [...this.#sessions.keys()].filter((id) => {
-      const { deployment } = this.session(id);
-      return deployment && !deployment.metadata?.deletionTimestamp && (deployment.spec?.replicas ?? 1) > 0;
-    }).length;
+    return this.sessionIds().filter((id) => wantsPod(this.session(id).deployment)).length;
   }
 
   /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
@@ -161,7 +201,11 @@ export class SessionCache {
     }
     const objects = this.#sessions.get(sessionId) ?? new Map();
     const key = keyOf(kind, object);
-    if (isOlder(object, objects.get(key)?.object)) return;
+    const earlier: KubernetesObject | undefined = objects.get(key)?.object;
+    if (isOlder(object, earlier)) return;
+    if (kind === "pod" || kind === "claim") {
+      this.#events.know(object, { instead: earlier, onNews: () => this.#notify(sessionId) });
+    }
     objects.set(key, { kind, object });
     this.#sessions.set(sessionId, objects);
     this.#notify(sessionId);
@@ -205,6 +249,26 @@ export class SessionCache {
     });
   }
 
+  #collection(kind: Kind, { namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    const { api, resource } = COLLECTIONS[kind];
+    return {
+      path: `${api}/namespaces/${namespace}/${resource}`,
+      selector: { labelSelector: `${APP_LABEL}=${APP}` },
+      onList: (objects: readonly KubernetesObject[], version: string) =>
+        this.#replace(kind, objects, version),
+      signal,
+    };
+  }
+
+  #eventCollection({ namespace, signal }: { namespace: string; signal: AbortSignal }) {
+    return {
+      path: `/api/v1/namespaces/${namespace}/events`,
+      selector: { fieldSelector: EVENT_SELECTOR },
+      onList: (events: readonly KubernetesObject[]) => events.forEach((event) => this.#events.put(event)),
+      signal,
+    };
+  }
+
   /** What a list lacks is gone, unless it was put here after the list was made. */
   #replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
     const present = new Set(objects.map((object) => object.metadata?.uid));
@@ -226,6 +290,7 @@ export class SessionCache {
     this.#removed.add(uid);
     const [oldest] = this.#removed;
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
+    this.#events.forget(uid);
     if (sessionId === undefined) return this.#removeHome(object);
     const objects = this.#sessions.get(sessionId);
     const key = keyOf(kind, object);
@@ -238,7 +303,9 @@ export class SessionCache {
 
   #putHome(home: V1PersistentVolumeClaim): void {
     const name = home.metadata?.name ?? "";
-    if (isOlder(home, this.#homes.get(name))) return;
+    const earlier = this.#homes.get(name);
+    if (isOlder(home, earlier)) return;
+    this.#events.know(home, { instead: earlier, onNews: () => this.#notifyUser(home) });
     this.#homes.set(name, home);
     this.#notifyUser(home);
   }
@@ -279,12 +346,6 @@ export class SessionCache {
     for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
     for (const listener of this.#listeners) listener(sessionId);
   }
-}
-
-/** The claim that a session's Deployment mounts. */
-export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
-  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
-  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
 }
 
 function keyOf(kind: Kind, object: KubernetesObject): string {

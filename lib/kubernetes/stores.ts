@@ -18,8 +18,10 @@ import type { Transport } from "./transport.ts";
 
 type Data = Readonly<Record<string, string | null>>;
 
-const JOURNAL = "k8s-agent-journal";
-const ISSUED_KEYS = "k8s-agent-issued-key";
+/** Name of the ConfigMap with the journal. */
+export const JOURNAL = "k8s-agent-journal";
+/** Name of the Secret with issued keys. */
+export const ISSUED_KEYS = "k8s-agent-issued-key";
 const LABELS = { component: "k8s-agent" };
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 

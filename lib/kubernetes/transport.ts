@@ -14,6 +14,7 @@ import { KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { clientProxy, parseProxy } from "../proxies.ts";
 import { retryAfter } from "../retry_after.ts";
+import { type RequestWords, requestWords } from "./request_words.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Longest wait for an answer to one request. */
@@ -32,6 +33,18 @@ interface ApiRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Whether an earlier attempt at it failed. */
+  readonly isRetry?: boolean;
+}
+
+/** One attempt at a request, as it went. */
+export interface RequestRecord extends RequestWords {
+  /** HTTP status; 0 where no answer came. */
+  readonly status: number;
+  /** Milliseconds. */
+  readonly durationMs: number;
+  /** Whether an earlier attempt at the same request failed. */
+  readonly isRetry: boolean;
 }
 
 /** How a request is sent. */
@@ -52,6 +65,7 @@ interface Connections {
 /** The way to one API server. */
 export class Transport implements Disposable {
   readonly #load: () => KubeConfig;
+  readonly #onRequest: (record: RequestRecord) => void;
   #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
@@ -59,9 +73,13 @@ export class Transport implements Disposable {
   #connections: Connections | undefined;
   #mayWrite: () => boolean = () => true;
 
-  /** @param load reads the credentials; called again when the API server does not accept them any more */
-  constructor(load: () => KubeConfig) {
+  /**
+   * @param load reads the credentials; called again when the API server does not accept them any more
+   * @param onRequest told of each attempt at a request
+   */
+  constructor(load: () => KubeConfig, onRequest: (record: RequestRecord) => void = () => {}) {
     this.#load = load;
+    this.#onRequest = onRequest;
     this.#config = load();
     const cluster = this.#config.getCurrentCluster();
     if (!cluster) throw new TypeError("Cannot reach Kubernetes as the kubeconfig names no current cluster");
@@ -147,8 +165,9 @@ export class Transport implements Disposable {
   }
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    let attempts = 0;
     try {
-      return await retry(() => this.#attempt(request), {
+      return await retry(() => this.#attempt({ ...request, isRetry: attempts++ > 0 }), {
         maxAttempts: ATTEMPTS,
         minTimeout: FIRST_RETRY_MS,
         maxTimeout: LONGEST_RETRY_MS,
@@ -207,16 +226,24 @@ export class Transport implements Disposable {
 
   async #fetchOnce(request: ApiRequest, options: FetchOptions): Promise<Response> {
     const { headers, connections } = await this.#credentials();
+    const startedAt = performance.now();
+    let status = 0;
     try {
-      return await fetch(request.url, {
+      const response = await fetch(request.url, {
         method: request.method,
         headers: { ...headers, Accept: "application/json", ...request.headers },
         ...(request.body === undefined ? {} : { body: request.body }),
         signal: options.signal,
         client: connections[options.connection],
       });
+      status = response.status;
+      return response;
     } catch (error) {
       throw unanswered(request, error);
+    } finally {
+      const words = requestWords(request.method, new URL(request.url));
+      const durationMs = performance.now() - startedAt;
+      this.#onRequest({ ...words, status, durationMs, isRetry: request.isRetry ?? false });
     }
   }
 

@@ -19,10 +19,24 @@ export interface KubernetesObject {
 export interface WatchOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  readonly labelSelector: string;
+  /** Which objects of it, by label or by field, as the API's query parameters take it. */
+  readonly selector: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
+  readonly reminderMs?: number;
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
   readonly onList: (objects: readonly T[], version: string) => void;
   readonly onChange: (change: "put" | "remove", object: T) => void;
+  /** Whether a refusal ends the watch; none does, unless this says so. */
+  readonly isFinal?: (error: KubernetesError) => boolean;
+  readonly observer?: WatchObserver | undefined;
+}
+
+/** Told how a watch goes. */
+export interface WatchObserver {
+  /** It is open, or something was heard: what is known is true. */
+  heard(resource: string): void;
+  /** It did not end in peace; what is known may be old until it is heard of again. */
+  broke(resource: string, reason: "failed" | "expired"): void;
 }
 
 /** The server ends each watch after this time, in seconds; a new one goes on from there at once. */
@@ -33,36 +47,45 @@ const SILENCE_MS = 40_000;
 const STEADY_MS = 1000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
-/** How often a trouble that stays the same is told again. */
 const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
 const EXPIRED = 410;
 
-/** Lists and watches until the signal is aborted. */
+/**
+ * Lists and watches until the signal is aborted.
+ *
+ * @throws {KubernetesError} a refusal that is final for the caller
+ */
 export async function watch<T extends KubernetesObject>(
   transport: Transport,
   options: WatchOptions<T> & { readonly signal: AbortSignal },
 ): Promise<void> {
   const { signal } = options;
   let version: string | undefined;
-  const trouble = new Trouble(options.path.split("/").at(-1) ?? "");
+  const resource = options.path.split("/").at(-1) ?? "";
+  const trouble = new Trouble(resource, options.reminderMs ?? REMINDER_MS);
+  const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
     const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
-      for await (const event of events<T>(transport, { ...options, version, trouble })) {
+      for await (const event of events<T>(transport, { ...options, version, trouble, heard })) {
         version = event.version;
+        heard();
         if (event.type !== "bookmark") options.onChange(event.type, event.object);
         failures = 0;
       }
       if (performance.now() - startedAt >= STEADY_MS) continue;
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
       failures += 1;
+      const hasExpired = error instanceof KubernetesError && error.status === EXPIRED;
+      options.observer?.broke(resource, hasExpired ? "expired" : "failed");
       // Whether the server still has the changes since the last version, only it can say.
-      if (error instanceof KubernetesError && error.status === EXPIRED) version = undefined;
+      if (hasExpired) version = undefined;
       else trouble.tell(messageOf(error));
     }
     const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
@@ -73,16 +96,18 @@ export async function watch<T extends KubernetesObject>(
 /** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
 class Trouble {
   readonly #resource: string;
+  readonly #reminderMs: number;
   #reason: string | undefined;
   #toldAt = 0;
 
-  constructor(resource: string) {
+  constructor(resource: string, reminderMs: number) {
     this.#resource = resource;
+    this.#reminderMs = reminderMs;
   }
 
   tell(reason: string): void {
     const now = performance.now();
-    if (reason === this.#reason && now - this.#toldAt < REMINDER_MS) return;
+    if (reason === this.#reason && now - this.#toldAt < this.#reminderMs) return;
     this.#reason = reason;
     this.#toldAt = now;
     log.warn("Cannot watch {resource}, trying again: {reason}", { resource: this.#resource, reason });
@@ -99,11 +124,16 @@ type WatchEvent<T> =
   | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
   | { readonly type: "bookmark"; readonly version: string };
 
-async function list<T extends KubernetesObject>(
+/**
+ * Lists once; gives the version at which the list was true.
+ *
+ * @throws {KubernetesError} when it is refused or not answered
+ */
+export async function list<T extends KubernetesObject>(
   transport: Transport,
-  options: WatchOptions<T> & { readonly signal: AbortSignal },
+  options: Pick<WatchOptions<T>, "path" | "selector" | "onList"> & { readonly signal: AbortSignal },
 ): Promise<string> {
-  const query = new URLSearchParams({ labelSelector: options.labelSelector });
+  const query = new URLSearchParams(options.selector);
   const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));
   const version = asRecord(answer?.metadata)?.resourceVersion;
   if (!Array.isArray(answer?.items) || typeof version !== "string") {
@@ -116,19 +146,25 @@ async function list<T extends KubernetesObject>(
 /** The changes since a version, until the server ends the watch. */
 async function* events<T extends KubernetesObject>(
   transport: Transport,
-  options: { path: string; labelSelector: string; version: string; signal: AbortSignal; trouble: Trouble },
+  options: Pick<WatchOptions<T>, "path" | "selector"> & {
+    version: string;
+    signal: AbortSignal;
+    trouble: Trouble;
+    heard: () => void;
+  },
 ): AsyncGenerator<WatchEvent<T>> {
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
     timeoutSeconds: String(WATCH_SECONDS),
-    labelSelector: options.labelSelector,
+    ...options.selector,
     resourceVersion: options.version,
   });
   const startedAt = performance.now();
   using silence = new Silence(options.signal, () => transport.renew(startedAt));
   const body = await transport.stream(`${options.path}?${query}`, silence.signal);
   options.trouble.over();
+  options.heard();
   for await (const line of lines(body, silence)) yield parseEvent<T>(line);
 }
 
@@ -162,6 +198,7 @@ class Silence implements Disposable {
 }
 
 async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
+  silence.signal.throwIfAborted();
   const decoder = new TextDecoder();
   const reader = body.getReader();
   // A fetch whose signal is aborted does not always end the body that is being read: cancelling it does.

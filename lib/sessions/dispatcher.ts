@@ -9,16 +9,30 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
+import type { RequestLimits } from "../templates/amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
-import type { CommandContext } from "./operations.ts";
+import { Lanes } from "./lanes.ts";
+import type { CommandContext } from "./command_context.ts";
 import type { Outcome } from "./outcome.ts";
-import { parseRequest, type RequestLimits, type SessionRequest } from "./requests.ts";
+import { parseRequest, type SessionRequest } from "./requests.ts";
 
 /** Carries out one request at a time for each session. */
 export interface Operations {
   run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
   /** The outcome of a command that its session remembers, be it from an earlier process. */
   recall(sessionId: string, commandId: string): Outcome | undefined;
+}
+
+/** Told what becomes of each command. */
+export interface CommandObserver {
+  /** @param receivedAt milliseconds since 1970; long ago for a command that an earlier process received */
+  received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
+  /** No earlier command of its session is left. */
+  begun(commandId: string, request: SessionRequest): void;
+  /** Its turn to change the cluster has come. */
+  turned(commandId: string): void;
+  /** @param error why it failed */
+  ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
 }
 
 /** What a dispatcher needs. */
@@ -28,20 +42,16 @@ export interface DispatcherOptions {
   readonly limits: RequestLimits;
   /** Told when no command of a session is left. */
   readonly onIdle?: (sessionId: string) => void;
+  readonly observer?: CommandObserver;
 }
 
 /** A command that waits for its turn or is being carried out. */
 interface Task {
+  /** Empty for what the agent does by itself. */
   readonly commandId: string;
   readonly request: SessionRequest;
   readonly spentMs: number;
   readonly cancel: AbortController;
-}
-
-/** The commands of one session, in order. */
-interface Lane {
-  readonly tasks: Set<Task>;
-  end: Promise<void>;
 }
 
 /** Results that are remembered, so that a repeated command is answered and not repeated. */
@@ -57,7 +67,7 @@ const HANDED_OVER = new CommandError("handed_over", "left to the agent's next pr
 export class Dispatcher {
   readonly #operations: Operations;
   readonly #options: DispatcherOptions;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes: Lanes<Task>;
   readonly #results = new Map<string, Result | "running">();
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
@@ -70,6 +80,7 @@ export class Dispatcher {
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
     this.#options = options;
+    this.#lanes = new Lanes((sessionId) => options.onIdle?.(sessionId));
   }
 
   /** Whether new commands are refused. */
@@ -79,7 +90,7 @@ export class Dispatcher {
 
   /** Whether a command of the session is at work or waits for its turn. */
   isBusy(sessionId: string): boolean {
-    return this.#lanes.has(sessionId);
+    return this.#lanes.of(sessionId).length > 0;
   }
 
   /** From now on, nothing is answered unless this says that it may be: otherwise another process answers it. */
@@ -97,12 +108,30 @@ export class Dispatcher {
       return;
     }
     log.info("Command {commandId}: {action}", { commandId, action });
+    this.#options.observer?.received(commandId, { action, receivedAt: Date.now() });
     this.#remember(commandId, "running");
     const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
       this.#accepting.delete(accepted)
     );
     this.#accepting.add(accepted);
     this.#lastAccepted = accepted;
+  }
+
+  /**
+   * Lets the agent itself do something to a session in its lane: after the commands that came before, and cancelled by a stop that comes
+   * meanwhile, as the command that it is like would be.
+   *
+   * @throws what `work` throws, or a {@linkcode CommandError} with failure `draining`
+   */
+  async insert(request: SessionRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.#isDraining) throw STOPPING;
+    const cancel = new AbortController();
+    // It is not newer than any command, so that none of an earlier process is overtaken by it.
+    const task = { commandId: "", request, spentMs: Infinity, cancel };
+    await this.#lanes.take(request.sessionId, task, async () => {
+      cancel.signal.throwIfAborted();
+      await work(cancel.signal);
+    });
   }
 
   /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
@@ -119,6 +148,7 @@ export class Dispatcher {
         commandId,
         action: request?.action ?? "unknown",
       });
+      this.#options.observer?.received(commandId, { action: String(request?.action), receivedAt });
       this.#resumeOne(commandId, { receivedAt, request });
     }
   }
@@ -132,7 +162,7 @@ export class Dispatcher {
     const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = () => {
-      for (const { commandId, cancel } of this.#tasks()) {
+      for (const { commandId, cancel } of this.#lanes.all()) {
         cancel.abort(this.#options.journal.holds(commandId) ? HANDED_OVER : STOPPING);
       }
       timer = setTimeout(abandon, CANCEL_MS);
@@ -142,7 +172,7 @@ export class Dispatcher {
     await Promise.race([this.#idle(), abandoned]);
     signal.removeEventListener("abort", stop);
     clearTimeout(timer);
-    for (const { commandId } of this.#tasks()) {
+    for (const { commandId } of this.#lanes.all()) {
       if (!this.#options.journal.holds(commandId)) await this.#fail(commandId, STOPPING);
     }
   }
@@ -151,16 +181,12 @@ export class Dispatcher {
   handOver(): void {
     this.#isDraining = true;
     this.#isHandedOver = true;
-    for (const { cancel } of this.#tasks()) cancel.abort(HANDED_OVER);
-  }
-
-  #tasks(): Task[] {
-    return [...this.#lanes.values()].flatMap((lane) => [...lane.tasks]);
+    for (const { cancel } of this.#lanes.all()) cancel.abort(HANDED_OVER);
   }
 
   async #idle(): Promise<void> {
-    while (this.#accepting.size + this.#lanes.size > 0) {
-      await Promise.all([...this.#accepting, ...[...this.#lanes.values()].map((lane) => lane.end)]);
+    while (this.#accepting.size > 0 || !this.#lanes.isEmpty) {
+      await Promise.all([...this.#accepting, this.#lanes.done()]);
     }
   }
 
@@ -187,7 +213,7 @@ export class Dispatcher {
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
-      this.#answer(result);
+      this.#answer(result, error);
       logFailure(commandId, error);
     }
   }
@@ -223,32 +249,26 @@ export class Dispatcher {
 
   /** Whether a session has commands that this process received, which it did before the journal could be read. */
   #hasNewer(sessionId: string): boolean {
-    return [...this.#lanes.get(sessionId)?.tasks ?? []].some(({ spentMs }) => spentMs === 0);
+    return this.#lanes.of(sessionId).some(({ spentMs }) => spentMs === 0);
   }
 
   #enqueue(task: Task): void {
     const { sessionId, action } = task.request;
-    const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
     if (action === "stop_session") {
-      cancelForStop(lane);
+      cancelForStop(this.#lanes.of(sessionId));
       this.#options.reporter.stopReceived(sessionId);
     }
-    lane.tasks.add(task);
-    lane.end = lane.end.then(() => this.#carryOut(task)).finally(() => {
-      lane.tasks.delete(task);
-      if (lane.tasks.size > 0) return;
-      this.#lanes.delete(sessionId);
-      this.#options.onIdle?.(sessionId);
-    });
-    this.#lanes.set(sessionId, lane);
+    void this.#lanes.take(sessionId, task, () => this.#carryOut(task));
   }
 
   /** Never rejects: whatever happens becomes the command's result, unless the next process is to find it. */
   async #carryOut({ commandId, request, spentMs, cancel }: Task): Promise<void> {
     const { signal } = cancel;
     const startedAt = performance.now();
+    this.#options.observer?.begun(commandId, request);
     try {
-      const outcome = await this.#operations.run(request, { commandId, spentMs, signal });
+      const onTurn = () => this.#options.observer?.turned(commandId);
+      const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
       const result = completed(commandId, outcome.result);
       await this.#options.journal.close(result, outcome);
       if (!this.#mayAct()) throw HANDED_OVER;
@@ -265,6 +285,7 @@ export class Dispatcher {
     } catch (error) {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
+        this.#options.observer?.ended(commandId, "handed_over");
       } else await this.#fail(commandId, error);
     }
   }
@@ -273,13 +294,14 @@ export class Dispatcher {
     if (this.#results.get(commandId) !== "running") return;
     const result = failed(commandId, messageOf(error));
     await this.#options.journal.close(result, { isRecorded: false });
-    this.#answer(result);
+    this.#answer(result, error);
     logFailure(commandId, error);
   }
 
-  /** Sends a command's one result. */
-  #answer(result: Result): void {
+  /** Sends a command's one result; of a failure, the observer is told the error. */
+  #answer(result: Result, error?: unknown): void {
     if (this.#results.get(result.payload.commandId) !== "running") return;
+    this.#options.observer?.ended(result.payload.commandId, result.type, error);
     this.#remember(result.payload.commandId, result);
     this.#options.reporter.result(result);
   }
@@ -296,8 +318,8 @@ export class Dispatcher {
 }
 
 /** A stop makes everything pointless that its session still waits for. */
-function cancelForStop(lane: Lane): void {
-  for (const { request, cancel } of lane.tasks) {
+function cancelForStop(tasks: readonly Task[]): void {
+  for (const { request, cancel } of tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
 }

@@ -116,6 +116,11 @@ export class Journal implements Disposable {
     return this.#length >= MAX_LENGTH;
   }
 
+  /** How many commands it holds, how many bytes they take, and whether they cannot be written. */
+  get extent(): { readonly entries: number; readonly bytes: number; readonly isFailing: boolean } {
+    return { entries: this.#kept.size, bytes: this.#length, isFailing: this.#trouble !== undefined };
+  }
+
   /** Whether the command would be known to the next process. */
   holds(commandId: string): boolean {
     return this.#written.has(this.#kept.get(commandId)?.key ?? "");

@@ -6,8 +6,9 @@
  */
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { judge } from "./readiness.ts";
+import type { SessionCache } from "../kubernetes/session_cache.ts";
+import type { Trouble } from "../diagnosis/causes.ts";
+import { isSame, lossOf, observedStatus } from "./observed.ts";
 import { lastTold } from "./outcome.ts";
 import { statusOf } from "./status.ts";
 
@@ -27,7 +28,11 @@ export interface MonitorOptions {
 /** Compares each session's state with the one that was told last. */
 export class Monitor implements Disposable {
   readonly #options: MonitorOptions;
-  readonly #unready = new Map<string, ReturnType<typeof setTimeout>>();
+  /** Sessions that do not serve for a moment, and why they lost the pod that did, which may be gone by the time it is told. */
+  readonly #unready = new Map<
+    string,
+    { timer: ReturnType<typeof setTimeout>; loss: Trouble | undefined }
+  >();
   #expected: readonly string[] = [];
   #stopListening: () => void = () => {};
 
@@ -50,14 +55,14 @@ export class Monitor implements Disposable {
     const { cache, isBusy } = this.#options;
     for (const sessionId of new Set([...cache.sessionIds(), ...this.#expected, ...uncertain])) {
       const objects = cache.session(sessionId);
-      const seen = observedStatus(sessionId, objects);
       const isUncertain = uncertain.includes(sessionId);
       const told = isUncertain ? undefined : lastTold(sessionId, objects);
+      const seen = observedStatus(sessionId, { objects, told, loss: lossOf(objects, told) });
       const isNews = isUncertain || this.#expected.includes(sessionId);
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
       else if (seen && !isNews) this.#assume(seen);
-      else if (seen && !isBusy(sessionId)) this.#tell(seen);
+      else if (seen && !isBusy(sessionId)) this.tell(seen);
       else this.#assume(statusOf(sessionId, "pending"));
       this.look(sessionId);
     }
@@ -66,56 +71,42 @@ export class Monitor implements Disposable {
 
   /** Tells a session's state if it is not the one that was told last. */
   look(sessionId: string): void {
-    const { cache, reporter, isBusy } = this.#options;
-    clearTimeout(this.#unready.get(sessionId));
-    this.#unready.delete(sessionId);
-    const told = reporter.lastStatus(sessionId);
-    if (!told || isBusy(sessionId)) return;
-    const seen = observedStatus(sessionId, cache.session(sessionId));
-    if (!seen || isSame(seen, told)) return;
-    if (told.state === "running" && seen.state === "pending") {
-      const tell = () => {
-        this.#unready.delete(sessionId);
-        if (!isBusy(sessionId)) this.#tell(seen);
-      };
-      this.#unready.set(sessionId, setTimeout(tell, FLAP_MS));
-      return;
-    }
-    this.#tell(seen);
+    this.#look(sessionId, { hasLasted: false });
+  }
+
+  /** Tells a session's state. What waits for a link is not remembered as told: the next process would keep silent about it. */
+  tell(status: SessionStatus): void {
+    if (this.#options.reporter.status(status)) void this.#options.remember(status);
   }
 
   /** Stops listening. */
   [Symbol.dispose](): void {
     this.#stopListening();
-    for (const timer of this.#unready.values()) clearTimeout(timer);
+    for (const { timer } of this.#unready.values()) clearTimeout(timer);
     this.#unready.clear();
+  }
+
+  #look(sessionId: string, { hasLasted }: { hasLasted: boolean }): void {
+    const { cache, reporter, isBusy } = this.#options;
+    const told = reporter.lastStatus(sessionId);
+    const objects = cache.session(sessionId);
+    const waiting = this.#unready.get(sessionId);
+    const loss = lossOf(objects, told) ?? waiting?.loss;
+    const seen = told && !isBusy(sessionId) ? observedStatus(sessionId, { objects, told, loss }) : undefined;
+    if (told?.state === "running" && seen?.state === "pending" && !hasLasted) {
+      this.#unready.set(sessionId, { timer: waiting?.timer ?? this.#lookAgain(sessionId), loss });
+      return;
+    }
+    clearTimeout(waiting?.timer);
+    this.#unready.delete(sessionId);
+    if (told && seen && !isSame(seen, told)) this.tell(seen);
+  }
+
+  #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.#look(sessionId, { hasLasted: true }), FLAP_MS);
   }
 
   #assume(status: SessionStatus): void {
     this.#options.reporter.assume(status);
   }
-
-  /** What waits for a link is not remembered as told: the next process would keep silent about it. */
-  #tell(status: SessionStatus): void {
-    if (this.#options.reporter.status(status)) void this.#options.remember(status);
-  }
-}
-
-/**
- * What a session's objects amount to, or nothing while they are on their way out: "terminated" ends a session for the Control Plane, so it is
- * true only when nothing is left that a stop would have to remove.
- */
-function observedStatus(sessionId: string, objects: SessionObjects): SessionStatus | undefined {
-  const { deployment, service, pods } = objects;
-  if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
-  if (!deployment) return statusOf(sessionId, service ? "failed" : "terminated");
-  if (deployment.spec?.replicas === 0) return statusOf(sessionId, "hibernated");
-  const verdict = judge(objects);
-  return verdict.state === "ready"
-    ? statusOf(sessionId, "running", verdict.pod)
-    : statusOf(sessionId, "pending");
-}
-
-function isSame(one: SessionStatus, other: SessionStatus): boolean {
-  return one.state === other.state && one.platformMetadata.podName === other.platformMetadata.podName;
 }

@@ -6,7 +6,7 @@
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../json.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../manifests/names.ts";
 import { statusOf } from "./status.ts";
 
 /** What came of a request: the result for whoever asked, and the session's state for everybody. */
@@ -28,7 +28,8 @@ export function outcomeAnnotations(
 
 /** The annotation by which a session remembers what was told of it. */
 export function statusAnnotation({ state, platformMetadata }: SessionStatus): Record<string, string> {
-  return { [STATUS_ANNOTATION]: JSON.stringify({ state, podName: platformMetadata.podName ?? "" }) };
+  const { podName = "", reason } = platformMetadata;
+  return { [STATUS_ANNOTATION]: JSON.stringify({ state, podName, reason }) };
 }
 
 /** The outcome of a command, if it is the last that the session remembers. */
@@ -43,7 +44,9 @@ export function lastTold(sessionId: string, { service }: SessionObjects): Sessio
   const told = parse(service?.metadata?.annotations?.[STATUS_ANNOTATION]);
   const state = told?.state;
   if (!isState(state)) return undefined;
-  return { ...statusOf(sessionId, state), platformMetadata: { podName: String(told?.podName ?? "") } };
+  const { podName = "", reason } = told ?? {};
+  const platformMetadata = { podName: String(podName), ...(reason ? { reason: String(reason) } : {}) };
+  return { ...statusOf(sessionId, state), platformMetadata };
 }
 
 /** Whether a command is the start that created the session, or began to: its Service keeps that, its Deployment until the next command. */

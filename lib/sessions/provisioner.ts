@@ -4,23 +4,16 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type {
-  V1NetworkPolicy,
-  V1ObjectMeta,
-  V1PersistentVolumeClaim,
-  V1Service,
-} from "@kubernetes/client-node";
+import type { V1NetworkPolicy, V1PersistentVolumeClaim, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import { type Named, nameOf } from "../kubernetes/objects.ts";
+import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { isHomeOfUser } from "./home.ts";
-import type { SessionManifests } from "./manifests.ts";
-import { COMMAND_ANNOTATION, SESSION_LABEL } from "./names.ts";
+import { isHomeOfUser } from "../manifests/home.ts";
+import type { SessionManifests } from "../manifests/manifests.ts";
+import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
 import { waitUntil } from "./waiting.ts";
-
-interface Named {
-  readonly metadata?: V1ObjectMeta;
-}
 
 /** How a creation may be ended. */
 export interface CreationOptions {
@@ -29,23 +22,48 @@ export interface CreationOptions {
   readonly signal: AbortSignal;
   /** Longest wait for the objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
+  /** Told when its turn has come. */
+  readonly onTurn?: (() => void) | undefined;
+}
+
+/** What a provisioner needs. */
+export interface ProvisionerOptions {
+  readonly client: SessionClient;
+  readonly cache: SessionCache;
+  /** How many sessions' objects may be created, or scaled up, at once. */
+  readonly maxConcurrentStarts: number;
 }
 
 /** Creates and deletes. */
 export class Provisioner {
   readonly #client: SessionClient;
   readonly #cache: SessionCache;
+  /** Bounds what starts and wakes ask of the API at once; what they wait for is not bounded. */
+  readonly #starts: Semaphore;
 
-  constructor(client: SessionClient, cache: SessionCache) {
+  constructor({ client, cache, maxConcurrentStarts }: ProvisionerOptions) {
     this.#client = client;
     this.#cache = cache;
+    this.#starts = new Semaphore(maxConcurrentStarts);
   }
 
   /**
    * Creates what a session needs. The claim comes before the Deployment, whose pod could not be scheduled without it; the Service waits for
-   * neither. When it throws, nothing is being created any more.
+   * neither. It takes its turn for that, and gives it back before it waits for anything. When it throws, nothing is being created any more.
    */
   async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    while (true) {
+      try {
+        return await this.#starts.run(() => this.#createAll(manifests, options), options.signal);
+      } catch (error) {
+        if (!(error instanceof InTheWay)) throw error;
+        await this.#untilGone(error, options);
+      }
+    }
+  }
+
+  async #createAll(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    options.onTurn?.();
     const { deployments, services } = this.#client;
     const { deployment, service } = manifests;
     const createFirstAndDeployment = async () => {
@@ -57,7 +75,7 @@ export class Provisioner {
       );
     };
     // A Service that an interrupted start of another template left would lead to the wrong port.
-    const fits = (existing: V1Service) => existing.spec?.ports?.[0]?.port === service.spec?.ports?.[0]?.port;
+    const fits = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
     const createService = async () => {
       this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
     };
@@ -83,6 +101,14 @@ export class Provisioner {
     this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
   }
 
+  /** A home that may go with the session: not where other sessions of the user are at home in it, too. */
+  unshared(
+    claim: V1PersistentVolumeClaim | undefined,
+    sessionId: string,
+  ): V1PersistentVolumeClaim | undefined {
+    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
+  }
+
   /** Asks for the deletion of those objects that are given and not on their way out yet. */
   async delete({ deployment, service, claim, policy }: Partial<SessionObjects>): Promise<void> {
     const { deployments, services, claims, policies } = this.#client;
@@ -97,13 +123,30 @@ export class Provisioner {
   /** Sets how many pods a session has, and by which command. */
   async scale(
     deploymentName: string,
-    { replicas, commandId }: { replicas: 0 | 1; commandId: string },
+    change: {
+      replicas: 0 | 1;
+      commandId: string;
+      signal?: AbortSignal;
+      onTurn?: (() => void) | undefined;
+    },
   ): Promise<void> {
-    const annotations = { [COMMAND_ANNOTATION]: commandId };
-    this.#cache.put("deployment", await this.#client.scale(deploymentName, { replicas, annotations }));
+    const { replicas, commandId, signal, onTurn } = change;
+    const annotations = {
+      [COMMAND_ANNOTATION]: commandId,
+      ...(replicas === 1 ? { [RUNNING_SINCE_ANNOTATION]: new Date().toISOString() } : {}),
+    };
+    const scale = () => {
+      onTurn?.();
+      return this.#client.scale(deploymentName, { replicas, annotations });
+    };
+    this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
   }
 
-  /** Creates an object, or takes the session's own that exists already, such as the home of an earlier start. */
+  /**
+   * Creates an object, or takes the session's own that exists already, such as the home of an earlier start.
+   *
+   * @throws {InTheWay} when one of its name is still on its way out
+   */
   async #createOne<T extends Named>(
     api: ObjectApi<T>,
     manifest: T,
@@ -134,17 +177,28 @@ export class Provisioner {
         if (options.fits(existing)) return existing;
         await deleteOne(api, existing);
       }
-      if (existing) await this.#untilGone(existing, options);
+      if (existing) throw new InTheWay(existing);
     }
   }
 
-  async #untilGone(object: Named, options: CreationOptions): Promise<void> {
+  async #untilGone({ message, object }: InTheWay, options: CreationOptions): Promise<void> {
     const { sessionId } = options;
     await waitUntil(this.#cache, sessionId, {
       ...options,
       isDone: () => this.#cache.isGone(object, sessionId),
-      left: () => `"${object.metadata?.name}" of an earlier session is still being deleted`,
+      left: () => message,
     });
+  }
+}
+
+/** An object of an earlier session has the name that a new one needs. */
+class InTheWay extends Error {
+  override readonly name = "InTheWay";
+  readonly object: Named;
+
+  constructor(object: Named) {
+    super(`"${object.metadata?.name}" of an earlier session is still being deleted`);
+    this.object = object;
   }
 }
 
@@ -163,6 +217,10 @@ async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefin
 /** An object without the classes of the typed client. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null));
+}
+
+function portsOf({ spec }: V1Service): unknown {
+  return spec?.ports?.map(({ name, port, protocol }) => [name, port, protocol]);
 }
 
 function always(): boolean {

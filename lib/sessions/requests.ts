@@ -4,21 +4,35 @@
  */
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
-import { asRecord } from "../json.ts";
-import { parseQuantity } from "../quantities.ts";
+import { parseDuration } from "../quantities.ts";
+import { cpuBounds, memoryBounds, type RequestLimits } from "../templates/amounts.ts";
+import type { Template } from "../templates/template.ts";
+import { readVariables } from "../templates/env.ts";
+import { parseManifest } from "../templates/manifest.ts";
+import { excerpt, Field } from "../untrusted.ts";
 
-/** Start a session. */
+/** Start a session. What a request leaves out is decided by the template, or by the settings. */
 export interface StartRequest {
   readonly action: "start_session";
   readonly sessionId: string;
   readonly user: string;
   readonly template: string;
+  /** The template itself, where the command brings it. */
+  readonly templateManifest?: { readonly spec: Template };
   /** Whether the session gets a home volume that outlives it. */
   readonly persistentHome: boolean;
   /** Kubernetes quantity; both request and limit. */
-  readonly memory: string;
+  readonly memory?: string;
   /** Kubernetes quantity; both request and limit. */
-  readonly cpu: string;
+  readonly cpu?: string;
+  /** Variables beside the template's, or in place of them. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Namespace that the payload names; it changes nothing. */
+  readonly namespace?: string;
+  /** For the Control Plane, which sees whether a session is used. */
+  readonly idleTimeoutMs?: number;
+  /** Longest time from a start or wake on. */
+  readonly maxSessionDurationMs?: number;
 }
 
 /** Remove a session. */
@@ -37,78 +51,15 @@ export interface ScaleRequest {
 
 export type SessionRequest = StartRequest | StopRequest | ScaleRequest;
 
-/** The largest session that this agent may start. */
-export interface RequestLimits {
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
-
-const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
-const DEFAULT_MEMORY = "2Gi";
-const DEFAULT_CPU = "1000m";
-const GIB = 2 ** 30;
-/** Less is a missing unit ("2" is two bytes), and no desktop starts in it. */
-const LEAST_MEMORY_BYTES = 16 * 2 ** 20;
-const LEAST_CPU_CORES = 0.001;
-const TEXT_LENGTH = 253;
-
-/** Reads the fields of one payload; each method throws a {@linkcode CommandError} that names its field. */
-class Payload {
-  readonly #fields: Readonly<Record<string, unknown>>;
-
-  constructor(payload: unknown) {
-    const fields = asRecord(payload);
-    if (!fields) throw invalid("payload", "must be an object", payload);
-    this.#fields = fields;
-  }
-
-  /** The field's own value: what an object inherits, such as `constructor`, is not in a payload. */
-  #own(field: string): unknown {
-    return Object.hasOwn(this.#fields, field) ? this.#fields[field] : undefined;
-  }
-
-  text(field: string): string {
-    const value = this.#own(field);
-    if (value === undefined || value === null) {
-      throw new CommandError("invalid", `Cannot do without "${field}": it is missing`);
-    }
-    if (typeof value !== "string") throw invalid(field, "must be text", value);
-    if (value.trim() === "") throw invalid(field, "must not be empty", value);
-    if (value.length > TEXT_LENGTH) {
-      throw invalid(field, `must not be longer than ${TEXT_LENGTH} characters`, value);
-    }
-    // No container starts with a NUL in a variable, and none of the others is part of a name.
-    if (/\p{Cc}/u.test(value)) throw invalid(field, "must not hold control characters", value);
-    // Half of a surrogate pair would reach Kubernetes as another text.
-    if (!value.isWellFormed()) throw invalid(field, "must be Unicode text", value);
-    return value;
-  }
-
-  flag(field: string): boolean {
-    const value = this.#own(field) ?? false;
-    if (typeof value !== "boolean") throw invalid(field, "must be true or false", value);
-    return value;
-  }
-
-  quantity(
-    field: string,
-    limits: { fallback: string; least: number; most: number; mostText: string },
-  ): string {
-    const value = this.#own(field) ?? limits.fallback;
-    const amount = typeof value === "string" ? parseQuantity(value) : undefined;
-    if (typeof value !== "string" || amount === undefined) {
-      throw invalid(field, `must be a Kubernetes quantity such as "${limits.fallback}"`, value);
-    }
-    if (amount < limits.least) throw invalid(field, "is too small for a session", value);
-    if (amount > limits.most) throw invalid(field, `is more than this agent has (${limits.mostText})`, value);
-    return value;
-  }
-}
+/** What a command can ask for. */
+export const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
+const LEAST_DURATION_MS = 1000;
+const LONGEST_DURATION_MS = 366 * 24 * 3_600_000;
+/** As Kubernetes has it. */
+const LONGEST_NAMESPACE = 63;
 
 /**
- * Reads a command's action and payload.
+ * Reads a command's action and payload. What it returns is itself a payload that reads as the same request.
  *
  * @throws {CommandError} naming the field and what is wrong with it
  */
@@ -120,45 +71,72 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
       `Unknown action ${excerpt(command.action)}: known are ${ACTIONS.join(", ")}`,
     );
   }
-  const payload = new Payload(command.payload);
-  const sessionId = payload.text("sessionId");
+  const payload = new Field(command.payload, "payload", "");
+  if (payload.isAbsent) throw payload.invalid("must be an object");
+  const sessionId = payload.at("sessionId").text();
   switch (action) {
     case "start_session":
       return { action, sessionId, ...startFields(payload, limits) };
     case "stop_session":
-      return { action, sessionId, deletePVC: payload.flag("deletePVC") };
+      return { action, sessionId, deletePVC: payload.at("deletePVC").flag() };
     default:
       return { action, sessionId };
   }
 }
 
-function startFields(payload: Payload, limits: RequestLimits): Omit<StartRequest, "action" | "sessionId"> {
-  const { maxCpu, maxMemory } = limits;
+function startFields(
+  payload: Field,
+  { maxCpu, maxMemory }: RequestLimits,
+): Omit<StartRequest, "action" | "sessionId"> {
+  const spec = parseManifest(payload.at("templateManifest"));
+  const { memory, cpu } = { memory: payload.at("memory"), cpu: payload.at("cpu") };
   return {
-    user: payload.text("user"),
-    template: payload.text("template"),
-    persistentHome: payload.flag("persistentHome"),
-    memory: payload.quantity("memory", {
-      fallback: DEFAULT_MEMORY,
-      least: LEAST_MEMORY_BYTES,
-      most: maxMemory * GIB,
-      mostText: `${maxMemory}Gi`,
-    }),
-    cpu: payload.quantity("cpu", {
-      fallback: DEFAULT_CPU,
-      least: LEAST_CPU_CORES,
-      most: maxCpu,
-      mostText: `${maxCpu} cores`,
-    }),
+    user: payload.at("user").text(),
+    template: payload.at("template").text(),
+    ...(spec ? { templateManifest: { spec } } : {}),
+    persistentHome: payload.at("persistentHome").flag(),
+    ...(memory.isAbsent ? {} : { memory: memory.quantity(memoryBounds(maxMemory)) }),
+    ...(cpu.isAbsent ? {} : { cpu: cpu.quantity(cpuBounds(maxCpu)) }),
+    ...payload.given({ env: readEnv, namespace: readNamespace }),
+    ...readDurations(payload),
   };
 }
 
-function invalid(field: string, problem: string, value: unknown): CommandError {
-  return new CommandError("invalid", `Cannot use "${field}": it ${problem}, and is ${excerpt(value)}`);
+function readEnv(env: Field): Record<string, string> | undefined {
+  const variables = readVariables(env);
+  return Object.keys(variables).length > 0 ? variables : undefined;
 }
 
-/** Enough of an untrusted value to recognise it by. */
-function excerpt(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+/** It is only told of, so that nothing is wrong with it. */
+function readNamespace({ value }: Field): string | undefined {
+  return typeof value === "string" ? value.slice(0, LONGEST_NAMESPACE) : undefined;
+}
+
+function readDurations(payload: Field): Pick<StartRequest, "idleTimeoutMs" | "maxSessionDurationMs"> {
+  const milliseconds = (field: Field) => field.whole(LEAST_DURATION_MS, LONGEST_DURATION_MS);
+  const written = payload.given<{ idleTimeout: number; maxSessionDuration: number }>({
+    idleTimeout: readDuration,
+    maxSessionDuration: readDuration,
+  });
+  return {
+    // As a request holds them that was read before.
+    ...payload.given({ idleTimeoutMs: milliseconds, maxSessionDurationMs: milliseconds }),
+    ...(written.idleTimeout ? { idleTimeoutMs: written.idleTimeout } : {}),
+    ...(written.maxSessionDuration ? { maxSessionDurationMs: written.maxSessionDuration } : {}),
+  };
+}
+
+/** Milliseconds; 0 means that there is no limit. */
+function readDuration(field: Field): number | undefined {
+  const { value } = field;
+  const isWritten = typeof value === "string" || typeof value === "number";
+  const milliseconds = isWritten ? parseDuration(String(value)) : undefined;
+  if (milliseconds === undefined) {
+    throw field.invalid('must be a duration such as "8h" or "1h30m", or a number of seconds');
+  }
+  if (milliseconds === 0) return undefined;
+  if (milliseconds < LEAST_DURATION_MS || milliseconds > LONGEST_DURATION_MS) {
+    throw field.invalid("must be from one second to a year");
+  }
+  return milliseconds;
 }

@@ -6,7 +6,11 @@ import type { V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../errors.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { formatDuration } from "../quantities.ts";
-import { judge } from "./readiness.ts";
+import { judge, type Verdict } from "../diagnosis/readiness.ts";
+import type { Note } from "./status.ts";
+
+/** Time between two words about one session, in milliseconds. */
+const PROGRESS_MS = 1000;
 
 /** A condition, how long it may take, and what to say when it does not come true. */
 export interface WaitOptions {
@@ -39,6 +43,15 @@ export async function waitUntil(cache: SessionCache, sessionId: string, options:
   });
 }
 
+/** A wait for a session to serve. */
+export interface ReadyOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds; more where the cluster scales up for the session. */
+  readonly timeoutMs: number;
+  /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
+  readonly onProgress?: (note: Note) => void;
+}
+
 /**
  * Waits for a session's pod to serve; a trouble is final once it has lasted for its grace.
  *
@@ -47,28 +60,85 @@ export async function waitUntil(cache: SessionCache, sessionId: string, options:
 export async function waitUntilReady(
   cache: SessionCache,
   sessionId: string,
-  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  options: ReadyOptions,
 ): Promise<V1Pod> {
-  const deadline = performance.now() + timeoutMs;
-  let troubleSince: number | undefined;
+  const { signal, onProgress = () => {} } = options;
+  const patience = new Patience(options.timeoutMs);
+  const progress = new Progress(onProgress);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
     look: (objects) => {
       const verdict = judge(objects);
       if (verdict.state === "ready") return { answer: verdict.pod };
-      const now = performance.now();
-      const isTrouble = verdict.state === "trouble";
-      troubleSince = isTrouble ? troubleSince ?? now : undefined;
-      const graceLeft = isTrouble ? (troubleSince ?? now) + verdict.graceMs - now : Infinity;
-      if (graceLeft <= 0) throw new CommandError("start_failed", verdict.reason);
-      if (now >= deadline) {
-        const waitsFor = isTrouble ? verdict.reason : `it waits for ${verdict.reason}`;
-        throw new CommandError(
-          "timeout",
-          `it was not ready within ${formatDuration(timeoutMs)}: ${waitsFor}`,
-        );
-      }
-      return { lookAgainInMs: Math.ceil(Math.min(deadline - now, graceLeft)) };
+      const lookAgainInMs = Math.min(patience.left(verdict), progress.note(verdict));
+      return { lookAgainInMs: Math.ceil(lookAgainInMs) };
     },
   });
+}
+
+type Unready = Exclude<Verdict, { state: "ready" }>;
+
+/** How long a session may still take; times are milliseconds since the wait began. */
+class Patience {
+  readonly #startedAt = performance.now();
+  #limitMs: number;
+  #isExtended = false;
+  #trouble: { readonly reason: string; readonly sinceMs: number } | undefined;
+
+  constructor(timeoutMs: number) {
+    this.#limitMs = timeoutMs;
+  }
+
+  /**
+   * The time until this verdict ends the wait.
+   *
+   * @throws {CommandError} when it does
+   */
+  left(verdict: Unready): number {
+    const nowMs = performance.now() - this.#startedAt;
+    if (verdict.state === "waiting" && verdict.extensionMs !== undefined && !this.#isExtended) {
+      this.#isExtended = true;
+      this.#limitMs = Math.max(this.#limitMs, nowMs + verdict.extensionMs);
+    }
+    const leftMs = this.#limitMs - nowMs;
+    if (verdict.state === "waiting") {
+      this.#trouble = undefined;
+      if (leftMs <= 0) throw this.#timeout(`still ${verdict.progress}`, "Timeout");
+      return leftMs;
+    }
+    const { reason, words, graceMs } = verdict;
+    if (this.#trouble?.reason !== reason) this.#trouble = { reason, sinceMs: nowMs };
+    const graceLeftMs = this.#trouble.sinceMs + graceMs - nowMs;
+    if (graceLeftMs <= 0) throw new CommandError("start_failed", words, { reason });
+    if (leftMs <= 0) throw this.#timeout(words, reason);
+    return Math.min(leftMs, graceLeftMs);
+  }
+
+  #timeout(words: string, reason: string): CommandError {
+    const separator = reason === "Timeout" ? ", " : ": ";
+    const sentence = `it was not ready within ${formatDuration(this.#limitMs)}${separator}${words}`;
+    return new CommandError("timeout", sentence, { reason });
+  }
+}
+
+/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one. */
+class Progress {
+  readonly #tell: (note: Note) => void;
+  #notBefore = performance.now() + PROGRESS_MS;
+  #told = "";
+
+  constructor(tell: (note: Note) => void) {
+    this.#tell = tell;
+  }
+
+  /** Tells it, or gives the time until it may be told. */
+  note(verdict: Unready): number {
+    if (verdict.progress === this.#told) return Infinity;
+    const now = performance.now();
+    if (now < this.#notBefore) return this.#notBefore - now;
+    this.#told = verdict.progress;
+    this.#notBefore = now + PROGRESS_MS;
+    this.#tell({ reason: verdict.state === "trouble" ? verdict.reason : "", message: verdict.progress });
+    return Infinity;
+  }
 }

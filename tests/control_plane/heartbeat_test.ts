@@ -24,3 +24,16 @@ Deno.test("runHeartbeat() does not beat on a link that is down already", async (
   await runHeartbeat(() => beats += 1, { intervalMs: 10_000, signal: AbortSignal.abort() });
   assertEquals(beats, 0);
 });
+
+Deno.test("runHeartbeat() tells each beat how late it is", async () => {
+  using time = new FakeTime();
+  const down = new AbortController();
+  const late: number[] = [];
+  const running = runHeartbeat((lateMs) => late.push(lateMs), { intervalMs: 10_000, signal: down.signal });
+  await time.tickAsync(10_000);
+  time.jump(13_000);
+  await time.tickAsync(0);
+  assertEquals(late, [0, 0, 3000]);
+  down.abort();
+  await running;
+});

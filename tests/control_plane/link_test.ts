@@ -349,3 +349,19 @@ Deno.test("link does nothing when it was told to end before", async () => {
   assertEquals(await link.frames(AbortSignal.abort()).next(), { done: true, value: undefined });
   assertEquals(controlPlane.registrations, []);
 });
+
+Deno.test("link tells each step of its loop", async () => {
+  using time = new FakeTime();
+  const answers = [
+    new Response(null, { status: 500 }),
+    Response.json({ message: "later" }, { status: 202, headers: { "Retry-After": "7" } }),
+  ];
+  await using controlPlane = new ScriptedControlPlane({ register: () => answers.shift() ?? registered() });
+  const states: string[] = [];
+  await using link = new RunningLink(controlPlane, { onState: (state) => states.push(state) });
+  await passBackoff(time, 2);
+  await time.tickAsync(await time.timer(7000));
+  await link.ups.next();
+  assertEquals(states, ["registering", "waiting", "registering", "pending", "connecting", "up"]);
+  await link.stop();
+});

@@ -5,7 +5,16 @@ import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
-const CAPACITY = { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" };
+const CAPACITY = {
+  maxCpu: 1,
+  maxMemory: 1,
+  maxSessions: 1,
+  cpu: "1 cores",
+  memory: "1Gi",
+  usedSessions: 1,
+  usedCpu: 0.5,
+  usedMemory: 0.25,
+};
 
 function ack(commandId: string): Outbound {
   return { type: "ack", payload: { commandId } };
@@ -182,4 +191,22 @@ Deno.test("outbox takes a flood without end: the older half of ten thousand resu
   }
   assertEquals(arrived, 5001);
   await logs.line("ERROR: More than 10000 results and statuses within a minute");
+});
+
+Deno.test("outbox tells what waits for a link, and since when", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  assertEquals(outbox.backlog, { results: 0, statuses: 0, oldestMs: 0 });
+  outbox.send(complete("c1"));
+  await time.tickAsync(5000);
+  for (const message of [failed("c2"), status("s1", "pending"), status("s1", "running"), ack("c3"), PONG]) {
+    outbox.send(message);
+  }
+  await time.tickAsync(1000);
+  assertEquals(outbox.backlog, { results: 2, statuses: 1, oldestMs: 6000 });
+  outbox.attach(new FakeWire());
+  assertEquals(outbox.backlog, { results: 0, statuses: 0, oldestMs: 0 });
+  outbox.detach({ hasArrived: false });
+  await time.tickAsync(2000);
+  assertEquals(outbox.backlog, { results: 2, statuses: 1, oldestMs: 2000 });
 });

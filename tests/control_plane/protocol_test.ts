@@ -2,7 +2,16 @@ import { assert, assertEquals } from "@std/assert";
 import { encode, failed, type Inbound, type Outbound, parseFrame } from "../../lib/control_plane/protocol.ts";
 import { asRecord } from "../../lib/json.ts";
 
-const CAPACITY = { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" };
+const CAPACITY = {
+  maxCpu: 100,
+  maxMemory: 128,
+  maxSessions: 100,
+  cpu: "100 cores",
+  memory: "128Gi",
+  usedSessions: 3,
+  usedCpu: 1.5,
+  usedMemory: 6,
+};
 
 function command(commandId: unknown, rest: Record<string, unknown> = {}): string {
   return JSON.stringify({ type: "command", timestamp: "T", payload: { commandId, action: "a", ...rest } });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { KubeConfig } from "@kubernetes/client-node";
 import { Cluster } from "../../dev/cluster/cluster.ts";
-import { type ApiFault, ApiProxy, type ApiRequest } from "../../dev/faults/api_proxy.ts";
+import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
@@ -75,7 +75,7 @@ class ProxiedWatch implements AsyncDisposable {
   constructor(transport: Transport) {
     this.#running = watch<KubernetesObject>(transport, {
       path: MAPS,
-      labelSelector: "",
+      selector: { labelSelector: "" },
       onList: (objects) => this.told.push(["list", ...objects.map(name)].join(" ")),
       onChange: (change, object) => this.told.push(`${change} ${name(object)}`),
       signal: this.#stop.signal,
@@ -93,7 +93,7 @@ function name({ metadata }: KubernetesObject): string {
   return metadata?.name ?? "";
 }
 
-function words({ verb, resource }: ApiRequest): string {
+function words({ verb, resource }: RequestWords): string {
   return `${verb} ${resource}`;
 }
 

@@ -31,7 +31,7 @@ Deno.test("control plane finds nothing wrong with the messages of the protocol",
     message("heartbeat", {
       status: "online",
       activeSessions: 0,
-      capacity: { maxSessions: 1, cpu: "1 core" },
+      capacity: { maxSessions: 1, cpu: "1 core", usedSessions: 1, usedCpu: 0.5, usedMemory: 0.25 },
     }),
     message("heartbeat", { status: "draining", activeSessions: 1, capacity: {} }, "2026-01-02T03:04:05Z"),
     message("status", RUNNING),
@@ -89,6 +89,11 @@ const WRONG_FRAMES: { name: string; frame: string | Uint8Array<ArrayBuffer>; pro
     name: "a capacity as text",
     frame: message("heartbeat", { status: "online", activeSessions: 0, capacity: { maxCpu: "100" } }),
     problem: `payload.capacity.maxCpu must be a number from 0, not "100"`,
+  },
+  {
+    name: "half a session in use",
+    frame: message("heartbeat", { status: "online", activeSessions: 0, capacity: { usedSessions: 0.5 } }),
+    problem: "payload.capacity.usedSessions must be a whole number from 0",
   },
   {
     name: "an empty command id",

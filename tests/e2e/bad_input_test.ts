@@ -15,9 +15,9 @@ const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }>
   {
     name: "a list as payload",
     payload: [1],
-    error: 'Cannot use "payload": it must be an object, and is [1]',
+    error: 'Cannot use "payload": it must be an object, and is a list',
   },
-  { name: "text as payload", payload: "x", error: 'Cannot use "payload": it must be an object, and is "x"' },
+  { name: "text as payload", payload: "x", error: 'Cannot use "payload": it must be an object, and is text' },
   {
     name: "no session id",
     payload: { ...GOOD, sessionId: undefined },
@@ -46,7 +46,7 @@ const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }>
   {
     name: "an object as user",
     payload: { ...GOOD, user: {} },
-    error: 'Cannot use "user": it must be text, and is {}',
+    error: 'Cannot use "user": it must be text, and is an object',
   },
   {
     name: "no template",

@@ -58,7 +58,7 @@ onEachCluster("a session's objects are what the documentation describes", async 
   const [deployment] = await cluster.list("apps/v1", "Deployment") as [V1Deployment];
   const labels = deployment.metadata?.labels ?? {};
   assertEquals([labels.app, labels.session, labels.template], ["streamspace-session", "s1", "firefox"]);
-  assert(/^Ann-corp-com-[0-9a-f]{8}$/.test(labels.user ?? ""));
+  assert(/^Ann-corp-com--[0-9a-f]{16}$/.test(labels.user ?? ""));
   assertEquals(deployment.metadata?.annotations?.["stream.space/user"], "Ann@corp.com");
   assertEquals(deployment.spec?.strategy?.type, "Recreate");
   const pod = deployment.spec?.template.spec;
@@ -287,6 +287,10 @@ onEachCluster("K7 a home that never came to be goes with its failed start", asyn
     args: ["--storage-class=no-such-class", "--start-timeout=2s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertStringIncludes(String(error), 'Cannot start session "s1": it was not ready within 2s: it waits for ');
+  assertEquals(
+    error,
+    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be created: ' +
+      'storageclass.storage.k8s.io "no-such-class" not found',
+  );
   await cluster.untilEmpty();
 });

@@ -2,7 +2,7 @@
  * All that an operator can apply, as a real API server judges it: a server-side apply that changes nothing.
  * @module
  */
-import { ApiException, type KubernetesObject, PatchStrategy } from "@kubernetes/client-node";
+import { ApiException, type KubernetesObject, loadYaml, PatchStrategy } from "@kubernetes/client-node";
 import { assertEquals } from "@std/assert";
 import { shippedObjects } from "../k8s/shipped.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
@@ -20,6 +20,7 @@ const EVERYTHING = {
   priorityClass: { create: true, name: "streamspace-agent" },
   networkPolicy: { enabled: true },
   monitoring: { enabled: true },
+  crds: { install: true },
   env: [{ name: "NO_PROXY", value: ".svc" }],
   volumes: [{ name: "tls", secret: { secretName: "tls" } }],
   volumeMounts: [{ name: "tls", mountPath: "/tls", readOnly: true }],
@@ -61,7 +62,10 @@ function dryRunTest(
 /** What the API server has against an object, which moves into the test's namespace for it. */
 async function dryRun(cluster: TestCluster, object: KubernetesObject): Promise<string[]> {
   const namespace = object.metadata?.namespace === undefined ? {} : { namespace: cluster.namespace };
-  const moved = { ...object, metadata: { ...object.metadata, ...namespace } };
+  // The client has some fields under names of its own, and gives them these when it reads YAML.
+  const moved = loadYaml<KubernetesObject>(
+    JSON.stringify({ ...object, metadata: { ...object.metadata, ...namespace } }),
+  );
   try {
     await cluster.objects.patch(moved, undefined, "All", "dry-run", true, PatchStrategy.ServerSideApply);
     return [];

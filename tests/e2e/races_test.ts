@@ -137,34 +137,38 @@ onEachCluster(
   },
 );
 
-onEachCluster(
-  "R5 100 starts at once ask a bounded number of things at a time, and all complete",
-  async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
-    const { controlPlane, proxies } = stage;
-    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments", times: Infinity });
-    const ids = controlPlane.commandFrame(
-      AGENT_ID,
-      Array.from({ length: 100 }, (_, index) => start(`s${index}`)),
-    );
-    while (stage.asked("create deployments") < 48) await proxies.next("create deployments");
-    const beats = () => controlPlane.messages.filter(({ message }) => message.type === "heartbeat").length;
-    const before = beats();
-    // The link lives on while nothing moves in the cluster.
-    await controlPlane.waitFor(() => beats() >= before + 2);
-    assertEquals(stage.asked("create deployments"), 48);
-    proxies.api.clearFaults();
-    const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
-    assertEquals(results.filter(({ type }) => type === "failed"), []);
-    const acks = controlPlane.messages.flatMap(({ message: { type, payload } }) =>
-      type === "ack" ? [payload.commandId] : []
-    );
-    assertEquals(acks, ids);
-    assertEquals((await cluster.list("apps/v1", "Deployment")).length, 100);
-    assertEquals([...controlPlane.problems], []);
-  },
-  MEMORY,
-);
+// At first the bound on starts holds, at last the one on requests.
+for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
+  onEachCluster(
+    `R5 100 starts at once with --max-concurrent-starts=${turns} ask ${bound} things at a time, and all complete`,
+    async (cluster) => {
+      const args = [`--max-concurrent-starts=${turns}`];
+      await using stage = await Stage.set(cluster, { throughProxies: true, args });
+      const { controlPlane, proxies } = stage;
+      proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments", times: Infinity });
+      const ids = controlPlane.commandFrame(
+        AGENT_ID,
+        Array.from({ length: 100 }, (_, index) => start(`s${index}`)),
+      );
+      while (stage.asked("create deployments") < bound) await proxies.next("create deployments");
+      const beats = () => controlPlane.messages.filter(({ message }) => message.type === "heartbeat").length;
+      const before = beats();
+      // The link lives on while nothing moves in the cluster.
+      await controlPlane.waitFor(() => beats() >= before + 2);
+      assertEquals(stage.asked("create deployments"), bound);
+      proxies.api.clearFaults();
+      const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
+      assertEquals(results.filter(({ type }) => type === "failed"), []);
+      const acks = controlPlane.messages.flatMap(({ message: { type, payload } }) =>
+        type === "ack" ? [payload.commandId] : []
+      );
+      assertEquals(acks, ids);
+      assertEquals((await cluster.list("apps/v1", "Deployment")).length, 100);
+      assertEquals([...controlPlane.problems], []);
+    },
+    MEMORY,
+  );
+}
 
 onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
   await using stage = await Stage.set(cluster);

@@ -10,11 +10,21 @@ import {
 } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
+import { installKinds, Onlooker } from "../support/custom_kinds.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
 const FILES = ["rbac.yaml", "configmap.yaml", "deployment.yaml"];
 const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+/** Commands, and what the session's object shows then, if there is one. */
+const COMMANDS = [
+  ["start_session", "running"],
+  ["hibernate_session", "hibernated"],
+  ["wake_session", "running"],
+  ["stop_session", undefined],
+  ["start_session", "running"],
+] as const;
 
 /** The objects of k8s/, moved into the test's namespace. */
 async function manifests(namespace: string): Promise<KubernetesObject[]> {
@@ -45,6 +55,7 @@ function certificateAuthority(cluster: TestCluster): Deno.HttpClient {
 onEachCluster(
   "the shipped Role lets all four commands run, and grants nothing that they do not use",
   async (cluster) => {
+    await installKinds(cluster);
     const objects = await manifests(cluster.namespace);
     for (const object of objects) await cluster.create(object);
     const server = cluster.config.getCurrentCluster()?.server ?? "";
@@ -67,11 +78,11 @@ onEachCluster(
     const secrets = await cluster.list("v1", "Secret") as V1Secret[];
     assertEquals(secrets.map(({ data }) => Object.keys(data ?? {})), [[AGENT_ID]]);
 
-    for (
-      const action of ["start_session", "hibernate_session", "wake_session", "stop_session", "start_session"]
-    ) {
+    await using sessions = new Onlooker(cluster, "sessions");
+    for (const [action, state] of COMMANDS) {
       const { error } = await stage.command(action, { sessionId: "s1", ...START });
       assertEquals(error, undefined);
+      if (state) await sessions.until("s1", ({ status }) => status?.state === state);
     }
     const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
     assertEquals(error, undefined);
@@ -108,7 +119,9 @@ onEachCluster(
     const granted = role.rules?.flatMap(({ resources = [], verbs }) =>
       resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`))
     );
-    const used = new Set(proxy.requests.map(({ verb, resource }) => `${verb} ${resource}`));
+    // Which kinds there are, everybody may ask.
+    const inNamespace = proxy.requests.filter(({ resource }) => resource !== "");
+    const used = new Set(inNamespace.map(({ verb, resource }) => `${verb} ${resource}`));
     assertEquals([...used].sort(), [...granted ?? []].sort());
   },
   [REAL],

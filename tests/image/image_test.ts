@@ -50,6 +50,21 @@ imageTest(
   },
 );
 
+imageTest("doctor runs beside the agent, as kubectl exec runs it", async ({ root, stage }) => {
+  await using container = await Container.start(root, {
+    command: [...stage.entrypoint, ...FLAGS],
+    user: stage.user,
+    sign: STARTED,
+  });
+  assertEquals(await container.exec("k8s-agent", "doctor", ...FLAGS), 1, "Nothing answers");
+  assertEquals(
+    await container.exec("k8s-agent", "doctor"),
+    2,
+    "The settings are not in the environment here",
+  );
+  assertEquals(await container.exec(...PROBE), 0, "The agent lives");
+});
+
 imageTest("probe of the Deployment says whether the agent lives", async ({ root, stage }) => {
   await using container = await Container.start(root, {
     command: ["/bin/sh", "-c", "echo waiting >&2; read -r line"],

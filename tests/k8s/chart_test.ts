@@ -8,7 +8,7 @@ import { load } from "js-yaml";
 import denoJson from "../../deno.json" with { type: "json" };
 import schema from "../../k8s/chart/values.schema.json" with { type: "json" };
 import { loadConfig } from "../../lib/config.ts";
-import { OPTIONS } from "../../lib/options.ts";
+import { type Option, OPTIONS } from "../../lib/options.ts";
 import { HELM, helm, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
 import { shippedObjects } from "./shipped.ts";
 
@@ -24,7 +24,11 @@ const EVERYTHING = {
   priorityClass: { create: true, name: "streamspace-agent" },
   networkPolicy: { enabled: true },
   monitoring: { enabled: true },
+  crds: { install: true },
 };
+
+/** By which Helm lets an object stay. */
+const KEPT = { "helm.sh/resource-policy": "keep" };
 
 /** Set by values of their own or by the chart itself, or of no use in a pod. */
 const NO_SETTINGS = [
@@ -42,9 +46,7 @@ Deno.test("chart's schema has each setting of the agent, with its help and the k
   assertEquals(
     schema.properties.settings.properties as Record<string, unknown>,
     Object.fromEntries(
-      options.map((
-        { variable, help, fallback },
-      ) => [variable, { description: help, type: kindsOf(fallback) }]),
+      options.map((option) => [option.variable, { description: option.help, type: kindsOf(option) }]),
     ),
   );
   assertEquals(schema.properties.settings.additionalProperties, false);
@@ -83,10 +85,29 @@ chartTest("chart renders the objects of k8s/, apart from its namespace", async (
   );
 });
 
-chartTest("chart renders the objects of the components where its values ask for them", async () => {
-  const components = (await shippedObjects()).filter(({ file }) => file.startsWith("components/"));
+chartTest("chart renders all other objects of k8s/ where its values ask for them", async () => {
+  const others = (await shippedObjects()).filter(({ file }) => file.includes("/"));
   const rendered = byName(await renderChart(EVERYTHING));
-  for (const { file, object } of components) assertEquals(rendered[nameOf(object)], object, file);
+  for (const { file, object } of others) assertEquals(withoutPolicy(rendered[nameOf(object)]), object, file);
+});
+
+chartTest(
+  "chart leaves its kinds to the cluster, with all objects of them, when it is uninstalled",
+  async () => {
+    const kinds = (await renderChart(EVERYTHING)).filter(({ kind }) => kind === "CustomResourceDefinition");
+    assertEquals(kinds.map(({ metadata }) => metadata?.annotations), [KEPT, KEPT]);
+  },
+);
+
+chartTest("chart labels what Prometheus is to follow", async () => {
+  const values = { ...REQUIRED, monitoring: { enabled: true, labels: { release: "prometheus" } } };
+  const { "PodMonitor/k8s-agent": monitor, "PrometheusRule/k8s-agent": rule } = byName(
+    await renderChart(values),
+  );
+  assertEquals([monitor, rule].map((object) => object?.metadata?.labels?.release), [
+    "prometheus",
+    "prometheus",
+  ]);
 });
 
 chartTest(
@@ -154,7 +175,7 @@ chartTest("chart goes to the namespace of its release", async () => {
   const objects = await renderChart({ ...EVERYTHING }, { namespace: "elsewhere" });
   assertEquals(JSON.stringify(objects).includes('"namespace":"streamspace"'), false);
   for (const object of objects) {
-    const isOfCluster = object.kind === "PriorityClass";
+    const isOfCluster = ["PriorityClass", "CustomResourceDefinition"].includes(object.kind ?? "");
     assertEquals(object.metadata?.namespace, isOfCluster ? undefined : "elsewhere", nameOf(object));
   }
 });
@@ -187,11 +208,15 @@ function chartTest(name: string, fn: () => Promise<void>, ignore = HELM.isMissin
   Deno.test({ name: `${name}${HELM.hint}`, ignore, fn });
 }
 
-/** The JSON types in which a setting may be written. */
-function kindsOf(fallback: unknown): string[] {
-  if (typeof fallback === "number" || typeof fallback === "boolean") return ["string", typeof fallback];
-  if (Array.isArray(fallback)) return ["string", "array"];
-  return typeof fallback === "object" ? ["string", "object"] : ["string"];
+/** The JSON types in which a setting may be written: as text, and as what the agent takes in a file. */
+function kindsOf({ fallback, parse }: Option): string[] {
+  const isScalar = typeof fallback === "number" || typeof fallback === "boolean";
+  return [
+    "string",
+    ...isScalar ? [typeof fallback] : [],
+    ...parse([]).ok ? ["array"] : [],
+    ...parse({}).ok ? ["object"] : [],
+  ];
 }
 
 async function readYaml(path: string): Promise<Record<string, unknown>> {
@@ -218,4 +243,10 @@ function withoutChecksum(object: KubernetesObject): KubernetesObject {
   const copy = structuredClone(object) as V1Deployment;
   delete copy.spec?.template.metadata?.annotations;
   return copy;
+}
+
+/** Without what tells Helm alone to let an object stay. */
+function withoutPolicy(object: KubernetesObject | undefined): KubernetesObject | undefined {
+  const { annotations, ...metadata } = object?.metadata ?? {};
+  return annotations?.["helm.sh/resource-policy"] === undefined ? object : { ...object, metadata };
 }

@@ -194,3 +194,14 @@ Deno.test("R7 Leadership of a process that was frozen is over before its timers 
   assertEquals([leads(a), a.leadership?.isHeld()], [true, false]);
   performance.now = now;
 });
+
+Deno.test("an election tells at each turn of its loop how the candidate stands", async () => {
+  await using campaign = new Campaign();
+  const a = await campaign.enter("a");
+  const b = await campaign.enter("b");
+  await campaign.time.tickAsync(RETRY_MS);
+  assertEquals([a.turns, b.turns], [["leading", "leading"], ["standing_by", "standing_by", "standing_by"]]);
+  b.connection.behaviour = "refuse";
+  await campaign.time.tickAsync(RETRY_MS / 2);
+  assertEquals(b.turns.at(-1), "unknown");
+});

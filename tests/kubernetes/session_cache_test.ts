@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
-import { SESSION_ANNOTATION, sessionName } from "../../lib/sessions/names.ts";
+import { SESSION_ANNOTATION, sessionName } from "../../lib/manifests/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { type FakeObject, FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -75,13 +75,73 @@ Deno.test("session cache is synced once all kinds were listed, and holds what th
   assertEquals(known(cache), { deployment: "1", service: "1", claim: "1", "pod s1-a": "1", "pod s1-b": "1" });
   assertEquals(known(cache, "s2"), { deployment: "1" });
   assertEquals(known(cache, "none"), {});
-  assertEquals(cluster.lists, [
+  assertEquals(cluster.lists.slice(0, 5), [
     "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session",
     "/apis/networking.k8s.io/v1/namespaces/streamspace/networkpolicies?labelSelector=app%3Dstreamspace-session",
     "/api/v1/namespaces/streamspace/pods?labelSelector=app%3Dstreamspace-session",
   ]);
+});
+
+/** An event about an object of the test's, in its shortest form. */
+function event(about: string, parts: { version: number; reason?: string; message?: string }): FakeObject {
+  const { version, reason = "FailedMount", message = `words ${version}` } = parts;
+  const metadata = { name: `${about}.${version}`, uid: `event-${version}`, resourceVersion: String(version) };
+  return { metadata, involvedObject: { kind: "Pod", uid: `uid-${about}` }, reason, message };
+}
+
+function told(cache: SessionCache, sessionId = "s1"): string[] {
+  return cache.session(sessionId).events.map(({ reason, message }) => `${reason}: ${message}`);
+}
+
+Deno.test("session cache gives a session what is told about its pods and its claim, oldest first", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.pods = [object("p1"), object("p2", { labels: { ...LABELS, session: "s2" } })];
+  cluster.items.persistentvolumeclaims = [object("home")];
+  cluster.items.deployments = [object("s1")];
+  cluster.items.events = [event("p1", { version: 90 }), event("s1", { version: 91 })];
+  await following.begin();
+  await cluster.emit("events", "ADDED", event("home", { version: 101, reason: "ProvisioningFailed" }));
+  const seen: string[] = [];
+  cache.listen((sessionId) => seen.push(sessionId));
+  await cluster.emit("events", "ADDED", event("p2", { version: 102 }));
+  await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "FailedScheduling" }));
+  assertEquals(told(cache), [
+    "FailedMount: words 90",
+    "ProvisioningFailed: words 101",
+    "FailedScheduling: words 103",
+  ]);
+  assertEquals(told(cache, "s2"), ["FailedMount: words 102"]);
+  assertEquals(seen, ["s2", "s1"]);
+  assertEquals(
+    cluster.lists.at(-1),
+    "/api/v1/namespaces/streamspace/events?fieldSelector=involvedObject.kind%21%3DDeployment%2C" +
+      "involvedObject.kind%21%3DReplicaSet%2Creason%21%3DScheduled%2Creason%21%3DPulled%2C" +
+      "reason%21%3DCreated%2Creason%21%3DStarted%2Creason%21%3DKilling",
+  );
+});
+
+Deno.test("session cache keeps an event that overtakes its pod, and forgets events with their object", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  await following.begin();
+  await cluster.emit("events", "ADDED", event("p1", { version: 101 }));
+  await cluster.emit("pods", "ADDED", object("p1", { version: 102 }));
+  assertEquals(told(cache), ["FailedMount: words 101"]);
+  await cluster.emit("pods", "DELETED", object("p1", { version: 103 }));
+  cache.put("pod", object("p1", { uid: "uid-later", version: 104 }));
+  assertEquals(told(cache), []);
+});
+
+Deno.test("session cache is synced, and sessions are seen, also where events may not be listed", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.refuses = "events";
+  await following.begin();
+  await cluster.emit("pods", "ADDED", object("p1", { version: 101 }));
+  assertEquals(known(cache), { "pod p1": "101" });
 });
 
 Deno.test("session cache follows additions, changes and removals", async () => {

@@ -300,3 +300,25 @@ Deno.test("R7 Transport changes nothing in the cluster while it may not, and sti
   await scale("s1", change);
   assertEquals(methods, ["GET", "PATCH"]);
 });
+
+Deno.test("Transport tells of each attempt at a request how it went", async () => {
+  using _random = new FixedRandom(0);
+  await using api = new ScriptedApi((nth) => nth === 0 ? refusal(503) : list());
+  const told: unknown[] = [];
+  using transport = new Transport(
+    () => kubeConfig(api.host, "token"),
+    ({ durationMs, ...record }) => told.push({ ...record, hasTime: durationMs >= 0 }),
+  );
+  await transport.getJson(PATH);
+  const words = { verb: "list", resource: "pods", hasTime: true };
+  assertEquals(told, [{ ...words, status: 503, isRetry: false }, { ...words, status: 200, isRetry: true }]);
+});
+
+Deno.test("Transport tells of a request without an answer that it has status 0", async () => {
+  using _random = new FixedRandom(1);
+  await using api = new ResettingApi();
+  const statuses: number[] = [];
+  using transport = new Transport(() => kubeConfig(api.host, "token"), ({ status }) => statuses.push(status));
+  await assertRejects(() => transport.getJson(PATH), KubernetesError);
+  assertEquals(statuses, [0, 0, 0, 0, 0]);
+});

@@ -21,6 +21,8 @@ class RunningWatch implements AsyncDisposable {
   readonly server = new ListWatchServer();
   /** What came out: lists and changes in their order. */
   readonly told = new Queue<string>();
+  /** What the observer was told. */
+  readonly observed: string[] = [];
   readonly #transport = this.server.connect();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -30,9 +32,13 @@ class RunningWatch implements AsyncDisposable {
   constructor() {
     this.#running = watch<KubernetesObject>(this.#transport, {
       path: PATH,
-      labelSelector: "app=streamspace-session",
+      selector: { labelSelector: "app=streamspace-session" },
       onList: (objects, version) => this.told.push(`list@${version} ${objects.map(name).join(" ")}`.trim()),
       onChange: (change, object) => this.told.push(`${change} ${name(object)}`),
+      observer: {
+        heard: (resource) => this.observed.push(`heard ${resource}`),
+        broke: (resource, reason) => this.observed.push(`${resource} ${reason}`),
+      },
       signal: this.#stop.signal,
     });
   }
@@ -287,4 +293,16 @@ Deno.test("watch() ends at once when it is told to while it listens, and says no
   await running.told.next();
   await running.stop();
   assert(!logs.lines.some((line) => line.includes("WARN")), logs.lines.join("\n"));
+});
+
+Deno.test("watch() tells its observer when it is heard of, and how it broke", async () => {
+  await using running = new RunningWatch();
+  const first = await running.begin();
+  first.event("ADDED", pod("p1", 101));
+  await running.told.next();
+  first.event("ERROR", { kind: "Status", code: 410, message: "too old" });
+  (await running.request("list")).refuse(403, "forbidden");
+  (await running.request("list")).list([], "200");
+  await running.request("watch 200");
+  assertEquals(running.observed, ["heard pods", "heard pods", "pods expired", "pods failed"]);
 });

@@ -1,7 +1,8 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
+import { messageOf } from "../../lib/errors.ts";
 import { Dispatcher } from "../../lib/sessions/dispatcher.ts";
 import type { Journal, JournalEntry } from "../../lib/sessions/journal.ts";
 import { FakeOperations } from "../support/fake_operations.ts";
@@ -20,6 +21,8 @@ class Bench implements Disposable {
   readonly store: MemoryJournalStore;
   readonly journal: Journal;
   readonly dispatcher: Dispatcher;
+  /** What the observer was told. */
+  readonly observed: string[] = [];
   readonly #outbox = new Outbox();
 
   /** @param store what an earlier process left */
@@ -30,6 +33,13 @@ class Bench implements Disposable {
       journal: this.journal,
       reporter: new Reporter(this.#outbox),
       limits: { maxCpu: 4, maxMemory: 8 },
+      observer: {
+        received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
+        begun: (commandId, { sessionId }) => this.observed.push(`${commandId} begun on ${sessionId}`),
+        turned: (commandId) => this.observed.push(`${commandId} has its turn`),
+        ended: (commandId, outcome, error) =>
+          this.observed.push(`${commandId} ${outcome}${error ? `: ${messageOf(error)}` : ""}`),
+      },
     });
     this.#outbox.attach(this.wire);
   }
@@ -475,4 +485,104 @@ Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes to
   finish();
   await settled();
   assertEquals(bench.wire.told, ["ack c1"]);
+});
+
+Deno.test("dispatcher lets the agent itself act on a session in its turn, and answers nobody", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  bench.start("c1", "s1");
+  const start = await bench.operations.runs.next();
+  const acted = Promise.withResolvers<void>();
+  const done = bench.dispatcher.insert(request, () => acted.promise);
+  bench.receive("c2", "wake_session", { sessionId: "s1" });
+  start.finish();
+  await settled();
+  assertEquals(bench.operations.active, 0);
+  acted.resolve();
+  await done;
+  assertEquals(await bench.finishNext(), "wake_session s1");
+  assertEquals(bench.dispatcher.isBusy("s1"), false);
+  const answered = bench.wire.messages.filter(({ type }) => type === "complete" || type === "failed");
+  assertEquals(answered.length, 2);
+});
+
+Deno.test("dispatcher lets a stop cancel what the agent itself does to a session, or was about to do", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const begun: AbortSignal[] = [];
+  const first = assertRejects(() =>
+    bench.dispatcher.insert(request, async (signal) => {
+      begun.push(signal);
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    })
+  );
+  const second = assertRejects(() =>
+    bench.dispatcher.insert(request, (signal) => Promise.resolve(void begun.push(signal)))
+  );
+  await settled();
+  bench.stop("c1", "s1");
+  assertEquals((await first as Error).message, "cancelled by stop");
+  assertEquals((await second as Error).message, "cancelled by stop");
+  assertEquals(begun.length, 1);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1").length, 1);
+});
+
+Deno.test("dispatcher that drains lets the agent itself begin nothing, and cancels what it does in the end", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const stopping = new AbortController();
+  const acting = assertRejects(() =>
+    bench.dispatcher.insert(
+      request,
+      (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    )
+  );
+  await settled();
+  const drained = bench.dispatcher.drain(stopping.signal);
+  const refused = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
+  stopping.abort();
+  await drained;
+  const sentence = "cancelled because the agent is stopping";
+  assertEquals([(refused as Error).message, (await acting as Error).message], [sentence, sentence]);
+  assertEquals(bench.wire.messages, []);
+});
+
+Deno.test("dispatcher tells its observer once of each command what becomes of it", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c1", "s1");
+  bench.receive("c2", "explode_session", { sessionId: "s1" });
+  await bench.finishNext();
+  bench.start("c3", "s1");
+  const { fail } = await bench.operations.runs.next();
+  fail(new Error("no"));
+  await settled();
+  bench.start("c3", "s1");
+  const unknown =
+    'Unknown action "explode_session": known are start_session, stop_session, hibernate_session, wake_session';
+  assertEquals(bench.observed, [
+    "c1 start_session",
+    "c2 explode_session",
+    "c1 begun on s1",
+    `c2 failed: ${unknown}`,
+    "c1 complete",
+    "c3 start_session",
+    "c3 begun on s1",
+    "c3 failed: no",
+  ]);
+});
+
+Deno.test("dispatcher tells its observer of commands that it takes over and hands over", async () => {
+  const store = new MemoryJournalStore();
+  using earlier = new Bench(store);
+  earlier.start("c1", "s1");
+  await earlier.operations.runs.next();
+  earlier.dispatcher.handOver();
+  await settled();
+  assertEquals(earlier.observed, ["c1 start_session", "c1 begun on s1", "c1 handed_over"]);
+  using later = new Bench(store);
+  later.dispatcher.resume((await later.journal.load(never)).entries);
+  await later.finishNext();
+  assertEquals(later.observed, ["c1 start_session", "c1 begun on s1", "c1 complete"]);
 });

@@ -235,3 +235,19 @@ Deno.test("journal that is full strikes out sent results first, loudly, and hold
   assert(journal.holds("c1") && journal.holds("last"));
   await logs.line("The journal is full");
 });
+
+Deno.test("journal tells how much it holds, and whether it cannot be written", async () => {
+  using _logs = new LogCapture();
+  const store = new MemoryJournalStore();
+  using journal = store.journal();
+  assertEquals(journal.extent, { entries: 0, bytes: 0, isFailing: false });
+  await journal.open(entry("c1"));
+  assertEquals(journal.extent, {
+    entries: 1,
+    bytes: JSON.stringify(entry("c1")).length,
+    isFailing: false,
+  });
+  store.behaviour = "refuse";
+  await journal.open(entry("c2"));
+  assertEquals([journal.extent.entries, journal.extent.isFailing], [2, true]);
+});

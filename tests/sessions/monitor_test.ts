@@ -5,6 +5,7 @@ import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { Monitor } from "../../lib/sessions/monitor.ts";
+import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
 const LABELS = { app: "streamspace-session", session: "s1" };
@@ -16,8 +17,15 @@ function deployment(replicas: number, version: number): V1Deployment {
   };
 }
 
-function pod(name: string, options: { version: number; isReady: boolean; isLeaving?: boolean }): V1Pod {
-  const { version, isReady, isLeaving = false } = options;
+interface PodParts {
+  version: number;
+  isReady: boolean;
+  isLeaving?: boolean;
+  status?: V1Pod["status"];
+}
+
+function pod(name: string, options: PodParts): V1Pod {
+  const { version, isReady, isLeaving = false, status = {} } = options;
   return {
     metadata: {
       name,
@@ -26,7 +34,12 @@ function pod(name: string, options: { version: number; isReady: boolean; isLeavi
       labels: LABELS,
       ...(isLeaving ? { deletionTimestamp: new Date() } : {}),
     },
-    status: { phase: "Running", conditions: [{ type: "Ready", status: isReady ? "True" : "False" }] },
+    spec: { nodeName: "n1", containers: [] },
+    status: {
+      phase: "Running",
+      ...status,
+      conditions: [{ type: "Ready", status: isReady ? "True" : "False" }, ...status.conditions ?? []],
+    },
   };
 }
 
@@ -34,16 +47,19 @@ function pod(name: string, options: { version: number; isReady: boolean; isLeavi
 interface Situation {
   readonly isBusy?: () => boolean;
   /** What the session remembers of what was told. */
-  readonly told?: { state: string; podName: string };
+  readonly told?: { state: string; podName: string; reason?: string };
   readonly expected?: readonly string[];
   readonly uncertain?: readonly string[];
   readonly isLinkDown?: boolean;
+  /** For which reason the container was started again. */
+  readonly restarted?: string;
 }
 
 /** A session that runs in pod p1, a monitor that begins, what it tells and what it lets the session remember. */
 function watchedSession(situation: Situation = {}): {
   cache: SessionCache;
   told: () => string[];
+  sent: string[];
   remembered: string[];
   monitor: Monitor;
 } {
@@ -51,7 +67,8 @@ function watchedSession(situation: Situation = {}): {
     situation;
   const cache = new SessionCache("agent");
   cache.put("deployment", deployment(1, 1));
-  cache.put("pod", pod("p1", { version: 2, isReady: true }));
+  const status = situation.restarted ? restarted(situation.restarted) : {};
+  cache.put("pod", pod("p1", { version: 2, isReady: true, status }));
   const annotations: Record<string, string> = toldBefore
     ? { "stream.space/status": JSON.stringify(toldBefore) }
     : {};
@@ -68,10 +85,15 @@ function watchedSession(situation: Situation = {}): {
   monitor.begin(uncertain);
   const told = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
-      `${one.sessionId === "s1" ? "" : `${one.sessionId} `}${one.state} ${one.platformMetadata.podName}`
-        .trim()
+      [
+        one.sessionId === "s1" ? "" : one.sessionId,
+        one.state,
+        one.platformMetadata.podName,
+        one.platformMetadata.reason,
+        one.platformMetadata.message,
+      ].filter(Boolean).join(" ")
     );
-  return { cache, told, remembered, monitor };
+  return { cache, told, sent, remembered, monitor };
 }
 
 Deno.test("monitor tells nothing of sessions as it finds them", () => {
@@ -127,6 +149,149 @@ Deno.test("monitor leaves a session to the command that is at work on it", () =>
   assertEquals(told(), ["hibernated"]);
 });
 
+/** The session's container as it is after it ended for a reason and was started again. */
+function restarted(reason: string, restartCount = 1): V1Pod["status"] {
+  const lastState = { terminated: { reason, exitCode: 137 } };
+  const state = { running: {} };
+  return {
+    containerStatuses: [
+      { name: "session", image: "x", imageID: "", ready: false, restartCount, state, lastState },
+    ],
+  };
+}
+
+const OUT_OF_MEMORY = "OOMKilled its container needs more memory than its node has";
+const CRASHED = "CrashLoop its container crashes: exit code 137";
+
+Deno.test("K4 monitor tells that a container was killed for want of memory, also when it is back at once", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
+  time.tick(1999);
+  cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
+  time.tick(10_000);
+  assertEquals(told(), [`running p1 ${OUT_OF_MEMORY}`]);
+});
+
+Deno.test("K3 monitor tells a crash loop once and not at each restart, however fast it goes", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  for (let nth = 1; nth <= 20; nth++) {
+    cache.put("pod", pod("p1", { version: 3 + nth, isReady: false, status: restarted("Error", nth) }));
+    time.tick(1000);
+  }
+  assertEquals(told(), [`pending ${CRASHED}`]);
+});
+
+const GONE = { type: "DisruptionTarget", status: "True" };
+const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]> = [
+  [
+    "K20 an eviction by its node",
+    {
+      phase: "Failed",
+      reason: "Evicted",
+      message: "The node was low on resource: memory. ",
+      containerStatuses: restarted("Error")?.containerStatuses ?? [],
+    },
+    "Evicted its pod was evicted: The node was low on resource: memory.",
+  ],
+  [
+    "K20 a drain",
+    { conditions: [{ ...GONE, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }] },
+    "Evicted its pod was evicted: Eviction API: evicting",
+  ],
+  [
+    "K20 a preemption",
+    {
+      conditions: [{
+        ...GONE,
+        reason: "PreemptionByScheduler",
+        message: "preempting to accommodate a higher priority pod",
+      }],
+    },
+    "Evicted its pod was evicted: preempting to accommodate a higher priority pod",
+  ],
+  [
+    "K20 the loss of its node",
+    { conditions: [{ ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" }] },
+    'NodeLost node "n1" does not answer',
+  ],
+];
+
+for (const [name, status, note] of LOSSES) {
+  const lost = (version: number) =>
+    pod("p1", { version, isReady: false, isLeaving: status?.phase !== "Failed", status });
+  Deno.test(`${name} is told with the pod that takes the place, once`, () => {
+    using time = new FakeTime();
+    const { cache, told, monitor } = watchedSession();
+    using _ = monitor;
+    cache.put("pod", lost(4));
+    cache.put("pod", pod("p2", { version: 5, isReady: false }));
+    time.tick(500);
+    // By now, nothing is known any more of why the first one went.
+    cache.put("pod", pod("p1", { version: 6, isReady: false, isLeaving: true }));
+    cache.put("pod", pod("p2", { version: 7, isReady: true }));
+    cache.put("pod", pod("p2", { version: 8, isReady: true }));
+    time.tick(10_000);
+    assertEquals(told(), [`running p2 ${note}`]);
+  });
+
+  Deno.test(`${name} is told as what the session waits for another pod for, once`, () => {
+    using time = new FakeTime();
+    const { cache, told, monitor } = watchedSession();
+    using _ = monitor;
+    cache.put("pod", lost(4));
+    cache.put("pod", pod("p2", { version: 5, isReady: false }));
+    time.tick(2000);
+    cache.put("pod", pod("p2", { version: 6, isReady: false }));
+    time.tick(10_000);
+    assertEquals(told(), [`pending ${note}`]);
+    cache.put("pod", pod("p2", { version: 7, isReady: true }));
+    assertEquals(told(), [`pending ${note}`, "running p2"]);
+  });
+}
+
+Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the failure", async () => {
+  const cluster = new FakeTransport();
+  const stop = new AbortController();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  cluster.items.services = [{
+    metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS },
+  }];
+  const following = cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  await cache.synced(stop.signal);
+  assertEquals(told(), ["failed DeploymentDeleted its Deployment was deleted"]);
+  stop.abort();
+  await following;
+});
+
+Deno.test("monitor tells why a session sleeps that an agent put to sleep as its time was up", () => {
+  const { cache, sent, monitor } = watchedSession();
+  using _ = monitor;
+  const asleep = deployment(0, 3);
+  const annotations = {
+    "stream.space/command-id": "max-duration",
+    "stream.space/max-session-duration": "28800s",
+  };
+  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+  assertEquals(sent.map((text) => JSON.parse(text).payload), [{
+    sessionId: "s1",
+    state: "hibernated",
+    vncReady: false,
+    vncPort: 3000,
+    platformMetadata: {
+      podName: "",
+      podIP: "",
+      nodeName: "",
+      reason: "MaxDuration",
+      message: "It ran for 8h, the longest that it may",
+    },
+  }]);
+});
+
 const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: string[] }> = [
   {
     name: "nothing of a session that is as it was told",
@@ -142,6 +307,16 @@ const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: str
     name: "that a session runs which was hibernated",
     situation: { told: { state: "hibernated", podName: "" } },
     tells: ["running p1"],
+  },
+  {
+    name: "no reason that was told already",
+    situation: { told: { state: "running", podName: "p1", reason: "OOMKilled" }, restarted: "OOMKilled" },
+    tells: [],
+  },
+  {
+    name: "a reason that came while there was no process",
+    situation: { told: { state: "running", podName: "p1" }, restarted: "OOMKilled" },
+    tells: [`running p1 ${OUT_OF_MEMORY}`],
   },
   { name: "the end of a session that is gone", situation: { expected: ["s0"] }, tells: ["s0 terminated"] },
   {

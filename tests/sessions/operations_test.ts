@@ -1,9 +1,12 @@
+import { abortable } from "@std/async";
 import { assertEquals, assertRejects } from "@std/assert";
 import { CommandError } from "../../lib/errors.ts";
 import type { SessionClient } from "../../lib/kubernetes/client.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
-import { OUTCOME_ANNOTATION } from "../../lib/sessions/names.ts";
-import { type CommandContext, SessionOperations } from "../../lib/sessions/operations.ts";
+import { SessionCapacity } from "../../lib/sessions/capacity.ts";
+import { OUTCOME_ANNOTATION } from "../../lib/manifests/names.ts";
+import type { CommandContext } from "../../lib/sessions/command_context.ts";
+import { SessionOperations } from "../../lib/sessions/operations.ts";
 import { Recorder } from "../../lib/sessions/recorder.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
@@ -25,6 +28,8 @@ const CANCELLED = new CommandError("cancelled", "cancelled by stop");
 /** Operations on a cluster that remembers that command `c1` started the session; it takes no requests. */
 class Bench implements AsyncDisposable {
   readonly cancel = new AbortController();
+  /** What makes the Template objects of the cluster known. */
+  readonly catalog = Promise.withResolvers<void>();
   readonly operations: SessionOperations;
   readonly #cluster = new FakeTransport();
   readonly #cache = new SessionCache("a1");
@@ -39,9 +44,12 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
+      catalog: { synced: (signal) => abortable(this.catalog.promise, signal) },
       recorder: new Recorder({} as SessionClient, this.#cache),
+      capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
+      maxConcurrentStarts: 1,
       settings: SETTINGS,
-      templates: new Map(),
+      templates: { inCluster: () => undefined, table: new Map(), rules: SETTINGS },
       startTimeoutMs: 10_000,
       onStatus: () => {},
     });
@@ -51,6 +59,12 @@ class Bench implements AsyncDisposable {
   follow(): void {
     const options = { namespace: "streamspace", signal: this.#stop.signal };
     this.#following = this.#cache.follow(this.#cluster.transport, options);
+  }
+
+  /** Resolves once the cluster is known, and what waited for that has gone on. */
+  async known(): Promise<void> {
+    await this.#cache.synced(this.#stop.signal);
+    await new Promise((resolve) => setTimeout(resolve, 0));
   }
 
   context(commandId: string): CommandContext {
@@ -97,4 +111,26 @@ Deno.test("a command is handed over at once, also while the cluster is not known
   bench.cancel.abort(new CommandError("handed_over", "left to the agent's next process"));
   const error = await assertRejects(() => running, CommandError);
   assertEquals(error.failure, "handed_over");
+});
+
+Deno.test("a start is not begun before the cluster's templates are known", async () => {
+  await using bench = new Bench();
+  bench.follow();
+  let isDone = false;
+  const running = bench.operations.run(START, bench.context("c2")).finally(() => isDone = true);
+  await bench.known();
+  assertEquals(isDone, false);
+  bench.catalog.resolve();
+  const error = await assertRejects(() => running, CommandError);
+  assertEquals(error.failure, "unknown_template");
+});
+
+Deno.test("a start that waits for the cluster's templates is cancelled by a stop", async () => {
+  await using bench = new Bench();
+  bench.follow();
+  const running = bench.operations.run(START, bench.context("c2"));
+  await bench.known();
+  bench.cancel.abort(CANCELLED);
+  const error = await assertRejects(() => running, CommandError);
+  assertEquals(error.message, 'Cannot start session "s1": cancelled by stop');
 });

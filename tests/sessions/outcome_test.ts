@@ -22,6 +22,7 @@ const NOTHING: SessionObjects = {
   claim: undefined,
   policy: undefined,
   pods: [],
+  events: [],
 };
 
 function remembering(annotations: Record<string, string>): SessionObjects {
@@ -34,6 +35,12 @@ Deno.test("recallOutcome() gives back the outcome of the last command, and of no
   assertEquals(recallOutcome(objects, "c1"), { result: RESULT, isRecorded: true });
   assertEquals(recallOutcome(objects, "c2"), undefined);
   assertEquals(recallOutcome(NOTHING, "c1"), undefined);
+});
+
+Deno.test("lastTold() gives back the reason that was told, so that the next process does not tell it again", () => {
+  const note = { reason: "OOMKilled", message: "its container needs more memory" };
+  const told = lastTold("s1", remembering(statusAnnotation(statusOf("s1", "pending", { note }))));
+  assertEquals(told?.platformMetadata, { podName: "", reason: "OOMKilled" });
 });
 
 Deno.test("lastTold() gives back the state and the pod that were told", () => {

@@ -20,18 +20,99 @@ Deno.test("parseRequest() reads a start with all that it names", () => {
   assertEquals<unknown>(parse("start_session", payload), { action: "start_session", ...payload });
 });
 
-Deno.test("parseRequest() fills in what a start leaves open, absent or null", () => {
-  const expected = { ...START, action: "start_session", persistentHome: false, memory: "2Gi", cpu: "1000m" };
+Deno.test("parseRequest() leaves open what a start leaves open, absent, null or empty", () => {
+  const expected = { ...START, action: "start_session", persistentHome: false };
   assertEquals<unknown>(parse("start_session", START), expected);
-  const open = { ...START, persistentHome: null, memory: null, cpu: null };
+  const fields = ["persistentHome", "memory", "cpu", "templateManifest", "env", "idleTimeout", "namespace"];
+  const open = { ...START, ...Object.fromEntries(fields.map((field) => [field, null])) };
   assertEquals<unknown>(parse("start_session", open), expected);
+  const empty = { templateManifest: "", env: "", idleTimeout: "", maxSessionDuration: 0, namespace: "" };
+  assertEquals<unknown>(parse("start_session", { ...START, ...empty }), expected);
+  assertEquals<unknown>(parse("start_session", { ...START, env: [] }), expected);
 });
+
+for (const manifest of [{}, "{}", " ", "null", "{ }\n"]) {
+  Deno.test(`parseRequest() takes ${JSON.stringify(manifest)} for no template`, () => {
+    assertEquals(
+      parse("start_session", { ...START, templateManifest: manifest }),
+      parse("start_session", START),
+    );
+  });
+}
+
+const FULL = {
+  ...START,
+  persistentHome: true,
+  memory: "512Mi",
+  cpu: "500m",
+  templateManifest: {
+    apiVersion: "stream.space/v1alpha1",
+    kind: "Template",
+    metadata: { name: "gimp", namespace: "kube-system", labels: { app: "evil" } },
+    spec: {
+      baseImage: "example.com/gimp:1",
+      ports: [{ name: "web", containerPort: 6901 }],
+      env: [{ name: "PASSWORD", value: "s3cret" }],
+    },
+  },
+  env: [{ name: "TZ", value: "Europe/Berlin" }, { name: "__proto__", value: "" }],
+  idleTimeout: "30m",
+  maxSessionDuration: "1h30m",
+  namespace: "desktops",
+  tags: ["a"],
+};
+
+Deno.test("parseRequest() reads all that later Control Planes name", () => {
+  assertEquals<unknown>(parse("start_session", FULL), {
+    ...START,
+    action: "start_session",
+    persistentHome: true,
+    memory: "512Mi",
+    cpu: "500m",
+    templateManifest: {
+      spec: {
+        baseImage: "example.com/gimp:1",
+        ports: [{ name: "web", containerPort: 6901, protocol: "TCP" }],
+        vnc: { port: 6901 },
+        env: [{ name: "PASSWORD", value: "s3cret" }],
+      },
+    },
+    env: JSON.parse('{"TZ":"Europe/Berlin","__proto__":""}'),
+    idleTimeoutMs: 1_800_000,
+    maxSessionDurationMs: 5_400_000,
+    namespace: "desktops",
+  });
+});
+
+Deno.test("parseRequest() reads what it has read, and what the journal kept of it, as the same", () => {
+  const request = parse("start_session", FULL);
+  assertEquals(parse("start_session", request), request);
+  assertEquals(parse("start_session", JSON.parse(JSON.stringify(request))), request);
+});
+
+Deno.test("parseRequest() reads a manifest that is JSON, and variables that are a mapping", () => {
+  const payload = {
+    ...FULL,
+    templateManifest: JSON.stringify(FULL.templateManifest),
+    env: JSON.parse('{"TZ":"Europe/Berlin","__proto__":""}'),
+  };
+  assertEquals(parse("start_session", payload), parse("start_session", FULL));
+});
+
+for (
+  const [value, expected] of [["8h", 28_800_000], ["90", 90_000], [90, 90_000], [1.5, 1500], ["1s", 1000]]
+) {
+  Deno.test(`parseRequest() reads ${JSON.stringify(value)} as a duration of ${expected} ms`, () => {
+    const request = parse("start_session", { ...START, idleTimeout: value, maxSessionDuration: value });
+    assert(request.action === "start_session");
+    assertEquals<unknown[]>([request.idleTimeoutMs, request.maxSessionDurationMs], [expected, expected]);
+  });
+}
 
 Deno.test("parseRequest() takes nothing from a payload but the fields that it knows", () => {
   const extra = {
-    templateManifest: "{}",
-    namespace: "kube-system",
     image: "evil",
+    hostNetwork: true,
     privileged: true,
     tags: ["a"],
   };
@@ -92,15 +173,15 @@ const SMALL = '"2Gi"';
 const REFUSALS: Array<[name: string, payload: unknown, expected: string]> = [
   ["no payload", undefined, 'Cannot use "payload": it must be an object, and is nothing'],
   ["null", null, 'Cannot use "payload": it must be an object, and is null'],
-  ["text", "s1", 'Cannot use "payload": it must be an object, and is "s1"'],
-  ["a list", [START], 'Cannot use "payload": it must be an object, and is [{"sessionId":"s1",'],
+  ["text", "s1", 'Cannot use "payload": it must be an object, and is text'],
+  ["a list", [START], 'Cannot use "payload": it must be an object, and is a list'],
   ["an empty payload", {}, 'Cannot do without "sessionId": it is missing'],
   ["an id that is null", { ...START, sessionId: null }, 'Cannot do without "sessionId": it is missing'],
   ["an id that is a number", { ...START, sessionId: 5 }, 'Cannot use "sessionId": it must be text, and is 5'],
   [
     "an id that is a list",
     { ...START, sessionId: ["s1"] },
-    'Cannot use "sessionId": it must be text, and is ["s1"]',
+    'Cannot use "sessionId": it must be text, and is a list',
   ],
   ["an empty id", { ...START, sessionId: "" }, 'Cannot use "sessionId": it must not be empty, and is ""'],
   [
@@ -110,7 +191,7 @@ const REFUSALS: Array<[name: string, payload: unknown, expected: string]> = [
   ],
   ["no user", { sessionId: "s1", template: "firefox" }, 'Cannot do without "user": it is missing'],
   ["a blank user", { ...START, user: " \t" }, 'Cannot use "user": it must not be empty, and is " \\t"'],
-  ["a user of objects", { ...START, user: { a: 1 } }, 'Cannot use "user": it must be text, and is {"a":1}'],
+  ["a user of objects", { ...START, user: { a: 1 } }, 'Cannot use "user": it must be text, and is an object'],
   [
     "a user that ends a C string",
     { ...START, user: "a\u0000b" },
@@ -140,6 +221,61 @@ const REFUSALS: Array<[name: string, payload: unknown, expected: string]> = [
     { ...START, cpu },
     'Cannot use "cpu": it must be a Kubernetes quantity such as "1000m", and is ',
   ]),
+  ...["soon", "-1h", true, [], "1h30"].map((idleTimeout): [string, unknown, string] => [
+    `an idle timeout of ${JSON.stringify(idleTimeout)}`,
+    { ...START, idleTimeout },
+    'Cannot use "idleTimeout": it must be a duration such as "8h" or "1h30m", or a number of seconds, and is ',
+  ]),
+  [
+    "a duration of half a second",
+    { ...START, maxSessionDuration: "500ms" },
+    'Cannot use "maxSessionDuration": it must be from one second to a year, and is "500ms"',
+  ],
+  [
+    "a manifest that is no JSON",
+    { ...START, templateManifest: '{"PASSWORD": "s3cret"' },
+    'Cannot use "templateManifest": it must be an object, or JSON of one',
+  ],
+  [
+    "a manifest that is a list",
+    { ...START, templateManifest: "[1]" },
+    'Cannot use "templateManifest": it must be an object, and is a list',
+  ],
+  [
+    "a manifest without a spec",
+    { ...START, templateManifest: { kind: "Template" } },
+    'Cannot do without "templateManifest.spec": it is missing',
+  ],
+  [
+    "variables that are text",
+    { ...START, env: "PASSWORD=s3cret" },
+    'Cannot use "env": it must be an object, and is text',
+  ],
+  [
+    "a variable that is a number",
+    { ...START, env: { PIN: 1234 } },
+    'Cannot use "env[PIN]": it must be text',
+  ],
+  [
+    "a variable without a value",
+    { ...START, env: [{ name: "A", valueFrom: { secretKeyRef: { name: "a", key: "b" } } }] },
+    'Cannot do without "env[0].value": it is missing',
+  ],
+  [
+    "a variable that is the agent's",
+    { ...START, env: { USER: "root" } },
+    'Cannot use "env[USER]": it must not be USER, which the agent sets',
+  ],
+  [
+    "a variable twice",
+    { ...START, env: [{ name: "A", value: "1" }, { name: "A", value: "2" }] },
+    'Cannot use "env[1].name": it must not name A again',
+  ],
+  [
+    "a user id that is a name",
+    { ...START, env: { PUID: "root" } },
+    'Cannot use "env[PUID]": it must be the number of a user or group, from 0 to 2147483647',
+  ],
   [
     "memory without a unit",
     { ...START, memory: "2" },
@@ -177,7 +313,7 @@ Deno.test("parseRequest() takes what is just within the limits", () => {
   parse("start_session", { ...START, memory: "16Mi", cpu: "1m", user: "x".repeat(253) });
 });
 
-for (const field of ["sessionId", "user", "template", "persistentHome", "memory", "cpu"]) {
+for (const field of Object.keys(FULL).filter((name) => !["namespace", "tags"].includes(name))) {
   Deno.test(`parseRequest() refuses a mebibyte as ${field} in a short sentence that names it`, () => {
     const message = refusal("start_session", { ...START, [field]: "x".repeat(2 ** 20) });
     assert(message.startsWith(`Cannot use "${field}"`), message);
@@ -186,7 +322,7 @@ for (const field of ["sessionId", "user", "template", "persistentHome", "memory"
 
   Deno.test(`parseRequest() refuses a nest of 250000 lists as ${field} and names it`, () => {
     const nest = JSON.parse("[".repeat(250_000) + "]".repeat(250_000));
-    assert(refusal("start_session", { ...START, [field]: nest }).startsWith(`Cannot use "${field}"`));
+    assert(refusal("start_session", { ...START, [field]: nest }).startsWith(`Cannot use "${field}`));
   });
 }
 

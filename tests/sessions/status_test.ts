@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Pod } from "@kubernetes/client-node";
-import { statusOf } from "../../lib/sessions/status.ts";
+import { displayPort, statusOf } from "../../lib/sessions/status.ts";
 
 function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
   const { podIP, nodeName } = parts;
@@ -13,7 +13,7 @@ function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
 }
 
 Deno.test("K26 a status holds an IPv6 address as it is", () => {
-  const status = statusOf("s1", "running", pod({ podIP: "fd00:10:244::7", nodeName: "n1" }));
+  const status = statusOf("s1", "running", { pod: pod({ podIP: "fd00:10:244::7", nodeName: "n1" }) });
   assertEquals(status, {
     sessionId: "s1",
     state: "running",
@@ -24,10 +24,45 @@ Deno.test("K26 a status holds an IPv6 address as it is", () => {
 });
 
 Deno.test("K26 a status holds every field, also of a pod that has no address yet", () => {
-  assertEquals(statusOf("s1", "pending", pod({})).platformMetadata, {
+  assertEquals(statusOf("s1", "pending", { pod: pod({}) }).platformMetadata, {
     podName: "p1",
     podIP: "",
     nodeName: "",
   });
   assertEquals(statusOf("s1", "pending").platformMetadata, { podName: "", podIP: "", nodeName: "" });
 });
+
+Deno.test("a status of a session without a pod tells the display port that its Deployment has", () => {
+  const deployment = { spec: { selector: {}, template: pod({}) } };
+  assertEquals(statusOf("s1", "pending", { deployment }).vncPort, 5900);
+  assertEquals(statusOf("s1", "pending").vncPort, 3000);
+});
+
+Deno.test("a status says why, where there is something to say", () => {
+  const metadata = (note: { reason: string; message: string }) =>
+    statusOf("s1", "pending", { note }).platformMetadata;
+  const nowhere = { podName: "", podIP: "", nodeName: "" };
+  assertEquals(metadata({ reason: "OOMKilled", message: "its container needs more memory" }), {
+    ...nowhere,
+    reason: "OOMKilled",
+    message: "its container needs more memory",
+  });
+  assertEquals(metadata({ reason: "", message: 'pulling image "x:1"' }), {
+    ...nowhere,
+    message: 'pulling image "x:1"',
+  });
+});
+
+for (
+  const [annotation, expected] of [["6901", 6901], [undefined, 5900], ["", 5900], ["x", 5900], [
+    "-1",
+    5900,
+  ]] as const
+) {
+  Deno.test(`displayPort() is ${expected} where the pod says ${annotation ?? "nothing"} and names a port 5900`, () => {
+    const annotations: Record<string, string> = annotation === undefined
+      ? {}
+      : { "stream.space/display-port": annotation };
+    assertEquals(displayPort({ ...pod({}), metadata: { annotations } }), expected);
+  });
+}

@@ -1,8 +1,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/errors.ts";
-import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { type Finding, SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
+import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
 const LABELS = { app: "streamspace-session", session: "s1" };
@@ -16,6 +17,8 @@ type State = Partial<V1ContainerStatus>;
 class Waiting {
   readonly cache = new SessionCache("a1");
   readonly ready: Promise<V1Pod>;
+  /** What was told while it waited, with the time. */
+  readonly told: string[] = [];
   #version = 1;
 
   constructor() {
@@ -24,7 +27,11 @@ class Waiting {
       spec: { replicas: 1, selector: {}, template: {} },
     };
     this.cache.put("deployment", deployment);
-    this.ready = waitUntilReady(this.cache, "s1", { timeoutMs: TIMEOUT_MS, signal: never });
+    this.ready = waitUntilReady(this.cache, "s1", {
+      timeoutMs: TIMEOUT_MS,
+      signal: never,
+      onProgress: ({ reason, message }) => this.told.push(`${Date.now()} ${reason} ${message}`),
+    });
     this.ready.catch(() => {});
   }
 
@@ -49,7 +56,7 @@ function waiting(reason: string, message = ""): State {
   return { state: { waiting: { reason, message } } };
 }
 
-const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, reason: string]> = [
+const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, words: string]> = [
   ["K1", waiting("ErrImagePull", "no such tag"), 30_000, 'image "x:1" cannot be pulled: no such tag'],
   ["K1", waiting("ImagePullBackOff", "denied"), 30_000, 'image "x:1" cannot be pulled: denied'],
   ["K2", waiting("InvalidImageName"), 0, 'image "x:1" has no valid name'],
@@ -62,7 +69,7 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, reas
       lastState: { terminated: { exitCode: 1, reason: "Error" } },
     },
     10_000,
-    "its container crashes again and again (2 times): Error, exit code 1",
+    "its container crashes: exit code 1",
   ],
   [
     "K4",
@@ -72,7 +79,7 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, reas
       lastState: { terminated: { exitCode: 137, reason: "OOMKilled" } },
     },
     10_000,
-    "its container crashes again and again (1 times): OOMKilled, exit code 137",
+    "its container needs more memory than its node has",
   ],
   [
     "K5",
@@ -84,11 +91,11 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, reas
     "K5",
     waiting("RunContainerError", "no such file"),
     10_000,
-    "its container cannot be created: no such file",
+    "its container cannot be started: no such file",
   ],
 ];
 
-for (const [kase, state, graceMs, reason] of TROUBLES) {
+for (const [kase, state, graceMs, words] of TROUBLES) {
   const name = state.state?.waiting?.reason;
   Deno.test(`${kase} a start fails once ${name} has lasted for ${graceMs} ms`, async () => {
     using time = new FakeTime();
@@ -103,7 +110,7 @@ for (const [kase, state, graceMs, reason] of TROUBLES) {
     }
     await time.tickAsync(1);
     const error = await assertRejects(() => session.ready, CommandError);
-    assertEquals([error.failure, error.message], ["start_failed", reason]);
+    assertEquals([error.failure, error.message], ["start_failed", words]);
     assertEquals(time.pending, []);
   });
 }
@@ -123,42 +130,22 @@ for (const [kase, state, graceMs] of TROUBLES.filter(([, , graceMs]) => graceMs 
   });
 }
 
-const PATIENCE: ReadonlyArray<[name: string, status: V1Pod["status"], waitsFor: string]> = [
+function unscheduled(message: string): V1Pod["status"] {
+  return { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message }] };
+}
+
+const PATIENCE: ReadonlyArray<[name: string, status: V1Pod["status"], reason: string, words: string]> = [
   [
     "K6 a pod that fits no node",
-    {
-      phase: "Pending",
-      conditions: [{ type: "PodScheduled", status: "False", message: "0/3 nodes are available." }],
-    },
-    "a node: 0/3 nodes are available.",
+    unscheduled("0/3 nodes are available."),
+    "Unschedulable",
+    ": no node can take its pod: 0/3 nodes are available.",
   ],
-  [
-    "K7 a home that waits for its first consumer",
-    {
-      phase: "Pending",
-      conditions: [{ type: "PodScheduled", status: "False", message: "waiting for first consumer" }],
-    },
-    "a node: waiting for first consumer",
-  ],
-  [
-    "K8 a home that is not mounted yet",
-    {
-      phase: "Pending",
-      containerStatuses: [{
-        name: "session",
-        image: "x:1",
-        imageID: "",
-        ready: false,
-        restartCount: 0,
-        ...waiting("ContainerCreating"),
-      }],
-    },
-    "its container: ContainerCreating",
-  ],
+  ["a pod that nothing is known of", { phase: "Pending" }, "Timeout", ", still waiting for a node"],
 ];
 
-for (const [name, status, waitsFor] of PATIENCE) {
-  Deno.test(`${name} is waited for until the deadline, and the reason says what for`, async () => {
+for (const [name, status, reason, words] of PATIENCE) {
+  Deno.test(`${name} is waited for until the deadline, and the error says why`, async () => {
     using time = new FakeTime();
     const session = new Waiting();
     session.report(status);
@@ -168,12 +155,89 @@ for (const [name, status, waitsFor] of PATIENCE) {
     assertEquals(isOver, false);
     await time.tickAsync(1);
     const error = await assertRejects(() => session.ready, CommandError);
-    assertEquals([error.failure, error.message], [
-      "timeout",
-      `it was not ready within 2m: it waits for ${waitsFor}`,
-    ]);
+    assertEquals([error.failure, error.reason], ["timeout", reason]);
+    assertEquals(error.message, `it was not ready within 2m${words}`);
+    assertEquals(time.pending, []);
   });
 }
+
+Deno.test("a trouble's grace begins with it, and not with another before it", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  session.report(unscheduled("no node"));
+  await time.tickAsync(60_000);
+  session.container(waiting("ErrImagePull", "denied"));
+  await time.tickAsync(29_999);
+  session.container(waiting("ImagePullBackOff", "Back-off pulling image"));
+  assertEquals(session.told.at(-1), '60000 ImagePull image "x:1" cannot be pulled: denied');
+  await time.tickAsync(1);
+  await assertRejects(() => session.ready, CommandError);
+});
+
+Deno.test("a start that is fast tells no progress", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  await time.tickAsync(400);
+  session.container(waiting("ContainerCreating"));
+  await time.tickAsync(599);
+  session.beReady();
+  await session.ready;
+  assertEquals([session.told, time.pending], [[], []]);
+});
+
+Deno.test("a start tells what it waits for after a second, each change once, and not more than one a second", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  await time.tickAsync(500);
+  session.report({ phase: "Pending" });
+  await time.tickAsync(1000);
+  session.container({ state: { running: {} } });
+  session.container(waiting("ErrImagePull", "denied"));
+  session.container(waiting("ErrImagePull", "denied"));
+  await time.tickAsync(10_000);
+  session.beReady();
+  await session.ready;
+  assertEquals(session.told, [
+    "1000  waiting for a node",
+    '2000 ImagePull image "x:1" cannot be pulled: denied',
+  ]);
+});
+
+/** Lets a session hear that the cluster scales up for its pod. */
+async function scaleUp(session: Waiting): Promise<void> {
+  const cluster = new FakeTransport();
+  const stop = new AbortController();
+  const metadata = { name: "e1", uid: "e1", resourceVersion: "1" };
+  const about = { involvedObject: { kind: "Pod", uid: "p" }, reason: "TriggeredScaleUp" };
+  // The lists were made before the session's objects.
+  cluster.version = "0";
+  cluster.items.events = [{ metadata, ...about, message: "pod triggered scale-up" }];
+  const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  session.report(unscheduled("0/3 nodes are available."));
+  await session.cache.waitFor("s1", {
+    signal: never,
+    look: ({ events }): Finding<true> => events.length > 0 ? { answer: true } : {},
+  });
+  stop.abort();
+  await following;
+}
+
+Deno.test("K6 a start gets five minutes from the moment at which the cluster scales up for it", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  await scaleUp(session);
+  let isOver = false;
+  session.ready.catch(() => isOver = true);
+  await time.tickAsync(299_999);
+  assertEquals(isOver, false);
+  await time.tickAsync(1);
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals(
+    error.message,
+    "it was not ready within 5m, still waiting for a node: the cluster is scaling up",
+  );
+  assertEquals(session.told, ["1000  waiting for a node: the cluster is scaling up"]);
+});
 
 Deno.test("K22 a wait for what is stuck on its way out ends in time, and says what is stuck", async () => {
   using time = new FakeTime();

@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { LeaderElection, type Leadership } from "../../lib/kubernetes/lease.ts";
+import { LeaderElection, type Leadership, type Standing } from "../../lib/kubernetes/lease.ts";
 import { type FakeConnection, FakeLeases } from "./fake_leases.ts";
 import { FakeTime } from "./fake_time.ts";
 import { FixedRandom } from "./fixed_random.ts";
@@ -26,8 +26,10 @@ export class Campaign implements AsyncDisposable {
   /** Lets a candidate come and make its first attempt. */
   async enter(identity: string): Promise<Candidate> {
     const connection = this.leases.connection();
-    const election = new LeaderElection({ leases: connection, name: "agent", identity });
-    const candidate: Candidate = { election, connection, leadership: undefined };
+    const turns: Standing[] = [];
+    const onTurn = (standing: Standing) => void turns.push(standing);
+    const election = new LeaderElection({ leases: connection, name: "agent", identity, onTurn });
+    const candidate: Candidate = { election, connection, turns, leadership: undefined };
     election.acquire(this.#stop.signal).then((leadership) => {
       this.#leaderships.push(leadership);
       candidate.leadership = leadership;
@@ -58,6 +60,8 @@ export class Campaign implements AsyncDisposable {
 export interface Candidate {
   readonly election: LeaderElection;
   readonly connection: FakeConnection;
+  /** What it was told at each turn of its loop. */
+  readonly turns: readonly Standing[];
   leadership: Leadership | undefined;
 }
 

@@ -72,9 +72,18 @@ export class TestCluster implements AsyncDisposable {
 
   /** Sets what keeps an object from being gone once it is deleted. */
   async setFinalizers(object: KubernetesObject, finalizers: string[]): Promise<void> {
-    const metadata = { namespace: this.namespace, ...object.metadata, finalizers };
+    await this.change({ ...object, metadata: { ...object.metadata, finalizers } });
+  }
+
+  /** Changes those fields of an object that are given. */
+  async change(
+    object: KubernetesObject & Readonly<Record<string, unknown>>,
+    strategy: PatchStrategy = PatchStrategy.MergePatch,
+  ): Promise<void> {
+    const metadata = object.kind === "Namespace"
+      ? object.metadata
+      : { namespace: this.namespace, ...object.metadata };
     const none = undefined;
-    const strategy = PatchStrategy.MergePatch;
     await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
   }
 
@@ -108,8 +117,13 @@ export class TestCluster implements AsyncDisposable {
   /** Writes a kubeconfig for an account of the namespace that may do nothing; only on a real API server. */
   async kubeconfigWithoutRights(): Promise<string> {
     await this.create({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "nobody" } });
+    return await this.kubeconfigOf("nobody");
+  }
+
+  /** Writes a kubeconfig for an account of the namespace; only on a real API server. */
+  async kubeconfigOf(account: string): Promise<string> {
     const { status } = await this.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
-      name: "nobody",
+      name: account,
       namespace: this.namespace,
       body: { spec: { audiences: [] } },
     });
@@ -117,9 +131,9 @@ export class TestCluster implements AsyncDisposable {
     const authority = caData ? { "certificate-authority-data": caData } : { "certificate-authority": caFile };
     return await temporaryFile(JSON.stringify({
       clusters: [{ name, cluster: { server, ...authority } }],
-      users: [{ name: "nobody", user: { token: status?.token } }],
-      contexts: [{ name: "nobody", context: { cluster: name, user: "nobody" } }],
-      "current-context": "nobody",
+      users: [{ name: account, user: { token: status?.token } }],
+      contexts: [{ name: account, context: { cluster: name, user: account } }],
+      "current-context": account,
     }));
   }
 
@@ -133,10 +147,20 @@ export class TestCluster implements AsyncDisposable {
     this.#memory?.expireWatches();
   }
 
-  /** Waits until a session's objects are gone, for at most 10 seconds. */
+  /** Waits until sessions' objects are gone, for at most 10 seconds. */
   async untilEmpty(): Promise<void> {
+    await this.untilLeft([]);
+  }
+
+  /** Waits until only these of sessions' objects are left, as {@linkcode leftovers} names them, for at most 10 seconds. */
+  async untilLeft(names: readonly string[]): Promise<void> {
+    await this.until(async () => String(await this.leftovers()) === String(names));
+  }
+
+  /** Waits until something is so, for at most 10 seconds. */
+  async until(isSo: () => Promise<boolean>): Promise<void> {
     const signal = AbortSignal.timeout(10_000);
-    while ((await this.leftovers()).length > 0) await delay(50, { signal });
+    while (!await isSo()) await delay(50, { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

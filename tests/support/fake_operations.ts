@@ -3,7 +3,7 @@
  * @module
  */
 import type { Operations } from "../../lib/sessions/dispatcher.ts";
-import type { CommandContext } from "../../lib/sessions/operations.ts";
+import type { CommandContext } from "../../lib/sessions/command_context.ts";
 import type { Outcome } from "../../lib/sessions/outcome.ts";
 import type { SessionRequest } from "../../lib/sessions/requests.ts";
 import { Queue } from "./queue.ts";

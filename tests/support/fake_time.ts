@@ -37,6 +37,16 @@ export class FakeTime implements Disposable {
     this.#clock.tick(ms);
   }
 
+  /** Lets time pass in which nothing could run, as for a process that was frozen: what was due then is late. */
+  jump(ms: number): void {
+    this.#clock.jump(ms);
+  }
+
+  /** Sets the clock, as an administrator would: timers take no notice. */
+  setClock(now: number): void {
+    this.#clock.setSystemTime(now);
+  }
+
   /** Moves the time, runs what is due and lets promises settle in between. */
   async tickAsync(ms: number): Promise<void> {
     await this.#clock.tickAsync(ms);

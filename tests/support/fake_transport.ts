@@ -2,6 +2,7 @@
  * A way to a cluster that exists only in a test: lists as the test has them, and watches that the test speaks on.
  * @module
  */
+import { KubernetesError } from "../../lib/errors.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 
 /** What a test says about an object. */
@@ -16,9 +17,15 @@ export interface FakeObject {
   [field: string]: unknown;
 }
 
-type Resource = "deployments" | "services" | "persistentvolumeclaims" | "networkpolicies" | "pods";
+type Resource =
+  | "deployments"
+  | "services"
+  | "persistentvolumeclaims"
+  | "networkpolicies"
+  | "pods"
+  | "events";
 
-/** Answers lists and watches of the kinds of a session's objects. */
+/** Answers lists and watches of the kinds of a session's objects and of events. */
 export class FakeTransport {
   /** What a list of each kind gives. */
   readonly items: Record<Resource, FakeObject[]> = {
@@ -27,9 +34,12 @@ export class FakeTransport {
     persistentvolumeclaims: [],
     networkpolicies: [],
     pods: [],
+    events: [],
   };
   /** The version of each list. */
   version = "100";
+  /** A kind of which no list is allowed. */
+  refuses: Resource | undefined;
   /** Paths of all lists. */
   readonly lists: string[] = [];
   readonly #watches = new Map<string, ReadableStreamDefaultController<Uint8Array>>();
@@ -42,7 +52,15 @@ export class FakeTransport {
 
   getJson(path: string): Promise<unknown> {
     this.lists.push(path);
-    const items = structuredClone(this.items[resourceOf(path)]);
+    const resource = resourceOf(path);
+    if (resource === this.refuses) {
+      const error = new KubernetesError(`Kubernetes refused to read ${resource}`, {
+        status: 403,
+        reason: "",
+      });
+      return Promise.reject(error);
+    }
+    const items = structuredClone(this.items[resource]);
     return Promise.resolve({ metadata: { resourceVersion: this.version }, items });
   }
 

@@ -3,7 +3,7 @@
  * the Control Plane one that knows only TCP.
  * @module
  */
-import { ApiProxy, type ApiRequest } from "../../dev/faults/api_proxy.ts";
+import { ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { readCredentials } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile, type TestCluster } from "./clusters.ts";
@@ -19,11 +19,11 @@ export class Proxies implements AsyncDisposable {
   /** Path of a kubeconfig that leads through them. */
   readonly kubeconfig: string;
   readonly #client: Deno.HttpClient;
-  readonly #listeners: Set<(point: Point, request: ApiRequest) => void>;
+  readonly #listeners: Set<(point: Point, request: RequestWords) => void>;
 
   private constructor(parts: Pick<Proxies, "api" | "apiLink" | "controlPlaneLink" | "kubeconfig">, options: {
     client: Deno.HttpClient;
-    listeners: Set<(point: Point, request: ApiRequest) => void>;
+    listeners: Set<(point: Point, request: RequestWords) => void>;
   }) {
     this.api = parts.api;
     this.apiLink = parts.apiLink;
@@ -37,8 +37,8 @@ export class Proxies implements AsyncDisposable {
   static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
     const { client: settings } = await readCredentials(cluster.config);
     const client = Deno.createHttpClient(settings);
-    const listeners = new Set<(point: Point, request: ApiRequest) => void>();
-    const tell = (point: Point) => (request: ApiRequest) => {
+    const listeners = new Set<(point: Point, request: RequestWords) => void>();
+    const tell = (point: Point) => (request: RequestWords) => {
       for (const listener of [...listeners]) listener(point, request);
     };
     const api = ApiProxy.start({
@@ -63,7 +63,7 @@ export class Proxies implements AsyncDisposable {
   /** Resolves when the next such request is at a point, such as `patch configmaps`. */
   next(what: string, point: Point = "asked"): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const listener = (at: Point, { verb, resource }: ApiRequest) => {
+    const listener = (at: Point, { verb, resource }: RequestWords) => {
       if (at !== point || what !== `${verb} ${resource}`) return;
       this.#listeners.delete(listener);
       resolve();

@@ -112,6 +112,29 @@ export class Stage implements AsyncDisposable {
       .map(({ message }) => String(message.payload.state));
   }
 
+  /** What was said about a session beside its states, in the order it was told. */
+  messages(sessionId: string): string[] {
+    return this.controlPlane.messages.flatMap(({ message: { type, payload } }) => {
+      const { message } = payload.platformMetadata as { message?: string } ?? {};
+      return type === "status" && payload.sessionId === sessionId && message ? [message] : [];
+    });
+  }
+
+  /** Waits until something was said about a session. */
+  async untilTold(sessionId: string, message: string): Promise<void> {
+    await this.controlPlane.waitFor(() => this.messages(sessionId).includes(message), {
+      signal: AbortSignal.timeout(30_000),
+    });
+  }
+
+  /** What was told last of a session. */
+  lastStatus(sessionId: string): Readonly<Record<string, unknown>> {
+    const told = this.controlPlane.messages.findLast(({ message: { type, payload } }) =>
+      type === "status" && payload.sessionId === sessionId
+    );
+    return told?.message.payload ?? {};
+  }
+
   /** Starts one more agent like the stage's, or with other options, which the test has to end. */
   replica(options: StageOptions = {}): AgentProcess {
     const { args = [], env = {}, kubeconfig, namespace } = { ...this.#options, ...options };

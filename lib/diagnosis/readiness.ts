@@ -1,0 +1,126 @@
+/**
+ * Whether a session can be used, and if not, why: Kubernetes objects in, a verdict out. Pure; the caller keeps the time.
+ * @module
+ */
+import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import type { SessionObjects } from "../kubernetes/session_cache.ts";
+import { CAUSES, type Trouble } from "./causes.ts";
+import { containerTrouble } from "./container_trouble.ts";
+import {
+  disruption,
+  isPulling,
+  isScalingUp,
+  nodeTrouble,
+  type PodView,
+  progressOf,
+  schedulingTrouble,
+  viewOf,
+} from "./pod_trouble.ts";
+import { refusalReason, unwrap } from "./words.ts";
+
+/** A judgement of a session that should be running. */
+export type Verdict =
+  | { readonly state: "ready"; readonly pod: V1Pod }
+  /** `progress` says what it does, such as `pulling image "x:1"`. */
+  | { readonly state: "waiting"; readonly progress: string; readonly extensionMs?: number }
+  /** A trouble that is final once it has lasted for `graceMs`; Infinity: at the deadline. Until then, `progress` is worth telling. */
+  | Trouble & { readonly state: "trouble"; readonly graceMs: number; readonly progress: string };
+
+/**
+ * How long a start may take from the moment that an autoscaler brings a node for it: cloud nodes are there within one to three minutes, and
+ * the image comes after that.
+ */
+const SCALE_UP_MS = 300_000;
+/** So many pods that ended so shortly one after the other are not a mishap, in milliseconds. */
+const REJECTED_PODS = 3;
+const REJECTED_WITHIN_MS = 60_000;
+
+/** Judges a session that was asked to run. */
+export function judge(objects: SessionObjects): Verdict {
+  const { deployment, pods } = objects;
+  if (!deployment || deployment.metadata?.deletionTimestamp) {
+    return verdict({ reason: "DeploymentDeleted", words: "its Deployment was deleted" });
+  }
+  const pod = currentPod(pods);
+  if (pod && isReady(pod)) return { state: "ready", pod };
+  const view = pod && viewOf(pod, objects);
+  const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
+  if (found.state !== "waiting" || (view && isPulling(view))) return found;
+  const trouble = rejection(pods, pod) ?? stagnation(deployment);
+  return trouble ? verdict(trouble) : found;
+}
+
+/** The newest pod that is not on its way out: after a wake, the old one may still be there. */
+export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
+  return pods
+    .filter((pod) => !pod.metadata?.deletionTimestamp && !hasEnded(pod))
+    .sort((a, b) => createdAt(b) - createdAt(a))[0];
+}
+
+/** Whether a pod has run to its end, as an evicted one has: it holds no resources and no volume any more. */
+export function hasEnded(pod: V1Pod): boolean {
+  return pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
+}
+
+/** Whether a pod serves. */
+export function isReady(pod: V1Pod): boolean {
+  return pod.status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false;
+}
+
+function judgePod(view: PodView): Verdict {
+  const found = schedulingTrouble(view) ?? containerTrouble(view.pod, view.events) ?? nodeTrouble(view);
+  const progress = progressOf(view);
+  if (found) return verdict(found);
+  if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
+  const isRunning = view.pod.status?.containerStatuses?.some((one) => one.state?.running);
+  const unhealthy = isRunning && view.events.findLast((event) => event.reason === "Unhealthy");
+  if (!unhealthy) return { state: "waiting", progress };
+  const words = `its display port does not answer: ${unwrap(unhealthy.message)}`;
+  // That nothing answers yet is how every start begins.
+  return { ...verdict({ reason: "NotAnswering", words }), progress };
+}
+
+/** Why there is no pod that could become ready. */
+function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict {
+  const refusal = conditionOf(deployment, "ReplicaFailure");
+  if (refusal?.status !== "True") {
+    const progress = pods.length > 0 ? "waiting for its old pod to go" : "waiting for its pod to be created";
+    return { state: "waiting", progress };
+  }
+  const words = unwrap(refusal.message ?? refusal.reason ?? "");
+  const reason = refusalReason(words);
+  const what = reason === "AdmissionDown" ? "its pod cannot be created" : "the cluster refuses its pod";
+  return verdict({ reason, words: `${what}: ${words}` });
+}
+
+/** Why pods end instead of serving: the last has no successor, or several followed one another. */
+function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble | undefined {
+  const newest = Math.max(0, ...pods.map(createdAt));
+  const ended = pods.filter((pod) => pod.status?.phase === "Failed").sort((a, b) =>
+    createdAt(b) - createdAt(a)
+  );
+  const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
+  const [last] = ended;
+  return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;
+}
+
+/** Why the Deployment gave up, where nothing else is known to be wrong. */
+function stagnation(deployment: V1Deployment): Trouble | undefined {
+  const condition = conditionOf(deployment, "Progressing");
+  if (condition?.reason !== "ProgressDeadlineExceeded") return undefined;
+  const words = unwrap(condition.message ?? condition.reason);
+  return { reason: "NoProgress", words: `its Deployment makes no progress: ${words}` };
+}
+
+function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
+  return { state: "trouble", ...found, graceMs: CAUSES[found.reason].graceMs, progress: found.words };
+}
+
+function conditionOf({ status }: V1Deployment, type: string) {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
+function createdAt(pod: V1Pod): number {
+  // Objects of a watch carry the time as text, those of the typed clients as a Date.
+  return new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
+}

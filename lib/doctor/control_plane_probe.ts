@@ -1,0 +1,87 @@
+/**
+ * The mildest requests that tell how a Control Plane stands to this agent. They register nothing, and disturb no agent that runs: the link's
+ * address is asked without an upgrade, so that the Control Plane checks key and agent, and then only misses the upgrade.
+ * @module
+ */
+import { linkPath } from "../control_plane/addresses.ts";
+import type { ConnectionCredentials } from "../control_plane/credentials.ts";
+import { API_KEY_HEADER } from "../control_plane/registration.ts";
+import { asRecord } from "../json.ts";
+import type { DatedAnswer } from "./clock.ts";
+import { type Standing, standingOf } from "./standing.ts";
+
+/** What it knows of the agent, as far as it tells. */
+export interface AgentRecord {
+  readonly isConnected: boolean;
+  /** The namespace that the agent named when it registered; empty where that is not told. */
+  readonly namespace: string;
+}
+
+/** Whom to ask about whom. */
+export interface ProbeOptions {
+  readonly httpBase: string;
+  readonly agentId: string;
+  readonly credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
+  readonly signal: AbortSignal;
+}
+
+interface Answer {
+  readonly response: Response;
+  readonly body: Readonly<Record<string, unknown>> | undefined;
+  readonly clock: DatedAnswer;
+}
+
+/** An answer is a few hundred bytes; a longer one is not read as JSON. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+/**
+ * Asks how the Control Plane stands to the agent.
+ *
+ * @throws {TypeError} when it does not answer
+ */
+export async function askStanding(
+  options: ProbeOptions,
+): Promise<{ standing: Standing; clock: DatedAnswer }> {
+  const { response, body, clock } = await get(linkPath(options.agentId), options);
+  const { status, headers } = response;
+  const answer = { status, location: headers.get("location") ?? "", error: body?.error };
+  return { standing: standingOf(answer), clock };
+}
+
+/** Asks what the Control Plane knows of the agent; `undefined` where it does not tell agents. */
+export async function askRecord(options: ProbeOptions): Promise<AgentRecord | undefined> {
+  const { response, body } = await get(`/api/v1/agents/${encodeURIComponent(options.agentId)}`, options);
+  const agent = asRecord(body?.agent) ?? body;
+  if (!response.ok || agent?.agentId !== options.agentId) return undefined;
+  const isConnected = typeof agent.connected === "boolean" ? agent.connected : agent.status !== "offline";
+  const namespace = asRecord(agent.metadata)?.namespace;
+  return { isConnected, namespace: typeof namespace === "string" ? namespace : "" };
+}
+
+async function get(path: string, { httpBase, credentials, signal }: ProbeOptions): Promise<Answer> {
+  const { apiKey, client } = credentials;
+  const sentAt = Date.now();
+  const response = await fetch(`${httpBase}${path}`, {
+    headers: apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {},
+    ...(client ? { client } : {}),
+    // The key goes to the host that the operator named and to no other.
+    redirect: "manual",
+    signal,
+  });
+  const clock = { sentAt, answeredAt: Date.now(), date: response.headers.get("date") ?? undefined };
+  return { response, body: await readBody(response), clock };
+}
+
+async function readBody(response: Response): Promise<Answer["body"]> {
+  const length = Number(response.headers.get("content-length") ?? 0);
+  if (length > MAX_ANSWER_BYTES) {
+    await response.body?.cancel();
+    return undefined;
+  }
+  const text = await response.text();
+  try {
+    return asRecord(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

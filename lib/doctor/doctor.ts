@@ -1,0 +1,46 @@
+/**
+ * Runs all checks, those of the Control Plane and those of the cluster side by side.
+ * @module
+ */
+import { Credentials } from "../control_plane/credentials.ts";
+import { ConfigError, messageOf } from "../errors.ts";
+import { loadKubeConfig } from "../kubernetes/client.ts";
+import { createIssuedKeyStore } from "../kubernetes/stores.ts";
+import { Transport } from "../kubernetes/transport.ts";
+import type { Config } from "../options.ts";
+import { labelValue } from "../manifests/names.ts";
+import { ClusterView } from "./cluster_view.ts";
+import { checkControlPlane } from "./control_plane_checks.ts";
+import { type Finding, Findings } from "./finding.ts";
+import { checkKubernetes } from "./kubernetes_checks.ts";
+
+/** A store of keys where there is no way to the cluster. */
+const NO_KEYS = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
+
+/** Makes every check; settings that are not valid are all that is found then. */
+export async function diagnose(config: Config | ConfigError): Promise<Finding[]> {
+  const findings = new Findings("configuration");
+  if (config instanceof ConfigError) {
+    return config.problems.map((problem) => findings.fail(problem, ""));
+  }
+  const valid = findings.ok(`The settings of agent ${config.agentId} are valid`);
+  return [valid, ...await diagnoseBoth(config)];
+}
+
+async function diagnoseBoth(config: Config): Promise<Finding[]> {
+  const { namespace, agentId } = config;
+  let transport: Transport;
+  try {
+    transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  } catch (error) {
+    const cannot = new Findings("kubernetes-api").fail(messageOf(error), "");
+    return [cannot, ...await checkControlPlane(config, new Credentials(config, NO_KEYS))];
+  }
+  using _connections = transport;
+  const keys = createIssuedKeyStore(transport, { namespace, agent: labelValue(agentId) });
+  const [controlPlane, kubernetes] = await Promise.all([
+    checkControlPlane(config, new Credentials(config, keys)),
+    checkKubernetes(new ClusterView(transport, namespace), config),
+  ]);
+  return [...controlPlane, ...kubernetes];
+}

@@ -1,0 +1,31 @@
+/**
+ * What objects of the cluster say about themselves. Pure.
+ * @module
+ */
+import type { V1Deployment, V1ObjectMeta } from "@kubernetes/client-node";
+
+/** Anything that has a name in the cluster. */
+export interface Named {
+  readonly metadata?: V1ObjectMeta;
+}
+
+/** An object's name; empty for one that has none yet. */
+export function nameOf({ metadata }: Named): string {
+  return metadata?.name ?? "";
+}
+
+/** Whether an object exists and is not on its way out. */
+export function isAlive<T extends Named>(object: T | undefined): object is T {
+  return object !== undefined && !object.metadata?.deletionTimestamp;
+}
+
+/** Whether a Deployment runs a session or is about to. */
+export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
+  return isAlive(deployment) && (deployment.spec?.replicas ?? 1) > 0;
+}
+
+/** The claim that a session's Deployment mounts. */
+export function mountedClaim(deployment: V1Deployment | undefined): string | undefined {
+  const volumes = deployment?.spec?.template.spec?.volumes ?? [];
+  return volumes.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
+}

@@ -1,0 +1,100 @@
+/**
+ * Which volume is a session's home: of the session alone, or of its user for all sessions. Pure.
+ * @module
+ */
+import type { V1ObjectMeta, V1PersistentVolumeClaim } from "@kubernetes/client-node";
+import {
+  homeClaimName,
+  labelValue,
+  SESSION_ANNOTATION,
+  SESSION_LABEL,
+  TEMPLATE_ANNOTATION,
+  TEMPLATE_LABEL,
+  USER_ANNOTATION,
+  USER_LABEL,
+  userHomeClaimName,
+} from "./names.ts";
+import type { StartRequest } from "../sessions/requests.ts";
+
+/** What the operator decides about homes. */
+export interface HomeSettings {
+  readonly homeStrategy: "per-session" | "per-user" | "none";
+  /** Empty: the cluster's default class. */
+  readonly storageClass: string;
+  /** Size of a new home, a Kubernetes quantity. */
+  readonly storageSize: string;
+  readonly storageAccessMode: string;
+}
+
+/** What a template decides about homes, in place of the operator's settings. */
+export interface HomeOverrides {
+  readonly storageClass?: string;
+  readonly size?: string;
+  readonly accessMode?: string;
+}
+
+/** A session's home. */
+export interface Home {
+  readonly claimName: string;
+  /** A user's home outlives each of the user's sessions. */
+  readonly owner: "session" | "user";
+  readonly storageClass: string;
+  readonly size: string;
+  readonly accessMode: string;
+}
+
+/**
+ * The home that a session is to have, if any.
+ *
+ * @param hasOwn whether a home of this very session exists, such as from before a change of the strategy: it is carried on with
+ */
+export function chooseHome(
+  { persistentHome, sessionId, user }: StartRequest,
+  { settings, overrides, hasOwn }: { settings: HomeSettings; overrides: HomeOverrides; hasOwn: boolean },
+): Home | undefined {
+  if (!persistentHome || settings.homeStrategy === "none") return undefined;
+  const owner = settings.homeStrategy === "per-user" && !hasOwn ? "user" : "session";
+  return {
+    claimName: owner === "user" ? userHomeClaimName(user) : homeClaimName(sessionId),
+    owner,
+    storageClass: overrides.storageClass ?? settings.storageClass,
+    size: overrides.size ?? settings.storageSize,
+    accessMode: overrides.accessMode ?? settings.storageAccessMode,
+  };
+}
+
+/** The claim for a home; `metadata` is that of the session's objects. */
+export function buildClaim(home: Home, metadata: V1ObjectMeta): V1PersistentVolumeClaim {
+  const { labels, annotations, ...rest } = metadata;
+  const isUsers = home.owner === "user";
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: {
+      ...rest,
+      name: home.claimName,
+      labels: isUsers ? without(labels, [SESSION_LABEL, TEMPLATE_LABEL]) : { ...labels },
+      annotations: isUsers
+        ? without(annotations, [SESSION_ANNOTATION, TEMPLATE_ANNOTATION])
+        : { ...annotations },
+    },
+    spec: {
+      accessModes: [home.accessMode],
+      ...(home.storageClass === "" ? {} : { storageClassName: home.storageClass }),
+      resources: { requests: { storage: home.size } },
+    },
+  };
+}
+
+/** Whether a claim is the home of a user, be it made by this agent or by an earlier StreamSpace, which only labelled it. */
+export function isHomeOfUser({ metadata }: V1PersistentVolumeClaim, user: string): boolean {
+  const exact = metadata?.annotations?.[USER_ANNOTATION];
+  return exact === undefined ? metadata?.labels?.[USER_LABEL] === labelValue(user) : exact === user;
+}
+
+function without(
+  entries: Readonly<Record<string, string>> | undefined,
+  names: readonly string[],
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(entries ?? {}).filter(([name]) => !names.includes(name)));
+}

@@ -1,0 +1,27 @@
+/**
+ * The command `sessions`: one list a kind, read as the agent reads it, and what it comes to as text.
+ * @module
+ */
+import { loadKubeConfig } from "./kubernetes/client.ts";
+import { SessionCache } from "./kubernetes/session_cache.ts";
+import { Transport } from "./kubernetes/transport.ts";
+import type { Config, OutputFormat } from "./options.ts";
+import { formatRows, listRows } from "./sessions/listing.ts";
+import { labelValue } from "./manifests/names.ts";
+
+/** Longest wait for the cluster, in milliseconds: somebody waits at a terminal. */
+const PATIENCE_MS = 15_000;
+
+/**
+ * Lists this agent's sessions.
+ *
+ * @throws {KubernetesError} when the cluster does not let them be read
+ * @throws {Error} when Kubernetes' credentials cannot be loaded
+ */
+export async function listSessions(config: Config, format: OutputFormat): Promise<string> {
+  using transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const cache = new SessionCache(labelValue(config.agentId));
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  await cache.load(transport, { namespace: config.namespace, signal });
+  return formatRows(listRows(cache, Date.now()), format);
+}

@@ -1,0 +1,110 @@
+/**
+ * Ends the runs of sessions that are past their maximal duration. When that is, the sessions' Deployments say, so that each process knows it;
+ * one timer waits for the earliest of them.
+ * @module
+ */
+import { CommandError, messageOf } from "../errors.ts";
+import type { SessionCache } from "../kubernetes/session_cache.ts";
+import { log } from "../log.ts";
+import { endOfRun } from "./max_duration.ts";
+
+/** What an expiry needs. */
+export interface ExpiryOptions {
+  readonly cache: SessionCache;
+  /** Ends a session's run, if its time is still up when its turn has come. */
+  readonly end: (sessionId: string) => Promise<void>;
+}
+
+/** One stretch of a session's life that has an end. */
+interface Run {
+  /** Milliseconds since 1970. */
+  readonly endsAt: number;
+  /** When to end it next: later than it ends where that has failed. */
+  dueAt: number;
+  failures: number;
+  isEnding: boolean;
+}
+
+/** Longest time without a look at the clock, in milliseconds: it can be set, and a machine can sleep. */
+const LONGEST_WAIT_MS = 60_000;
+const FIRST_RETRY_MS = 5000;
+const LONGEST_RETRY_MS = 5 * 60_000;
+
+/** Watches the time of all sessions. */
+export class Expiry implements Disposable {
+  readonly #options: ExpiryOptions;
+  readonly #runs = new Map<string, Run>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #stopListening: () => void = () => {};
+
+  constructor(options: ExpiryOptions) {
+    this.#options = options;
+  }
+
+  /** Sees to all sessions from now on. To be called once the cluster is known. */
+  begin(): void {
+    const { cache } = this.#options;
+    for (const sessionId of cache.sessionIds()) this.#look(sessionId);
+    this.#stopListening = cache.listen((sessionId) => this.#look(sessionId));
+  }
+
+  /** Ends no more runs. */
+  [Symbol.dispose](): void {
+    this.#stopListening();
+    clearTimeout(this.#timer);
+    this.#runs.clear();
+  }
+
+  #look(sessionId: string): void {
+    const endsAt = endOfRun(this.#options.cache.session(sessionId).deployment);
+    if (endsAt === this.#runs.get(sessionId)?.endsAt) return;
+    if (endsAt === undefined) this.#runs.delete(sessionId);
+    else this.#runs.set(sessionId, { endsAt, dueAt: endsAt, failures: 0, isEnding: false });
+    this.#setTimer();
+  }
+
+  #setTimer(): void {
+    clearTimeout(this.#timer);
+    let earliest = Infinity;
+    for (const { dueAt, isEnding } of this.#runs.values()) {
+      if (!isEnding) earliest = Math.min(earliest, dueAt);
+    }
+    if (earliest === Infinity) return;
+    const waitMs = Math.min(Math.max(0, earliest - Date.now()), LONGEST_WAIT_MS);
+    this.#timer = setTimeout(() => this.#endWhatIsDue(), waitMs);
+  }
+
+  #endWhatIsDue(): void {
+    const now = Date.now();
+    for (const [sessionId, run] of this.#runs) {
+      if (!run.isEnding && run.dueAt <= now) void this.#end(sessionId, run);
+    }
+    this.#setTimer();
+  }
+
+  /** Never rejects. */
+  async #end(sessionId: string, run: Run): Promise<void> {
+    run.isEnding = true;
+    try {
+      await this.#options.end(sessionId);
+    } catch (error) {
+      if (isTrouble(error)) {
+        log.warn("Session {sessionId} is past its maximal duration and could not be ended: {reason}", {
+          sessionId,
+          reason: messageOf(error),
+        });
+      }
+    }
+    // The run is known no more if it was ended; if not, it is tried again, but never at once.
+    run.isEnding = false;
+    run.dueAt = Date.now() + Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(run.failures, 10));
+    run.failures += 1;
+    if (this.#runs.get(sessionId) === run) this.#setTimer();
+  }
+}
+
+/** A stop that came, the end of the process, or a session that somebody else ended is none. */
+function isTrouble(error: unknown): boolean {
+  const untroubled = ["cancelled", "draining", "handed_over", "not_found"];
+  return !(error instanceof CommandError) || !untroubled.includes(error.failure);
+}

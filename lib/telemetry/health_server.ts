@@ -1,0 +1,98 @@
+/**
+ * Answers probes and scrapes over HTTP, on a port of its own: `/healthz`, `/readyz` and `/metrics`, and nothing else. It reads no request's body
+ * and shows no setting.
+ * @module
+ */
+import { ConfigError, messageOf } from "../errors.ts";
+import { log } from "../log.ts";
+import type { Report } from "./health_report.ts";
+import { formatListenAddress, type ListenAddress } from "./listen_address.ts";
+import { METRICS_TYPE } from "./meter.ts";
+
+/** What is told. */
+export interface HealthSources {
+  liveness(): Report;
+  readiness(): Report;
+  /** In Prometheus' text format. */
+  scrape(): Promise<string>;
+}
+
+/** Listens until it is disposed. */
+export class HealthServer implements AsyncDisposable {
+  readonly #sources: HealthSources;
+  readonly #closing = new AbortController();
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #answers: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    "/healthz": () => reportResponse(this.#sources.liveness()),
+    "/readyz": () => reportResponse(this.#sources.readiness()),
+    "/metrics": async () => textResponse(200, await this.#scrapeOnce(), { "Content-Type": METRICS_TYPE }),
+  };
+  #scrape: Promise<string> | undefined;
+
+  /** @throws {ConfigError} when it cannot listen there */
+  constructor(address: ListenAddress, sources: HealthSources) {
+    this.#sources = sources;
+    try {
+      this.#server = this.#listen(address);
+    } catch (error) {
+      const where = `--health-addr (HEALTH_ADDR) cannot be listened at: ${formatListenAddress(address)}`;
+      const isTaken = error instanceof Deno.errors.AddrInUse;
+      const problem = isTaken ? "is taken by another program, choose another or off" : messageOf(error);
+      throw new ConfigError([`${where} ${problem}`]);
+    }
+    log.info("Health and metrics at {url}", { url: this.url });
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    return `http://${formatListenAddress(this.#server.addr)}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#server.finished;
+  }
+
+  #listen({ hostname, port }: ListenAddress): Deno.HttpServer<Deno.NetAddr> {
+    const serve = (hostname: string) => {
+      const { signal } = this.#closing;
+      return Deno.serve({ hostname, port, signal, onListen: () => {} }, (request) => this.#answer(request));
+    };
+    if (hostname !== "") return serve(hostname);
+    try {
+      // Takes IPv4, too.
+      return serve("::");
+    } catch (error) {
+      if (error instanceof Deno.errors.AddrInUse) throw error;
+      return serve("0.0.0.0");
+    }
+  }
+
+  async #answer({ method, url }: Request): Promise<Response> {
+    const answer = this.#answers[new URL(url).pathname];
+    if (!answer) return textResponse(404, "Not found: there are /healthz, /readyz and /metrics\n");
+    if (method !== "GET" && method !== "HEAD") {
+      return textResponse(405, "Only GET and HEAD are answered\n", { Allow: "GET, HEAD" });
+    }
+    return await answer();
+  }
+
+  /** However many ask at once, it is written once. */
+  #scrapeOnce(): Promise<string> {
+    this.#scrape ??= this.#sources.scrape().finally(() => this.#scrape = undefined);
+    return this.#scrape;
+  }
+}
+
+function reportResponse({ ok, checks }: Report): Response {
+  const body = JSON.stringify({ status: ok ? "ok" : "failing", checks }, undefined, 2);
+  return textResponse(ok ? 200 : 503, `${body}\n`, { "Content-Type": "application/json" });
+}
+
+function textResponse(status: number, body: string, headers: Record<string, string> = {}): Response {
+  const always = { "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" };
+  return new Response(body, {
+    status,
+    headers: { "Content-Type": "text/plain; charset=utf-8", ...always, ...headers },
+  });
+}

@@ -1,0 +1,26 @@
+import { assertEquals } from "@std/assert";
+import type { KubernetesObject, V1Role } from "@kubernetes/client-node";
+import { loadAll } from "js-yaml";
+import { PERMISSIONS } from "../../lib/doctor/permissions.ts";
+import { ISSUED_KEYS, JOURNAL } from "../../lib/kubernetes/stores.ts";
+
+Deno.test("the doctor asks for just the rights that the shipped Role grants", async () => {
+  const text = await Deno.readTextFile(new URL("../../k8s/rbac.yaml", import.meta.url));
+  const role = (loadAll(text) as KubernetesObject[]).find(({ kind }) => kind === "Role") as V1Role;
+  const granted = role.rules?.flatMap(({ apiGroups = [], resources = [], resourceNames = [""], verbs }) =>
+    apiGroups.flatMap((group) =>
+      resources.flatMap((resource) =>
+        resourceNames.flatMap((name) => verbs.map((verb) => [verb, group, resource, name].join(" ")))
+      )
+    )
+  );
+  const asked = PERMISSIONS.flatMap(({ group, resource, name, verbs }) =>
+    verbs.map((verb) => [verb, group, resource, name].join(" "))
+  );
+  assertEquals(asked.toSorted(), granted?.toSorted());
+});
+
+Deno.test("the rights on single objects are on those that the agent uses", () => {
+  const names = PERMISSIONS.map(({ name }) => name).filter((name) => name !== "");
+  assertEquals(names.sort(), [ISSUED_KEYS, JOURNAL].sort());
+});

@@ -1,0 +1,171 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { AgentProcess } from "../../dev/agent_process.ts";
+import { CLUSTERS } from "../support/clusters.ts";
+import { HEALTH_ARGS, healthUrl, probe, scrape, unready } from "../support/scrape.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
+
+onEachCluster("an agent that is connected is alive and ready, and says why", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+  // Once a command was carried out, the watches are open.
+  await stage.command("start_session", START);
+  assertEquals(await probe(stage.agent, "/readyz"), {
+    status: 200,
+    report: {
+      status: "ok",
+      checks: {
+        leadership: { ok: true, reason: "there is no leader election" },
+        registered: { ok: true, reason: "it is registered" },
+        link: { ok: true, reason: "the link is up" },
+        watches: { ok: true, reason: "all are in sync" },
+        commands: { ok: true, reason: "it is not stopping" },
+      },
+    },
+  });
+  assertEquals(await probe(stage.agent, "/healthz"), {
+    status: 200,
+    report: {
+      status: "ok",
+      checks: {
+        eventLoop: { ok: true, reason: "it turns" },
+        leaseLoop: { ok: true, reason: "there is no leader election" },
+      },
+    },
+  });
+});
+
+onEachCluster("an agent without a Control Plane is alive and not ready", async (cluster) => {
+  await using agent = AgentProcess.start({
+    args: [
+      ...HEALTH_ARGS,
+      "--agent-id=lonely",
+      "--control-plane-url=ws://127.0.0.1:9",
+      "--reconnect-attempts=0",
+      `--kubeconfig=${cluster.kubeconfig}`,
+      `--namespace=${cluster.namespace}`,
+    ],
+  });
+  await agent.line(/Reconnecting in/);
+  assertEquals((await probe(agent, "/healthz")).status, 200);
+  const reason = "the Control Plane cannot be reached: it waits to try again, see the log";
+  assertEquals(await unready(agent), [`registered: ${reason}`, `link: ${reason}`]);
+  assertEquals((await probe(agent, "/readyz")).status, 503);
+});
+
+onEachCluster("an agent that waits for approval is not ready and says so", async (cluster) => {
+  await using stage = await Stage.launch(cluster, { args: HEALTH_ARGS, throughProxies: true });
+  stage.controlPlane.answerRegistration({ status: 202, body: { message: "later" } });
+  stage.proxies.controlPlaneLink.mode = { kind: "pass" };
+  await stage.agent.line(/Waiting for an administrator of the Control Plane to approve this agent/);
+  const reason = "an administrator of the Control Plane has to approve this agent";
+  assertEquals((await unready(stage.agent)).slice(0, 2), [`registered: ${reason}`, `link: ${reason}`]);
+}, MEMORY);
+
+onEachCluster("an agent whose watch is refused is not ready until it is in sync again", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
+  await stage.command("start_session", START);
+  const { api } = stage.proxies;
+  api.inject({ kind: "status", code: 503, verb: "watch", resource: "pods", times: Infinity });
+  api.endWatches();
+  await stage.agent.line(/Cannot watch pods, trying again/);
+  assertEquals(await unready(stage.agent), ["watches: not in sync: pods"]);
+  assertEquals((await scrape(stage.agent)).get('k8s_agent_watch_synced{resource="pods"}'), 0);
+  api.clearFaults();
+  await stage.agent.line(/Watching pods again/);
+  assertEquals(await unready(stage.agent), []);
+});
+
+onEachCluster("an agent that is told to stop is not ready", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+  stage.give("start_session", { ...START, template: "stuck" });
+  await stage.untilState("s1", "pending");
+  stage.agent.kill("SIGTERM");
+  await stage.controlPlane.waitFor(({ type, payload }) =>
+    type === "heartbeat" && payload.status === "draining"
+  );
+  assertEquals(await unready(stage.agent), ["commands: it is stopping"]);
+});
+
+onEachCluster(
+  "replicas are ready, be it to lead or to stand by, and tell who does which",
+  async (cluster) => {
+    const argsOf = (name: string) => [...HEALTH_ARGS, "--leader-election", `--pod-name=${name}`];
+    await using stage = await Stage.set(cluster, { args: argsOf("replica-a") });
+    await stage.command("start_session", START);
+    await using second = stage.replica({ args: argsOf("replica-b") });
+    await second.line(/Waiting to lead: replica-a is the leader/);
+    for (
+      const [agent, leadership, link, leader] of [
+        [stage.agent, "it leads", "the link is up", 1],
+        [second, "it stands by for the leader", "it stands by", 0],
+      ] as const
+    ) {
+      const { status, report } = await probe(agent, "/readyz");
+      assertEquals([status, report.checks.leadership?.reason, report.checks.link?.reason], [
+        200,
+        leadership,
+        link,
+      ]);
+      const { report: { checks } } = await probe(agent, "/healthz");
+      assertMatch(checks.leaseLoop?.reason ?? "", /^it came round \S+ ago$/);
+      assertEquals((await scrape(agent)).get("k8s_agent_leader"), leader);
+    }
+  },
+);
+
+onEachCluster("a replica that cannot read the lease is not ready", async (cluster) => {
+  await using stage = await Stage.launch(cluster, {
+    args: [...HEALTH_ARGS, "--leader-election"],
+    throughProxies: true,
+  });
+  stage.proxies.api.inject({ kind: "status", code: 403, resource: "leases", times: Infinity });
+  await stage.agent.line(/Waiting to lead: it is unknown who leads/);
+  assertEquals((await unready(stage.agent))[0], "leadership: it is unknown who leads, see the log");
+}, MEMORY);
+
+onEachCluster("probes answer GET and HEAD at their three paths, and nothing else", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, env: { AGENT_API_KEY: "s3cret-key" } });
+  const url = await healthUrl(stage.agent);
+  const answers: unknown[] = [];
+  for (
+    const [method, path] of [
+      ["GET", "/metrics?name[]=x"],
+      ["HEAD", "/healthz"],
+      ["POST", "/metrics"],
+      ["DELETE", "/readyz"],
+      ["GET", "/"],
+      ["GET", "/metrics/"],
+      ["GET", "/../etc/passwd"],
+    ] as const
+  ) {
+    const response = await fetch(`${url}${path}`, { method });
+    const text = await response.text();
+    assertEquals(text.includes("s3cret-key"), false);
+    answers.push(
+      `${method} ${path}: ${response.status}${method === "HEAD" ? ` and ${text.length} bytes` : ""}`,
+    );
+  }
+  assertEquals(answers, [
+    "GET /metrics?name[]=x: 200",
+    "HEAD /healthz: 200 and 0 bytes",
+    "POST /metrics: 405",
+    "DELETE /readyz: 405",
+    "GET /: 404",
+    "GET /metrics/: 404",
+    "GET /../etc/passwd: 404",
+  ]);
+}, MEMORY);
+
+onEachCluster("an address for probes that is taken ends the agent with 2 and a sentence", async (cluster) => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using stage = await Stage.launch(cluster, {
+    args: [`--health-addr=127.0.0.1:${listener.addr.port}`],
+  });
+  assertEquals(await stage.agent.exit(), 2);
+  assertStringIncludes(
+    stage.agent.output.at(-1) ?? "",
+    `  - --health-addr (HEALTH_ADDR) cannot be listened at: 127.0.0.1:${listener.addr.port} is taken by another program, choose another or off`,
+  );
+}, MEMORY);

@@ -1,0 +1,117 @@
+import { assertEquals } from "@std/assert";
+import type { Message } from "../../dev/control_plane/messages.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+const WHY = { reason: "MaxDuration", message: "It ran for 1s, the longest that it may" };
+
+/** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */
+async function ended(stage: Stage, { times = 1 } = {}): Promise<{ state: unknown; metadata: unknown }> {
+  const told: Message[] = [];
+  const isEnd = ({ type, payload }: Message) =>
+    type === "status" && (payload.platformMetadata as Record<string, unknown>).reason === "MaxDuration";
+  const { payload } = await stage.controlPlane.waitFor(
+    (message) => isEnd(message) && told.push(message) === times,
+    { signal: AbortSignal.timeout(30_000) },
+  );
+  return { state: payload.state, metadata: payload.platformMetadata };
+}
+
+const NOWHERE = { podName: "", podIP: "", nodeName: "", ...WHY };
+
+onEachCluster("a session sleeps when its time is up, and a wake gives it as much again", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+  assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+  assertEquals(await cluster.leftovers(), ["Deployment/s1", "PersistentVolumeClaim/s1-home", "Service/s1"]);
+  await stage.command("wake_session", { sessionId: "s1" });
+  assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: NOWHERE });
+  assertEquals(stage.states("s1"), ["pending", "running", "hibernated", "pending", "running", "hibernated"]);
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster(
+  "a session ends when its time is up, if the operator wants that, and its home stays",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--max-duration-action=stop"] });
+    await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+    assertEquals(await ended(stage), { state: "terminated", metadata: NOWHERE });
+    assertEquals(await cluster.leftovers(), ["PersistentVolumeClaim/s1-home"]);
+    assertEquals(stage.states("s1"), ["pending", "running", "terminated"]);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+for (const [action, state] of [["hibernate", "hibernated"], ["stop", "terminated"]]) {
+  onEachCluster(`a session is ${state} by the next process when its time is up`, async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: [`--max-duration-action=${action}`] });
+    await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: 1 });
+    await stage.killAndRelaunch();
+    assertEquals(await ended(stage), { state, metadata: NOWHERE });
+    assertEquals([...stage.controlPlane.problems], []);
+  });
+}
+
+onEachCluster(
+  "the next process tells why a session sleeps that the last one put to sleep",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.api.inject({ kind: "delay", ms: 3_600_000, verb: "patch", resource: "deployments" });
+    const reached = stage.proxies.next("patch deployments", "held back");
+    await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+    await reached;
+    await stage.killAndRelaunch();
+    assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+    assertEquals(stage.states("s1").at(-1), "hibernated");
+  },
+);
+
+onEachCluster("a stop that comes as the time is up has the last word", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
+  const reached = stage.proxies.next("patch deployments");
+  await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+  await reached;
+  const stopping = stage.give("stop_session", { sessionId: "s1", deletePVC: true });
+  await stage.exchange();
+  stage.proxies.api.clearFaults();
+  assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
+  await stage.untilState("s1", "terminated");
+  assertEquals(stage.states("s1"), ["pending", "running", "terminated"]);
+  assertEquals(await cluster.leftovers(), []);
+  assertEquals([...stage.controlPlane.problems], []);
+});
+
+onEachCluster(
+  "a hibernation that is asked for as the time is up finds it done, and is answered",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
+    const reached = stage.proxies.next("patch deployments");
+    await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+    await reached;
+    const hibernating = stage.give("hibernate_session", { sessionId: "s1" });
+    await stage.exchange();
+    stage.proxies.api.clearFaults();
+    assertEquals((await stage.controlPlane.result(hibernating)).type, "complete");
+    assertEquals(stage.asked("patch deployments"), 1);
+    assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster("of several replicas the one that leads ends each run, once", async (cluster) => {
+  const args = ["--leader-election", "--pod-name=replica-a"];
+  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  await using second = stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
+  await second.line(/Waiting to lead/);
+  await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+  await ended(stage);
+  await stage.command("wake_session", { sessionId: "s1" });
+  stage.agent.kill("SIGTERM");
+  assertEquals(await stage.agent.exit(), 0);
+  assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: NOWHERE });
+  // Asleep, awake, asleep.
+  assertEquals(stage.asked("patch deployments"), 3);
+  assertEquals([...stage.controlPlane.problems], []);
+});

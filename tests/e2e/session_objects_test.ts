@@ -1,0 +1,225 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  CustomObjectsApi,
+  type KubernetesObject,
+  PatchStrategy,
+  setHeaderOptions,
+} from "@kubernetes/client-node";
+import { REAL, type TestCluster } from "../support/clusters.ts";
+import { type CustomObject, installKinds, Onlooker } from "../support/custom_kinds.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "Alice B.", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+const API = { group: "stream.space", version: "v1alpha1" };
+const SPEC = {
+  sessionId: "s1",
+  user: "Alice B.",
+  template: "firefox",
+  persistentHome: true,
+  resources: { cpu: "250m", memory: "512Mi" },
+};
+
+/** Changes a Session object, or its status, as a person with the rights to may do. */
+async function edit(
+  cluster: TestCluster,
+  name: string,
+  change: { spec?: unknown; status?: unknown },
+): Promise<void> {
+  const api = cluster.config.makeApiClient(CustomObjectsApi);
+  const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
+  const request = { ...API, namespace: cluster.namespace, plural: "sessions", name, body: change };
+  if (change.status) await api.patchNamespacedCustomObjectStatus(request, merge);
+  else await api.patchNamespacedCustomObject(request, merge);
+}
+
+function isIn(state: string): (object: CustomObject) => boolean {
+  return ({ status, metadata }) =>
+    status?.state === state && status.observedGeneration === metadata?.generation;
+}
+
+/** The conditions, and whether each has a time. */
+function conditions({ status }: CustomObject): unknown {
+  const all = status?.conditions as Array<Record<string, unknown>>;
+  for (const { lastTransitionTime } of all) assertMatch(String(lastTransitionTime), /^\d{4}-.*T.*\dZ$/);
+  return all.map(({ type, status, reason, observedGeneration }) =>
+    `${type}=${status} ${reason} @${observedGeneration}`
+  );
+}
+
+/** What `kubectl get sessions -o wide` prints: titles and one row an object, without ages. */
+async function printed(cluster: TestCluster): Promise<Record<string, unknown>[]> {
+  const { rows, columnDefinitions } = await cluster.config.makeApiClient(CustomObjectsApi)
+    .listNamespacedCustomObject(
+      { ...API, namespace: cluster.namespace, plural: "sessions" },
+      setHeaderOptions("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1"),
+    );
+  const titles = columnDefinitions.map(({ name, priority }: { name: string; priority: number }) =>
+    priority > 0 ? `${name} (wide)` : name
+  );
+  return rows.map(({ cells }: { cells: unknown[] }) =>
+    Object.fromEntries(cells.map((cell, i) => [titles[i], titles[i] === "Age" ? typeof cell : cell]))
+  );
+}
+
+onEachCluster("a session is shown as an object through its life, and goes with it", async (cluster) => {
+  await installKinds(cluster);
+  await using stage = await Stage.set(cluster);
+  await using sessions = new Onlooker(cluster, "sessions");
+  const started = await stage.command("start_session", { sessionId: "s1", ...START });
+  const { podName, podIP, nodeName, vncPort } = started.result as Record<string, unknown>;
+  const running = await sessions.until("s1", isIn("running"));
+  assertEquals(running.spec, { ...SPEC, state: "running" });
+  assertEquals({ ...running.status, conditions: conditions(running) }, {
+    ...{ state: "running", podName, podIP, nodeName, vncPort, message: "", observedGeneration: 1 },
+    conditions: ["Ready=True PodReady @1", "Hibernated=False Awake @1"],
+  });
+  assertEquals(await printed(cluster), [{
+    Name: "s1",
+    User: "Alice B.",
+    Template: "firefox",
+    State: "running",
+    Age: "string",
+    "Pod (wide)": podName,
+    "Node (wide)": nodeName,
+    "Message (wide)": "",
+  }]);
+  const [deployment] = await cluster.list("apps/v1", "Deployment");
+  assertEquals(running.metadata?.labels, deployment?.metadata?.labels);
+
+  await stage.command("hibernate_session", { sessionId: "s1" });
+  const hibernated = await sessions.until("s1", isIn("hibernated"));
+  assertEquals(hibernated.spec, { ...SPEC, state: "hibernated" });
+  assertEquals(hibernated.status?.podName, "");
+  assertEquals(conditions(hibernated), ["Ready=False Hibernated @2", "Hibernated=True Hibernated @2"]);
+
+  const woken = await stage.command("wake_session", { sessionId: "s1" });
+  const awake = await sessions.until("s1", isIn("running"));
+  assertEquals(awake.status?.podName, (woken.result as Record<string, unknown>).podName);
+  assertEquals(conditions(awake), ["Ready=True PodReady @3", "Hibernated=False Awake @3"]);
+
+  await stage.command("stop_session", { sessionId: "s1" });
+  await sessions.untilGone("s1");
+}, [REAL]);
+
+onEachCluster("a session is shown under its object's name, by the id that it has", async (cluster) => {
+  await installKinds(cluster);
+  await using stage = await Stage.set(cluster);
+  await using sessions = new Onlooker(cluster, "sessions");
+  const { result } = await stage.command("start_session", { sessionId: "Alice's 1st", ...START });
+  const { deployment } = result as { deployment: string };
+  const { spec } = await sessions.until(deployment, isIn("running"));
+  assertEquals(spec, { ...SPEC, sessionId: "Alice's 1st", state: "running" });
+  await stage.command("stop_session", { sessionId: "Alice's 1st" });
+  await sessions.untilGone(deployment);
+}, [REAL]);
+
+onEachCluster("a start that fails leaves no object", async (cluster) => {
+  await installKinds(cluster);
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  await using sessions = new Onlooker(cluster, "sessions");
+  const command = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  const pending = await sessions.until("s1", isIn("pending"));
+  assertEquals(conditions(pending), ["Ready=False Starting @1", "Hibernated=False Awake @1"]);
+  const { status } = await sessions.until("s1", (object) => object.status?.message !== "");
+  // The words that the Control Plane was told.
+  const told = stage.controlPlane.messages.map(({ message }) =>
+    (message.payload.platformMetadata as Record<string, unknown> | undefined)?.message
+  );
+  assert(told.includes(status?.message), String(status?.message));
+  await stage.controlPlane.result(command);
+  await sessions.untilGone("s1");
+}, [REAL]);
+
+onEachCluster("objects that people edit or delete are put right", async (cluster) => {
+  await installKinds(cluster);
+  await using stage = await Stage.set(cluster);
+  await using sessions = new Onlooker(cluster, "sessions");
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  const { metadata } = await sessions.until("s1", isIn("running"));
+  await edit(cluster, "s1", { spec: { state: "hibernated", user: "mallory", idleTimeout: "1h" } });
+  const restored = await sessions.until("s1", (object) => object.metadata?.generation === 3);
+  assertEquals(restored.spec, { ...SPEC, state: "running" });
+  await edit(cluster, "s1", { status: { state: "failed" } });
+  await sessions.until("s1", isIn("failed"));
+  await sessions.until("s1", isIn("running"));
+  await cluster.delete("stream.space/v1alpha1", "Session", "s1");
+  await sessions.until("s1", (object) => object.metadata?.uid !== metadata?.uid && isIn("running")(object));
+  // None of it was a command.
+  assertEquals(stage.states("s1"), ["pending", "running"]);
+}, [REAL]);
+
+onEachCluster(
+  "objects that a killed agent left missing or stale are put right by the next one",
+  async (cluster) => {
+    await installKinds(cluster);
+    await using stage = await Stage.set(cluster);
+    await using sessions = new Onlooker(cluster, "sessions");
+    for (const sessionId of ["missing", "stale"]) {
+      await stage.command("start_session", { sessionId, ...START });
+      await sessions.until(sessionId, isIn("running"));
+    }
+    const stale = await sessions.until("stale", isIn("running"));
+    stage.agent.kill("SIGKILL");
+    await stage.agent.exit();
+    await cluster.delete("stream.space/v1alpha1", "Session", "missing");
+    await edit(cluster, "stale", { status: { state: "pending", podName: "gone" } });
+    await sessions.untilGone("missing");
+    await sessions.until("stale", isIn("pending"));
+    await stage.relaunch();
+    await sessions.until("missing", isIn("running"));
+    // As it was, and since when: the times are kept.
+    assertEquals((await sessions.until("stale", isIn("running"))).status, stale.status);
+  },
+  [REAL],
+);
+
+onEachCluster("another's object under a session's name is left alone", async (cluster) => {
+  await installKinds(cluster);
+  const foreign = { sessionId: "s1", user: "bob", template: "theirs", state: "running" };
+  const object: KubernetesObject & { spec: unknown } = {
+    apiVersion: "stream.space/v1alpha1",
+    kind: "Session",
+    metadata: { name: "s1" },
+    spec: foreign,
+  };
+  await cluster.create(object);
+  await using stage = await Stage.set(cluster);
+  await using sessions = new Onlooker(cluster, "sessions");
+  for (const sessionId of ["s1", "s2"]) {
+    const { error } = await stage.command("start_session", { sessionId, ...START });
+    assertEquals(error, undefined);
+  }
+  await sessions.until("s2", isIn("running"));
+  const { spec, status } = await sessions.until("s1", () => true);
+  assertEquals([spec, status], [foreign, undefined]);
+}, [REAL]);
+
+onEachCluster(
+  "an agent whose Role is older than the kinds works without them, and says so once a kind",
+  async (cluster) => {
+    await installKinds(cluster);
+    const kubeconfig = await cluster.kubeconfigWithoutRights();
+    const everything = { verbs: ["*"], resources: ["*"] };
+    const name = "all-but-the-kinds";
+    const apiGroup = "rbac.authorization.k8s.io";
+    const rules = [{ apiGroups: ["", "apps", "networking.k8s.io"], ...everything }];
+    await cluster.create(
+      { apiVersion: `${apiGroup}/v1`, kind: "Role", metadata: { name }, rules } as KubernetesObject,
+    );
+    await cluster.create({
+      apiVersion: `${apiGroup}/v1`,
+      kind: "RoleBinding",
+      metadata: { name },
+      roleRef: { apiGroup, kind: "Role", name },
+      subjects: [{ kind: "ServiceAccount", name: "nobody", namespace: cluster.namespace }],
+    } as KubernetesObject);
+    await using stage = await Stage.set(cluster, { kubeconfig });
+    const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertEquals(error, undefined);
+    const lines = ["templates", "sessions"].map((kind) =>
+      stage.agent.line(new RegExp(`The agent works without ${kind} of stream.space/v1alpha1, .* forbidden`))
+    );
+    await Promise.all(lines);
+  },
+  [REAL],
+);

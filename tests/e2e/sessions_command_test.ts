@@ -1,0 +1,66 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { SessionRow } from "../../lib/sessions/listing.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+/** What the command prints, and its exit code. */
+async function sessions(
+  stage: Stage,
+  ...args: string[]
+): Promise<{ lines: readonly string[]; code: number }> {
+  await using command = stage.replica({ args: ["sessions", ...args] });
+  const code = await command.exit();
+  return { lines: command.output, code };
+}
+
+onEachCluster("sessions lists what runs here, with what it waits for", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  assertEquals(await sessions(stage), { lines: ["No sessions"], code: 0 });
+
+  for (const sessionId of ["runs", "sleeps", "Ünïcode id"]) {
+    assertEquals((await stage.command("start_session", { ...START, sessionId })).error, undefined);
+  }
+  assertEquals((await stage.command("hibernate_session", { sessionId: "sleeps" })).error, undefined);
+  stage.give("start_session", { ...START, sessionId: "waits", template: "stuck", persistentHome: false });
+  await stage.untilState("waits", "pending");
+  await cluster.until(async () => (await cluster.list("v1", "Pod")).length === 3);
+
+  const { lines, code } = await sessions(stage);
+  assertEquals([code, lines.length], [0, 5]);
+  assertMatch(
+    lines[0] ?? "",
+    /^SESSION +USER +TEMPLATE +STATE +POD +NODE +AGE +HOME +CPU +MEMORY +REASON$/,
+  );
+  assertMatch(
+    lines[1] ?? "",
+    /^runs +alice +firefox +running +runs-\S+ +\S+ +[\d.]+m?s +runs-home +250m +512Mi$/,
+  );
+  assertMatch(
+    lines[2] ?? "",
+    /^sleeps +alice +firefox +hibernated +- +- +[\d.]+m?s +sleeps-home +250m +512Mi$/,
+  );
+  assertMatch(
+    lines[3] ?? "",
+    /^waits +alice +stuck +pending +waits-\S+ +\S+ +[\d.]+m?s +- +250m +512Mi +\S.*$/,
+  );
+  assertMatch(lines[4] ?? "", /^Ünïcode id +alice +firefox +running +/);
+
+  const json = await sessions(stage, "--output=json");
+  const rows = JSON.parse(json.lines.join("\n")).sessions as SessionRow[];
+  assertEquals(rows.map(({ session, state }) => [session, state]), [
+    ["runs", "running"],
+    ["sleeps", "hibernated"],
+    ["waits", "pending"],
+    ["Ünïcode id", "running"],
+  ]);
+  assertEquals(rows.filter(({ reason }) => reason !== "").map(({ session }) => session), ["waits"]);
+});
+
+onEachCluster("sessions says why it cannot list them, and ends with code 1", async (cluster) => {
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  stage.proxies.api.inject({ kind: "status", verb: "list", resource: "pods", code: 403, times: Infinity });
+  const { lines, code } = await sessions(stage);
+  assertEquals([code, lines.length], [1, 1]);
+  assertStringIncludes(lines[0] ?? "", "Cannot list the sessions: Kubernetes refused to read pods: ");
+});

@@ -1,0 +1,280 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  AppsV1Api,
+  CoreV1Api,
+  type KubernetesObject,
+  PatchStrategy,
+  type V1Deployment,
+  type V1PersistentVolumeClaim,
+  type V1Pod,
+  type V1Secret,
+  type V1Service,
+} from "@kubernetes/client-node";
+import fc from "fast-check";
+import { load } from "js-yaml";
+import { SETTINGS } from "../../dev/session_settings.ts";
+import { CommandError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/manifests/home.ts";
+import { buildManifests, type SessionManifests } from "../../lib/manifests/manifests.ts";
+import { parseRequest } from "../../lib/sessions/requests.ts";
+import { resolveTemplate } from "../../lib/templates/sources.ts";
+import { TEMPLATE_SPEC } from "../support/any_template.ts";
+import { REAL, type TestCluster } from "../support/clusters.ts";
+import { installKinds } from "../support/custom_kinds.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { sessionId: "s1", user: "alice", template: "gimp", persistentHome: true };
+
+/** The example of the page for authors of templates. */
+async function example(): Promise<Record<string, unknown>> {
+  const page = await Deno.readTextFile(new URL("../../docs/templates.md", import.meta.url));
+  return load(page.split("```yaml\n")[1]?.split("```")[0] ?? "") as Record<string, unknown>;
+}
+
+async function podOf(cluster: TestCluster): Promise<V1Pod> {
+  const [pod, ...others] = await cluster.list("v1", "Pod");
+  assert(pod && others.length === 0);
+  return pod as V1Pod;
+}
+
+/** Sets the Pod Security level of the test's namespace. */
+async function enforce(cluster: TestCluster, level: string): Promise<void> {
+  const labels = { "pod-security.kubernetes.io/enforce": level };
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: cluster.namespace, labels } };
+  const none = undefined;
+  await cluster.objects.patch(namespace, none, none, none, none, PatchStrategy.MergePatch);
+}
+
+onEachCluster(
+  "a command's template becomes the session: all ports, the display, variables, home",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const command = await stage.command("start_session", {
+      ...START,
+      templateManifest: JSON.stringify(await example()),
+      env: { TZ: "UTC", GREETING: "a $(TZ) b" },
+      namespace: "elsewhere",
+    });
+    const result = command.result as Record<string, unknown> | undefined;
+    assertEquals([command.error, result?.state, result?.vncPort], [undefined, "running", 6901]);
+    const [service] = await cluster.list("v1", "Service") as [V1Service];
+    assertEquals(
+      service.spec?.ports?.map(({ name, port, protocol, targetPort }) => [name, port, protocol, targetPort]),
+      [
+        ["web", 6901, "TCP", "web"],
+        ["audio", 4901, "UDP", "audio"],
+      ],
+    );
+    const pod = await podOf(cluster);
+    const [container] = pod.spec?.containers ?? [];
+    assertEquals(container?.image, "registry.example.com/desktops/gimp:2.10");
+    assertEquals(container?.readinessProbe?.tcpSocket?.port, 6901);
+    assertEquals(container?.startupProbe?.tcpSocket?.port, "web");
+    const env = container?.env?.map(({ name, value }) => [name, value]) ?? [];
+    assertEquals(env.find(([name]) => name === "TZ"), ["TZ", "UTC"]);
+    assertEquals(env.find(([name]) => name === "GREETING"), ["GREETING", "a $$(TZ) b"]);
+    assertEquals(container?.volumeMounts?.map(({ name, mountPath }) => [name, mountPath]), [
+      ["home", "/home/user"],
+      ["shm", "/dev/shm"],
+    ]);
+    assertEquals(container?.resources?.limits, { cpu: "2", memory: "4Gi" });
+    const [claim] = await cluster.list("v1", "PersistentVolumeClaim") as [V1PersistentVolumeClaim];
+    assertEquals(claim.spec?.resources?.requests, { storage: "20Gi" });
+    await stage.agent.line(/Session s1 was asked for in namespace "elsewhere", and starts in /);
+  },
+);
+
+onEachCluster("the same template again is the same session, another one is refused", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const templateManifest = await example();
+  const first = await stage.command("start_session", { ...START, templateManifest });
+  const { podName } = first.result as Record<string, unknown>;
+  const again = await stage.command("start_session", {
+    ...START,
+    templateManifest: JSON.stringify(templateManifest),
+  });
+  assertEquals((again.result as Record<string, unknown>).podName, podName);
+  const spec = { ...templateManifest.spec as object, baseImage: "example.com/other:1" };
+  const other = await stage.command("start_session", { ...START, templateManifest: { spec } });
+  assertEquals(
+    other.error,
+    'Cannot start session "s1": it exists already, and was started with other settings',
+  );
+});
+
+onEachCluster("a template is finished by the next process as the first one read it", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  const spec = { baseImage: "example.com/web:1", ports: [{ name: "web", containerPort: 6901 }] };
+  const commandId = stage.give("start_session", { ...START, templateManifest: { Spec: spec } });
+  await stage.controlPlane.waitFor((message) =>
+    message.type === "status" && message.payload.state === "pending"
+  );
+  await stage.killAndRelaunch();
+  const { payload } = await stage.controlPlane.result(commandId);
+  assertEquals((payload.result as Record<string, unknown> | undefined)?.vncPort, 6901);
+});
+
+onEachCluster("the page's example is a Template object, too", async (cluster) => {
+  await installKinds(cluster);
+  await cluster.create(await example() as KubernetesObject);
+  await using stage = await Stage.set(cluster);
+  const { result, error } = await stage.command("start_session", START);
+  assertEquals([error, (result as Record<string, unknown> | undefined)?.vncPort], [undefined, 6901]);
+}, [REAL]);
+
+onEachCluster(
+  "a start that the next process must refuse leaves nothing of what was begun",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const commandId = stage.give("start_session", { ...START, template: "stuck", persistentHome: false });
+    await stage.controlPlane.waitFor(({ type, payload }) =>
+      type === "status" && Boolean((payload.platformMetadata as Record<string, unknown>).message)
+    );
+    stage.agent.kill("SIGKILL");
+    await stage.agent.exit();
+    await using _next = stage.replica({ args: ["--allowed-images=none/*"] });
+    const { payload } = await stage.controlPlane.result(commandId);
+    assertEquals(
+      payload.error,
+      'Cannot start session "s1": template "stuck": image "example.com/stuck:1" is not allowed here: see --allowed-images',
+    );
+    await cluster.untilEmpty();
+  },
+);
+
+const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: string]> = [
+  [
+    "a port that is none",
+    {
+      templateManifest: {
+        spec: { baseImage: "a/b:1", ports: [{ containerPort: 80 }, { containerPort: 70_000 }] },
+      },
+    },
+    'Cannot use "templateManifest.spec.ports[1].containerPort": it must be a whole number from 1 to 65535, and is 70000',
+  ],
+  [
+    "the host's network",
+    { templateManifest: { Spec: { BaseImage: "a/b:1", HostNetwork: true } } },
+    'Cannot use "templateManifest.spec.hostNetwork": it must not be true',
+  ],
+  [
+    "a Secret",
+    {
+      templateManifest: {
+        spec: {
+          baseImage: "a/b:1",
+          env: [{ name: "A", valueFrom: { secretKeyRef: { name: "db", key: "k" } } }],
+        },
+      },
+    },
+    'Cannot start session "s1": cannot use "templateManifest.spec.env[0].valueFrom.secretKeyRef.name": it must be allowed by --allowed-secrets, and is "db"',
+  ],
+  [
+    "another image",
+    { templateManifest: { spec: { baseImage: "evil.example.com/a:1" } } },
+    'Cannot start session "s1": image "evil.example.com/a:1" is not allowed here: see --allowed-images',
+  ],
+  [
+    "a template of the table with another image",
+    { template: "firefox" },
+    'Cannot start session "s1": template "firefox": image "lscr.io/linuxserver/firefox:latest" is not allowed here: see --allowed-images',
+  ],
+];
+
+onEachCluster(
+  "what a template may not bring fails with its path, and leaves nothing",
+  async (cluster, context) => {
+    await using stage = await Stage.set(cluster, { args: ["--allowed-images=[a/*, example.com/*]"] });
+    for (const [name, payload, error] of REFUSED) {
+      await context.step(name, async () => {
+        assertEquals((await stage.command("start_session", { ...START, ...payload })).error, error);
+      });
+    }
+    assertEquals(await cluster.leftovers(), []);
+  },
+);
+
+onEachCluster("a template's Secret reaches its variable where the operator allows it", async (cluster) => {
+  const secret: V1Secret = {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "desktop-db" },
+    stringData: { k: "v" },
+  };
+  await cluster.create(secret);
+  await using stage = await Stage.set(cluster, { args: ["--allowed-secrets=[desktop-*]"] });
+  const valueFrom = { secretKeyRef: { name: "desktop-db", key: "k" } };
+  const spec = { baseImage: "example.com/a:1", env: [{ name: "DB", valueFrom }] };
+  const { error } = await stage.command("start_session", { ...START, templateManifest: { spec } });
+  assertEquals(error, undefined);
+  const variable = (await podOf(cluster)).spec?.containers[0]?.env?.find(({ name }) => name === "DB");
+  assertEquals(variable?.valueFrom?.secretKeyRef?.name, "desktop-db");
+});
+
+for (const level of ["baseline", "restricted"]) {
+  onEachCluster(
+    `pods are admitted by the Pod Security level ${level} with --session-security=${level}`,
+    async (cluster) => {
+      await enforce(cluster, level);
+      await using stage = await Stage.set(cluster, { args: [`--session-security=${level}`] });
+      for (
+        const payload of [{ ...START, template: "firefox" }, {
+          ...START,
+          sessionId: "s2",
+          templateManifest: await example(),
+        }]
+      ) {
+        const { error } = await stage.command("start_session", payload);
+        assertEquals(error, undefined);
+      }
+    },
+    [REAL],
+  );
+}
+
+onEachCluster("settings for pods reach every session", async (cluster) => {
+  await using stage = await Stage.set(cluster, {
+    args: [
+      "--image-pull-secrets=registry",
+      "--node-affinity={preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: kubernetes.io/os, operator: Exists}]}}]}",
+      "--session-security=restricted",
+    ],
+  });
+  const { error } = await stage.command("start_session", { ...START, template: "firefox" });
+  assertEquals(error, undefined);
+  const [deployment] = await cluster.list("apps/v1", "Deployment") as [V1Deployment];
+  const pod = deployment.spec?.template.spec;
+  assertEquals(pod?.imagePullSecrets?.map(({ name }) => name), ["registry"]);
+  assertEquals(pod?.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution?.length, 1);
+  assertEquals(pod?.securityContext?.runAsUser, 1000);
+});
+
+onEachCluster("whatever is read of a template, the API server takes", async (cluster) => {
+  const deployments = cluster.config.makeApiClient(AppsV1Api);
+  const services = cluster.config.makeApiClient(CoreV1Api);
+  const { namespace } = cluster;
+  for (const spec of fc.sample(TEMPLATE_SPEC, 300)) {
+    const manifests = manifestsOf(spec, namespace);
+    if (!manifests) continue;
+    const { deployment, service } = manifests;
+    await deployments.createNamespacedDeployment({ namespace, body: deployment, dryRun: "All" });
+    await services.createNamespacedService({ namespace, body: service, dryRun: "All" });
+  }
+}, [REAL]);
+
+/** What a start with a template makes, or `undefined` where it is refused. */
+function manifestsOf(spec: unknown, namespace: string): SessionManifests | undefined {
+  const settings = { ...SETTINGS, namespace, maxCpu: 100, maxMemory: 128, allowedSecrets: ["*"] };
+  const payload = { ...START, templateManifest: { spec } };
+  const home: Home = { claimName: "h", owner: "session", storageClass: "", size: "1Gi", accessMode: "" };
+  try {
+    const request = parseRequest({ commandId: "c1", action: "start_session", payload }, settings);
+    assert(request.action === "start_session");
+    const sources = { inCluster: () => undefined, table: new Map(), rules: settings };
+    const template = resolveTemplate(request, sources);
+    return buildManifests({ request, template, settings, commandId: "c1", home, startedAt: new Date() });
+  } catch (error) {
+    assert(error instanceof CommandError, String(error));
+    return undefined;
+  }
+}

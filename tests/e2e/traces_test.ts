@@ -1,0 +1,50 @@
+import { assert, assertEquals } from "@std/assert";
+import { CLUSTERS } from "../support/clusters.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+import { TraceCollector } from "../support/trace_collector.ts";
+
+/** Whether an executable exports traces is decided when it is compiled; those that are tested here do not. */
+const isExecutable = Deno.env.has("K8S_AGENT");
+const KINDS = CLUSTERS.map((kind) => ({ ...kind, isMissing: kind.isMissing || isExecutable }));
+const MEMORY = KINDS.filter((kind) => kind.name === "API in memory");
+const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
+/** Spans leave in batches: this is how often. */
+const OTEL = { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", OTEL_BSP_SCHEDULE_DELAY: "100" };
+
+onEachCluster("a start is a span with its phases and its requests within", async (cluster) => {
+  await using collector = TraceCollector.start();
+  const env = { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, AGENT_API_KEY: "s3cret-key" };
+  await using stage = await Stage.set(cluster, { env });
+  const commandId = stage.give("start_session", START);
+  await stage.controlPlane.result(commandId);
+  const span = await collector.span("start_session");
+  assertEquals(span.attributes, {
+    "streamspace.command.action": "start_session",
+    "streamspace.command.id": commandId,
+    "streamspace.session.id": "s1",
+    "streamspace.command.outcome": "complete",
+  });
+  assertEquals([span.error, span.exceptions], [undefined, []]);
+  const within = collector.childrenOf(span);
+  // The simulated containers serve as soon as they run.
+  const phases = ["queue", "objects", "scheduling", "pulling"];
+  assertEquals(within.map(({ name }) => name).filter((name) => phases.includes(name)), phases);
+  const created = within.filter(({ attributes }) => attributes["http.request.method"] === "POST");
+  assert(created.length >= 2, within.map(({ name }) => name).join(", "));
+  assert(!collector.text.includes("s3cret-key"));
+}, KINDS);
+
+onEachCluster("a command that fails is a span with its error", async (cluster) => {
+  await using collector = TraceCollector.start();
+  await using stage = await Stage.set(cluster, {
+    env: { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
+  });
+  await stage.command("wake_session", { sessionId: "s1" });
+  const span = await collector.span("wake_session");
+  const message = 'Cannot wake session "s1": it does not exist';
+  assertEquals(span.attributes["error.type"], "not_found");
+  assertEquals([span.error, span.exceptions], [message, [{
+    "exception.type": "not_found",
+    "exception.message": message,
+  }]]);
+}, MEMORY);

@@ -1,0 +1,113 @@
+import { assertEquals } from "@std/assert";
+import {
+  buildClaim,
+  chooseHome,
+  type Home,
+  type HomeSettings,
+  isHomeOfUser,
+} from "../../lib/manifests/home.ts";
+import type { StartRequest } from "../../lib/sessions/requests.ts";
+
+const REQUEST: StartRequest = {
+  action: "start_session",
+  sessionId: "s1",
+  user: "Ann@example.com",
+  template: "firefox",
+  persistentHome: true,
+  memory: "2Gi",
+  cpu: "1000m",
+};
+const SETTINGS: HomeSettings = {
+  homeStrategy: "per-session",
+  storageClass: "fast",
+  storageSize: "10Gi",
+  storageAccessMode: "ReadWriteOnce",
+};
+const STORAGE = { storageClass: "fast", size: "10Gi", accessMode: "ReadWriteOnce" };
+const OWN: Home = { claimName: "s1-home", owner: "session", ...STORAGE };
+const USERS: Home = { claimName: "home-ann-example-com--e3535a54578d4c12", owner: "user", ...STORAGE };
+const METADATA = {
+  name: "s1",
+  namespace: "streamspace",
+  labels: { app: "streamspace-session", session: "s1", user: "ann", template: "firefox" },
+  annotations: {
+    "stream.space/session": "s1",
+    "stream.space/user": "Ann@example.com",
+    "stream.space/template": "firefox",
+  },
+};
+
+const HOMES: Array<
+  [name: string, settings: Partial<HomeSettings>, hasOwn: boolean, expected: Home | undefined]
+> = [
+  ["its own", {}, false, OWN],
+  ["the one of its user", { homeStrategy: "per-user" }, false, USERS],
+  ["its own from before the strategy changed", { homeStrategy: "per-user" }, true, OWN],
+  ["none", { homeStrategy: "none" }, true, undefined],
+];
+
+for (const [name, settings, hasOwn, expected] of HOMES) {
+  Deno.test(`chooseHome() gives a session ${name}`, () => {
+    assertEquals(
+      chooseHome(REQUEST, { settings: { ...SETTINGS, ...settings }, overrides: {}, hasOwn }),
+      expected,
+    );
+  });
+}
+
+Deno.test("chooseHome() gives a session without a persistent home none", () => {
+  const request = { ...REQUEST, persistentHome: false };
+  assertEquals(chooseHome(request, { settings: SETTINGS, overrides: {}, hasOwn: true }), undefined);
+});
+
+Deno.test("chooseHome() lets the template overrule the operator", () => {
+  const overrides = { size: "5Gi", storageClass: "slow", accessMode: "ReadWriteMany" };
+  assertEquals(chooseHome(REQUEST, { settings: SETTINGS, overrides, hasOwn: false }), {
+    ...OWN,
+    ...overrides,
+  });
+});
+
+Deno.test("buildClaim() marks a home as its session's", () => {
+  assertEquals<unknown>(buildClaim(OWN, METADATA), {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { ...METADATA, name: "s1-home" },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      storageClassName: "fast",
+      resources: { requests: { storage: "10Gi" } },
+    },
+  });
+});
+
+Deno.test("buildClaim() marks a user's home as no session's, and leaves the default class to the cluster", () => {
+  assertEquals<unknown>(buildClaim({ ...USERS, storageClass: "" }, METADATA), {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: {
+      namespace: "streamspace",
+      name: USERS.claimName,
+      labels: { app: "streamspace-session", user: "ann" },
+      annotations: { "stream.space/user": "Ann@example.com" },
+    },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
+  });
+});
+
+const CLAIMS: Array<[name: string, metadata: object, expected: boolean]> = [
+  ["one that names the user", { annotations: { "stream.space/user": "alice" } }, true],
+  ["one that an earlier StreamSpace labelled", { labels: { user: "alice" } }, true],
+  ["one of another user whose label is the same", {
+    labels: { user: "alice" },
+    annotations: { "stream.space/user": "Alice" },
+  }, false],
+  ["one of another user", { labels: { user: "bob" } }, false],
+  ["one of nobody", {}, false],
+];
+
+for (const [name, metadata, expected] of CLAIMS) {
+  Deno.test(`isHomeOfUser() ${expected ? "takes" : "refuses"} ${name}`, () => {
+    assertEquals(isHomeOfUser({ metadata }, "alice"), expected);
+  });
+}

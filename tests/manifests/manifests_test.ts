@@ -1,0 +1,263 @@
+import { assert, assertEquals } from "@std/assert";
+import { buildManifests, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
+import { labelValue } from "../../lib/manifests/names.ts";
+import type { Home } from "../../lib/manifests/home.ts";
+import type { StartRequest } from "../../lib/sessions/requests.ts";
+import { imageTemplate } from "../../lib/templates/template.ts";
+import { SETTINGS } from "../../dev/session_settings.ts";
+
+const REQUEST: StartRequest = {
+  action: "start_session",
+  sessionId: "alice-firefox-1a2b3c4d",
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "2Gi",
+  cpu: "1000m",
+};
+
+const AMOUNTS = { cpu: "1000m", memory: "2Gi" };
+
+const SPEC: SessionSpec = {
+  commandId: "c1",
+  request: REQUEST,
+  template: { ...imageTemplate("example.com/firefox:1"), defaultResources: AMOUNTS },
+  settings: SETTINGS,
+  home: undefined,
+  startedAt: new Date("2026-01-02T03:04:05Z"),
+};
+
+const HOME: Home = {
+  claimName: "alice-firefox-1a2b3c4d-home",
+  owner: "session",
+  storageClass: "",
+  size: "10Gi",
+  accessMode: "ReadWriteOnce",
+};
+
+const ID = REQUEST.sessionId;
+const LABELS = {
+  app: "streamspace-session",
+  session: ID,
+  user: "alice",
+  template: "firefox",
+  "stream.space/agent": "a1",
+  "app.kubernetes.io/managed-by": "streamspace-k8s-agent",
+};
+const ANNOTATIONS = {
+  "stream.space/session": ID,
+  "stream.space/user": "alice",
+  "stream.space/template": "firefox",
+};
+const METADATA = { name: ID, namespace: "streamspace", labels: LABELS, annotations: ANNOTATIONS };
+const SELECTOR = { app: "streamspace-session", session: ID };
+const CONTAINER = {
+  name: "session",
+  image: "example.com/firefox:1",
+  imagePullPolicy: "IfNotPresent",
+  env: [
+    { name: "PUID", value: "1000" },
+    { name: "PGID", value: "1000" },
+    { name: "TZ", value: "UTC" },
+    { name: "USER", value: "alice" },
+    { name: "SESSION_ID", value: ID },
+  ],
+  ports: [{ name: "vnc", containerPort: 3000, protocol: "TCP" }],
+  readinessProbe: { tcpSocket: { port: 3000 }, periodSeconds: 1, failureThreshold: 3 },
+  securityContext: { allowPrivilegeEscalation: false },
+  resources: { requests: AMOUNTS, limits: AMOUNTS },
+};
+const POD_SPEC = {
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  securityContext: { seccompProfile: { type: "RuntimeDefault" } },
+  containers: [CONTAINER],
+  nodeSelector: {},
+  tolerations: [],
+};
+
+/** A Deployment with this pod and these annotations beside the hash of what was asked for. */
+function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: {
+      ...METADATA,
+      annotations: {
+        ...ANNOTATIONS,
+        "stream.space/spec-hash": specHash(request),
+        "stream.space/command-id": "c1",
+        "stream.space/running-since": "2026-01-02T03:04:05.000Z",
+      },
+    },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: SELECTOR },
+      strategy: { type: "Recreate" },
+      template: {
+        metadata: {
+          labels: LABELS,
+          annotations: { ...ANNOTATIONS, "stream.space/display-port": "3000" },
+        },
+        spec: podSpec,
+      },
+    },
+  };
+}
+
+function userVariable(user: string): string | undefined {
+  const { deployment } = buildManifests({ ...SPEC, request: { ...REQUEST, user } });
+  return deployment.spec?.template.spec?.containers[0]?.env?.find((one) => one.name === "USER")?.value;
+}
+
+Deno.test("buildManifests() makes the Deployment and Service of a session without a home", () => {
+  assertEquals<unknown>(buildManifests(SPEC), {
+    claim: undefined,
+    policy: undefined,
+    deployment: deploymentOf(POD_SPEC),
+    service: {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { ...METADATA, annotations: { ...ANNOTATIONS, "stream.space/command-id": "c1" } },
+      spec: { selector: SELECTOR, ports: [{ name: "vnc", port: 3000, targetPort: "vnc", protocol: "TCP" }] },
+    },
+  });
+});
+
+Deno.test("buildManifests() notes how long a session may run and be idle", () => {
+  const request = { ...REQUEST, maxSessionDurationMs: 28_800_000, idleTimeoutMs: 1500 };
+  const annotations = buildManifests({ ...SPEC, request }).deployment.metadata?.annotations ?? {};
+  assertEquals(annotations["stream.space/max-session-duration"], "28800s");
+  assertEquals(annotations["stream.space/idle-timeout"], "1.5s");
+});
+
+Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", () => {
+  const request = { ...REQUEST, persistentHome: true };
+  const { claim, deployment } = buildManifests({ ...SPEC, request, home: HOME });
+  assertEquals<unknown>(claim, {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { ...METADATA, name: `${ID}-home` },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
+  });
+  assertEquals<unknown>(
+    deployment,
+    deploymentOf({
+      ...POD_SPEC,
+      containers: [{ ...CONTAINER, volumeMounts: [{ name: "home", mountPath: "/config" }] }],
+      volumes: [{ name: "home", persistentVolumeClaim: { claimName: `${ID}-home` } }],
+    }, request),
+  );
+});
+
+Deno.test("buildManifests() follows the operator's settings and the template", () => {
+  const toleration = { key: "desktops", operator: "Exists", effect: "NoSchedule" };
+  const request = { ...REQUEST, persistentHome: true };
+  const { claim, deployment, service } = buildManifests({
+    commandId: "c1",
+    startedAt: SPEC.startedAt,
+    request,
+    template: { ...imageTemplate("example.com/code:2", 8443), defaultResources: AMOUNTS },
+    home: { ...HOME, storageClass: "fast", size: "20Gi" },
+    settings: {
+      ...SETTINGS,
+      namespace: "desktops",
+      imagePullPolicy: "Always",
+      nodeSelector: { pool: "desktops" },
+      tolerations: [toleration],
+    },
+  });
+  const pod = deployment.spec?.template.spec;
+  assertEquals(
+    [claim, deployment, service].map((one) => one?.metadata?.namespace),
+    ["desktops", "desktops", "desktops"],
+  );
+  assertEquals([claim?.spec?.storageClassName, claim?.spec?.resources?.requests], ["fast", {
+    storage: "20Gi",
+  }]);
+  assertEquals([pod?.nodeSelector, pod?.tolerations], [{ pool: "desktops" }, [toleration]]);
+  assertEquals(
+    [
+      pod?.containers[0]?.image,
+      pod?.containers[0]?.imagePullPolicy,
+      pod?.containers[0]?.ports?.[0]?.containerPort,
+    ],
+    ["example.com/code:2", "Always", 8443],
+  );
+  assertEquals(service.spec?.ports?.[0]?.port, 8443);
+});
+
+Deno.test("buildManifests() keeps a user that is no label exactly in an annotation and a variable", () => {
+  const user = "Alice O'Neil <alice@example.com> üñí";
+  const { deployment, service } = buildManifests({ ...SPEC, request: { ...REQUEST, user } });
+  for (const one of [deployment.metadata, service.metadata, deployment.spec?.template.metadata]) {
+    assertEquals(one?.labels?.user, labelValue(user));
+    assertEquals(one?.annotations?.["stream.space/user"], user);
+  }
+  assertEquals(userVariable(user), user);
+});
+
+/** What Kubernetes makes of a variable's value: `$$` becomes `$`, `$(NAME)` what an earlier variable holds. */
+function expanded(value: string): string {
+  return value.replace(/\$\$|\$\(([^)]*)\)/g, (match, name) => match === "$$" ? "$" : `<${name} expanded>`);
+}
+
+for (const user of ["alice", "$HOME", "$", "$$", "$(TZ)", "$$(TZ)", "$$$(TZ)", "a$(", "$(TZ", "`id`"]) {
+  Deno.test(`buildManifests() has Kubernetes hand on the user ${user} as it is`, () => {
+    assertEquals(expanded(userVariable(user) ?? ""), user);
+  });
+}
+
+Deno.test("buildManifests() leaves no field undefined, which a server could not be told", () => {
+  const settings = { ...SETTINGS, ingressNamespaces: ["edge"] };
+  const manifests = buildManifests({ ...SPEC, settings, home: HOME });
+  assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
+});
+
+Deno.test("buildManifests() brings every port of a template into the Service, and says which is the display's", () => {
+  const ports = [
+    { name: "web", containerPort: 6901, protocol: "TCP" },
+    { name: "audio", containerPort: 4901, protocol: "UDP" },
+  ] as const;
+  const template = { ...SPEC.template, ports, vnc: { port: 6901 } };
+  const settings = { ...SETTINGS, ingressNamespaces: ["control-plane"] };
+  const { deployment, service, policy } = buildManifests({ ...SPEC, template, settings });
+  const pod = deployment.spec?.template;
+  assertEquals(service.spec?.ports, [
+    { name: "web", port: 6901, protocol: "TCP", targetPort: "web" },
+    { name: "audio", port: 4901, protocol: "UDP", targetPort: "audio" },
+  ]);
+  assertEquals(policy?.spec?.ingress?.[0]?.ports, [
+    { port: 6901, protocol: "TCP" },
+    { port: 4901, protocol: "UDP" },
+  ]);
+  assertEquals(pod?.metadata?.annotations?.["stream.space/display-port"], "6901");
+  assertEquals(pod?.spec?.containers[0]?.readinessProbe?.tcpSocket, { port: 6901 });
+});
+
+Deno.test("specHash() is what the first agents wrote where a start says no more than they knew", () => {
+  const { memory: _memory, cpu: _cpu, ...rest } = REQUEST;
+  assertEquals([specHash(REQUEST), specHash({ ...rest, cpu: "1000m" })], ["393430ee", "393430ee"]);
+  assertEquals(specHash({ ...REQUEST, namespace: "desktops" }), "393430ee");
+});
+
+Deno.test("specHash() is the same for the same start only", () => {
+  assertEquals(specHash(REQUEST), specHash({ ...REQUEST }));
+  const changes: Array<Partial<StartRequest>> = [
+    { user: "bob" },
+    { template: "chrome" },
+    { persistentHome: true },
+    { memory: "3Gi" },
+    { cpu: "2" },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:1") } },
+    { templateManifest: { spec: imageTemplate("example.com/firefox:2") } },
+    { env: { A: "1" } },
+    { env: { A: "2" } },
+    { idleTimeoutMs: 1000 },
+    { maxSessionDurationMs: 1000 },
+    { user: "alicefirefox", template: "" },
+  ];
+  const hashes = changes.map((change) => specHash({ ...REQUEST, ...change }));
+  assertEquals(new Set([specHash(REQUEST), ...hashes]).size, changes.length + 1);
+  for (const hash of hashes) assert(/^[0-9a-f]{8}$/.test(hash));
+});

@@ -1,0 +1,154 @@
+import { assertEquals } from "@std/assert";
+import { SETTINGS } from "../../dev/session_settings.ts";
+import { buildPodSpec, type PodPlan } from "../../lib/manifests/pod.ts";
+import { imageTemplate } from "../../lib/templates/template.ts";
+import type { SessionTemplate } from "../../lib/templates/sources.ts";
+
+const AMOUNTS = { cpu: "1", memory: "2Gi" };
+const TEMPLATE: SessionTemplate = { ...imageTemplate("example.com/gimp:1", 6901), defaultResources: AMOUNTS };
+const HOME = {
+  claimName: "s1-home",
+  owner: "session",
+  storageClass: "",
+  size: "1Gi",
+  accessMode: "ReadWriteOnce",
+};
+
+function podOf(template: Partial<SessionTemplate>, plan: Partial<PodPlan> = {}) {
+  return buildPodSpec({
+    request: {
+      action: "start_session",
+      sessionId: "s1",
+      user: "alice",
+      template: "gimp",
+      persistentHome: false,
+    },
+    settings: SETTINGS,
+    home: undefined,
+    ...plan,
+    template: { ...TEMPLATE, ...template },
+  });
+}
+
+Deno.test("buildPodSpec() takes no rights along by default", () => {
+  const pod = podOf({});
+  assertEquals([pod.automountServiceAccountToken, pod.enableServiceLinks], [false, false]);
+  assertEquals(pod.securityContext, { seccompProfile: { type: "RuntimeDefault" } });
+  assertEquals(pod.containers[0]?.securityContext, { allowPrivilegeEscalation: false });
+});
+
+Deno.test("buildPodSpec() takes away what the level `restricted` takes away, and runs as the PUID", () => {
+  const settings = { ...SETTINGS, sessionSecurity: "restricted" as const };
+  const env = [{ name: "PUID", value: "1001" }];
+  const restricted = { allowPrivilegeEscalation: false, runAsNonRoot: true, capabilities: { drop: ["ALL"] } };
+  const pod = podOf({ env, securityContext: { runAsNonRoot: false } }, { settings });
+  assertEquals(pod.securityContext, {
+    seccompProfile: { type: "RuntimeDefault" },
+    runAsNonRoot: true,
+    runAsUser: 1001,
+    runAsGroup: 1000,
+    fsGroup: 1000,
+  });
+  assertEquals(pod.containers[0]?.securityContext, restricted);
+  const own = podOf({ env, securityContext: { runAsUser: 5, runAsGroup: 6, fsGroup: 7 } }, { settings });
+  assertEquals(own.securityContext, { ...pod.securityContext, runAsUser: 5, runAsGroup: 6, fsGroup: 7 });
+  assertEquals(own.containers[0]?.securityContext, { ...restricted, runAsUser: 5, runAsGroup: 6 });
+});
+
+Deno.test("buildPodSpec() joins what settings and template say, the template's first where both name one thing", () => {
+  const term = (key: string) => ({ matchExpressions: [{ key, operator: "Exists" }] });
+  const required = (...keys: string[]) => ({
+    requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: keys.map(term) },
+  });
+  const preferred = (key: string) => ({
+    preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: term(key) }],
+  });
+  const pod = podOf({
+    imagePullSecrets: [{ name: "b" }, { name: "a" }],
+    runtimeClassName: "nvidia",
+    nodeSelector: { pool: "gpu", zone: "z" },
+    tolerations: [{ key: "gpu", operator: "Exists" }],
+    affinity: { nodeAffinity: { ...required("t1", "t2"), ...preferred("t3") } },
+    defaultResources: { ...AMOUNTS, "nvidia.com/gpu": "2" },
+  }, {
+    settings: {
+      ...SETTINGS,
+      imagePullSecrets: ["a"],
+      runtimeClass: "gvisor",
+      priorityClass: "desktops",
+      nodeSelector: { pool: "desktops", os: "linux" },
+      tolerations: [{ key: "desktops", operator: "Exists" }],
+      nodeAffinity: { ...required("s1"), ...preferred("s2") },
+      extendedResources: { "nvidia.com/gpu": "1", "example.com/fpga": "1" },
+    },
+  });
+  assertEquals(pod.imagePullSecrets, [{ name: "a" }, { name: "b" }]);
+  assertEquals([pod.runtimeClassName, pod.priorityClassName], ["nvidia", "desktops"]);
+  assertEquals(pod.nodeSelector, { pool: "gpu", os: "linux", zone: "z" });
+  assertEquals(pod.tolerations?.map(({ key }) => key), ["desktops", "gpu"]);
+  const both = { ...AMOUNTS, "nvidia.com/gpu": "2", "example.com/fpga": "1" };
+  assertEquals(pod.containers[0]?.resources, { requests: both, limits: both });
+  const joined = (...keys: string[]) => ({
+    matchExpressions: keys.flatMap((key) => term(key).matchExpressions),
+    matchFields: [],
+  });
+  assertEquals(pod.affinity, {
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [joined("s1", "t1"), joined("s1", "t2")],
+      },
+      preferredDuringSchedulingIgnoredDuringExecution: [
+        { weight: 1, preference: term("s2") },
+        { weight: 1, preference: term("t3") },
+      ],
+    },
+  });
+});
+
+Deno.test("buildPodSpec() mounts the home where the template says, and nowhere where there is none", () => {
+  const volumes = [{ name: "shm", emptyDir: { medium: "Memory" } }];
+  const shm = { name: "shm", mountPath: "/dev/shm" };
+  const own = { name: "home", mountPath: "/home/user" };
+  const home = { ...HOME, owner: "session" as const };
+  const usual = { name: "home", mountPath: "/config" };
+  assertEquals(podOf({ volumes, volumeMounts: [own, shm] }, { home }).containers[0]?.volumeMounts, [
+    own,
+    shm,
+  ]);
+  assertEquals(podOf({ volumes, volumeMounts: [shm] }, { home }).containers[0]?.volumeMounts, [usual, shm]);
+  assertEquals(podOf({ volumes, volumeMounts: [own, shm] }).containers[0]?.volumeMounts, [shm]);
+  assertEquals(podOf({ volumes }, { home }).volumes, [
+    { name: "home", persistentVolumeClaim: { claimName: "s1-home" } },
+    ...volumes,
+  ]);
+});
+
+Deno.test("buildPodSpec() runs the template's program, and asks its probes in place of the agent's own", () => {
+  const probe = { exec: { command: ["true"] } };
+  const [container] =
+    podOf({ command: ["/init"], args: ["-v"], readinessProbe: probe, startupProbe: probe }).containers;
+  assertEquals([container?.command, container?.args, container?.readinessProbe, container?.startupProbe], [
+    ["/init"],
+    ["-v"],
+    probe,
+    probe,
+  ]);
+  assertEquals(podOf({}).containers[0]?.readinessProbe, {
+    tcpSocket: { port: 6901 },
+    periodSeconds: 1,
+    failureThreshold: 3,
+  });
+});
+
+Deno.test("buildPodSpec() sets the agent's variables, but for those that the template sets", () => {
+  const [container] =
+    podOf({ env: [{ name: "TZ", value: "CET" }, { name: "LANG", value: "de" }] }).containers;
+  assertEquals(container?.env?.map(({ name, value }) => `${name}=${value}`), [
+    "PUID=1000",
+    "PGID=1000",
+    "USER=alice",
+    "SESSION_ID=s1",
+    "TZ=CET",
+    "LANG=de",
+  ]);
+});

@@ -1,0 +1,141 @@
+import { assertEquals } from "@std/assert";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { CommandError } from "../../lib/errors.ts";
+import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { Expiry } from "../../lib/sessions/expiry.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { LogCapture } from "../support/log_capture.ts";
+
+const HOUR_MS = 3_600_000;
+
+function deployment(
+  id: string,
+  run: { seconds: number; since?: number; version?: number; replicas?: number },
+): V1Deployment {
+  const { seconds, since = 0, version = 1, replicas = 1 } = run;
+  return {
+    metadata: {
+      name: id,
+      uid: id,
+      resourceVersion: String(version),
+      labels: { app: "streamspace-session", session: id },
+      annotations: {
+        "stream.space/max-session-duration": `${seconds}s`,
+        "stream.space/running-since": new Date(since).toISOString(),
+      },
+    },
+    spec: { replicas, selector: {}, template: {} },
+  };
+}
+
+/** Sessions, an expiry that has begun, and the ends that it asked for, which a test settles. */
+class Bench implements Disposable {
+  readonly cache = new SessionCache("a1");
+  readonly ends: { readonly sessionId: string; readonly settle: PromiseWithResolvers<void> }[] = [];
+  readonly #expiry = new Expiry({
+    cache: this.cache,
+    end: (sessionId) => {
+      const settle = Promise.withResolvers<void>();
+      this.ends.push({ sessionId, settle });
+      return settle.promise;
+    },
+  });
+
+  constructor(deployments: readonly V1Deployment[]) {
+    for (const one of deployments) this.cache.put("deployment", one);
+    this.#expiry.begin();
+  }
+
+  get ended(): string[] {
+    return this.ends.map(({ sessionId }) => sessionId);
+  }
+
+  [Symbol.dispose](): void {
+    this.#expiry[Symbol.dispose]();
+  }
+}
+
+Deno.test("expiry ends each run when its time is up, and never before", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([deployment("s1", { seconds: 20 }), deployment("s2", { seconds: 10 })]);
+  await time.tickAsync(9999);
+  assertEquals(bench.ended, []);
+  await time.tickAsync(1);
+  assertEquals(bench.ended, ["s2"]);
+  await time.tickAsync(10_000);
+  assertEquals(bench.ended, ["s2", "s1"]);
+});
+
+Deno.test("expiry ends at once what is over when it begins", async () => {
+  using time = new FakeTime(HOUR_MS);
+  using bench = new Bench([deployment("s1", { seconds: 60 })]);
+  await time.tickAsync(0);
+  assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry sees sessions that come later, and a wake that begins a new run", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([]);
+  bench.cache.put("deployment", deployment("s1", { seconds: 10 }));
+  await time.tickAsync(5000);
+  bench.cache.put("deployment", deployment("s1", { seconds: 10, replicas: 0, version: 2 }));
+  assertEquals(time.pending, []);
+  bench.cache.put("deployment", deployment("s1", { seconds: 10, since: 5000, version: 3 }));
+  await time.tickAsync(9999);
+  assertEquals(bench.ended, []);
+  await time.tickAsync(1);
+  assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry waits for longer than a timer can", async () => {
+  using time = new FakeTime();
+  const seconds = 30 * 24 * 3600;
+  using bench = new Bench([deployment("s1", { seconds })]);
+  assertEquals(time.pending, [60_000]);
+  await time.tickAsync(seconds * 1000 - 1);
+  assertEquals(bench.ended, []);
+  await time.tickAsync(1);
+  assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry goes by the clock, also where it is set", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([deployment("s1", { seconds: 120 })]);
+  time.setClock(-HOUR_MS);
+  await time.tickAsync(200_000);
+  assertEquals(bench.ended, []);
+  time.setClock(120_000);
+  await time.tickAsync(60_000);
+  assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry asks once for an end, and no more once the session runs no longer", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([deployment("s1", { seconds: 10 })]);
+  await time.tickAsync(HOUR_MS);
+  assertEquals(bench.ended, ["s1"]);
+  bench.cache.put("deployment", deployment("s1", { seconds: 10, replicas: 0, version: 2 }));
+  bench.ends[0]?.settle.resolve();
+  await time.tickAsync(HOUR_MS);
+  assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry says why an end failed, and tries again later and later", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  using bench = new Bench([deployment("s1", { seconds: 10 })]);
+  await time.tickAsync(10_000);
+  bench.ends[0]?.settle.reject(new Error("Kubernetes does not answer"));
+  await time.tickAsync(4999);
+  assertEquals(bench.ended.length, 1);
+  await time.tickAsync(1);
+  assertEquals(bench.ended.length, 2);
+  bench.ends[1]?.settle.reject(new CommandError("cancelled", "cancelled by stop"));
+  await time.tickAsync(9999);
+  assertEquals(bench.ended.length, 2);
+  await time.tickAsync(1);
+  assertEquals(bench.ended.length, 3);
+  assertEquals(logs.lines.map((line) => line.slice(line.indexOf("WARN"))), [
+    "WARN: Session s1 is past its maximal duration and could not be ended: Kubernetes does not answer",
+  ]);
+});

@@ -1,0 +1,103 @@
+/**
+ * The optional kinds of k8s/crds/ on a real API server, and a look at the objects of one of them.
+ * @module
+ */
+import {
+  ApiException,
+  ApiextensionsV1Api,
+  type KubernetesObject,
+  loadYaml,
+  type V1CustomResourceDefinition,
+} from "@kubernetes/client-node";
+import { delay } from "@std/async";
+import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { CUSTOM_API, CustomCollection } from "../../lib/kubernetes/custom_collection.ts";
+import { Transport } from "../../lib/kubernetes/transport.ts";
+import type { TestCluster } from "./clusters.ts";
+
+/** An object of one of the kinds, as the API gives it. */
+export interface CustomObject extends KubernetesObject {
+  readonly spec: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>>;
+}
+
+/** The garbage collector learns of a new kind within half a minute. */
+const PATIENCE_MS = 60_000;
+
+const FILES = ["templates.yaml", "sessions.yaml"];
+
+/** Installs the kinds for the whole cluster, where they stay, and waits until they are served. */
+export async function installKinds(cluster: TestCluster): Promise<void> {
+  const api = cluster.config.makeApiClient(ApiextensionsV1Api);
+  for (const file of FILES) {
+    const text = await Deno.readTextFile(new URL(`../../k8s/crds/${file}`, import.meta.url));
+    const body = loadYaml<V1CustomResourceDefinition>(text);
+    await api.createCustomResourceDefinition({ body, fieldValidation: "Strict" }).catch((error) => {
+      if (!(error instanceof ApiException && error.code === 409)) throw error;
+    });
+  }
+  using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  while (!await isServed(transport)) await delay(50, { signal });
+}
+
+async function isServed(transport: Transport): Promise<boolean> {
+  const answer = await transport.getJson(`/apis/${CUSTOM_API}`).catch(() => ({})) as {
+    resources?: Array<{ name: string }>;
+  };
+  const names = answer.resources?.map(({ name }) => name) ?? [];
+  return ["templates", "sessions", "sessions/status"].every((name) => names.includes(name));
+}
+
+/** Sees the objects of one kind in a test's namespace until it is disposed. */
+export class Onlooker implements AsyncDisposable {
+  readonly #collection: CustomCollection;
+  readonly #transport: Transport;
+  readonly #stop = new AbortController();
+  readonly #watchers = new Set<() => void>();
+  readonly #following: Promise<void>;
+
+  constructor(cluster: TestCluster, resource: string) {
+    const wake = () => {
+      for (const watcher of this.#watchers) watcher();
+      this.#watchers.clear();
+    };
+    this.#collection = new CustomCollection({ resource, onList: wake, onChange: wake });
+    this.#transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+    const { namespace } = cluster;
+    this.#following = this.#collection.follow(this.#transport, { namespace, signal: this.#stop.signal });
+  }
+
+  /** Waits until the object of that name is as the test wants it, and gives it. */
+  async until(name: string, isWanted: (object: CustomObject) => boolean): Promise<CustomObject> {
+    const object = await this.#find(name, (object) => object !== undefined && isWanted(object));
+    return object as CustomObject;
+  }
+
+  /** Waits until there is no object of that name. */
+  async untilGone(name: string): Promise<void> {
+    await this.#collection.synced(this.#stop.signal);
+    await this.#find(name, (object) => object === undefined);
+  }
+
+  async #find(name: string, isWanted: (object?: CustomObject) => boolean): Promise<CustomObject | undefined> {
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    while (true) {
+      const object = this.#collection.get(name) as CustomObject | undefined;
+      if (isWanted(object)) return object;
+      await new Promise<void>((resolve, reject) => {
+        this.#watchers.add(resolve);
+        const seen = JSON.stringify(object);
+        patience.addEventListener("abort", () => reject(new Error(`"${name}" stays ${seen}`)), {
+          once: true,
+        });
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#following;
+    this.#transport[Symbol.dispose]();
+  }
+}
