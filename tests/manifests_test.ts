@@ -113,6 +113,15 @@ Deno.test("Deployment gives the agent more time to end than running commands get
   assert((pod.terminationGracePeriodSeconds ?? 30) * 1000 >= drainMs + 5000);
 });
 
+Deno.test("Deployment asks for the memory that 100 sessions take, and allows twice as much", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(readme)?.[1]);
+  const { requests, limits } = container.resources ?? {};
+  const mebibytes = (text = "") => Number(/^(\d+)Mi$/.exec(text)?.[1]);
+  assert(mebibytes(requests?.memory) > measured, `${requests?.memory} for ${measured} MB`);
+  assertEquals(mebibytes(limits?.memory), 2 * mebibytes(requests?.memory));
+});
+
 Deno.test("Deployment gives the agent no rights on its node", () => {
   assertEquals(pod.securityContext, {
     runAsNonRoot: true,
