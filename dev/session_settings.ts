@@ -3,8 +3,8 @@
  * @module
  */
 import { OPTIONS } from "../lib/options.ts";
-import type { SessionSettings } from "../lib/sessions/manifests.ts";
-import type { TemplateRules } from "../lib/sessions/template_sources.ts";
+import type { SessionSettings } from "../lib/manifests/manifests.ts";
+import type { TemplateRules } from "../lib/templates/sources.ts";
 
 const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
 

@@ -16,7 +16,7 @@ import type { Config } from "./options.ts";
 import { buildParts, type Parts } from "./parts.ts";
 import { formatDuration } from "./quantities.ts";
 import type { Dispatcher } from "./sessions/dispatcher.ts";
-import { leaseName } from "./sessions/names.ts";
+import { leaseName } from "./manifests/names.ts";
 import { HealthServer } from "./telemetry/health_server.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 

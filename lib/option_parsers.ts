@@ -8,9 +8,14 @@ import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { messageOf } from "./errors.ts";
 import { asRecord } from "./json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "./quantities.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "./sessions/template.ts";
-import { readImage, readSpec } from "./sessions/template_manifest.ts";
-import { Field } from "./sessions/untrusted.ts";
+import {
+  BUILT_IN_TEMPLATES,
+  imageTemplate,
+  type Template,
+  type TemplateTable,
+} from "./templates/template.ts";
+import { readImage, readSpec } from "./templates/manifest.ts";
+import { Field } from "./untrusted.ts";
 import { type ListenAddress, parseListenAddress } from "./telemetry/listen_address.ts";
 
 /** A value read from a setting, or what is wrong with it. */

@@ -29,7 +29,7 @@ import {
 import type { HttpProxy } from "./proxies.ts";
 import { parseCores, parseMemory } from "./quantities.ts";
 import type { Secret } from "./secret.ts";
-import { BUILT_IN_TEMPLATES, type TemplateTable } from "./sessions/template.ts";
+import { BUILT_IN_TEMPLATES, type TemplateTable } from "./templates/template.ts";
 import type { ListenAddress } from "./telemetry/listen_address.ts";
 
 /** One row of the table. */

@@ -30,7 +30,7 @@ import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./sessions/journal.ts";
 import { Mirror } from "./sessions/mirror.ts";
 import { Monitor } from "./sessions/monitor.ts";
-import { labelValue } from "./sessions/names.ts";
+import { labelValue } from "./manifests/names.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { Recorder } from "./sessions/recorder.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";

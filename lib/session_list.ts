@@ -7,7 +7,7 @@ import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import type { Config, OutputFormat } from "./options.ts";
 import { formatRows, listRows } from "./sessions/listing.ts";
-import { labelValue } from "./sessions/names.ts";
+import { labelValue } from "./manifests/names.ts";
 
 /** Longest wait for the cluster, in milliseconds: somebody waits at a terminal. */
 const PATIENCE_MS = 15_000;

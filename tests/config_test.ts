@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type ConfigSources, loadConfig } from "../lib/config.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { type Config, OPTIONS, type Settings } from "../lib/options.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/templates/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
 

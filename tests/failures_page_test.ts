@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { formatDuration } from "../lib/quantities.ts";
-import { CAUSES } from "../lib/sessions/causes.ts";
+import { CAUSES } from "../lib/diagnosis/causes.ts";
 
 function time(graceMs: number): string {
   if (graceMs === 0) return "at once";

@@ -22,7 +22,7 @@ import {
   whole,
 } from "../lib/option_parsers.ts";
 import { parseCores } from "../lib/quantities.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/sessions/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../lib/templates/template.ts";
 
 interface Table {
   name: string;

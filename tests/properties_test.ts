@@ -3,10 +3,10 @@ import fc from "fast-check";
 import { SETTINGS } from "../dev/session_settings.ts";
 import { CommandError } from "../lib/errors.ts";
 import { parseDuration, parseQuantity } from "../lib/quantities.ts";
-import { buildManifests } from "../lib/sessions/manifests.ts";
-import { homeClaimName, labelValue, sessionName, userHomeClaimName } from "../lib/sessions/names.ts";
+import { buildManifests } from "../lib/manifests/manifests.ts";
+import { homeClaimName, labelValue, sessionName, userHomeClaimName } from "../lib/manifests/names.ts";
 import { parseRequest, type StartRequest } from "../lib/sessions/requests.ts";
-import { resolveTemplate } from "../lib/sessions/template_sources.ts";
+import { resolveTemplate } from "../lib/templates/sources.ts";
 import { TEMPLATE_SPEC as spec } from "./support/any_template.ts";
 
 const LIMITS = { maxCpu: 100, maxMemory: 128 };

@@ -3,7 +3,7 @@
  * configuration, checks, retries or reports. What the agent takes longer than this is its own.
  * @module
  */
-import type { SessionManifests } from "../../lib/sessions/manifests.ts";
+import type { SessionManifests } from "../../lib/manifests/manifests.ts";
 
 interface Observed {
   readonly metadata: { readonly name: string; readonly labels?: Record<string, string> };

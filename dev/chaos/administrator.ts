@@ -13,7 +13,7 @@ import {
 } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
 import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
-import { SESSION_LABEL } from "../../lib/sessions/names.ts";
+import { SESSION_LABEL } from "../../lib/manifests/names.ts";
 import type { Deletion } from "./event.ts";
 
 /** A session's objects, as the cluster has them. */

@@ -8,7 +8,7 @@ import { loadKubeConfig } from "../kubernetes/client.ts";
 import { createIssuedKeyStore } from "../kubernetes/stores.ts";
 import { Transport } from "../kubernetes/transport.ts";
 import type { Config } from "../options.ts";
-import { labelValue } from "../sessions/names.ts";
+import { labelValue } from "../manifests/names.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { checkControlPlane } from "./control_plane_checks.ts";
 import { type Finding, Findings } from "./finding.ts";

@@ -4,7 +4,7 @@
  */
 import type { V1Lease, V1Pod } from "@kubernetes/client-node";
 import type { Config } from "../options.ts";
-import { leaseName } from "../sessions/names.ts";
+import { leaseName } from "../manifests/names.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 

@@ -5,7 +5,7 @@
  */
 import type { V1PersistentVolumeClaim, V1StorageClass } from "@kubernetes/client-node";
 import type { Config } from "../options.ts";
-import { APP, APP_LABEL } from "../sessions/names.ts";
+import { APP, APP_LABEL } from "../manifests/names.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 

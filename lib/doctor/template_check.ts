@@ -6,7 +6,7 @@ import { KubernetesError } from "../errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
-import { BUILT_IN_TEMPLATES } from "../sessions/template.ts";
+import { BUILT_IN_TEMPLATES } from "../templates/template.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { templateProblem } from "./trial_session.ts";

@@ -5,10 +5,10 @@
 import { messageOf } from "../errors.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
-import { chooseHome } from "../sessions/home.ts";
-import { buildManifests } from "../sessions/manifests.ts";
+import { chooseHome } from "../manifests/home.ts";
+import { buildManifests } from "../manifests/manifests.ts";
 import type { StartRequest } from "../sessions/requests.ts";
-import { resolveTemplate, type TemplateSources } from "../sessions/template_sources.ts";
+import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
 
 /** An object, and the path of its API and its plural, such as `/apis/apps/v1` and `deployments`. */
 export interface TrialObject {

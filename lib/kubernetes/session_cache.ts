@@ -20,7 +20,7 @@ import {
   SESSION_LABEL,
   sessionName,
   USER_LABEL,
-} from "../sessions/names.ts";
+} from "../manifests/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";

@@ -9,7 +9,7 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, failureWord, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import type { RequestLimits } from "./amounts.ts";
+import type { RequestLimits } from "../templates/amounts.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "./command_context.ts";

@@ -5,7 +5,7 @@
 import { CommandError, KubernetesError, messageOf } from "../errors.ts";
 import type { SessionRequest } from "./requests.ts";
 import type { Note } from "./status.ts";
-import { refusalReason } from "./words.ts";
+import { refusalReason } from "../diagnosis/words.ts";
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",

@@ -5,9 +5,9 @@
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { shown } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
-import { TEMPLATE_ANNOTATION, TEMPLATE_LABEL, USER_ANNOTATION, USER_LABEL } from "./names.ts";
+import { TEMPLATE_ANNOTATION, TEMPLATE_LABEL, USER_ANNOTATION, USER_LABEL } from "../manifests/names.ts";
 import { observedStatus } from "./observed.ts";
-import { judge } from "./readiness.ts";
+import { judge } from "../diagnosis/readiness.ts";
 
 /** One session; texts are empty where there is nothing. */
 export interface SessionRow {

@@ -3,10 +3,10 @@
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
-import type { SessionStatus } from "../control_plane/protocol.ts";
 import { wantsPod } from "../kubernetes/objects.ts";
 import { formatDuration, parseDuration } from "../quantities.ts";
-import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "../manifests/names.ts";
+import type { Note } from "./status.ts";
 
 /** Stands in place of a command's id where the agent itself ended a session's run. */
 export const MAX_DURATION = "max-duration";
@@ -27,10 +27,10 @@ export function isAsleepByMaxDuration({ metadata, spec }: V1Deployment): boolean
   return spec?.replicas === 0 && metadata?.annotations?.[COMMAND_ANNOTATION] === MAX_DURATION;
 }
 
-/** A status that says why the session runs no more. */
-export function becauseOfMaxDuration(status: SessionStatus, deployment: V1Deployment): SessionStatus {
+/** Why a session whose time was up runs no more. */
+export function maxDurationNote(deployment: V1Deployment): Note {
   const message = `It ran for ${formatDuration(maxDurationMs(deployment) ?? 0)}, the longest that it may`;
-  return { ...status, platformMetadata: { ...status.platformMetadata, reason: "MaxDuration", message } };
+  return { reason: "MaxDuration", message };
 }
 
 function maxDurationMs({ metadata }: V1Deployment): number | undefined {

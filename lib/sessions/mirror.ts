@@ -18,7 +18,7 @@ import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import { log } from "../log.ts";
-import { APP, APP_LABEL, SESSION_ANNOTATION, SESSION_LABEL } from "./names.ts";
+import { APP, APP_LABEL, SESSION_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
 /** Changes of a session within this time are written as one, in milliseconds. */

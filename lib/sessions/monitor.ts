@@ -7,7 +7,7 @@
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import type { Trouble } from "./causes.ts";
+import type { Trouble } from "../diagnosis/causes.ts";
 import { isSame, lossOf, observedStatus } from "./observed.ts";
 import { lastTold } from "./outcome.ts";
 import { statusOf } from "./status.ts";

@@ -4,11 +4,11 @@
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { Trouble } from "./causes.ts";
-import { restartTrouble } from "./container_trouble.ts";
-import { becauseOfMaxDuration, isAsleepByMaxDuration } from "./max_duration.ts";
-import { disruption } from "./pod_trouble.ts";
-import { judge } from "./readiness.ts";
+import type { Trouble } from "../diagnosis/causes.ts";
+import { restartTrouble } from "../diagnosis/container_trouble.ts";
+import { isAsleepByMaxDuration, maxDurationNote } from "./max_duration.ts";
+import { disruption } from "../diagnosis/pod_trouble.ts";
+import { judge } from "../diagnosis/readiness.ts";
 import { type Note, statusOf } from "./status.ts";
 
 /** What is seen, and what was before. */
@@ -30,8 +30,8 @@ export function observedStatus(sessionId: string, observation: Observation): Ses
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
   if (!deployment && !service) return statusOf(sessionId, "terminated");
   if (deployment?.spec?.replicas === 0) {
-    const asleep = statusOf(sessionId, "hibernated", { deployment });
-    return isAsleepByMaxDuration(deployment) ? becauseOfMaxDuration(asleep, deployment) : asleep;
+    const note = isAsleepByMaxDuration(deployment) ? maxDurationNote(deployment) : undefined;
+    return statusOf(sessionId, "hibernated", { deployment, note });
   }
   const verdict = judge(objects);
   if (verdict.state === "ready") {

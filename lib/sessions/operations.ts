@@ -9,7 +9,7 @@ import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import { type CommandContext, isCancelledByStop } from "./command_context.ts";
 import { failureOf } from "./failure.ts";
-import { becauseOfMaxDuration, endOfRun, MAX_DURATION } from "./max_duration.ts";
+import { endOfRun, MAX_DURATION, maxDurationNote } from "./max_duration.ts";
 import { type Outcome, recallOutcome } from "./outcome.ts";
 import { Provisioner, type ProvisionerOptions } from "./provisioner.ts";
 import type { ScaleRequest, SessionRequest, StopRequest } from "./requests.ts";
@@ -83,7 +83,7 @@ export class SessionOperations {
     if (request.action === "stop_session") await this.#stops.stop(request, signal);
     else await this.#runs.fallAsleep(sessionId, { commandId: MAX_DURATION, signal });
     const state = request.action === "stop_session" ? "terminated" : "hibernated";
-    return becauseOfMaxDuration(statusOf(sessionId, state, { deployment }), deployment);
+    return statusOf(sessionId, state, { deployment, note: maxDurationNote(deployment) });
   }
 
   /** The outcome of a command that the session remembers as its last. */

@@ -6,7 +6,7 @@
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../json.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "./names.ts";
+import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../manifests/names.ts";
 import { statusOf } from "./status.ts";
 
 /** What came of a request: the result for whoever asked, and the session's state for everybody. */

@@ -10,9 +10,9 @@ import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { type Named, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { isHomeOfUser } from "./home.ts";
-import type { SessionManifests } from "./manifests.ts";
-import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "./names.ts";
+import { isHomeOfUser } from "../manifests/home.ts";
+import type { SessionManifests } from "../manifests/manifests.ts";
+import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
 import { waitUntil } from "./waiting.ts";
 
 /** How a creation may be ended. */

@@ -5,11 +5,11 @@
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../errors.ts";
 import { parseDuration } from "../quantities.ts";
-import { cpuBounds, memoryBounds, type RequestLimits } from "./amounts.ts";
-import type { Template } from "./template.ts";
-import { readVariables } from "./template_env.ts";
-import { parseManifest } from "./template_manifest.ts";
-import { excerpt, Field } from "./untrusted.ts";
+import { cpuBounds, memoryBounds, type RequestLimits } from "../templates/amounts.ts";
+import type { Template } from "../templates/template.ts";
+import { readVariables } from "../templates/env.ts";
+import { parseManifest } from "../templates/manifest.ts";
+import { excerpt, Field } from "../untrusted.ts";
 
 /** Start a session. What a request leaves out is decided by the template, or by the settings. */
 export interface StartRequest {

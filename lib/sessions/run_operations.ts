@@ -13,7 +13,7 @@ import { type CommandContext, isLeftToOthers } from "./command_context.ts";
 import { failureOf, noteOf } from "./failure.ts";
 import { isInterrupted, type Outcome } from "./outcome.ts";
 import type { Provisioner } from "./provisioner.ts";
-import { hasEnded } from "./readiness.ts";
+import { hasEnded } from "../diagnosis/readiness.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SessionRequest } from "./requests.ts";
 import { displayPort, type Note, podFields, statusOf, type StatusSource } from "./status.ts";

@@ -19,8 +19,8 @@ import {
   TEMPLATE_LABEL,
   USER_ANNOTATION,
   USER_LABEL,
-} from "./names.ts";
-import { currentPod, hasEnded } from "./readiness.ts";
+} from "../manifests/names.ts";
+import { currentPod, hasEnded } from "../diagnosis/readiness.ts";
 import { displayPort, podFields } from "./status.ts";
 
 /** What the Control Plane asked for. */

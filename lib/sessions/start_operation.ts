@@ -12,15 +12,20 @@ import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { type CommandContext, isLeftToOthers } from "./command_context.ts";
 import { failureOf, noteOf } from "./failure.ts";
-import { chooseHome } from "./home.ts";
-import { buildManifests, type SessionManifests, type SessionSettings, specHash } from "./manifests.ts";
-import { homeClaimName, SPEC_HASH_ANNOTATION } from "./names.ts";
+import { chooseHome } from "../manifests/home.ts";
+import {
+  buildManifests,
+  type SessionManifests,
+  type SessionSettings,
+  specHash,
+} from "../manifests/manifests.ts";
+import { homeClaimName, SPEC_HASH_ANNOTATION } from "../manifests/names.ts";
 import { isCreatedBy, type Outcome } from "./outcome.ts";
 import type { Provisioner } from "./provisioner.ts";
 import type { StartRequest } from "./requests.ts";
 import type { RunOperations } from "./run_operations.ts";
 import type { Note } from "./status.ts";
-import { resolveTemplate, type TemplateSources } from "./template_sources.ts";
+import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
 import { waitUntil } from "./waiting.ts";
 
 /** What a start needs. */

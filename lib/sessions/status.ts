@@ -4,8 +4,8 @@
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
-import { DISPLAY_PORT_ANNOTATION } from "./names.ts";
-import { DEFAULT_PORT, DISPLAY_PORT } from "./template.ts";
+import { DISPLAY_PORT_ANNOTATION } from "../manifests/names.ts";
+import { DEFAULT_PORT, DISPLAY_PORT } from "../templates/template.ts";
 
 /** What there is to say of a session beside its state. */
 export interface Note {

@@ -6,7 +6,7 @@ import type { V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../errors.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { formatDuration } from "../quantities.ts";
-import { judge, type Verdict } from "./readiness.ts";
+import { judge, type Verdict } from "../diagnosis/readiness.ts";
 import type { Note } from "./status.ts";
 
 /** Time between two words about one session, in milliseconds. */

@@ -4,7 +4,7 @@
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import { currentPod, isReady } from "../sessions/readiness.ts";
+import { currentPod, isReady } from "../diagnosis/readiness.ts";
 
 /**
  * What a start spends its time in, in this order: the commands before it; creating objects, or asking for a pod; waiting for a node; for images,

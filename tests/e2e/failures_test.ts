@@ -1,5 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { PatchStrategy, type V1PersistentVolumeClaim, type V1Pod } from "@kubernetes/client-node";
+import {
+  type KubernetesObject,
+  PatchStrategy,
+  type V1PersistentVolumeClaim,
+  type V1Pod,
+} from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -240,19 +245,55 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
   });
 });
 
-onEachCluster("K7 a home without any storage class fails a start, and goes with it", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  await cluster.create(home("s1", ""));
+/** Makes a storage class of the test's own, by the name of its namespace. */
+async function storageClass(
+  cluster: TestCluster,
+  fields: { provisioner: string; volumeBindingMode?: string },
+): Promise<AsyncDisposable> {
+  const metadata = { name: cluster.namespace };
+  const object = { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata };
+  await cluster.objects.create({ ...object, ...fields } as KubernetesObject);
+  return { [Symbol.asyncDispose]: async () => void await cluster.objects.delete(object) };
+}
+
+onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
+  // It leaves its volumes to somebody whom this cluster does not have.
+  await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  await cluster.create(home("classless", ""));
+  const claim = await cluster.create(home("homeless", cluster.namespace));
   await fail(cluster, {
     stage,
-    rows: [{
-      sessionId: "s1",
-      persistentHome: true,
-      reason: "NoStorageClass",
-      words: 'volume "s1-home" cannot be created: ' +
-        "no persistent volumes available for this claim and no storage class is set",
-    }],
+    rows: [
+      {
+        sessionId: "classless",
+        persistentHome: true,
+        reason: "NoStorageClass",
+        words: 'volume "classless-home" cannot be created: ' +
+          "no persistent volumes available for this claim and no storage class is set",
+      },
+      {
+        sessionId: "homeless",
+        persistentHome: true,
+        act: (actor) =>
+          actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
+        reason: "VolumeNotBound",
+        words: 'it was not ready within 12s: volume "homeless-home" cannot be created: out of disks',
+      },
+    ],
   });
+}, [REAL]);
+
+onEachCluster("K7 a home that waits for its first consumer is no failure", async (cluster) => {
+  await using _class = await storageClass(cluster, {
+    provisioner: "kubernetes.io/host-path",
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+  await cluster.create(home("s1", cluster.namespace));
+  await using stage = await Stage.set(cluster);
+  const options = { ...START, template: "firefox", persistentHome: true };
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...options });
+  assertEquals(error, undefined);
 }, [REAL]);
 
 const LATE = "it was not ready within 5s";
@@ -261,7 +302,6 @@ onEachCluster(
   "what may pass is told at the deadline with its reason, and leaves nothing",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { args: ["--start-timeout=5s"] });
-    await cluster.create(home("provisioner", "no-such-class"));
     await fail(cluster, {
       stage,
       homes: ["attached-home", "mounted-home"],
@@ -299,19 +339,6 @@ onEachCluster(
           act: told("mounted", "FailedMount", 'MountVolume.SetUp failed for volume "home" : exit status 32'),
           reason: "VolumeStuck",
           words: `${LATE}: volume "mounted-home" cannot be mounted: exit status 32`,
-        },
-        {
-          sessionId: "provisioner",
-          persistentHome: true,
-          act: async (actor) => {
-            await actor.pod("provisioner");
-            const claims = await cluster.list("v1", "PersistentVolumeClaim");
-            const claim = claims.find(({ metadata }) => metadata?.name === "provisioner-home");
-            const about = { ...claim, kind: "PersistentVolumeClaim" };
-            await actor.tell(about, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks");
-          },
-          reason: "VolumeNotBound",
-          words: `${LATE}: volume "provisioner-home" cannot be created: out of disks`,
         },
         {
           sessionId: "deaf",

@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { becauseOfMaxDuration, endOfRun, isAsleepByMaxDuration } from "../../lib/sessions/max_duration.ts";
-import { statusOf } from "../../lib/sessions/status.ts";
+import { endOfRun, isAsleepByMaxDuration, maxDurationNote } from "../../lib/sessions/max_duration.ts";
 
 const SINCE = "2026-01-02T03:04:05.000Z";
 
@@ -47,18 +46,9 @@ Deno.test("a session knows that the agent itself put it to sleep until the next 
   assertEquals([asleep("max-duration", 0), asleep("c1", 0), asleep("max-duration", 1)], [true, false, false]);
 });
 
-Deno.test("a status says in words that a session's time was up", () => {
-  assertEquals(becauseOfMaxDuration(statusOf("s1", "hibernated"), deployment(annotations("90s"), 0)), {
-    sessionId: "s1",
-    state: "hibernated",
-    vncReady: false,
-    vncPort: 3000,
-    platformMetadata: {
-      podName: "",
-      podIP: "",
-      nodeName: "",
-      reason: "MaxDuration",
-      message: "It ran for 1m30s, the longest that it may",
-    },
+Deno.test("a note says in words that a session's time was up", () => {
+  assertEquals(maxDurationNote(deployment(annotations("90s"), 0)), {
+    reason: "MaxDuration",
+    message: "It ran for 1m30s, the longest that it may",
   });
 });

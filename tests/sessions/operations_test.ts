@@ -4,7 +4,7 @@ import { CommandError } from "../../lib/errors.ts";
 import type { SessionClient } from "../../lib/kubernetes/client.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { SessionCapacity } from "../../lib/sessions/capacity.ts";
-import { OUTCOME_ANNOTATION } from "../../lib/sessions/names.ts";
+import { OUTCOME_ANNOTATION } from "../../lib/manifests/names.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
 import { SessionOperations } from "../../lib/sessions/operations.ts";
 import { Recorder } from "../../lib/sessions/recorder.ts";

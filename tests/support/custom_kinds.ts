@@ -21,7 +21,8 @@ export interface CustomObject extends KubernetesObject {
   readonly status?: Readonly<Record<string, unknown>>;
 }
 
-const PATIENCE_MS = 30_000;
+/** The garbage collector learns of a new kind within half a minute. */
+const PATIENCE_MS = 60_000;
 
 const FILES = ["templates.yaml", "sessions.yaml"];
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { oneLine, refusalReason, unwrap } from "../../lib/sessions/words.ts";
+import { oneLine, refusalReason, unwrap } from "../../lib/diagnosis/words.ts";
 
 /** What runtimes and controllers really write, and what of it tells why. */
 const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [

@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1PodSecurityContext, V1SecurityContext } from "@kubernetes/client-node";
-import type { Template } from "./template.ts";
+import type { Template } from "../templates/template.ts";
 
 /** Pod Security level that a session's pod keeps to. */
 export type SecurityLevel = "baseline" | "restricted";

@@ -4,7 +4,7 @@
  */
 import type { V1Probe } from "@kubernetes/client-node";
 import type { TemplatePort } from "./template.ts";
-import type { Field } from "./untrusted.ts";
+import type { Field } from "../untrusted.ts";
 
 const LONGEST_SECONDS = 86_400;
 const MOST_HEADERS = 16;

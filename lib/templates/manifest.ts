@@ -12,11 +12,11 @@ import {
   type TemplatePort,
   type TemplateStorage,
 } from "./template.ts";
-import { readEnvironment } from "./template_env.ts";
-import { readArguments, readProbes } from "./template_probes.ts";
-import { readMounts, readSecurity, readVolumes, refuseDangers } from "./template_safety.ts";
-import { readScheduling } from "./template_scheduling.ts";
-import { domainOf, Field } from "./untrusted.ts";
+import { readEnvironment } from "./env.ts";
+import { readArguments, readProbes } from "./probes.ts";
+import { readMounts, readSecurity, readVolumes, refuseDangers } from "./safety.ts";
+import { readScheduling } from "./scheduling.ts";
+import { domainOf, Field } from "../untrusted.ts";
 
 /** Longest manifest, as characters of JSON. */
 const LONGEST_MANIFEST = 64 * 1024;

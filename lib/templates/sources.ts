@@ -5,12 +5,12 @@
  */
 import { CommandError } from "../errors.ts";
 import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds, type RequestLimits } from "./amounts.ts";
-import { type SecurityLevel, sessionUser } from "./pod_security.ts";
-import type { StartRequest } from "./requests.ts";
+import { type SecurityLevel, sessionUser } from "../manifests/pod_security.ts";
+import type { StartRequest } from "../sessions/requests.ts";
 import type { Template, TemplateTable } from "./template.ts";
-import { verbatim } from "./template_env.ts";
-import { readTemplate } from "./template_manifest.ts";
-import { Field } from "./untrusted.ts";
+import { verbatim } from "./env.ts";
+import { readTemplate } from "./manifest.ts";
+import { Field } from "../untrusted.ts";
 
 /** What the operator allows templates. */
 export interface TemplateRules extends RequestLimits {

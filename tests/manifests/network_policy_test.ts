@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { buildPolicy } from "../../lib/sessions/network_policy.ts";
+import { buildPolicy } from "../../lib/manifests/network_policy.ts";
 
 const SESSION = {
   metadata: { name: "s1", namespace: "streamspace" },

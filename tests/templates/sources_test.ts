@@ -2,12 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { CommandError } from "../../lib/errors.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate, type Template } from "../../lib/sessions/template.ts";
-import {
-  resolveTemplate,
-  type TemplateRules,
-  type TemplateSources,
-} from "../../lib/sessions/template_sources.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate, type Template } from "../../lib/templates/template.ts";
+import { resolveTemplate, type TemplateRules, type TemplateSources } from "../../lib/templates/sources.ts";
 
 const REQUEST: StartRequest = {
   action: "start_session",

@@ -10,7 +10,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Service,
 } from "@kubernetes/client-node";
-import { DEFAULT_CPU, DEFAULT_MEMORY } from "./amounts.ts";
+import { DEFAULT_CPU, DEFAULT_MEMORY } from "../templates/amounts.ts";
 import { buildClaim, type HomeSettings } from "./home.ts";
 import {
   AGENT_LABEL,
@@ -36,7 +36,7 @@ import {
 } from "./names.ts";
 import { buildPolicy, type IngressSettings } from "./network_policy.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
-import type { StartRequest } from "./requests.ts";
+import type { StartRequest } from "../sessions/requests.ts";
 
 /** What the operator decides about all sessions. */
 export interface SessionSettings extends HomeSettings, IngressSettings, PodSettings {

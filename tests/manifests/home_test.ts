@@ -5,7 +5,7 @@ import {
   type Home,
   type HomeSettings,
   isHomeOfUser,
-} from "../../lib/sessions/home.ts";
+} from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
 
 const REQUEST: StartRequest = {

@@ -5,7 +5,7 @@
  */
 import type { V1Volume, V1VolumeMount } from "@kubernetes/client-node";
 import { HOME_PATH, HOME_VOLUME, type TemplateSecurity } from "./template.ts";
-import type { Field } from "./untrusted.ts";
+import type { Field } from "../untrusted.ts";
 
 const MOST_VOLUMES = 16;
 const MOST_GROUPS = 32;

@@ -7,8 +7,8 @@ import type {
 } from "@kubernetes/client-node";
 import type { SessionEvent } from "../../lib/kubernetes/event_log.ts";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
-import { CAUSES, type Reason } from "../../lib/sessions/causes.ts";
-import { currentPod, isReady, judge } from "../../lib/sessions/readiness.ts";
+import { CAUSES, type Reason } from "../../lib/diagnosis/causes.ts";
+import { currentPod, isReady, judge } from "../../lib/diagnosis/readiness.ts";
 
 const DEPLOYMENT: V1Deployment = { metadata: { name: "s1" } };
 const EARLY = "2026-01-01T00:00:00Z";

@@ -2,9 +2,9 @@
  * Reading what others wrote: a value and the path at which it stands go in, typed values come out, or an error that names the path. Pure.
  * @module
  */
-import { CommandError } from "../errors.ts";
-import { asRecord } from "../json.ts";
-import { parseQuantity } from "../quantities.ts";
+import { CommandError } from "./errors.ts";
+import { asRecord } from "./json.ts";
+import { parseQuantity } from "./quantities.ts";
 
 const TEXT_LENGTH = 253;
 const EXCERPT_LENGTH = 80;

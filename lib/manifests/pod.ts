@@ -15,10 +15,10 @@ import type {
 } from "@kubernetes/client-node";
 import type { Home } from "./home.ts";
 import { containerSecurity, DEFAULT_ID, podSecurity, type SecurityLevel } from "./pod_security.ts";
-import type { StartRequest } from "./requests.ts";
-import { HOME_PATH, HOME_VOLUME, type Template } from "./template.ts";
-import { verbatim } from "./template_env.ts";
-import type { SessionTemplate } from "./template_sources.ts";
+import type { StartRequest } from "../sessions/requests.ts";
+import { HOME_PATH, HOME_VOLUME, type Template } from "../templates/template.ts";
+import { verbatim } from "../templates/env.ts";
+import type { SessionTemplate } from "../templates/sources.ts";
 
 /** What the operator decides about all sessions' pods. */
 export interface PodSettings {

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { buildManifests, type SessionSpec, specHash } from "../../lib/sessions/manifests.ts";
-import { labelValue } from "../../lib/sessions/names.ts";
-import type { Home } from "../../lib/sessions/home.ts";
+import { buildManifests, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
+import { labelValue } from "../../lib/manifests/names.ts";
+import type { Home } from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
-import { imageTemplate } from "../../lib/sessions/template.ts";
+import { imageTemplate } from "../../lib/templates/template.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 
 const REQUEST: StartRequest = {

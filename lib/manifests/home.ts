@@ -14,7 +14,7 @@ import {
   USER_LABEL,
   userHomeClaimName,
 } from "./names.ts";
-import type { StartRequest } from "./requests.ts";
+import type { StartRequest } from "../sessions/requests.ts";
 
 /** What the operator decides about homes. */
 export interface HomeSettings {

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { SETTINGS } from "../../dev/session_settings.ts";
-import { buildPodSpec, type PodPlan } from "../../lib/sessions/pod.ts";
-import { imageTemplate } from "../../lib/sessions/template.ts";
-import type { SessionTemplate } from "../../lib/sessions/template_sources.ts";
+import { buildPodSpec, type PodPlan } from "../../lib/manifests/pod.ts";
+import { imageTemplate } from "../../lib/templates/template.ts";
+import type { SessionTemplate } from "../../lib/templates/sources.ts";
 
 const AMOUNTS = { cpu: "1", memory: "2Gi" };
 const TEMPLATE: SessionTemplate = { ...imageTemplate("example.com/gimp:1", 6901), defaultResources: AMOUNTS };

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { CommandError } from "../../lib/errors.ts";
-import type { Template } from "../../lib/sessions/template.ts";
-import { parseManifest, readTemplate } from "../../lib/sessions/template_manifest.ts";
-import { Field } from "../../lib/sessions/untrusted.ts";
+import type { Template } from "../../lib/templates/template.ts";
+import { parseManifest, readTemplate } from "../../lib/templates/manifest.ts";
+import { Field } from "../../lib/untrusted.ts";
 
 const IMAGE = "example.com/gimp:1";
 const VNC = { name: "vnc", containerPort: 3000, protocol: "TCP" };

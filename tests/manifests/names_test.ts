@@ -5,7 +5,7 @@ import {
   sessionName,
   shortHash,
   userHomeClaimName,
-} from "../../lib/sessions/names.ts";
+} from "../../lib/manifests/names.ts";
 
 const LABEL_VALUE = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NAME = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;

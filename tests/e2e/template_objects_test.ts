@@ -1,0 +1,111 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { ApiException, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
+import { REAL } from "../support/clusters.ts";
+import { installKinds, Onlooker } from "../support/custom_kinds.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
+
+const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+
+const TEMPLATE = {
+  apiVersion: "stream.space/v1alpha1",
+  kind: "Template",
+  spec: {
+    displayName: "IDE",
+    description: "An editor in the browser",
+    category: "Development",
+    icon: "https://example.com/ide.png",
+    tags: ["code"],
+    capabilities: ["Network", "Clipboard"],
+    baseImage: "example.com/ide:1",
+    command: ["/start"],
+    args: ["--verbose"],
+    ports: [{ name: "vnc", containerPort: 5900, protocol: "TCP" }, { name: "http", containerPort: 8443 }],
+    vnc: { enabled: true, port: 5900, protocol: "rfb" },
+    env: [{ name: "A", value: "1" }, { name: "B", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } }],
+    defaultResources: {
+      cpu: 1,
+      memory: "2Gi",
+      "nvidia.com/gpu": 1,
+      limits: { cpu: "1500m", "nvidia.com/gpu": 1 },
+    },
+    storage: { size: "5Gi", storageClass: "fast", accessMode: "ReadWriteOnce" },
+    volumeMounts: [{ name: "shm", mountPath: "/dev/shm" }],
+    volumes: [{ name: "shm", emptyDir: { medium: "Memory", sizeLimit: "1Gi" } }],
+    securityContext: { runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } },
+    readinessProbe: { httpGet: { path: "/", port: 8443 } },
+    livenessProbe: { tcpSocket: { port: "vnc" } },
+    startupProbe: { exec: { command: ["true"] } },
+    imagePullSecrets: [{ name: "registry" }],
+    runtimeClassName: "gvisor",
+    priorityClassName: "desktops",
+    nodeSelector: { pool: "desktops" },
+    tolerations: [{ key: "desktops", operator: "Exists" }],
+    affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+  },
+};
+
+/** What the schema refuses, and the field that the server names. */
+const REFUSED: Array<{ spec: Record<string, unknown>; field: string }> = [
+  { spec: { baseImage: undefined }, field: "spec.baseImage" },
+  { spec: { baseImage: "" }, field: "spec.baseImage" },
+  { spec: { ports: [{ containerPort: 70000 }] }, field: "spec.ports[0].containerPort" },
+  { spec: { ports: [{ name: "x".repeat(16), containerPort: 1 }] }, field: "spec.ports[0].name" },
+  { spec: { ports: [{ containerPort: 1, protocol: "HTTP" }] }, field: "spec.ports[0].protocol" },
+  { spec: { vnc: { port: 0 } }, field: "spec.vnc.port" },
+  { spec: { env: [{ name: "A" }, { name: "A" }] }, field: "spec.env[1]" },
+  { spec: { defaultResources: { memory: "2 GB" } }, field: "spec.defaultResources.memory" },
+  { spec: { volumes: [{ name: "host", hostPath: { path: "/" } }] }, field: "spec.volumes[0].emptyDir" },
+  { spec: { storage: { accessMode: "Shared" } }, field: "spec.storage.accessMode" },
+];
+
+onEachCluster(
+  "a Template object may have every field, and its kind refuses what no session could run",
+  async (cluster) => {
+    await installKinds(cluster);
+    await using templates = new Onlooker(cluster, "templates");
+    await cluster.create({ ...TEMPLATE, metadata: { name: "ide" } } as KubernetesObject);
+    // Nothing is pruned.
+    const { spec } = await templates.until("ide", () => true);
+    assertEquals(spec, TEMPLATE.spec);
+    for (const { spec, field } of REFUSED) {
+      const template = { ...TEMPLATE, metadata: { name: "bad" }, spec: { ...TEMPLATE.spec, ...spec } };
+      const error = await assertRejects(() => cluster.create(template as KubernetesObject), ApiException);
+      const { details } = JSON.parse(String(error.body)) as { details: { causes: Array<{ field: string }> } };
+      assertEquals(details.causes.map((cause) => cause.field), [field]);
+    }
+  },
+  [REAL],
+);
+
+/** A Template object with just this image and port. */
+function templateOf(name: string, baseImage: string, containerPort: number): KubernetesObject {
+  const spec = { baseImage, ports: [{ name: "web", containerPort }] };
+  return { apiVersion: TEMPLATE.apiVersion, kind: "Template", metadata: { name }, spec } as KubernetesObject;
+}
+
+onEachCluster(
+  "a Template object comes before the table, and a command's own template before both",
+  async (cluster) => {
+    await installKinds(cluster);
+    await cluster.create(templateOf("firefox", "example.com/firefox:1", 6901));
+    await cluster.create(templateOf("rogue", "example.org/rogue:1", 6901));
+    await using stage = await Stage.set(cluster, { args: ["--allowed-images=example.com/*"] });
+    const port = async (payload: Record<string, unknown>) => {
+      const { result, error } = await stage.command("start_session", { ...START, ...payload });
+      return (result as Record<string, unknown> | undefined)?.vncPort ?? error;
+    };
+    assertEquals(await port({ sessionId: "s1" }), 6901);
+    const templateManifest = { spec: { baseImage: "example.com/own:1", ports: [{ containerPort: 8080 }] } };
+    assertEquals(await port({ sessionId: "s2", templateManifest }), 8080);
+    assertEquals(
+      await port({ sessionId: "s3", template: "rogue" }),
+      'Cannot start session "s3": Template "rogue": image "example.org/rogue:1" is not allowed here: see --allowed-images',
+    );
+    const pods = await cluster.list("v1", "Pod") as V1Pod[];
+    assertEquals(pods.map(({ spec }) => spec?.containers[0]?.image).sort(), [
+      "example.com/firefox:1",
+      "example.com/own:1",
+    ]);
+  },
+  [REAL],
+);
