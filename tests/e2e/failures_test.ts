@@ -296,12 +296,12 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
   assertEquals(error, undefined);
 }, [REAL]);
 
-const LATE = "it was not ready within 5s";
+const LATE = "it was not ready within 8s";
 
 onEachCluster(
   "what may pass is told at the deadline with its reason, and leaves nothing",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--start-timeout=5s"] });
+    await using stage = await Stage.set(cluster, { args: ["--start-timeout=8s"] });
     await fail(cluster, {
       stage,
       homes: ["attached-home", "mounted-home"],
