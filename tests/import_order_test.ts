@@ -108,6 +108,7 @@ const ROWS = [
     "lib/log.ts",
     "lib/errors.ts",
   ],
+  ["lib/log_fields.ts"],
 ];
 
 const ROOT = new URL("../", import.meta.url);
