@@ -1,17 +1,19 @@
 // deno-lint-ignore-file no-console -- a program that speaks to whoever started it
 /**
- * Prints the permissions that `deno.json` declares for the agent as command-line flags, a line each, for tools that take no permission sets.
+ * The permissions that `deno.json` declares for the agent as command-line flags, for tools that take no permission sets; run, it prints them.
  * @module
  */
 import denoJson from "../deno.json" with { type: "json" };
 
 const { net, read, env, sys } = denoJson.permissions.default;
 
-const flags = [
+/** The flags, as `deno run` and `deno compile` take them. */
+export const PERMISSION_FLAGS: readonly string[] = [
   ...(net ? ["--allow-net"] : []),
   ...(read ? ["--allow-read"] : []),
   `--allow-env=${env.allow.join(",")}`,
   ...(env.ignore ? ["--ignore-env"] : []),
   `--allow-sys=${sys.join(",")}`,
 ];
-console.log(flags.join("\n"));
+
+if (import.meta.main) console.log(PERMISSION_FLAGS.join("\n"));

@@ -1,0 +1,60 @@
+/**
+ * The agent as one executable, the same byte by byte each time that it is built from the same files.
+ * @module
+ */
+import { PERMISSION_FLAGS } from "../permission_flags.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** What to build, and where. */
+export interface Build {
+  /** A target of `deno compile`, such as `aarch64-unknown-linux-gnu`. */
+  readonly target: string;
+  readonly output: string;
+  /** When its files shall have been written. */
+  readonly time: Date;
+  /** Path of the Deno that compiles. */
+  readonly deno: string;
+}
+
+/**
+ * Builds one executable.
+ *
+ * @throws {Error} with Deno's own words when it refuses
+ */
+export async function buildExecutable({ target, output, time, deno }: Build): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const bundle = `${folder}/k8s-agent.js`;
+    await run(Deno.execPath(), [
+      "bundle",
+      "--quiet",
+      "--platform=deno",
+      "--minify",
+      "--output",
+      bundle,
+      "main.ts",
+    ]);
+    // The executable keeps its files' times: this is all that differs between two builds.
+    await Deno.utime(bundle, time, time);
+    // The flags say what deno.json does, which Deno would look for beside the bundle.
+    const plain = ["--quiet", "--no-check", "--no-config", "--no-lock"];
+    await run(deno, [
+      "compile",
+      ...plain,
+      ...PERMISSION_FLAGS,
+      "--target",
+      target,
+      "--output",
+      output,
+      bundle,
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function run(program: string, args: readonly string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, { args: [...args], cwd: ROOT }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}

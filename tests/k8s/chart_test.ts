@@ -1,0 +1,252 @@
+/**
+ * The Helm chart, against the files of k8s/ and the options of the agent: it may say nothing that they do not say.
+ * @module
+ */
+import type { KubernetesObject, V1ConfigMap, V1Deployment } from "@kubernetes/client-node";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { load } from "js-yaml";
+import denoJson from "../../deno.json" with { type: "json" };
+import schema from "../../k8s/chart/values.schema.json" with { type: "json" };
+import { loadConfig } from "../../lib/config.ts";
+import { type Option, OPTIONS } from "../../lib/options.ts";
+import { HELM, helm, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
+import { shippedObjects } from "./shipped.ts";
+
+/** What deployment.yaml has in their place. */
+const REQUIRED = { agentId: "k8s-prod-us-east-1", controlPlaneUrl: "wss://control.example.com" };
+
+/** What has the chart make everything that the components have. */
+const EVERYTHING = {
+  ...REQUIRED,
+  probes: "http",
+  podDisruptionBudget: { enabled: true },
+  zoneSpread: { enabled: true },
+  priorityClass: { create: true, name: "streamspace-agent" },
+  networkPolicy: { enabled: true },
+  monitoring: { enabled: true },
+  crds: { install: true },
+};
+
+/** By which Helm lets an object stay. */
+const KEPT = { "helm.sh/resource-policy": "keep" };
+
+/** Set by values of their own or by the chart itself, or of no use in a pod. */
+const NO_SETTINGS = [
+  "AGENT_ID",
+  "CONTROL_PLANE_URL",
+  "NAMESPACE",
+  "LEADER_ELECTION",
+  "POD_NAME",
+  "KUBECONFIG",
+  "CHECK_CONFIG",
+];
+
+Deno.test("chart's schema has each setting of the agent, with its help and the kind of its default", () => {
+  const options = OPTIONS.filter(({ variable }) => !NO_SETTINGS.includes(variable));
+  assertEquals(
+    schema.properties.settings.properties as Record<string, unknown>,
+    Object.fromEntries(
+      options.map((option) => [option.variable, { description: option.help, type: kindsOf(option) }]),
+    ),
+  );
+  assertEquals(schema.properties.settings.additionalProperties, false);
+});
+
+Deno.test("chart's schema has each of its values", async () => {
+  const values = await readYaml("k8s/chart/values.yaml");
+  assertEquals(
+    Object.keys(values).sort(),
+    Object.keys(schema.properties).filter((name) => name !== "global").sort(),
+  );
+});
+
+Deno.test("chart has the version of the agent, and runs the image of deployment.yaml", async () => {
+  const { version, appVersion } = await readYaml("k8s/chart/Chart.yaml");
+  const deployment = await shipped("Deployment") as V1Deployment;
+  assertEquals(version, denoJson.version);
+  assertEquals(deployment.spec?.template.spec?.containers[0]?.image, `streamspace/k8s-agent:${appVersion}`);
+});
+
+chartTest("chart passes helm lint", async () => {
+  for (const values of [REQUIRED, EVERYTHING]) {
+    const { code, stdout } = await helm(["lint", "--strict"], { values });
+    assertEquals(code, 0, stdout);
+  }
+});
+
+chartTest("chart renders the objects of k8s/, apart from its namespace", async () => {
+  const settings = (await shipped("ConfigMap") as V1ConfigMap).data ?? {};
+  const base = (await shippedObjects()).filter(({ file, object }) =>
+    !file.includes("/") && object.kind !== "Namespace"
+  );
+  assertEquals(
+    byName((await renderChart({ ...REQUIRED, settings })).map(withoutChecksum)),
+    byName(base.map(({ object }) => object)),
+  );
+});
+
+chartTest("chart renders all other objects of k8s/ where its values ask for them", async () => {
+  const others = (await shippedObjects()).filter(({ file }) => file.includes("/"));
+  const rendered = byName(await renderChart(EVERYTHING));
+  for (const { file, object } of others) assertEquals(withoutPolicy(rendered[nameOf(object)]), object, file);
+});
+
+chartTest(
+  "chart leaves its kinds to the cluster, with all objects of them, when it is uninstalled",
+  async () => {
+    const kinds = (await renderChart(EVERYTHING)).filter(({ kind }) => kind === "CustomResourceDefinition");
+    assertEquals(kinds.map(({ metadata }) => metadata?.annotations), [KEPT, KEPT]);
+  },
+);
+
+chartTest("chart labels what Prometheus is to follow", async () => {
+  const values = { ...REQUIRED, monitoring: { enabled: true, labels: { release: "prometheus" } } };
+  const { "PodMonitor/k8s-agent": monitor, "PrometheusRule/k8s-agent": rule } = byName(
+    await renderChart(values),
+  );
+  assertEquals([monitor, rule].map((object) => object?.metadata?.labels?.release), [
+    "prometheus",
+    "prometheus",
+  ]);
+});
+
+chartTest(
+  "chart's Deployment with everything is that of the kustomization with every component",
+  async () => {
+    const example = byName(await renderKustomization("examples/kustomize"));
+    const rendered = await renderChart({
+      ...EVERYTHING,
+      agentId: "k8s-example",
+      image: { repository: "registry.example.com/streamspace/k8s-agent", tag: "v2.0" },
+    });
+    const name = "Deployment/k8s-agent";
+    assertEquals(byName(rendered.map(withoutChecksum))[name], example[name]);
+  },
+  HELM.isMissing || KUSTOMIZE.isMissing,
+);
+
+chartTest("chart leaves settings that nobody sets to the agent", async () => {
+  const { "ConfigMap/k8s-agent": configMap } = byName(await renderChart(REQUIRED));
+  assertEquals((configMap as V1ConfigMap).data, undefined);
+});
+
+chartTest("chart writes settings as the agent reads them, numbers, lists and maps, too", async () => {
+  const { "ConfigMap/k8s-agent": configMap } = byName(
+    await renderChart({
+      ...REQUIRED,
+      settings: {
+        MAX_SESSIONS: 200,
+        RECONNECT_ATTEMPTS: 1_000_000,
+        ALLOW_INSECURE: true,
+        REGION: "1.10",
+        ALLOWED_IMAGES: ["example.com/*"],
+        NODE_SELECTOR: { pool: "desktops" },
+      },
+    }),
+  );
+  const { data = {} } = configMap as V1ConfigMap;
+  assertEquals(data, {
+    MAX_SESSIONS: "200",
+    RECONNECT_ATTEMPTS: "1000000",
+    ALLOW_INSECURE: "true",
+    REGION: "1.10",
+    ALLOWED_IMAGES: '["example.com/*"]',
+    NODE_SELECTOR: '{"pool":"desktops"}',
+  });
+  const required = { AGENT_ID: REQUIRED.agentId, CONTROL_PLANE_URL: REQUIRED.controlPlaneUrl };
+  const env: Readonly<Record<string, string>> = { ...required, ...data };
+  const invocation = loadConfig({ args: [], env: (name) => env[name], readFile: () => "" });
+  assertEquals(invocation.kind, "run");
+});
+
+chartTest("chart gives pods of other settings another name, so that they are started anew", async () => {
+  const annotations = async (settings: Readonly<Record<string, unknown>>) => {
+    const { "Deployment/k8s-agent": deployment } = byName(await renderChart({ ...REQUIRED, settings }));
+    return (deployment as V1Deployment).spec?.template.metadata?.annotations;
+  };
+  const [one, same, other] = await Promise.all(
+    [{ REGION: "a" }, { REGION: "a" }, { REGION: "b" }].map(annotations),
+  );
+  assertEquals(one, same);
+  assertEquals(one?.["checksum/settings"] === other?.["checksum/settings"], false);
+});
+
+chartTest("chart goes to the namespace of its release", async () => {
+  const objects = await renderChart({ ...EVERYTHING }, { namespace: "elsewhere" });
+  assertEquals(JSON.stringify(objects).includes('"namespace":"streamspace"'), false);
+  for (const object of objects) {
+    const isOfCluster = ["PriorityClass", "CustomResourceDefinition"].includes(object.kind ?? "");
+    assertEquals(object.metadata?.namespace, isOfCluster ? undefined : "elsewhere", nameOf(object));
+  }
+});
+
+for (
+  const [what, values, words] of [
+    ["without an agent's id", { agentId: "" }, "Set agentId to the agent's id, such as k8s-prod-us-east-1"],
+    [
+      "without an address",
+      { controlPlaneUrl: "" },
+      "Set controlPlaneUrl to the Control Plane's address, such as wss://control.example.com",
+    ],
+    ["with an address that is none", { controlPlaneUrl: "control.example.com" }, "/controlPlaneUrl"],
+    ["with a setting that the agent has not", { settings: { MAX_SESSION: 1 } }, "MAX_SESSION"],
+    ["with a setting of another kind", { settings: { MAX_SESSIONS: [1] } }, "/settings/MAX_SESSIONS"],
+    ["with a value that it has not", { replica: 3 }, "replica"],
+    ["with an API key in place of its Secret's name", { apiKey: { value: "k" } }, "value"],
+    ["with probes that the agent has not", { probes: "tcp" }, "/probes"],
+    ["with a PriorityClass that has no name", { priorityClass: { create: true } }, "Set priorityClass.name"],
+  ] as const
+) {
+  chartTest(`chart is refused ${what}`, async () => {
+    const { code, stderr } = await helm(["template", "agent"], { values: { ...REQUIRED, ...values } });
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, words);
+  });
+}
+
+function chartTest(name: string, fn: () => Promise<void>, ignore = HELM.isMissing): void {
+  Deno.test({ name: `${name}${HELM.hint}`, ignore, fn });
+}
+
+/** The JSON types in which a setting may be written: as text, and as what the agent takes in a file. */
+function kindsOf({ fallback, parse }: Option): string[] {
+  const isScalar = typeof fallback === "number" || typeof fallback === "boolean";
+  return [
+    "string",
+    ...isScalar ? [typeof fallback] : [],
+    ...parse([]).ok ? ["array"] : [],
+    ...parse({}).ok ? ["object"] : [],
+  ];
+}
+
+async function readYaml(path: string): Promise<Record<string, unknown>> {
+  return load(await Deno.readTextFile(new URL(`../../${path}`, import.meta.url))) as Record<string, unknown>;
+}
+
+/** The object of k8s/ that is called as the agent is. */
+async function shipped(kind: string): Promise<KubernetesObject> {
+  const { [`${kind}/k8s-agent`]: object } = byName((await shippedObjects()).map(({ object }) => object));
+  return object ?? {};
+}
+
+function byName(objects: readonly KubernetesObject[]): Record<string, KubernetesObject> {
+  return Object.fromEntries(objects.map((object) => [nameOf(object), object]));
+}
+
+function nameOf({ kind, metadata }: KubernetesObject): string {
+  return `${kind}/${metadata?.name}`;
+}
+
+/** Without the annotation by which the chart starts pods anew after a change of settings; plain manifests have none. */
+function withoutChecksum(object: KubernetesObject): KubernetesObject {
+  if (object.kind !== "Deployment") return object;
+  const copy = structuredClone(object) as V1Deployment;
+  delete copy.spec?.template.metadata?.annotations;
+  return copy;
+}
+
+/** Without what tells Helm alone to let an object stay. */
+function withoutPolicy(object: KubernetesObject | undefined): KubernetesObject | undefined {
+  const { annotations, ...metadata } = object?.metadata ?? {};
+  return annotations?.["helm.sh/resource-policy"] === undefined ? object : { ...object, metadata };
+}
