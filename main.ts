@@ -60,7 +60,8 @@ async function main(): Promise<number> {
 
 /** The first signal lets running commands end; the second ends the program at once. */
 async function runUntilSignal(config: Config): Promise<number> {
-  configureLog({ format: config.logFormat, level: config.logLevel });
+  const { logFormat: format, logLevel: level, agentId } = config;
+  configureLog({ format, level, agentId });
   const stop = new AbortController();
   const listeners = [...SIGNALS].map(([signal, code]) => {
     const listener = () => stop.signal.aborted ? Deno.exit(code) : stop.abort();

@@ -104,6 +104,11 @@ export class CommandError extends Error {
   }
 }
 
+/** Why a command failed, in one of a bounded number of words: the session's trouble, or else the kind of failure. */
+export function failureWord(error: unknown): string {
+  return error instanceof CommandError ? error.reason || error.failure : "internal";
+}
+
 /** The text of anything thrown; a failed fetch says why only in its cause. */
 export function messageOf(error: unknown): string {
   if (error instanceof TypeError && error.cause instanceof Error) return error.cause.message;

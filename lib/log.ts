@@ -2,14 +2,21 @@
  * Log lines on standard error: text as `[K8sAgent] …` or JSON with constant field names. The only file that knows the logging library.
  * @module
  */
-import { configureSync, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
+import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
+import type { LogFields } from "./log_fields.ts";
 
-export type { Logger };
+/** Writes one line; `{name}` in the message stands for the field of that name. */
+type Write = (message: string, fields?: LogFields) => void;
+
+/** Writes lines at four levels. */
+export type Log = Readonly<Record<LogOptions["level"], Write>>;
 
 /** How and what to log. */
 export interface LogOptions {
   readonly format: "text" | "json";
   readonly level: "debug" | "info" | "warn" | "error";
+  /** Stands in each JSON line. @default none */
+  readonly agentId?: string;
   /** Takes each finished line without its line feed. @default standard error */
   readonly write?: (line: string) => void;
 }
@@ -18,12 +25,15 @@ const LOGTAPE_LEVELS = { debug: "debug", info: "info", warn: "warning", error: "
 const VALUE_LENGTH = 1000;
 
 /** The one logger; until {@linkcode configureLog} it is silent. */
-export const log: Logger = getLogger("k8s-agent");
+export const log: Log = getLogger("k8s-agent");
 
 /** Sets format and level for the whole process; may be called again. */
 export function configureLog(options: LogOptions): void {
   const write = options.write ?? writeToStandardError;
-  const format = options.format === "json" ? formatJson : formatText;
+  const { agentId } = options;
+  const format = options.format === "json"
+    ? (record: LogRecord) => formatJson(record, agentId === undefined ? {} : { agentId })
+    : formatText;
   configureSync({
     reset: true,
     sinks: { lines: (record: LogRecord) => write(format(record)) },
@@ -45,12 +55,13 @@ function formatText(record: LogRecord): string {
   return `${new Date(record.timestamp).toISOString()} [K8sAgent] ${level}${messageText(record)}`;
 }
 
-function formatJson(record: LogRecord): string {
+function formatJson(record: LogRecord, always: Readonly<Record<string, string>>): string {
   const fields = Object.entries(record.properties).map(([name, value]) => [name, fieldValue(value)]);
   const head = {
     time: new Date(record.timestamp).toISOString(),
     level: levelName(record),
     message: messageText(record),
+    ...always,
   };
   // Said twice: first in order, and last in force over a field of the same name.
   return JSON.stringify({ ...head, ...Object.fromEntries(fields), ...head });
@@ -68,12 +79,15 @@ function fieldValue(value: unknown): unknown {
   return typeof value === "number" || typeof value === "boolean" ? value : shown(value);
 }
 
+/** Control characters, line separators, and those that turn the direction of the text around them. */
+// deno-lint-ignore no-control-regex -- control characters are what this is for
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
 /** A value from outside, as one short line: nobody forges a log line or floods the log by the text of a payload. */
 export function shown(value: unknown): string {
   const text = value instanceof Error ? value.message : String(value);
   const short = text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;
-  // deno-lint-ignore no-control-regex -- control characters are what this removes
-  return short.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, escapeCharacter);
+  return short.replace(UNPRINTABLE, escapeCharacter);
 }
 
 function escapeCharacter(character: string): string {

@@ -96,6 +96,7 @@ const ROWS = [
   ["lib/proxies.ts"],
   [
     "lib/kubernetes/semaphore.ts",
+    "lib/kubernetes/waiters.ts",
     "lib/kubernetes/objects.ts",
     "lib/kubernetes/request_words.ts",
     "lib/telemetry/metrics.ts",
@@ -108,6 +109,7 @@ const ROWS = [
     "lib/log.ts",
     "lib/errors.ts",
   ],
+  ["lib/log_fields.ts"],
 ];
 
 const ROOT = new URL("../", import.meta.url);

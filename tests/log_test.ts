@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { log } from "../lib/log.ts";
+import type { LogFields } from "../lib/log_fields.ts";
 import { Secret } from "../lib/secret.ts";
 import { LogCapture } from "./support/log_capture.ts";
+
+// deno-lint-ignore no-control-regex -- what must not be in a line
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]/;
 
 /** A line without its time. */
 function untimed(line: string | undefined): string {
@@ -11,7 +15,7 @@ function untimed(line: string | undefined): string {
 Deno.test("log writes text lines with the time, the agent's mark and the level unless it is info", () => {
   using capture = new LogCapture();
   log.info("Registered successfully: {agentId} (status: {status})", { agentId: "a1", status: "online" });
-  log.warn("Low on {what}", { what: "memory" });
+  log.warn("Low on {resource}", { resource: "memory" });
   log.error("Lost");
   log.debug("Detail");
   assertMatch(capture.lines[0] ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[K8sAgent\] /);
@@ -25,7 +29,7 @@ Deno.test("log writes text lines with the time, the agent's mark and the level u
 
 Deno.test("log writes JSON lines with constant field names", () => {
   using capture = new LogCapture({ format: "json" });
-  log.warn("Session {sessionId} is {state}", { sessionId: "s1", state: "failed", attempt: 2, isLast: true });
+  log.warn("Session {sessionId} is {state}", { sessionId: "s1", state: "failed", attempt: 2 });
   const { time, ...fields } = JSON.parse(capture.lines[0] ?? "");
   assertMatch(time, /^\d{4}-.*Z$/);
   assertEquals(fields, {
@@ -34,7 +38,6 @@ Deno.test("log writes JSON lines with constant field names", () => {
     sessionId: "s1",
     state: "failed",
     attempt: 2,
-    isLast: true,
   });
 });
 
@@ -50,13 +53,16 @@ Deno.test("log leaves out what is below its level", () => {
 for (const format of ["text", "json"] as const) {
   Deno.test(`log keeps a hostile value on one ${format} line without control characters`, () => {
     using capture = new LogCapture({ format });
-    const value = "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t";
-    log.info("Value: {value}", { value });
+    const value =
+      "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t\u202e\u2066\ufeff";
+    log.info("Value: {name}", { name: value });
     log.error("{reason}", { reason: new Error(value) });
     assertEquals(capture.lines.length, 2);
     for (const line of capture.lines) {
-      // deno-lint-ignore no-control-regex -- what must not be in a line
-      assert(!/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(line), JSON.stringify(line));
+      assert(
+        !UNPRINTABLE.test(line),
+        JSON.stringify(line),
+      );
       assert(line.includes("forged"));
     }
   });
@@ -64,7 +70,7 @@ for (const format of ["text", "json"] as const) {
 
 Deno.test("log cuts a value of a mebibyte", () => {
   using capture = new LogCapture();
-  log.info("Value: {value}", { value: "x".repeat(2 ** 20) });
+  log.info("Value: {name}", { name: "x".repeat(2 ** 20) });
   const line = capture.lines[0] ?? "";
   assert(line.length < 1200, String(line.length));
   assert(line.endsWith("…"));
@@ -72,23 +78,24 @@ Deno.test("log cuts a value of a mebibyte", () => {
 
 Deno.test("log does not read placeholders in a value", () => {
   using capture = new LogCapture();
-  log.info("Value: {value}", { value: "{secret} {value} {{x}}", secret: "s3cret" });
-  assertEquals(untimed(capture.lines[0]), "[K8sAgent] Value: {secret} {value} {{x}}");
+  log.info("Value: {name}", { name: "{reason} {name} {{x}}", reason: "s3cret" });
+  assertEquals(untimed(capture.lines[0]), "[K8sAgent] Value: {reason} {name} {{x}}");
 });
 
 for (const format of ["text", "json"] as const) {
   Deno.test(`log redacts a secret in a ${format} line`, () => {
     using capture = new LogCapture({ format });
-    log.info("Key: {key}", { key: new Secret("s3cret") });
+    log.info("Key: {name}", { name: new Secret("s3cret") });
     assert(capture.lines[0]?.includes("[redacted]"));
     assert(!capture.lines[0]?.includes("s3cret"));
   });
 }
 
-Deno.test("log does not let a field replace the level, the time or the message of a JSON line", () => {
-  using capture = new LogCapture({ format: "json" });
-  log.info("Told: {message}", { message: "forged", level: "forged", time: "forged" });
+Deno.test("log does not let a field replace the level, the time, the message or the agent of a JSON line", () => {
+  using capture = new LogCapture({ format: "json", agentId: "a1" });
+  const fields = { message: "forged", level: "forged", time: "forged", agentId: "forged" };
+  log.info("Told: {message}", fields as LogFields);
   const line = JSON.parse(capture.lines[0] ?? "");
-  assertEquals([line.level, line.message], ["info", "Told: forged"]);
+  assertEquals([line.level, line.message, line.agentId], ["info", "Told: forged", "a1"]);
   assertMatch(line.time, /^\d{4}-/);
 });

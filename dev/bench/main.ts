@@ -168,6 +168,9 @@ async function countRequests(
   await using proxy = ApiProxy.start({ server, client });
   const kubeconfig = await writeKubeconfig(proxy.kubeconfig());
   await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
+  // What an agent asks once after its launch is not what a start asks.
+  await agent.command("start_session", startPayload("first"));
+  await agent.command("stop_session", { sessionId: "first", deletePVC: true });
   const before = proxy.requests.length;
   await agent.command("start_session", startPayload("counted"));
   const requests = proxy.requests.slice(before);

@@ -138,10 +138,11 @@ export class Link {
       );
     }
     this.#enter("waiting");
-    log.info("Reconnecting in {wait} (attempt {attempt}{of})", {
+    const of = attempts === 0 ? "" : " of {attempts}";
+    log.info(`Reconnecting in {wait} (attempt {attempt}${of})`, {
       wait: formatDuration(wait),
       attempt: this.#backoff.failures,
-      of: attempts === 0 ? "" : ` of ${attempts}`,
+      attempts,
     });
     await delay(wait, { signal }).catch(() => {});
   }

@@ -34,8 +34,8 @@ export class Reporter {
   status(status: SessionStatus): boolean {
     this.assume(status);
     const { sessionId, state, platformMetadata: { message } } = status;
-    const words = message ? `: ${message}` : "";
-    log.info("Session {sessionId} is {state}{words}", { sessionId, state, words });
+    if (message) log.info("Session {sessionId} is {state}: {reason}", { sessionId, state, reason: message });
+    else log.info("Session {sessionId} is {state}", { sessionId, state });
     return this.#outbox.send({ type: "status", payload: status });
   }
 

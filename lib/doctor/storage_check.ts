@@ -54,11 +54,12 @@ function chosen(classes: readonly V1StorageClass[], wanted: string): V1StorageCl
 function judgeClasses(classes: readonly V1StorageClass[], wanted: string): Finding {
   const found = chosen(classes, wanted);
   if (found) {
-    const which = wanted === "" ? `the cluster's default ${found.metadata?.name}` : wanted;
+    const { name } = found.metadata ?? {};
+    const which = wanted === "" ? `the cluster's default storage class, ${name}` : `storage class ${name}`;
     const late = found.volumeBindingMode === "WaitForFirstConsumer"
       ? ", which binds a home once its session has a node"
       : "";
-    return findings.ok(`Homes are of storage class ${which}${late}`);
+    return findings.ok(`Homes are of ${which}${late}`);
   }
   const names = classes.map(({ metadata }) => metadata?.name ?? "").sort();
   const advice = names.length > 0

@@ -29,6 +29,9 @@ export async function checkTrial(view: ClusterView, config: Config): Promise<Fin
   if (refusals.some(isWithoutDryRun)) {
     return [findings.skip("A session was not tried", "this API server knows no dry run")];
   }
+  if (refusals.some((error) => error instanceof KubernetesError && error.status === 404)) {
+    return [findings.skip("A session was not tried", "its namespace does not exist")];
+  }
   if (refusals.length > 0) {
     return refusals.map((error) => findings.fail(`No session can start: ${messageOf(error)}`, ADVICE));
   }

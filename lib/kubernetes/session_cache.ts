@@ -24,6 +24,7 @@ import {
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import { mountedClaim, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
+import { Waiters } from "./waiters.ts";
 import { type KubernetesObject, list, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
@@ -83,7 +84,7 @@ export class SessionCache {
   /** Homes of users, by name: they are of no session alone. */
   readonly #homes = new Map<string, V1PersistentVolumeClaim>();
   readonly #removed = new Set<string>();
-  readonly #waiters = new Map<string, Set<() => void>>();
+  readonly #waiters = new Waiters();
   readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
@@ -225,28 +226,8 @@ export class SessionCache {
       signal.throwIfAborted();
       const finding = look(this.session(sessionId));
       if ("answer" in finding) return finding.answer;
-      await this.#change(sessionId, { ...finding, signal });
+      await this.#waiters.next(sessionId, { ...finding, signal });
     }
-  }
-
-  /** The next change of a session's objects, or the end of a time. */
-  #change(sessionId: string, options: { lookAgainInMs?: number; signal: AbortSignal }): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiters = this.#waiters.get(sessionId) ?? new Set();
-    const timer = options.lookAgainInMs === undefined
-      ? undefined
-      : setTimeout(resolve, options.lookAgainInMs);
-    const onAbort = () => reject(options.signal.reason);
-    options.signal.addEventListener("abort", onAbort, { once: true });
-    this.#waiters.set(sessionId, waiters.add(resolve));
-    return promise.finally(() => {
-      clearTimeout(timer);
-      options.signal.removeEventListener("abort", onAbort);
-      waiters.delete(resolve);
-      if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) {
-        this.#waiters.delete(sessionId);
-      }
-    });
   }
 
   #collection(kind: Kind, { namespace, signal }: { namespace: string; signal: AbortSignal }) {
@@ -335,15 +316,14 @@ export class SessionCache {
   /** Wakes whoever waits for a session of the home's user; a session of which nothing exists may be one. */
   #notifyUser(home: V1PersistentVolumeClaim): void {
     const user = home.metadata?.labels?.[USER_LABEL];
-    for (const [sessionId, waiters] of this.#waiters) {
+    for (const sessionId of this.#waiters.names()) {
       const { deployment } = this.session(sessionId);
-      if (deployment && deployment.metadata?.labels?.[USER_LABEL] !== user) continue;
-      for (const wake of [...waiters]) wake();
+      if (!deployment || deployment.metadata?.labels?.[USER_LABEL] === user) this.#waiters.wake(sessionId);
     }
   }
 
   #notify(sessionId: string): void {
-    for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
+    this.#waiters.wake(sessionId);
     for (const listener of this.#listeners) listener(sessionId);
   }
 }

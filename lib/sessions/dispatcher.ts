@@ -6,7 +6,7 @@
  */
 import { type Command, completed, failed, type Result } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import { CommandError, messageOf } from "../errors.ts";
+import { CommandError, failureWord, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
 import type { RequestLimits } from "../templates/amounts.ts";
@@ -276,11 +276,13 @@ export class Dispatcher {
       this.#answer(result);
       // What a stop that came meanwhile will change is not worth a word, and would undo it.
       if (outcome.status && !signal.aborted) this.#options.reporter.status(outcome.status);
+      const durationMs = Math.round(performance.now() - startedAt);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
         commandId,
         action: request.action,
         sessionId: request.sessionId,
-        duration: formatDuration(performance.now() - startedAt),
+        duration: formatDuration(durationMs),
+        durationMs,
       });
     } catch (error) {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
@@ -325,5 +327,6 @@ function cancelForStop(tasks: readonly Task[]): void {
 }
 
 function logFailure(commandId: string, error: unknown): void {
-  log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error) });
+  const failure = failureWord(error);
+  log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error), failure });
 }

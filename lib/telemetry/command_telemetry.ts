@@ -3,7 +3,7 @@
  * costs no request and is as exact as the watch is fast. Of a command that an earlier process received no phases are timed.
  * @module
  */
-import { CommandError } from "../errors.ts";
+import { failureWord } from "../errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { CommandObserver } from "../sessions/dispatcher.ts";
 import { ACTIONS, type SessionRequest } from "../sessions/requests.ts";
@@ -90,7 +90,7 @@ export class CommandTelemetry implements CommandObserver {
     if (outcome === "handed_over") return open.trace.end(outcome);
     this.#meter.observe("commandSeconds", { action, outcome }, { seconds });
     if (outcome === "failed") {
-      const reason = reasonOf(error);
+      const reason = failureWord(error);
       this.#meter.count("commandFailures", { action, reason });
       return open.trace.end(outcome, { reason, error });
     }
@@ -125,9 +125,4 @@ function enter({ phases, trace }: OpenCommand, name: StartPhase | "served"): voi
 
 function isStart(action: string): boolean {
   return action === "start_session" || action === "wake_session";
-}
-
-/** What is wrong with the session, or else the kind of failure: one of a bounded number of words. */
-function reasonOf(error: unknown): string {
-  return error instanceof CommandError ? error.reason || error.failure : "internal";
 }

@@ -39,7 +39,7 @@ onEachCluster("doctor finds a cluster well, and leaves nothing in it", async (cl
     about("permissions").join(),
     /^ok {4}The agent has all \d+ rights that it needs in namespace \S+$/,
   );
-  assertMatch(about("storage-class").join(), /^ok {4}Homes are of storage class the cluster's default \w+$/);
+  assertMatch(about("storage-class").join(), /^ok {4}Homes are of the cluster's default storage class, \w+$/);
   assertEquals(about("quota", "pod-security", "templates", "second-agent"), [
     `ok    Namespace ${cluster.namespace} has no quota`,
     "ok    Sessions keep to Pod Security baseline, the namespace asks for privileged",

@@ -20,6 +20,8 @@ const FLAGS = [
   "--reconnect-attempts=0",
   `--kubeconfig=${KUBECONFIG}`,
 ];
+/** For a container whose network is this machine's. */
+const WITHOUT_PROBES = ["--health-addr=off"];
 const STARTED = "Starting agent: image-test";
 
 /** An image's root folder; dispose it to remove it. */
@@ -40,7 +42,7 @@ imageTest(
   "image runs as user 65532 on a read-only root, and SIGTERM ends it well",
   async ({ root, stage }) => {
     await using container = await Container.start(root, {
-      command: [...stage.entrypoint, ...FLAGS],
+      command: [...stage.entrypoint, ...FLAGS, ...WITHOUT_PROBES],
       user: stage.user,
       sign: STARTED,
     });
@@ -52,7 +54,7 @@ imageTest(
 
 imageTest("doctor runs beside the agent, as kubectl exec runs it", async ({ root, stage }) => {
   await using container = await Container.start(root, {
-    command: [...stage.entrypoint, ...FLAGS],
+    command: [...stage.entrypoint, ...FLAGS, ...WITHOUT_PROBES],
     user: stage.user,
     sign: STARTED,
   });
@@ -73,13 +75,33 @@ imageTest("probe of the Deployment says whether the agent lives", async ({ root,
   });
   assertEquals(await container.exec(...PROBE), 1, "There is no agent yet");
 
-  const agent = await container.spawn([...stage.entrypoint, ...FLAGS], STARTED);
+  const agent = await container.spawn([...stage.entrypoint, ...FLAGS, ...WITHOUT_PROBES], STARTED);
   assertEquals(await container.exec(...PROBE), 0, "The agent lives");
 
   await container.exec("sh", "-c", "kill -KILL $(pgrep -x k8s-agent)");
   await agent.status;
   assertEquals(await container.exec(...PROBE), 1, "The agent was killed");
 });
+
+imageTest("image answers probes over HTTP", async ({ root, stage }) => {
+  const address = `127.0.0.1:${freePort()}`;
+  await using _container = await Container.start(root, {
+    command: [...stage.entrypoint, ...FLAGS, `--health-addr=${address}`],
+    user: stage.user,
+    sign: "Health and metrics at",
+  });
+  const statuses = await Promise.all(["healthz", "readyz", "metrics"].map(async (path) => {
+    const response = await fetch(`http://${address}/${path}`);
+    await response.body?.cancel();
+    return response.status;
+  }));
+  assertEquals(statuses, [200, 503, 200]);
+});
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
 
 function imageTest(name: string, test: (image: Image) => Promise<void>): void {
   Deno.test({

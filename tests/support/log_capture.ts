@@ -9,10 +9,11 @@ export class LogCapture implements Disposable {
   readonly lines: string[] = [];
   readonly #watchers = new Set<() => void>();
 
-  constructor(options: Partial<Pick<LogOptions, "format" | "level">> = {}) {
+  constructor(options: Partial<Pick<LogOptions, "format" | "level" | "agentId">> = {}) {
     configureLog({
       format: options.format ?? "text",
       level: options.level ?? "debug",
+      ...(options.agentId === undefined ? {} : { agentId: options.agentId }),
       write: (line) => {
         this.lines.push(line);
         for (const wake of this.#watchers) wake();

@@ -1,0 +1,55 @@
+import { assert, assertEquals } from "@std/assert";
+import { LOG_FIELDS } from "../../lib/log_fields.ts";
+import { CLUSTERS } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+
+const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
+const FORGED =
+  '\n2030-01-01T00:00:00.000Z [K8sAgent] forged\r\n{"level":"info","message":"forged"}\u001b[31m\u202e\u2028';
+const SECRET = "s3cret-in-a-payload";
+// deno-lint-ignore no-control-regex -- what must not be in a line
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/;
+
+/** Says everything that can be said with hostile texts in it, and gives the lines that the agent wrote. */
+async function provoke(stage: Stage): Promise<readonly string[]> {
+  const payload = { sessionId: `s1${FORGED}`, user: "alice", template: "firefox", password: SECRET };
+  stage.controlPlane.command(AGENT_ID, { action: `start${FORGED}`, sessionId: FORGED, payload });
+  await stage.command("start_session", payload);
+  await stage.command("start_session", { ...payload, sessionId: "s2", user: FORGED });
+  await stage.command("start_session", { ...payload, sessionId: "s3", template: FORGED });
+  await stage.command("start_session", {
+    sessionId: "s4",
+    user: "alice",
+    template: "firefox",
+    templateManifest: { apiVersion: "v1", spec: { env: [{ name: "PASSWORD", value: SECRET }] } },
+  });
+  await stage.command("wake_session", { sessionId: `s5${FORGED}` });
+  stage.controlPlane.send(AGENT_ID, { type: `type${FORGED}` });
+  stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: FORGED } });
+  assertEquals(await stage.agent.exit(), 0);
+  return stage.agent.output;
+}
+
+onEachCluster("hostile texts are one text line each, and no payload is in any", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--log-level=debug"] });
+  const lines = await provoke(stage);
+  for (const line of lines) {
+    assert(/^\d{4}-\d\d-\d\dT[\d:.]+Z \[K8sAgent\] /.test(line), line);
+    assert(!line.startsWith("2030") && !UNPRINTABLE.test(line) && !line.includes(SECRET), line);
+  }
+  assert(lines.some((line) => line.includes("forged")));
+}, MEMORY);
+
+onEachCluster("hostile texts are one JSON line each, with fields of the table alone", async (cluster) => {
+  await using stage = await Stage.set(cluster, { args: ["--log-level=debug", "--log-format=json"] });
+  const lines = await provoke(stage);
+  for (const line of lines) {
+    const { time, level, message, agentId, ...fields } = JSON.parse(line);
+    assert(!Number.isNaN(Date.parse(time)) && !time.startsWith("2030"), line);
+    assert(["debug", "info", "warn", "error"].includes(level) && message !== "forged", line);
+    assertEquals(agentId, AGENT_ID);
+    assertEquals(Object.keys(fields).filter((name) => !Object.hasOwn(LOG_FIELDS, name)), []);
+    assert(!UNPRINTABLE.test(line) && !line.includes(SECRET), line);
+  }
+  assert(lines.some((line) => line.includes("forged")));
+}, MEMORY);
