@@ -1,16 +1,21 @@
 /**
- * The operator's guide against what it speaks of: files, settings, alerts, sections of other pages.
+ * The operator's guide against what it speaks of: files, objects, settings, alerts, figures, sections of other pages.
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
 import { load } from "js-yaml";
+import { APP, APP_LABEL } from "../lib/manifests/names.ts";
 import { OPTIONS } from "../lib/options.ts";
-import { COMMANDS, PAGE } from "./support/operations_page.ts";
+import { shippedObjects } from "./k8s/shipped.ts";
+import { COMMANDS, PAGE, YAML_FILES } from "./support/operations_page.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
 /** Variables that are no settings of the agent. */
-const OTHERS = ["NO_PROXY", "HTTPS_PROXY", "FILE", "TLS", "API", "CPU", "README", "AGENT_API_KEY"];
+const OTHERS = ["NO_PROXY", "HTTPS_PROXY", "AGENT_API_KEY"];
+
+/** What the guide has its reader make, by what it is made of. */
+const COPIES = [["examples/production", "examples/kustomize"]] as const;
 
 Deno.test("the guide has a paragraph for each alert, and no other", async () => {
   const file = load(await Deno.readTextFile(new URL("k8s/monitoring/rules.yaml", ROOT))) as {
@@ -23,29 +28,85 @@ Deno.test("the guide has a paragraph for each alert, and no other", async () => 
 
 Deno.test("the guide names only settings that there are", () => {
   const known = [...OPTIONS.map(({ variable }) => variable), ...OTHERS];
-  const named = [...PAGE.matchAll(/\b[A-Z]{2,}(?:_[A-Z]+)*\b/g)].map(([word]) => word)
-    .filter((word) => word.includes("_"));
+  const named = [...PAGE.matchAll(/\b[A-Z]{2,}(?:_[A-Z]+)+\b/g)].map(([word]) => word);
   assertEquals(named.filter((word) => !known.includes(word)), []);
-  const flags = [...PAGE.matchAll(/k8s-agent \w+ (.*)/g)].flatMap(([, rest = ""]) =>
-    [...rest.matchAll(/--([a-z-]+)/g)].map((match) => match[1] ?? "")
-  );
+  const flags = COMMANDS.filter((command) => command.startsWith("k8s-agent "))
+    .flatMap((command) => [...command.matchAll(/--([a-z-]+)/g)].map((match) => match[1] ?? ""));
   assertEquals(flags.filter((flag) => !OPTIONS.some((option) => option.flag === flag)), []);
 });
 
-Deno.test("the guide's commands are kubectl's and the agent's, and name files that are shipped", async () => {
+Deno.test("the guide's commands stand in blocks, where tests find them, and name files that there are", async () => {
+  assertEquals([...PAGE.matchAll(/`((?:kubectl|helm|k8s-agent) [^`]*)`/g)].map((match) => match[1]), []);
   for (const command of COMMANDS) {
-    assert(/^(kubectl|k8s-agent) /.test(command), command);
-    for (const [, path = ""] of command.matchAll(/ -[fk] (\S+)/g)) await Deno.stat(new URL(path, ROOT));
+    assert(/^(kubectl|helm|k8s-agent|cp|sed) /.test(command), command);
+    const paths = [
+      ...command.matchAll(/(?: -[fk] |--patch-file=|--values | )((?:k8s|examples)\/\S+|\w+\.yaml)/g),
+    ];
+    for (const [, path = ""] of paths) {
+      if (YAML_FILES.has(path)) continue;
+      const source = COPIES.reduce((source, [copy, of]) => source.replace(copy, of), path);
+      await Deno.stat(new URL(source, ROOT));
+    }
+  }
+});
+
+Deno.test("the guide's commands name objects and labels that there are", async () => {
+  const objects = (await shippedObjects()).map(({ object }) => object);
+  const created = COMMANDS.flatMap((command) => [...command.matchAll(/create secret generic (\S+)/g)]);
+  const names = [...objects.map(({ metadata }) => metadata?.name), ...created.map((match) => match[1])];
+  const labels = objects.flatMap(({ metadata }) =>
+    Object.entries(metadata?.labels ?? {}).map(([name, value]) => `${name}=${value}`)
+  );
+  for (const command of COMMANDS) {
+    const [, list = ""] = /(?:secret|priorityclass) (?!generic)((?:[a-z0-9-]+ ?)+)/.exec(command) ?? [];
+    const [, workload] = /\bdeploy(?:ment)?\/([\w-]+)/.exec(command) ?? [];
+    const named = [...list.split(" "), workload ?? ""].filter((name) => /^\w/.test(name));
+    assertEquals(named.filter((name) => !names.includes(name)), [], command);
+    const [, selector = `${APP_LABEL}=${APP}`] = / -l (\S+)/.exec(command) ?? [];
+    assert([...labels, `${APP_LABEL}=${APP}`].includes(selector), command);
   }
 });
 
 Deno.test("the guide's links lead somewhere", async () => {
   for (const [, target = ""] of PAGE.matchAll(/\]\(([^)]+)\)/g)) {
     const [path = "", heading] = target.split("#");
-    const text = await Deno.readTextFile(new URL(`docs/${path}`, ROOT));
+    const text = await Deno.readTextFile(new URL(`docs/${path || "operations.md"}`, ROOT));
     const headings = [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
       title.toLowerCase().replace(/[^\w -]/g, "").replaceAll(" ", "-")
     );
     assert(heading === undefined || headings.includes(heading), target);
   }
 });
+
+Deno.test("the guide's table of components is that of the folder", () => {
+  const folders = [...Deno.readDirSync(new URL("k8s/components/", ROOT))].map(({ name }) => name);
+  const [, ...rows] = tableAfter("| Component");
+  assertEquals(rows.map(([name]) => name?.replaceAll("`", "")).sort(), folders.sort());
+});
+
+Deno.test("the guide's memory for so many sessions follows from the README's figures", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+  const figure = (name: string) => Number(new RegExp(`\\| ${name} +\\| (\\d+) MB`).exec(readme)?.[1]);
+  const idle = figure("memory idle");
+  const each = (figure("memory with 100 sessions") - idle) / 100;
+  const [, ...rows] = tableAfter("| `MAX_SESSIONS` | Memory request");
+  assertEquals(rows.length, 4);
+  for (const [sessions, request = "", limit = ""] of rows) {
+    const needed = idle + Number(sessions) * each;
+    assert(mebibytes(request) > needed, `${request} for ${sessions} sessions, which need ${needed} MB`);
+    assertEquals(mebibytes(limit), 2 * mebibytes(request));
+  }
+});
+
+/** Rows of the guide's table whose head begins so, head first, as cells. */
+function tableAfter(head: string): string[][] {
+  const lines = PAGE.split("\n");
+  const first = lines.findIndex((line) => line.replace(/ +/g, " ").startsWith(head));
+  const rows = lines.slice(first, lines.indexOf("", first)).filter((line) => !line.startsWith("| -"));
+  return rows.map((row) => row.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+
+function mebibytes(text: string): number {
+  const [, amount, unit] = /^(\d+)([MG])i$/.exec(text) ?? [];
+  return Number(amount) * (unit === "G" ? 1024 : 1);
+}

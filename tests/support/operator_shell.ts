@@ -1,0 +1,125 @@
+/**
+ * A shell in which the operator's guide can be tried: its namespace is the test's, its Control Plane the test's, its agent the source.
+ * @module
+ */
+import { assert } from "@std/assert";
+import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import type { TestCluster } from "./clusters.ts";
+import { YAML_FILES } from "./operations_page.ts";
+import { HELM } from "./rendering.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** Files that the guide's reader brings along. */
+const OWN_FILES = ["FILE", "ca.pem", "client.pem", "client.key"];
+
+/** Stand-ins for the kinds of the Prometheus operator, which a bare API server does not know. */
+export const PROMETHEUS_KINDS: readonly unknown[] = ["PodMonitor", "PrometheusRule"].map((kind) => {
+  const [group, singular] = ["monitoring.coreos.com", kind.toLowerCase()];
+  const schema = { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${singular}s.${group}` },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: { kind, singular, plural: `${singular}s` },
+      versions: [{ name: "v1", served: true, storage: true, schema }],
+    },
+  };
+});
+
+/** The shell, in a folder with copies of what is shipped. */
+export class OperatorShell implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #cluster: TestCluster;
+  readonly #controlPlane = ControlPlane.start();
+  /** Of the agent's account, from when there is one. */
+  #kubeconfig: string | undefined;
+
+  private constructor(folder: string, cluster: TestCluster) {
+    this.#folder = folder;
+    this.#cluster = cluster;
+  }
+
+  /** Opens it. */
+  static async open(cluster: TestCluster): Promise<OperatorShell> {
+    const shell = new OperatorShell(await Deno.makeTempDir(), cluster);
+    await shell.#execute(`cp -rL ${ROOT}k8s ${ROOT}examples .`);
+    await shell.#move("k8s");
+    await shell.#move("examples");
+    for (const name of OWN_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, "0123456789abcdef");
+    for (const [name, text] of YAML_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, text);
+    return shell;
+  }
+
+  /** Runs a command of the guide, which has to succeed. */
+  async run(command: string): Promise<void> {
+    const { code, output } = await this.#execute(await this.#adapted(command));
+    // A diff that is not empty is no failure.
+    assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
+  }
+
+  /** Has the cluster know some kinds until they are disposed. */
+  async install(kinds: readonly unknown[]): Promise<AsyncDisposable> {
+    const path = `${this.#folder}/kinds.json`;
+    await Deno.writeTextFile(path, JSON.stringify({ apiVersion: "v1", kind: "List", items: kinds }));
+    const { code, output } = await this.#execute(
+      "kubectl apply -f kinds.json && kubectl wait --for=condition=Established -f kinds.json",
+    );
+    assert(code === 0, output);
+    return { [Symbol.asyncDispose]: async () => void await this.#execute("kubectl delete -f kinds.json") };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#controlPlane[Symbol.asyncDispose]();
+    await Deno.remove(this.#folder, { recursive: true });
+    if (this.#kubeconfig) await Deno.remove(this.#kubeconfig);
+  }
+
+  /** Kinds and the namespace stay, as other tests use them; what is executed in a pod runs here, with the rights of the pod. */
+  async #adapted(command: string): Promise<string> {
+    const { namespace } = this.#cluster;
+    const isShared = /^kubectl delete .*(crds|namespace\.yaml)/.test(command);
+    const inPod = /^kubectl .* exec .* -- k8s-agent (.*)$/.exec(command)?.[1];
+    const kubeconfig = inPod ? ` --kubeconfig=${await this.#kubeconfigOfAgent()}` : "";
+    const settings = inPod ? "--agent-id=k8s-example --control-plane-url=wss://control.example.com" : "";
+    return (inPod ? `k8s-agent ${inPod} ${settings}` : command)
+      .replace(
+        /^k8s-agent (.*)$/,
+        `${Deno.execPath()} run -P -c ${ROOT}deno.json ${ROOT}main.ts $1${kubeconfig}`,
+      )
+      .replace(/^helm /, `${HELM.path} `)
+      .replace("wss://control.example.com", `${this.#controlPlane.url} --namespace=${namespace}`)
+      .replaceAll(/(-n|--namespace) streamspace\b/g, `$1 ${namespace}`)
+      .replace(/$/, isShared ? " --dry-run=server" : "");
+  }
+
+  async #kubeconfigOfAgent(): Promise<string> {
+    return this.#kubeconfig ??= await this.#cluster.kubeconfigOf("k8s-agent");
+  }
+
+  async #execute(command: string): Promise<{ code: number; output: string }> {
+    const { code, stdout, stderr } = await new Deno.Command("bash", {
+      args: ["-o", "pipefail", "-c", command],
+      cwd: this.#folder,
+      env: { KUBECONFIG: this.#cluster.kubeconfig, NO_COLOR: "1" },
+    }).output();
+    return { code, output: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  }
+
+  /** Moves manifests into the test's namespace. */
+  async #move(folder: string): Promise<void> {
+    const { namespace } = this.#cluster;
+    for await (const { name, isDirectory } of Deno.readDir(`${this.#folder}/${folder}`)) {
+      const path = `${this.#folder}/${folder}/${name}`;
+      if (isDirectory) await this.#move(`${folder}/${name}`);
+      if (!name.endsWith(".yaml")) continue;
+      const text = await Deno.readTextFile(path);
+      const moved = text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)
+        .replaceAll("  name: streamspace\n", `  name: ${namespace}\n`);
+      await Deno.writeTextFile(path, moved);
+    }
+  }
+}
