@@ -67,17 +67,6 @@ Deno.test("the guide's commands name objects and labels that there are", async (
   }
 });
 
-Deno.test("the guide's links lead somewhere", async () => {
-  for (const [, target = ""] of PAGE.matchAll(/\]\(([^)]+)\)/g)) {
-    const [path = "", heading] = target.split("#");
-    const text = await Deno.readTextFile(new URL(`docs/${path || "operations.md"}`, ROOT));
-    const headings = [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
-      title.toLowerCase().replace(/[^\w -]/g, "").replaceAll(" ", "-")
-    );
-    assert(heading === undefined || headings.includes(heading), target);
-  }
-});
-
 Deno.test("the guide's table of components is that of the folder", () => {
   const folders = [...Deno.readDirSync(new URL("k8s/components/", ROOT))].map(({ name }) => name);
   const [, ...rows] = tableAfter("| Component");

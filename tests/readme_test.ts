@@ -11,6 +11,13 @@ async function rowsBelow(head: string): Promise<string[]> {
   return lines.slice(first, lines.indexOf("", first));
 }
 
+Deno.test("the README's contents name each of its sections in order", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  const contents = readme.slice(0, readme.indexOf("\n## "));
+  const named = [...contents.matchAll(/\[([^\]]+)\]\(#/g)].map(([, title]) => title?.replaceAll("\n", " "));
+  assertEquals(named, [...readme.matchAll(/^## (.+)$/gm)].map(([, title]) => title));
+});
+
 Deno.test("the README's option table is the table of the code", async () => {
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
   // The formatter pads the cells of a table.

@@ -29,7 +29,9 @@ const KINDS = [
 const ALWAYS = "ConfigMap/kube-root-ca.crt";
 
 onEachCluster(
-  "every command of the operator's guide does what it says",
+  `every command of the operator's guide does what it says${
+    HAS_KUBECTL ? "" : " (install kubectl to run this)"
+  }`,
   async (cluster, context) => {
     await using shell = await OperatorShell.open(cluster);
     await using _kinds = await shell.install(PROMETHEUS_KINDS);
