@@ -2,7 +2,6 @@
  * The one table of options: flag, variable, default, parser and help of each. Help text, validation, README and manifests follow it.
  * @module
  */
-import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
 import {
   agentId,
   amount,
@@ -26,9 +25,11 @@ import {
   url,
   whole,
 } from "./option_parsers.ts";
+import type { SessionSettings } from "./manifests/manifests.ts";
 import type { HttpProxy } from "./proxies.ts";
 import { parseCores, parseMemory } from "./quantities.ts";
 import type { Secret } from "./secret.ts";
+import type { TemplateRules } from "./templates/sources.ts";
 import { BUILT_IN_TEMPLATES, type TemplateTable } from "./templates/template.ts";
 import type { ListenAddress } from "./telemetry/listen_address.ts";
 
@@ -50,17 +51,11 @@ export interface Option<K extends keyof Settings = keyof Settings> {
 }
 
 /** Everything that an operator can set. Durations are milliseconds. */
-export interface Settings {
-  readonly agentId: string;
+export interface Settings extends SessionSettings, TemplateRules {
   readonly controlPlaneUrl: string;
   readonly platform: string;
   readonly region: string;
-  readonly namespace: string;
   readonly kubeconfig: string;
-  /** Whole cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
   readonly maxSessions: number;
   readonly config: string;
   readonly apiKeyFile: string;
@@ -78,29 +73,6 @@ export interface Settings {
   readonly drainTimeout: number;
   readonly maxConcurrentStarts: number;
   readonly maxDurationAction: "hibernate" | "stop";
-  readonly homeStrategy: "per-session" | "per-user" | "none";
-  readonly storageClass: string;
-  readonly storageSize: string;
-  readonly storageAccessMode: "ReadWriteOnce" | "ReadWriteOncePod" | "ReadWriteMany";
-  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
-  readonly imagePullSecrets: readonly string[];
-  /** Patterns; empty: every image. */
-  readonly allowedImages: readonly string[];
-  /** Patterns; empty: none. */
-  readonly allowedSecrets: readonly string[];
-  readonly sessionSecurity: "baseline" | "restricted";
-  /** Empty: no NetworkPolicies. */
-  readonly ingressNamespaces: readonly string[];
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  /** Empty: none. */
-  readonly nodeAffinity: V1NodeAffinity;
-  readonly tolerations: readonly V1Toleration[];
-  /** Empty: the cluster's default. */
-  readonly runtimeClass: string;
-  /** Empty: the cluster's default. */
-  readonly priorityClass: string;
-  /** Kubernetes quantities by resource. */
-  readonly extendedResources: Readonly<Record<string, string>>;
   readonly templates: TemplateTable;
   readonly healthAddr: ListenAddress | "off";
   readonly logFormat: "text" | "json";

@@ -23,7 +23,7 @@ export interface HomeSettings {
   readonly storageClass: string;
   /** Size of a new home, a Kubernetes quantity. */
   readonly storageSize: string;
-  readonly storageAccessMode: string;
+  readonly storageAccessMode: "ReadWriteOnce" | "ReadWriteOncePod" | "ReadWriteMany";
 }
 
 /** What a template decides about homes, in place of the operator's settings. */
