@@ -2,19 +2,8 @@ import { assertEquals } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound, SessionState } from "../../lib/control_plane/protocol.ts";
 import { FakeTime } from "../support/fake_time.ts";
-import { FakeWire } from "../support/fake_wire.ts";
+import { CAPACITY, FakeWire } from "../support/fake_wire.ts";
 import { LogCapture } from "../support/log_capture.ts";
-
-const CAPACITY = {
-  maxCpu: 1,
-  maxMemory: 1,
-  maxSessions: 1,
-  cpu: "1 cores",
-  memory: "1Gi",
-  usedSessions: 1,
-  usedCpu: 0.5,
-  usedMemory: 0.25,
-};
 
 function ack(commandId: string): Outbound {
   return { type: "ack", payload: { commandId } };

@@ -2,18 +2,7 @@ import { assertEquals } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import { completed, failed } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
-import { FakeWire } from "../support/fake_wire.ts";
-
-const CAPACITY = {
-  maxCpu: 1,
-  maxMemory: 1,
-  maxSessions: 1,
-  cpu: "1 cores",
-  memory: "1Gi",
-  usedSessions: 1,
-  usedCpu: 0.5,
-  usedMemory: 0.25,
-};
+import { CAPACITY, FakeWire } from "../support/fake_wire.ts";
 
 function reporterOnWire(outbox: Outbox): { reporter: Reporter; wire: FakeWire } {
   const wire = new FakeWire();

@@ -6,7 +6,7 @@ import { ApiException, type KubernetesObject, loadYaml, PatchStrategy } from "@k
 import { assertEquals } from "@std/assert";
 import { shippedObjects } from "../k8s/shipped.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { HELM, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
+import { EVERY_COMPONENT, HELM, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
 
 /** Custom resources of others, which a bare API server does not know. */
 const FOREIGN = "monitoring.coreos.com/";
@@ -14,13 +14,7 @@ const FOREIGN = "monitoring.coreos.com/";
 const EVERYTHING = {
   agentId: "k8s-e2e",
   controlPlaneUrl: "wss://control.example.com",
-  probes: "http",
-  podDisruptionBudget: { enabled: true },
-  zoneSpread: { enabled: true },
-  priorityClass: { create: true, name: "streamspace-agent" },
-  networkPolicy: { enabled: true },
-  monitoring: { enabled: true },
-  crds: { install: true },
+  ...EVERY_COMPONENT,
   env: [{ name: "NO_PROXY", value: ".svc" }],
   volumes: [{ name: "tls", secret: { secretName: "tls" } }],
   volumeMounts: [{ name: "tls", mountPath: "/tls", readOnly: true }],

@@ -9,23 +9,20 @@ import denoJson from "../../deno.json" with { type: "json" };
 import schema from "../../k8s/chart/values.schema.json" with { type: "json" };
 import { loadConfig } from "../../lib/config.ts";
 import { type Option, OPTIONS } from "../../lib/options.ts";
-import { HELM, helm, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
+import {
+  EVERY_COMPONENT,
+  HELM,
+  helm,
+  KUSTOMIZE,
+  renderChart,
+  renderKustomization,
+} from "../support/rendering.ts";
 import { shippedObjects } from "./shipped.ts";
 
 /** What deployment.yaml has in their place. */
 const REQUIRED = { agentId: "k8s-prod-us-east-1", controlPlaneUrl: "wss://control.example.com" };
 
-/** What has the chart make everything that the components have. */
-const EVERYTHING = {
-  ...REQUIRED,
-  probes: "http",
-  podDisruptionBudget: { enabled: true },
-  zoneSpread: { enabled: true },
-  priorityClass: { create: true, name: "streamspace-agent" },
-  networkPolicy: { enabled: true },
-  monitoring: { enabled: true },
-  crds: { install: true },
-};
+const EVERYTHING = { ...REQUIRED, ...EVERY_COMPONENT };
 
 /** By which Helm lets an object stay. */
 const KEPT = { "helm.sh/resource-policy": "keep" };

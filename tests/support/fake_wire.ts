@@ -5,6 +5,18 @@
 import type { Wire } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 
+/** What a heartbeat tells of capacity, where a test does not care. */
+export const CAPACITY = {
+  maxCpu: 1,
+  maxMemory: 1,
+  maxSessions: 1,
+  cpu: "1 cores",
+  memory: "1Gi",
+  usedSessions: 1,
+  usedCpu: 0.5,
+  usedMemory: 0.25,
+};
+
 /** Takes messages and remembers them without their time. */
 export class FakeWire implements Wire {
   readonly messages: Outbound[] = [];

@@ -25,6 +25,17 @@ export const KUSTOMIZE = renderer("KUSTOMIZE");
 /** The `actionlint` of this machine. */
 export const ACTIONLINT = renderer("ACTIONLINT");
 
+/** Values that have the chart make everything that the components have. */
+export const EVERY_COMPONENT = {
+  probes: "http",
+  podDisruptionBudget: { enabled: true },
+  zoneSpread: { enabled: true },
+  priorityClass: { create: true, name: "streamspace-agent" },
+  networkPolicy: { enabled: true },
+  monitoring: { enabled: true },
+  crds: { install: true },
+};
+
 /** How a program ended, and what it said. */
 export interface Ending {
   readonly code: number;
