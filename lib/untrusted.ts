@@ -190,7 +190,7 @@ export function excerpt(value: unknown): string {
 }
 
 /** What a value is, without its contents. */
-export function kindOf(value: unknown): string {
+function kindOf(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";

@@ -3,6 +3,7 @@
  * @module
  */
 import type { V1PersistentVolumeClaim, V1Pod } from "@kubernetes/client-node";
+import { conditionOf, nameOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { SessionEvent } from "../kubernetes/event_log.ts";
 import type { Trouble } from "./causes.ts";
@@ -166,12 +167,8 @@ function unscheduled(pod: V1Pod) {
   return condition?.status === "False" ? condition : undefined;
 }
 
-function conditionOf({ status }: V1Pod, type: string) {
-  return status?.conditions?.find((condition) => condition.type === type);
-}
-
-function quoted({ metadata }: V1PersistentVolumeClaim): string {
-  return JSON.stringify(metadata?.name ?? "");
+function quoted(claim: V1PersistentVolumeClaim): string {
+  return JSON.stringify(nameOf(claim));
 }
 
 /** People know their home by its claim; the cluster speaks of the volume behind it, or of its name in the pod. */

@@ -3,6 +3,7 @@
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import { conditionOf, isAlive } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { CAUSES, type Trouble } from "./causes.ts";
 import { containerTrouble } from "./container_trouble.ts";
@@ -38,7 +39,7 @@ const REJECTED_WITHIN_MS = 60_000;
 /** Judges a session that was asked to run. */
 export function judge(objects: SessionObjects): Verdict {
   const { deployment, pods } = objects;
-  if (!deployment || deployment.metadata?.deletionTimestamp) {
+  if (!isAlive(deployment)) {
     return verdict({ reason: "DeploymentDeleted", words: "its Deployment was deleted" });
   }
   const pod = currentPod(pods);
@@ -53,7 +54,7 @@ export function judge(objects: SessionObjects): Verdict {
 /** The newest pod that is not on its way out: after a wake, the old one may still be there. */
 export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
   return pods
-    .filter((pod) => !pod.metadata?.deletionTimestamp && !hasEnded(pod))
+    .filter((pod) => isAlive(pod) && !hasEnded(pod))
     .sort((a, b) => createdAt(b) - createdAt(a))[0];
 }
 
@@ -64,7 +65,7 @@ export function hasEnded(pod: V1Pod): boolean {
 
 /** Whether a pod serves. */
 export function isReady(pod: V1Pod): boolean {
-  return pod.status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false;
+  return conditionOf(pod, "Ready")?.status === "True";
 }
 
 function judgePod(view: PodView): Verdict {
@@ -114,10 +115,6 @@ function stagnation(deployment: V1Deployment): Trouble | undefined {
 
 function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
   return { state: "trouble", ...found, graceMs: CAUSES[found.reason].graceMs, progress: found.words };
-}
-
-function conditionOf({ status }: V1Deployment, type: string) {
-  return status?.conditions?.find((condition) => condition.type === type);
 }
 
 function createdAt(pod: V1Pod): number {

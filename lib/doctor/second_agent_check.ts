@@ -4,6 +4,8 @@
  */
 import type { V1Lease, V1Pod } from "@kubernetes/client-node";
 import type { Config } from "../options.ts";
+import { hasEnded } from "../diagnosis/readiness.ts";
+import { nameOf } from "../kubernetes/objects.ts";
 import { leaseName } from "../manifests/names.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
@@ -54,17 +56,10 @@ async function podsOf(view: ClusterView, agentId: string): Promise<readonly V1Po
   if (!await view.may({ verb: "list", resource: "pods" })) return undefined;
   const query = new URLSearchParams({ labelSelector: "component=k8s-agent" });
   const pods = await view.list<V1Pod>(`/api/v1/namespaces/${view.namespace}/pods?${query}`);
-  return pods.filter((pod) =>
-    variable(pod, "AGENT_ID") === agentId && pod.status?.phase !== "Succeeded" &&
-    pod.status?.phase !== "Failed"
-  );
+  return pods.filter((pod) => variable(pod, "AGENT_ID") === agentId && !hasEnded(pod));
 }
 
 function variable(pod: V1Pod, name: string): string | undefined {
   const variables = pod.spec?.containers.flatMap((container) => container.env ?? []) ?? [];
   return variables.find((one) => one.name === name)?.value;
-}
-
-function nameOf({ metadata }: V1Pod): string {
-  return metadata?.name ?? "";
 }

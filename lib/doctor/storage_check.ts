@@ -6,6 +6,7 @@
 import type { V1PersistentVolumeClaim, V1StorageClass } from "@kubernetes/client-node";
 import type { Config } from "../options.ts";
 import { APP, APP_LABEL } from "../manifests/names.ts";
+import { nameOf } from "../kubernetes/objects.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 
@@ -61,7 +62,7 @@ function judgeClasses(classes: readonly V1StorageClass[], wanted: string): Findi
       : "";
     return findings.ok(`Homes are of ${which}${late}`);
   }
-  const names = classes.map(({ metadata }) => metadata?.name ?? "").sort();
+  const names = classes.map(nameOf).sort();
   const advice = names.length > 0
     ? `set ${SETTING} to one of ${names.join(", ")}`
     : "the cluster has none: install one";
@@ -84,9 +85,7 @@ function judgeByHomes(
 }
 
 function waiting(homes: readonly V1PersistentVolumeClaim[], namespace: string): Finding[] {
-  const names = homes.filter(({ status }) => status?.phase === "Pending").map(({ metadata }) =>
-    metadata?.name ?? ""
-  );
+  const names = homes.filter(({ status }) => status?.phase === "Pending").map(nameOf);
   if (names.length === 0) return [];
   const advice = `the cluster says why: kubectl -n ${namespace} describe pvc ${names[0]}`;
   const which = names.length === 1 ? `Home ${names[0]} waits` : `${names.length} homes wait`;

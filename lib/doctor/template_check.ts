@@ -4,6 +4,7 @@
  */
 import { KubernetesError } from "../errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
+import { nameOf } from "../kubernetes/objects.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
 import { BUILT_IN_TEMPLATES } from "../templates/template.ts";
@@ -19,7 +20,7 @@ export async function checkTemplates(view: ClusterView, config: Config): Promise
   const inCluster = (name: string) => objects?.find(({ metadata }) => metadata?.name === name);
   const sources = { inCluster, table: config.templates, rules: config };
   const names = [
-    ...new Set([...config.templates.keys(), ...objects?.map(({ metadata }) => metadata?.name ?? "") ?? []]),
+    ...new Set([...config.templates.keys(), ...objects?.map(nameOf) ?? []]),
   ];
   const problems = names.flatMap((name) => {
     const problem = templateProblem(name, sources);

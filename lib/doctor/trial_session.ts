@@ -3,6 +3,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
+import { COLLECTIONS } from "../kubernetes/session_cache.ts";
 import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
 import { chooseHome } from "../manifests/home.ts";
@@ -47,10 +48,10 @@ export function trialObjects(templateName: string, config: Config): TrialObject[
   });
   const { deployment, service, claim, policy } = manifests;
   return [
-    { api: "/apis/apps/v1", resource: "deployments", object: deployment },
-    { api: "/api/v1", resource: "services", object: service },
-    ...(claim ? [{ api: "/api/v1", resource: "persistentvolumeclaims", object: claim }] : []),
-    ...(policy ? [{ api: "/apis/networking.k8s.io/v1", resource: "networkpolicies", object: policy }] : []),
+    { ...COLLECTIONS.deployment, object: deployment },
+    { ...COLLECTIONS.service, object: service },
+    ...(claim ? [{ ...COLLECTIONS.claim, object: claim }] : []),
+    ...(policy ? [{ ...COLLECTIONS.policy, object: policy }] : []),
   ];
 }
 

@@ -7,6 +7,7 @@ import { abortable, delay } from "@std/async";
 import { KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { log } from "../log.ts";
+import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { type KubernetesObject, watch } from "./watch.ts";
 
@@ -104,7 +105,7 @@ export class CustomCollection {
       selector: { labelSelector },
       onList: (objects) => this.#isListed(objects),
       onChange: (change, object) => {
-        const name = object.metadata?.name ?? "";
+        const name = nameOf(object);
         if (change === "put") this.#objects.set(name, object);
         else this.#objects.delete(name);
         onChange?.(object);
@@ -115,7 +116,7 @@ export class CustomCollection {
   }
 
   #isListed(objects: readonly KubernetesObject[]): void {
-    this.#objects = new Map(objects.map((object) => [object.metadata?.name ?? "", object]));
+    this.#objects = new Map(objects.map((object) => [nameOf(object), object]));
     this.#isServed = true;
     this.#reason = undefined;
     this.#settle();

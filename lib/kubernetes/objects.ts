@@ -19,6 +19,14 @@ export function isAlive<T extends Named>(object: T | undefined): object is T {
   return object !== undefined && !object.metadata?.deletionTimestamp;
 }
 
+/** What the cluster says of one aspect of an object, if it says anything. */
+export function conditionOf<C extends { readonly type: string }>(
+  { status }: { readonly status?: { readonly conditions?: readonly C[] } },
+  type: string,
+): C | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
 /** Whether a Deployment runs a session or is about to. */
 export function wantsPod(deployment: V1Deployment | undefined): deployment is V1Deployment {
   return isAlive(deployment) && (deployment.spec?.replicas ?? 1) > 0;

@@ -22,7 +22,7 @@ import {
   USER_LABEL,
 } from "../manifests/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
-import { mountedClaim, wantsPod } from "./objects.ts";
+import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { Waiters } from "./waiters.ts";
 import { type KubernetesObject, list, watch, type WatchObserver } from "./watch.ts";
@@ -53,7 +53,8 @@ type Kind = keyof Kinds;
 /** What a waiting caller finds in a session's objects: its answer, or how long that may stay true without a change. */
 export type Finding<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
 
-const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
+/** Where the API keeps each kind. */
+export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
   deployment: { api: "/apis/apps/v1", resource: "deployments" },
   service: { api: "/api/v1", resource: "services" },
   claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
@@ -283,7 +284,7 @@ export class SessionCache {
   }
 
   #putHome(home: V1PersistentVolumeClaim): void {
-    const name = home.metadata?.name ?? "";
+    const name = nameOf(home);
     const earlier = this.#homes.get(name);
     if (isOlder(home, earlier)) return;
     this.#events.know(home, { instead: earlier, onNews: () => this.#notifyUser(home) });
@@ -292,7 +293,7 @@ export class SessionCache {
   }
 
   #removeHome(home: V1PersistentVolumeClaim): void {
-    const name = home.metadata?.name ?? "";
+    const name = nameOf(home);
     if (this.#homes.get(name)?.metadata?.uid !== home.metadata?.uid) return;
     this.#homes.delete(name);
     this.#notifyUser(home);

@@ -13,6 +13,7 @@ import { KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { CustomCollection } from "../kubernetes/custom_collection.ts";
 import type { CustomObjectApi, PatchOperation } from "../kubernetes/custom_objects.ts";
+import { isAlive } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
@@ -159,9 +160,7 @@ export class Mirror {
   ): { told: SessionStatus; deployment: V1Deployment; pods: readonly V1Pod[] } | undefined {
     const { deployment, pods } = this.#options.cache.session(sessionId);
     const told = this.#options.reporter.lastStatus(sessionId);
-    return told && deployment && !deployment.metadata?.deletionTimestamp
-      ? { told, deployment, pods }
-      : undefined;
+    return told && isAlive(deployment) ? { told, deployment, pods } : undefined;
   }
 
   /** An object of others is theirs, and one of an earlier Deployment is about to go: its end is seen, and then another one is made. */

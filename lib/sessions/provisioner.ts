@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { V1NetworkPolicy, V1PersistentVolumeClaim, V1Service } from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
-import { type Named, nameOf } from "../kubernetes/objects.ts";
+import { isAlive, type Named, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeOfUser } from "../manifests/home.ts";
@@ -155,7 +155,7 @@ export class Provisioner {
       readonly isOurs?: (existing: T) => boolean;
     },
   ): Promise<T> {
-    const name = manifest.metadata?.name ?? "";
+    const name = nameOf(manifest);
     const { isOurs = (existing: T) => this.#cache.owns(existing, options.sessionId) } = options;
     while (true) {
       options.signal.throwIfAborted();
@@ -173,7 +173,7 @@ export class Provisioner {
         const problem = `"${name}" exists already in the cluster, and is not part of this session`;
         throw new CommandError("conflict", problem);
       }
-      if (existing && !existing.metadata?.deletionTimestamp) {
+      if (isAlive(existing)) {
         if (options.fits(existing)) return existing;
         await deleteOne(api, existing);
       }

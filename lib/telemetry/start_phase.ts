@@ -3,6 +3,7 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
+import { conditionOf, wantsPod } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { currentPod, isReady } from "../diagnosis/readiness.ts";
 
@@ -17,17 +18,16 @@ export type StartPhase = (typeof START_PHASES)[number];
 
 /** The phase that a session whose start has begun is in; `served` after the last. */
 export function phaseOf({ deployment, pods }: SessionObjects): StartPhase | "served" {
-  const wantsPod = deployment && !deployment.metadata?.deletionTimestamp && deployment.spec?.replicas !== 0;
-  if (!wantsPod) return "objects";
+  if (!wantsPod(deployment)) return "objects";
   const pod = currentPod(pods);
   if (!pod || !isScheduled(pod)) return "scheduling";
   if (isReady(pod)) return "served";
   return runs(pod) ? "ready" : "pulling";
 }
 
-function isScheduled({ spec, status }: V1Pod): boolean {
-  const condition = status?.conditions?.find(({ type }) => type === "PodScheduled");
-  return condition ? condition.status === "True" : Boolean(spec?.nodeName);
+function isScheduled(pod: V1Pod): boolean {
+  const condition = conditionOf(pod, "PodScheduled");
+  return condition ? condition.status === "True" : Boolean(pod.spec?.nodeName);
 }
 
 function runs({ status }: V1Pod): boolean {
