@@ -3,6 +3,7 @@
  * @module
  */
 import { assert } from "@std/assert";
+import { retry } from "@std/async";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import type { TestCluster } from "./clusters.ts";
 import { YAML_FILES } from "./operations_page.ts";
@@ -56,9 +57,12 @@ export class OperatorShell implements AsyncDisposable {
 
   /** Runs a command of the guide, which has to succeed. */
   async run(command: string): Promise<void> {
-    const { code, output } = await this.#execute(await this.#adapted(command));
-    // A diff that is not empty is no failure.
-    assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
+    const adapted = await this.#adapted(command);
+    await retry(async () => {
+      const { code, output } = await this.#execute(adapted);
+      // A diff that is not empty is no failure.
+      assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
+    }, { isRetriable: isTooSoon, minTimeout: 1000, jitter: 0 });
   }
 
   /** Has the cluster know some kinds until they are disposed. */
@@ -122,4 +126,9 @@ export class OperatorShell implements AsyncDisposable {
       await Deno.writeTextFile(path, moved);
     }
   }
+}
+
+/** Whether kubectl refused to restart a Deployment twice in one second, which no reader of the guide is quick enough for. */
+function isTooSoon(error: unknown): boolean {
+  return error instanceof Error && error.message.includes("restart has already been triggered");
 }
