@@ -2,8 +2,7 @@
  * An API server as a kubeconfig names it, for programs that speak to it by themselves.
  * @module
  */
-import { loadKubeConfig } from "../lib/kubernetes/client.ts";
-import { readCredentials } from "../lib/kubernetes/transport.ts";
+import { loadKubeConfig, readCredentials } from "../lib/kubernetes/kubeconfig.ts";
 
 /** Its address, and a client with the kubeconfig's certificates; close the client. */
 export async function connectToApiServer(

@@ -10,7 +10,7 @@
  */
 import { KubernetesObjectApi } from "@kubernetes/client-node";
 import { parseArgs } from "@std/cli";
-import { loadKubeConfig } from "../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../lib/kubernetes/kubeconfig.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { Cluster } from "./cluster/cluster.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";

@@ -9,7 +9,7 @@ import { ConfigError, messageOf } from "./errors.ts";
 import { shown } from "./log.ts";
 import { type Config, type Option, OPTIONS, type OutputFormat, type Settings } from "./options.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "./proxies.ts";
-import { Secret } from "./secret.ts";
+import { isKey, Secret } from "./secret.ts";
 
 /** Where settings come from; precedence is flags, environment, file, defaults. */
 export interface ConfigSources {
@@ -214,7 +214,7 @@ function readApiKey(path: string, sources: ConfigSources, problems: string[]): S
     key = nonEmpty(text.trim());
     if (key === undefined) problems.push(`--api-key-file (API_KEY_FILE) is empty: ${path}`);
   }
-  if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
+  if (key !== undefined && !isKey(key)) {
     problems.push("AGENT_API_KEY or the file of --api-key-file holds characters that no key has");
     return undefined;
   }

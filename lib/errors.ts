@@ -104,6 +104,21 @@ export class CommandError extends Error {
   }
 }
 
+/** Whether the Kubernetes API answered with one of these HTTP statuses. */
+export function isRefusal(error: unknown, ...statuses: readonly number[]): boolean {
+  return error instanceof KubernetesError && statuses.includes(error.status);
+}
+
+/** Whether the Kubernetes API said no: asking again at once does not change that. */
+export function isFinal(error: unknown): boolean {
+  return error instanceof KubernetesError && !error.isTransient();
+}
+
+/** Whether an `AbortSignal.timeout()` ran out. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "TimeoutError";
+}
+
 /** Why a command failed, in one of a bounded number of words: the session's trouble, or else the kind of failure. */
 export function failureWord(error: unknown): string {
   return error instanceof CommandError ? error.reason || error.failure : "internal";

@@ -9,3 +9,12 @@ export function asRecord(value: unknown): Readonly<Record<string, unknown>> | un
     ? value as Record<string, unknown>
     : undefined;
 }
+
+/** Text as an object of JSON, or `undefined` where it is anything else. */
+export function parseRecord(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return asRecord(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

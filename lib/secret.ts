@@ -28,3 +28,8 @@ export class Secret {
     return "[redacted]";
   }
 }
+
+/** Whether text can be a key: at least one character, and only such as an HTTP header carries unchanged. */
+export function isKey(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
+}

@@ -2,7 +2,7 @@
  * The command `sessions`: one list a kind, read as the agent reads it, and what it comes to as text.
  * @module
  */
-import { loadKubeConfig } from "./kubernetes/client.ts";
+import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import type { Config, OutputFormat } from "./options.ts";

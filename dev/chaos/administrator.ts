@@ -12,7 +12,7 @@ import {
   type V1Service,
 } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { SESSION_LABEL } from "../../lib/manifests/names.ts";
 import type { Deletion } from "./event.ts";
 

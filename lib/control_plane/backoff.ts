@@ -2,9 +2,9 @@
  * How long to wait before the next attempt to have a link: pure arithmetic, no clock.
  * @module
  */
+import { pauseAfter } from "../retry.ts";
 
-const FIRST_MS = 2000;
-const LONGEST_MS = 32_000;
+const WAITS = { firstMs: 2000, longestMs: 32_000 };
 /** Up to this part of each wait is added, so that agents cut off together do not come back together. */
 const JITTER = 0.1;
 /** A link that lived this long makes the next loss a first one: shorter ones are a Control Plane's normal clean-up. */
@@ -35,7 +35,7 @@ export class Backoff {
    */
   next(atLeastMs = 0): number | undefined {
     if (this.#attempts > 0 && this.#failures >= this.#attempts) return undefined;
-    const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(this.#failures, 10));
+    const wait = pauseAfter(this.#failures, WAITS);
     this.#failures += 1;
     return Math.max(wait, atLeastMs) * (1 + Math.random() * JITTER);
   }

@@ -4,10 +4,10 @@
  * @module
  */
 import { abortable } from "@std/async";
-import { KubernetesError, messageOf } from "../errors.ts";
-import { asRecord } from "../json.ts";
+import { isFinal, isTimeout, messageOf } from "../errors.ts";
+import { parseRecord } from "../json.ts";
 import { log } from "../log.ts";
-import { Secret } from "../secret.ts";
+import { isKey, Secret } from "../secret.ts";
 
 /** Keeps one text beyond the end of the program. */
 export interface KeyStore {
@@ -104,13 +104,9 @@ export class IssuedKey {
 
 /** What was kept is text from outside: it may have been edited. */
 function parse(text: string): Issued | undefined {
-  try {
-    const { key, insteadOf } = asRecord(JSON.parse(text)) ?? {};
-    if (typeof key === "string" && /^[\x21-\x7e]+$/.test(key) && typeof insteadOf === "string") {
-      return { key: new Secret(key), insteadOf };
-    }
-  } catch {
-    // The warning below says it; the error's message would hold a part of the text.
+  const { key, insteadOf } = parseRecord(text) ?? {};
+  if (typeof key === "string" && isKey(key) && typeof insteadOf === "string") {
+    return { key: new Secret(key), insteadOf };
   }
   log.warn("The key that was kept in the cluster is not readable, using the configured one");
   return undefined;
@@ -123,17 +119,12 @@ async function fingerprint(key: Secret | undefined): Promise<string> {
   return new Uint8Array(digest).toHex();
 }
 
-/** Whether asking again would give the same refusal. */
-function isFinal(error: unknown): boolean {
-  return error instanceof KubernetesError && !error.isTransient();
-}
-
 function advice(error: unknown): string {
   return isFinal(error) ? " (apply k8s/rbac.yaml)" : "";
 }
 
 function wordsOf(error: unknown): string {
-  return error instanceof DOMException && error.name === "TimeoutError"
+  return isTimeout(error)
     ? `no answer from the cluster within ${STORE_TIMEOUT_MS / 1000} seconds`
     : messageOf(error);
 }

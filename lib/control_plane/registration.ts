@@ -2,10 +2,12 @@
  * Registration with the Control Plane over HTTP: one request, and every answer told apart.
  * @module
  */
-import { messageOf, RegistrationError } from "../errors.ts";
+import { isTimeout, messageOf, RegistrationError } from "../errors.ts";
+import { type Answer, readAnswer } from "./answer.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord } from "../json.ts";
-import { retryAfter } from "../retry_after.ts";
+import { retryAfter } from "../retry.ts";
+import { isKey } from "../secret.ts";
 import type { Capacity } from "./protocol.ts";
 
 /** What the agent says of itself. */
@@ -29,8 +31,6 @@ export type RegistrationAnswer =
 export const API_KEY_HEADER = "X-Agent-API-Key";
 
 const TIMEOUT_MS = 15_000;
-/** An answer is a few hundred bytes; more is no Control Plane. */
-const MAX_ANSWER_LENGTH = 64 * 1024;
 
 /** Which setting is wrong, for the refusals that only an operator can mend. */
 const REFUSALS: ReadonlyMap<number, string> = new Map([
@@ -54,8 +54,7 @@ export async function register(
   },
 ): Promise<RegistrationAnswer> {
   const url = `${options.httpBase}/api/v1/agents/register`;
-  const { response, text } = await post(url, registration, options);
-  const answer = parseAnswer(text);
+  const { response, answer } = await post(url, registration, options);
   const retryAfterMs = retryAfter(response.headers);
   const withoutKeys = (text: string) =>
     hideKeys(text, [options.credentials.apiKey?.reveal(), answer?.apiKey]);
@@ -72,7 +71,7 @@ async function post(
   url: string,
   registration: Registration,
   options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
-): Promise<{ response: Response; text: string }> {
+): Promise<{ response: Response; answer: Answer }> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
   const { apiKey, client } = options.credentials;
   if (apiKey) headers[API_KEY_HEADER] = apiKey.reveal();
@@ -86,31 +85,11 @@ async function post(
       redirect: "manual",
       signal: AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]),
     });
-    return { response, text: await readLimited(response) };
+    return { response, answer: await readAnswer(response) };
   } catch (error) {
     options.signal.throwIfAborted();
-    const reason = error instanceof DOMException && error.name === "TimeoutError"
-      ? `no answer within ${TIMEOUT_MS / 1000} seconds`
-      : messageOf(error);
+    const reason = isTimeout(error) ? `no answer within ${TIMEOUT_MS / 1000} seconds` : messageOf(error);
     throw new RegistrationError(`The Control Plane did not answer at ${url}: ${reason}`, { cause: error });
-  }
-}
-
-async function readLimited(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > MAX_ANSWER_LENGTH) break;
-  }
-  return text;
-}
-
-function parseAnswer(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    return asRecord(JSON.parse(text));
-  } catch {
-    return undefined;
   }
 }
 
@@ -133,9 +112,7 @@ function registered(
     kind: "registered",
     status: typeof agent.status === "string" ? withoutKeys(agent.status) : "online",
     // What no header can carry is no key: it would make every later request fail.
-    apiKey: typeof answer.apiKey === "string" && /^[\x21-\x7e]+$/.test(answer.apiKey)
-      ? answer.apiKey
-      : undefined,
+    apiKey: typeof answer.apiKey === "string" && isKey(answer.apiKey) ? answer.apiKey : undefined,
   };
 }
 

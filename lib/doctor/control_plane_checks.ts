@@ -6,7 +6,7 @@ import { abortable } from "@std/async";
 import { controlPlaneAddresses, linkPath } from "../control_plane/addresses.ts";
 import type { ConnectionCredentials, Credentials } from "../control_plane/credentials.ts";
 import { Socket } from "../control_plane/socket.ts";
-import { LinkError, messageOf } from "../errors.ts";
+import { isTimeout, LinkError, messageOf } from "../errors.ts";
 import type { Config } from "../options.ts";
 import { judgeValidity, readCertificate, shownCertificate } from "./certificates.ts";
 import { judgeClock } from "./clock.ts";
@@ -107,7 +107,7 @@ function unanswered(url: URL, error: unknown): Finding[] {
     const check = "control-plane-tls";
     return [new Findings(check).fail(error.message, ""), ...untried("it was not asked", check)];
   }
-  const isLate = error instanceof DOMException && error.name === "TimeoutError";
+  const isLate = isTimeout(error);
   const words = isLate ? `no answer within ${CHECK_MS / 1000} seconds` : plainWords(messageOf(error));
   const { check, advice } = troubleOf(words);
   const message = check === "control-plane-tls"

@@ -3,6 +3,7 @@
  * address is asked without an upgrade, so that the Control Plane checks key and agent, and then only misses the upgrade.
  * @module
  */
+import { readAnswer } from "../control_plane/answer.ts";
 import { linkPath } from "../control_plane/addresses.ts";
 import type { ConnectionCredentials } from "../control_plane/credentials.ts";
 import { API_KEY_HEADER } from "../control_plane/registration.ts";
@@ -30,9 +31,6 @@ interface Answer {
   readonly body: Readonly<Record<string, unknown>> | undefined;
   readonly clock: DatedAnswer;
 }
-
-/** An answer is a few hundred bytes; a longer one is not read as JSON. */
-const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
  * Asks how the Control Plane stands to the agent.
@@ -69,19 +67,5 @@ async function get(path: string, { httpBase, credentials, signal }: ProbeOptions
     signal,
   });
   const clock = { sentAt, answeredAt: Date.now(), date: response.headers.get("date") ?? undefined };
-  return { response, body: await readBody(response), clock };
-}
-
-async function readBody(response: Response): Promise<Answer["body"]> {
-  const length = Number(response.headers.get("content-length") ?? 0);
-  if (length > MAX_ANSWER_BYTES) {
-    await response.body?.cancel();
-    return undefined;
-  }
-  const text = await response.text();
-  try {
-    return asRecord(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
+  return { response, body: await readAnswer(response), clock };
 }

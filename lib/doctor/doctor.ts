@@ -4,7 +4,7 @@
  */
 import { Credentials } from "../control_plane/credentials.ts";
 import { ConfigError, messageOf } from "../errors.ts";
-import { loadKubeConfig } from "../kubernetes/client.ts";
+import { loadKubeConfig } from "../kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../kubernetes/stores.ts";
 import { Transport } from "../kubernetes/transport.ts";
 import type { Config } from "../options.ts";

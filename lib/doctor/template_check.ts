@@ -2,10 +2,10 @@
  * Which templates can be used, those of the settings and those of the cluster, judged as a start judges them.
  * @module
  */
-import { KubernetesError } from "../errors.ts";
+import type { KubernetesObject } from "@kubernetes/client-node";
+import { isRefusal } from "../errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { nameOf } from "../kubernetes/objects.ts";
-import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
 import { BUILT_IN_TEMPLATES } from "../templates/template.ts";
 import type { ClusterView } from "./cluster_view.ts";
@@ -53,7 +53,7 @@ async function templateObjects(view: ClusterView): Promise<readonly KubernetesOb
   try {
     return await view.list(`/apis/${CUSTOM_API}/namespaces/${view.namespace}/templates`);
   } catch (error) {
-    if (error instanceof KubernetesError && error.status === 404) return undefined;
+    if (isRefusal(error, 404)) return undefined;
     throw error;
   }
 }

@@ -4,7 +4,7 @@
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
  * @module
  */
-import { KubernetesError, messageOf } from "../errors.ts";
+import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
 import type { Config } from "../options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
@@ -29,7 +29,7 @@ export async function checkTrial(view: ClusterView, config: Config): Promise<Fin
   if (refusals.some(isWithoutDryRun)) {
     return [findings.skip("A session was not tried", "this API server knows no dry run")];
   }
-  if (refusals.some((error) => error instanceof KubernetesError && error.status === 404)) {
+  if (refusals.some((error) => isRefusal(error, 404))) {
     return [findings.skip("A session was not tried", "its namespace does not exist")];
   }
   if (refusals.length > 0) {

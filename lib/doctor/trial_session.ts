@@ -2,9 +2,9 @@
  * One more session, as a start would make it, to be tried and not to be: which templates it could have, and its objects. Pure.
  * @module
  */
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { messageOf } from "../errors.ts";
 import { COLLECTIONS } from "../kubernetes/session_cache.ts";
-import type { KubernetesObject } from "../kubernetes/watch.ts";
 import type { Config } from "../options.ts";
 import { chooseHome } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";

@@ -9,7 +9,6 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
-  KubeConfig,
   NetworkingV1Api,
   PatchStrategy,
   ServerConfiguration,
@@ -22,8 +21,7 @@ import {
   type V1Service,
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
-import { KubernetesError, messageOf } from "../errors.ts";
-import { parseProxy } from "../proxies.ts";
+import { isRefusal } from "../errors.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -56,59 +54,6 @@ export interface LeaseApi {
   create(lease: V1Lease): Promise<V1Lease>;
   /** Writes a lease as a whole; refused with 409 if it was changed since the version that the given one carries. */
   replace(lease: V1Lease): Promise<V1Lease>;
-}
-
-/**
- * Loads a kubeconfig file, or the service account's credentials where none is named.
- *
- * @throws {Error} when the file cannot be read, or there is no service account
- */
-export function loadKubeConfig(path: string): KubeConfig {
-  const config = path ? loadFile(path) : loadServiceAccount();
-  const cluster = config.getCurrentCluster();
-  if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
-  if (cluster.proxyUrl && !parseProxy(cluster.proxyUrl)) {
-    throw new TypeError(`Cannot use kubeconfig ${path} as its proxy-url is no http or https URL`);
-  }
-  if (cluster.tlsServerName) {
-    throw new TypeError(
-      `Cannot use kubeconfig ${path} as it names a tls-server-name, which Deno cannot send`,
-    );
-  }
-  if (cluster.server.startsWith("http:")) {
-    // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
-    config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);
-  } else if (cluster.skipTLSVerify) {
-    throw new TypeError(
-      `Cannot use kubeconfig ${path} as it turns off the check of the server's certificate`,
-    );
-  }
-  return config;
-}
-
-function loadFile(path: string): KubeConfig {
-  const config = new KubeConfig();
-  try {
-    config.loadFromFile(path);
-  } catch (error) {
-    throw new Error(`Cannot read the kubeconfig of --kubeconfig (KUBECONFIG): ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  return config;
-}
-
-function loadServiceAccount(): KubeConfig {
-  const config = new KubeConfig();
-  config.loadFromCluster();
-  const token = config.getCurrentUser()?.authProvider?.config?.tokenFile;
-  try {
-    Deno.readTextFileSync(token);
-  } catch (error) {
-    const problem = "Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)";
-    throw new Error(problem, { cause: error });
-  }
-  return config;
 }
 
 /** Builds the typed APIs for sessions over a transport. */
@@ -189,7 +134,7 @@ export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined
   try {
     return await request;
   } catch (error) {
-    if (error instanceof KubernetesError && error.status === 404) return undefined;
+    if (isRefusal(error, 404)) return undefined;
     throw error;
   }
 }
@@ -199,6 +144,6 @@ async function orGone(request: Promise<unknown>): Promise<void> {
   try {
     await request;
   } catch (error) {
-    if (!(error instanceof KubernetesError && (error.status === 404 || error.status === 409))) throw error;
+    if (!isRefusal(error, 404, 409)) throw error;
   }
 }

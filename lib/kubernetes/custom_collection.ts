@@ -3,13 +3,14 @@
  * looked for once a minute, so that it may be installed, and removed, while the agent runs. Nobody is kept from working by its absence.
  * @module
  */
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
-import { KubernetesError, messageOf } from "../errors.ts";
+import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
 import { asRecord } from "../json.ts";
 import { log } from "../log.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { type KubernetesObject, watch } from "./watch.ts";
+import { watch } from "./watch.ts";
 
 /** Group and version of the agent's own kinds. */
 export const CUSTOM_API = "stream.space/v1alpha1";
@@ -110,7 +111,7 @@ export class CustomCollection {
         else this.#objects.delete(name);
         onChange?.(object);
       },
-      isFinal: (error) => isRefusal(error, 404) || isRefusal(error, 403),
+      isFinal: (error) => isRefusal(error, 403, 404),
       signal: options.signal,
     });
   }
@@ -143,8 +144,4 @@ export class CustomCollection {
     this.#isKnown = true;
     this.#known.resolve();
   }
-}
-
-function isRefusal(error: unknown, status: number): boolean {
-  return error instanceof KubernetesError && error.status === status;
 }

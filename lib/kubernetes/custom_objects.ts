@@ -2,11 +2,15 @@
  * The objects of the kind Session that the agent writes, through client-node's API for custom objects.
  * @module
  */
-import { CustomObjectsApi, PatchStrategy, setHeaderOptions } from "@kubernetes/client-node";
+import {
+  CustomObjectsApi,
+  type KubernetesObject,
+  PatchStrategy,
+  setHeaderOptions,
+} from "@kubernetes/client-node";
 import { configurationOf } from "./client.ts";
 import { CUSTOM_API } from "./custom_collection.ts";
 import type { Transport } from "./transport.ts";
-import type { KubernetesObject } from "./watch.ts";
 
 /** One operation of a JSON Patch. Source: RFC 6902 */
 export interface PatchOperation {

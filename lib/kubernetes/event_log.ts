@@ -4,7 +4,7 @@
  * @module
  */
 import { asRecord } from "../json.ts";
-import type { KubernetesObject } from "./watch.ts";
+import type { KubernetesObject } from "@kubernetes/client-node";
 
 /** One thing that happened to an object. */
 export interface SessionEvent {

@@ -5,7 +5,7 @@
  */
 import type { V1Lease } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
-import { KubernetesError } from "../errors.ts";
+import { isRefusal, type KubernetesError } from "../errors.ts";
 import { formatDuration } from "../quantities.ts";
 import type { LeaseApi } from "./client.ts";
 import { type Candidate, claimed, LeaseObserver, released, type Standing } from "./lease_record.ts";
@@ -115,5 +115,5 @@ export class LeaseLock {
 
 /** Whether a write was refused as the lease is no longer what was last read; servers differ in how they say so of a deleted one. */
 function isOutdated(error: unknown): error is KubernetesError {
-  return error instanceof KubernetesError && (error.status === 409 || error.status === 404);
+  return isRefusal(error, 404, 409);
 }

@@ -2,20 +2,15 @@
  * What objects of the cluster say about themselves. Pure.
  * @module
  */
-import type { V1Deployment, V1ObjectMeta } from "@kubernetes/client-node";
-
-/** Anything that has a name in the cluster. */
-export interface Named {
-  readonly metadata?: V1ObjectMeta;
-}
+import type { KubernetesObject, V1Deployment } from "@kubernetes/client-node";
 
 /** An object's name; empty for one that has none yet. */
-export function nameOf({ metadata }: Named): string {
+export function nameOf({ metadata }: KubernetesObject): string {
   return metadata?.name ?? "";
 }
 
 /** Whether an object exists and is not on its way out. */
-export function isAlive<T extends Named>(object: T | undefined): object is T {
+export function isAlive<T extends KubernetesObject>(object: T | undefined): object is T {
   return object !== undefined && !object.metadata?.deletionTimestamp;
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import type {
+  KubernetesObject,
   V1Deployment,
   V1NetworkPolicy,
   V1PersistentVolumeClaim,
@@ -25,7 +26,7 @@ import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
 import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { Waiters } from "./waiters.ts";
-import { type KubernetesObject, list, watch, type WatchObserver } from "./watch.ts";
+import { list, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {

@@ -11,7 +11,7 @@ import {
   type V1Secret,
 } from "@kubernetes/client-node";
 import type { KeyStore } from "../control_plane/issued_key.ts";
-import { KubernetesError } from "../errors.ts";
+import { isRefusal } from "../errors.ts";
 import type { JournalStore } from "../sessions/journal.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
@@ -72,7 +72,7 @@ async function patchOrCreate(
     await create();
   } catch (error) {
     // Another agent of the namespace came first.
-    if (!(error instanceof KubernetesError && error.status === 409)) throw error;
+    if (!isRefusal(error, 409)) throw error;
   }
   await patch(data);
 }

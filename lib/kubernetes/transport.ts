@@ -3,17 +3,11 @@
  * It serves the generated clients (as their HTTP library) and the watches (as a stream of lines).
  * @module
  */
-import type {
-  KubeConfig,
-  RequestContext,
-  ResponseContext as ResponseContextType,
-} from "@kubernetes/client-node";
-import { ResponseContext } from "@kubernetes/client-node";
+import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernetes/client-node";
 import { abortable, delay, retry, RetryError } from "@std/async";
 import { KubernetesError, messageOf } from "../errors.ts";
-import { asRecord } from "../json.ts";
-import { clientProxy, parseProxy } from "../proxies.ts";
-import { retryAfter } from "../retry_after.ts";
+import { readCredentials } from "./kubeconfig.ts";
+import { forbidden, refusal, unanswered } from "./request_errors.ts";
 import { type RequestWords, requestWords } from "./request_words.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -97,7 +91,7 @@ export class Transport implements Disposable {
   }
 
   /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */
-  async send(context: RequestContext): Promise<ResponseContextType> {
+  async send(context: RequestContext): Promise<ResponseContext> {
     const body = context.getBody();
     const request: ApiRequest = {
       method: context.getHttpMethod(),
@@ -126,7 +120,7 @@ export class Transport implements Disposable {
       const response = await abortable(opened, deadline);
       if (response.ok && response.body) return response.body;
       const text = await read(request, { response, signal: deadline });
-      throw refusal(request, response.status, response.headers, text);
+      throw refusal(request, { status: response.status, headers: response.headers, text });
     } catch (error) {
       if (!deadline.aborted) throw error;
       this.renew(startedAt);
@@ -200,7 +194,7 @@ export class Transport implements Disposable {
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });
       const text = await read(request, { response, signal });
-      if (!response.ok) throw refusal(request, response.status, response.headers, text);
+      if (!response.ok) throw refusal(request, { status: response.status, headers: response.headers, text });
       return { status: response.status, headers: response.headers, text };
     } finally {
       if (deadline.aborted) this.renew(startedAt);
@@ -217,7 +211,11 @@ export class Transport implements Disposable {
       // Of many requests that are refused at once, the first loads for all.
       if (this.#config === refused) this.#config = this.#load();
     } catch (error) {
-      const { message, status, reason } = refusal(request, response.status, response.headers, text);
+      const { message, status, reason } = refusal(request, {
+        status: response.status,
+        headers: response.headers,
+        text,
+      });
       const problem = `${message}; new credentials cannot be loaded: ${messageOf(error)}`;
       throw new KubernetesError(problem, { status, reason, cause: error });
     }
@@ -272,81 +270,7 @@ async function read(
   }
 }
 
-/** What a kubeconfig proves its user with right now: headers, and certificates and proxy as the HTTP client takes them. */
-export async function readCredentials(
-  config: KubeConfig,
-): Promise<{ headers: Record<string, string>; client: Parameters<typeof Deno.createHttpClient>[0] }> {
-  const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = { headers: {} };
-  await config.applyToHTTPSOptions(options);
-  const headers: Record<string, string> = { ...options.headers as Record<string, string> };
-  if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
-  const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
-  const authority = ca ? { caCerts: [ca] } : {};
-  const own = cert && key ? { cert, key } : {};
-  return { headers, client: { ...authority, ...own, ...wayOf(config) } };
-}
-
-/** The kubeconfig alone says whether the way to Kubernetes leads through a proxy. */
-function wayOf(config: KubeConfig): Pick<Deno.CreateHttpClientOptions, "proxy"> {
-  const proxy = parseProxy(config.getCurrentCluster()?.proxyUrl ?? "");
-  return proxy ? { proxy: clientProxy(proxy) } : {};
-}
-
-function pem(value: unknown): string | undefined {
-  return value instanceof Uint8Array ? new TextDecoder().decode(value) : undefined;
-}
-
 /** Whether the same request may succeed a moment later; a patch says what to change, and not since which version. */
 function mayPass({ method }: ApiRequest, error: KubernetesError): boolean {
   return error.isTransient() || (method === "PATCH" && error.status === 409);
-}
-
-/** An error that names verb and object, with the server's own words. */
-function refusal(request: ApiRequest, status: number, headers: Headers, text: string): KubernetesError {
-  let answer: Readonly<Record<string, unknown>> | undefined;
-  try {
-    answer = asRecord(JSON.parse(text));
-  } catch {
-    // A proxy before the API server answers in HTML; the status says enough.
-  }
-  const words = typeof answer?.message === "string" ? answer.message : `HTTP status ${status}`;
-  return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${words}`, {
-    status,
-    reason: typeof answer?.reason === "string" ? answer.reason : "",
-    retryAfterMs: retryAfter(headers),
-  });
-}
-
-function unanswered(request: ApiRequest, error: unknown): KubernetesError {
-  const words = error instanceof DOMException && error.name === "TimeoutError"
-    ? `no answer in time`
-    : messageOf(error);
-  return new KubernetesError(`Kubernetes did not answer a request to ${describe(request)}: ${words}`, {
-    status: 0,
-    reason: "",
-    cause: error,
-  });
-}
-
-/** Another attempt is not refused: until it is known who leads, nothing is final. */
-function forbidden(request: ApiRequest): KubernetesError {
-  const words = "this replica may lead no more";
-  return new KubernetesError(`Cannot ask Kubernetes to ${describe(request)}: ${words}`, {
-    status: 0,
-    reason: "",
-  });
-}
-
-const VERBS: ReadonlyMap<string, string> = new Map([
-  ["GET", "read"],
-  ["POST", "create"],
-  ["PATCH", "change"],
-  ["PUT", "replace"],
-  ["DELETE", "delete"],
-]);
-
-/** A request in words: `create deployments`, `delete services alice-firefox`. */
-function describe(request: ApiRequest): string {
-  const path = new URL(request.url).pathname.replace(/^.*\/namespaces\/[^/]+\//, "");
-  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ")}`;
 }

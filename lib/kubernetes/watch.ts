@@ -3,17 +3,13 @@
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  * @module
  */
-import type { V1ObjectMeta } from "@kubernetes/client-node";
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
 import { asRecord } from "../json.ts";
-import { KubernetesError, messageOf } from "../errors.ts";
+import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
+import { pauseAfter } from "../retry.ts";
 import type { Transport } from "./transport.ts";
-
-/** Any object of the API. */
-export interface KubernetesObject {
-  readonly metadata?: V1ObjectMeta;
-}
 
 /** One collection to watch, and who is told. */
 export interface WatchOptions<T extends KubernetesObject> {
@@ -45,8 +41,7 @@ const WATCH_SECONDS = 30;
 const SILENCE_MS = 40_000;
 /** A watch that lasted so long has ended in peace. */
 const STEADY_MS = 1000;
-const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 10_000;
+const RETRY = { firstMs: 250, longestMs: 10_000 };
 const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
@@ -82,13 +77,13 @@ export async function watch<T extends KubernetesObject>(
       if (signal.aborted) return;
       if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
       failures += 1;
-      const hasExpired = error instanceof KubernetesError && error.status === EXPIRED;
+      const hasExpired = isRefusal(error, EXPIRED);
       options.observer?.broke(resource, hasExpired ? "expired" : "failed");
       // Whether the server still has the changes since the last version, only it can say.
       if (hasExpired) version = undefined;
       else trouble.tell(messageOf(error));
     }
-    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 8));
+    const wait = pauseAfter(failures, RETRY);
     await delay(Math.random() * wait, { signal }).catch(() => {});
   }
 }

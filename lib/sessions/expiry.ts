@@ -6,6 +6,7 @@
 import { CommandError, messageOf } from "../errors.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
+import { pauseAfter } from "../retry.ts";
 import { endOfRun } from "./max_duration.ts";
 
 /** What an expiry needs. */
@@ -27,8 +28,7 @@ interface Run {
 
 /** Longest time without a look at the clock, in milliseconds: it can be set, and a machine can sleep. */
 const LONGEST_WAIT_MS = 60_000;
-const FIRST_RETRY_MS = 5000;
-const LONGEST_RETRY_MS = 5 * 60_000;
+const RETRY = { firstMs: 5000, longestMs: 5 * 60_000 };
 
 /** Watches the time of all sessions. */
 export class Expiry implements Disposable {
@@ -97,7 +97,7 @@ export class Expiry implements Disposable {
     }
     // The run is known no more if it was ended; if not, it is tried again, but never at once.
     run.isEnding = false;
-    run.dueAt = Date.now() + Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(run.failures, 10));
+    run.dueAt = Date.now() + pauseAfter(run.failures, RETRY);
     run.failures += 1;
     if (this.#runs.get(sessionId) === run) this.#setTimer();
   }

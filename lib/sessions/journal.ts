@@ -6,8 +6,9 @@
  */
 import { abortable, delay } from "@std/async";
 import type { Result } from "../control_plane/protocol.ts";
-import { KubernetesError, messageOf } from "../errors.ts";
+import { isFinal, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
+import { pauseAfter } from "../retry.ts";
 import type { SessionRequest } from "./requests.ts";
 
 /** Where a journal is kept. Both methods reject with a {@linkcode KubernetesError}. */
@@ -51,8 +52,7 @@ export interface JournalOptions {
   readonly patienceMs: number;
 }
 
-const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 10_000;
+const RETRY = { firstMs: 250, longestMs: 10_000 };
 /** Wait before the next attempt where the cluster refuses, in milliseconds. */
 const REFUSED_RETRY_MS = 30_000;
 /** How often a refusal to give the journal is put up with. */
@@ -231,7 +231,7 @@ export class Journal implements Disposable {
           this.#retry = setTimeout(() => void this.#commit(), REFUSED_RETRY_MS);
           return;
         }
-        await delay(retryAfter(failures), { signal }).catch(() => {});
+        await delay(pauseAfter(failures, RETRY), { signal }).catch(() => {});
       }
     }
   }
@@ -284,19 +284,10 @@ export class Journal implements Disposable {
         this.#tell(error);
         // A refusal may pass, too, such as of a token that is just being renewed; to take it for "nothing there" would lose commands.
         if (isFinal(error) && failures >= READ_RETRIES) return {};
-        await delay(retryAfter(failures), { signal });
+        await delay(pauseAfter(failures, RETRY), { signal });
       }
     }
   }
-}
-
-function retryAfter(failures: number): number {
-  return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
-}
-
-/** Whether the cluster said no: asking again at once does not change that. */
-function isFinal(error: unknown): boolean {
-  return error instanceof KubernetesError && !error.isTransient();
 }
 
 /** A ConfigMap can be edited by others: what is no entry is left alone, and a request is checked once more before it is carried out. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import type { KubernetesObject, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
@@ -17,17 +17,16 @@ import { isAlive } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
-import type { KubernetesObject } from "../kubernetes/watch.ts";
 import { log } from "../log.ts";
 import { APP, APP_LABEL, SESSION_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
+import { pauseAfter } from "../retry.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
 /** Changes of a session within this time are written as one, in milliseconds. */
 const GATHER_MS = 500;
 /** Sessions that are written at once: the commands' requests have the rest of the API server. */
 const CONCURRENCY = 4;
-const FIRST_RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 60_000;
+const RETRY = { firstMs: 1000, longestMs: 60_000 };
 
 /** What the mirror listens to and writes through. */
 export interface MirrorOptions {
@@ -190,5 +189,5 @@ function changes(known: KubernetesObject, { metadata, spec }: SessionResource): 
 
 function waitMs(failures: number): number {
   if (failures === 0) return GATHER_MS;
-  return GATHER_MS + Math.random() * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 6));
+  return GATHER_MS + Math.random() * pauseAfter(failures, RETRY);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
-import { asRecord } from "../json.ts";
+import { asRecord, parseRecord } from "../json.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../manifests/names.ts";
 import { statusOf } from "./status.ts";
@@ -67,10 +67,5 @@ function isState(value: unknown): value is SessionState {
 
 /** Annotations can be edited by others: what is not JSON is no memory. */
 function parse(text: string | undefined): Readonly<Record<string, unknown>> | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return asRecord(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
+  return text === undefined ? undefined : parseRecord(text);
 }

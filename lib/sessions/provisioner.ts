@@ -4,10 +4,15 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { V1NetworkPolicy, V1PersistentVolumeClaim, V1Service } from "@kubernetes/client-node";
+import type {
+  KubernetesObject,
+  V1NetworkPolicy,
+  V1PersistentVolumeClaim,
+  V1Service,
+} from "@kubernetes/client-node";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
-import { isAlive, type Named, nameOf } from "../kubernetes/objects.ts";
+import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeOfUser } from "../manifests/home.ts";
@@ -147,7 +152,7 @@ export class Provisioner {
    *
    * @throws {InTheWay} when one of its name is still on its way out
    */
-  async #createOne<T extends Named>(
+  async #createOne<T extends KubernetesObject>(
     api: ObjectApi<T>,
     manifest: T,
     options: CreationOptions & {
@@ -194,9 +199,9 @@ export class Provisioner {
 /** An object of an earlier session has the name that a new one needs. */
 class InTheWay extends Error {
   override readonly name = "InTheWay";
-  readonly object: Named;
+  readonly object: KubernetesObject;
 
-  constructor(object: Named) {
+  constructor(object: KubernetesObject) {
     super(`"${object.metadata?.name}" of an earlier session is still being deleted`);
     this.object = object;
   }
@@ -209,7 +214,10 @@ async function allDone(tasks: readonly Promise<unknown>[]): Promise<void> {
   if (failed) throw failed.reason;
 }
 
-async function deleteOne<T extends Named>(api: ObjectApi<T>, object: T | undefined): Promise<void> {
+async function deleteOne<T extends KubernetesObject>(
+  api: ObjectApi<T>,
+  object: T | undefined,
+): Promise<void> {
   const { name, uid, deletionTimestamp } = object?.metadata ?? {};
   if (name && uid && !deletionTimestamp) await api.delete(name, uid);
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { register, type RegistrationAnswer } from "../../lib/control_plane/registration.ts";
-import { retryAfter } from "../../lib/retry_after.ts";
+import { retryAfter } from "../../lib/retry.ts";
 import { RegistrationError } from "../../lib/errors.ts";
 import { Secret } from "../../lib/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";

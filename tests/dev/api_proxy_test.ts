@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { KubeConfig } from "@kubernetes/client-node";
+import { KubeConfig, type KubernetesObject } from "@kubernetes/client-node";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
-import { type KubernetesObject, watch } from "../../lib/kubernetes/watch.ts";
+import { watch } from "../../lib/kubernetes/watch.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { Queue } from "../support/queue.ts";

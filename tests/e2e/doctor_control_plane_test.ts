@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ControlPlane, type ControlPlaneOptions } from "../../dev/control_plane/control_plane.ts";
 import { IssuedKey } from "../../lib/control_plane/issued_key.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { Secret } from "../../lib/secret.ts";

@@ -1,7 +1,7 @@
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CustomCollection } from "../../lib/kubernetes/custom_collection.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
-import type { KubernetesObject } from "../../lib/kubernetes/watch.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { ListWatchServer, type OpenWatch, type PendingRequest } from "../support/list_watch_server.ts";

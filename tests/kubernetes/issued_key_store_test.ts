@@ -3,7 +3,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { Cluster, type ClusterOptions } from "../../dev/cluster/cluster.ts";
 import { KubernetesError } from "../../lib/errors.ts";
 import type { KeyStore } from "../../lib/control_plane/issued_key.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";

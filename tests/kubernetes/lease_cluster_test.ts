@@ -1,7 +1,8 @@
 import type { V1Lease } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { Cluster } from "../../dev/cluster/cluster.ts";
-import { createLeaseApi, type LeaseApi, loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { createLeaseApi, type LeaseApi } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "../../lib/kubernetes/lease.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile, type TestCluster } from "../support/clusters.ts";

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { KubeConfig } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/errors.ts";
-import { createSessionClient, loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { createSessionClient } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";

@@ -1,5 +1,6 @@
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { type KubernetesObject, watch } from "../../lib/kubernetes/watch.ts";
+import { watch } from "../../lib/kubernetes/watch.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { ListWatchServer, type OpenWatch, type PendingRequest } from "../support/list_watch_server.ts";

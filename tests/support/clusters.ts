@@ -11,7 +11,7 @@ import {
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "../../dev/cluster/cluster.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 
 /** A kind of cluster, and whether it is at hand. */
 export interface ClusterKind {

@@ -10,7 +10,7 @@ import {
   type V1CustomResourceDefinition,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
-import { loadKubeConfig } from "../../lib/kubernetes/client.ts";
+import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { CUSTOM_API, CustomCollection } from "../../lib/kubernetes/custom_collection.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import type { TestCluster } from "./clusters.ts";

@@ -5,7 +5,7 @@
  */
 import { ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
-import { readCredentials } from "../../lib/kubernetes/transport.ts";
+import { readCredentials } from "../../lib/kubernetes/kubeconfig.ts";
 import { temporaryFile, type TestCluster } from "./clusters.ts";
 
 /** When a request is at a point: as it reaches the proxy, or once the server has carried it out and its answer is held back. */

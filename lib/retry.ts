@@ -1,5 +1,5 @@
 /**
- * How long a server asks to be left alone. Pure.
+ * How long to leave a server alone before the next attempt. Pure.
  * @module
  */
 
@@ -12,4 +12,12 @@ export function retryAfter(headers: Headers, now = Date.now()): number | undefin
   if (!value) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
   return Number.isFinite(ms) ? Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER_MS) : undefined;
+}
+
+/** The pause after some failures in a row, in milliseconds: it doubles from the first to the longest. */
+export function pauseAfter(
+  failures: number,
+  { firstMs, longestMs }: { readonly firstMs: number; readonly longestMs: number },
+): number {
+  return Math.min(longestMs, firstMs * 2 ** failures);
 }
