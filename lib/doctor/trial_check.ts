@@ -15,7 +15,7 @@ const ADVICE = "the cluster's words say whether it is a right, a quota or a poli
 
 /** The findings of `session-objects`. */
 export async function checkTrial(view: ClusterView, config: Config): Promise<Finding[]> {
-  const sources = { inCluster: () => undefined, table: config.templates, rules: config };
+  const sources = { cluster: new Map(), table: config.templates, rules: config };
   const template = [...config.templates.keys()].find((name) => templateProblem(name, sources) === undefined);
   if (template === undefined) {
     return [findings.skip("A session was not tried", "no template can be used")];

@@ -32,7 +32,7 @@ export function templateProblem(template: string, sources: TemplateSources): str
 export function trialObjects(templateName: string, config: Config): TrialObject[] {
   const request = requestFor(templateName);
   const template = resolveTemplate(request, {
-    inCluster: () => undefined,
+    cluster: new Map(),
     table: config.templates,
     rules: config,
   });
