@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { ApiException, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
+import { ApiException, CustomObjectsApi, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
 import { installKinds, Onlooker } from "../support/custom_kinds.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -44,6 +44,15 @@ const TEMPLATE = {
   },
 };
 
+/** What the catalogue of StreamSpace's templates has beside these. */
+const CATALOGUE = {
+  appType: "desktop",
+  streamingProtocol: "vnc",
+  kasmvnc: { enabled: true, port: 3000 },
+  webapp: { enabled: false, port: 8080, path: "/" },
+  vnc: { enabled: true, port: 3000, protocol: "websocket", encryption: false },
+};
+
 /** What the schema refuses, and the field that the server names. */
 const REFUSED: Array<{ spec: Record<string, unknown>; field: string }> = [
   { spec: { baseImage: undefined }, field: "spec.baseImage" },
@@ -76,6 +85,21 @@ onEachCluster(
   },
   [REAL],
 );
+
+onEachCluster("a template of StreamSpace's catalogue is taken as kubectl gives it", async (cluster) => {
+  await installKinds(cluster);
+  const body = { ...TEMPLATE, metadata: { name: "firefox" }, spec: { ...TEMPLATE.spec, ...CATALOGUE } };
+  const created: KubernetesObject & { spec?: unknown } = await cluster.config.makeApiClient(CustomObjectsApi)
+    .createNamespacedCustomObject({
+      group: "stream.space",
+      version: "v1alpha1",
+      namespace: cluster.namespace,
+      plural: "templates",
+      body,
+      fieldValidation: "Strict",
+    });
+  assertEquals(created.spec, body.spec);
+}, [REAL]);
 
 /** A Template object with just this image and port. */
 function templateOf(name: string, baseImage: string, containerPort: number): KubernetesObject {
