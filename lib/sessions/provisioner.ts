@@ -138,7 +138,8 @@ export class Provisioner {
     const { replicas, commandId, signal, onTurn } = change;
     const annotations = {
       [COMMAND_ANNOTATION]: commandId,
-      ...(replicas === 1 ? { [RUNNING_SINCE_ANNOTATION]: new Date().toISOString() } : {}),
+      // Without it, a session that somebody scales up by hand is not past its time at once.
+      [RUNNING_SINCE_ANNOTATION]: replicas === 1 ? new Date().toISOString() : null,
     };
     const scale = () => {
       onTurn?.();
