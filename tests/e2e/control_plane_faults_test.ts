@@ -8,8 +8,7 @@ const START = { user: "alice", template: "firefox", persistentHome: false, memor
 
 /** Gives a start that hangs in a request to the cluster until the faults are cleared. */
 async function hangingStart(stage: Stage, sessionId: string): Promise<string> {
-  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const reached = stage.proxies.next("create deployments");
+  const reached = stage.proxies.hang("create deployments");
   const commandId = stage.give("start_session", { sessionId, ...START });
   await reached;
   return commandId;
@@ -58,8 +57,7 @@ onEachCluster(
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
-    proxies.api.inject({ kind: "hang", verb: "patch", resource: "configmaps" });
-    const reached = proxies.next("patch configmaps");
+    const reached = proxies.hang("patch configmaps");
     const commandId = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     proxies.controlPlaneLink.reset();

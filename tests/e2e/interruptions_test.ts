@@ -5,7 +5,6 @@ import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
 const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
-const FOR_EVER_MS = 3_600_000;
 
 /** A moment in the life of a command: lays the trap, and resolves when the command is in it. */
 interface Moment {
@@ -26,29 +25,19 @@ interface Action {
 
 /** The server never hears of the request. */
 function asking(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
-  return (proxies) => {
-    proxies.api.inject({ kind: "hang", verb, resource });
-    return proxies.next(what);
-  };
+  return (proxies) => proxies.hang(what);
 }
 
 /** The server has carried the request out, and the agent does not hear of it. */
 function done(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
-  return (proxies) => {
-    proxies.api.inject({ kind: "delay", verb, resource, ms: FOR_EVER_MS });
-    return proxies.next(what, "held back");
-  };
+  return (proxies) => proxies.holdBack(what);
 }
 
 /** The request is answered, and of what follows from it the agent hears nothing. */
 function waitingAfter(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
   return (proxies) => {
     proxies.api.silenceWatches();
-    proxies.api.inject({ kind: "delay", verb, resource, ms: 0 });
-    return proxies.next(what, "held back");
+    return proxies.holdBack(what, 0);
   };
 }
 

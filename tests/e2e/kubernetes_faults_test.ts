@@ -20,14 +20,12 @@ onEachCluster("K13 a conflict while a session is put to sleep or woken is tried 
 onEachCluster("K14 what others delete while a session is stopped counts as stopped", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
-  const { api } = stage.proxies;
-  api.inject({ kind: "hang", verb: "delete", resource: "deployments" });
-  const reached = stage.proxies.next("delete deployments");
+  const reached = stage.proxies.hang("delete deployments");
   const stopping = stage.give("stop_session", { sessionId: "s1" });
   await reached;
   await cluster.delete("apps/v1", "Deployment", "s1");
   await cluster.untilEmpty();
-  api.clearFaults();
+  stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
   await stage.untilState("s1", "terminated");
 });
@@ -37,15 +35,13 @@ onEachCluster(
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     await stage.command("start_session", { sessionId: "s1", ...START });
-    const { api } = stage.proxies;
-    api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments");
+    const reached = stage.proxies.hang("patch deployments");
     const commandId = stage.give("hibernate_session", { sessionId: "s1" });
     await reached;
     await cluster.delete("apps/v1", "Deployment", "s1");
     await cluster.delete("v1", "Service", "s1");
     await cluster.untilEmpty();
-    api.clearFaults();
+    stage.proxies.api.clearFaults();
     const { payload } = await stage.controlPlane.result(commandId);
     assertStringIncludes(String(payload.error), 'Cannot hibernate session "s1": ');
     await stage.untilState("s1", "terminated");
@@ -75,8 +71,7 @@ for (const [name, fault, requests] of PASSING) {
 
 onEachCluster("K15 a request whose connection is reset is sent again", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const reached = stage.proxies.next("create deployments");
+  const reached = stage.proxies.hang("create deployments");
   const commandId = stage.give("start_session", { sessionId: "s1", ...START });
   await reached;
   stage.proxies.apiLink.reset();
@@ -88,8 +83,7 @@ onEachCluster(
   "K15 a request that nobody answers is given up, sent again, and delays no other session",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const reached = stage.proxies.next("create deployments");
+    const reached = stage.proxies.hang("create deployments");
     const slow = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     const other = await stage.command("start_session", { sessionId: "s2", ...START });

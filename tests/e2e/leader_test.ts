@@ -78,8 +78,7 @@ onEachCluster(
     await using second = replica(stage);
     await second.line(/Waiting to lead: replica-a is the leader/);
     const { proxies, controlPlane } = stage;
-    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const reached = proxies.next("create deployments");
+    const reached = proxies.hang("create deployments");
     const commandId = stage.give("start_session", START);
     await reached;
     stage.agent.kill("SIGKILL");
@@ -101,8 +100,7 @@ onEachCluster("R7 a leader that is cut off from the API stops before the next on
   });
   await second.line(/Waiting to lead: replica-a is the leader/);
   const { proxies, controlPlane } = stage;
-  proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const reached = proxies.next("create deployments");
+  const reached = proxies.hang("create deployments");
   const commandId = stage.give("start_session", START);
   await reached;
 

@@ -116,8 +116,7 @@ onEachCluster(
       args: ["--max-concurrent-starts=1"],
     });
     const { proxies, controlPlane } = stage;
-    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const begun = proxies.next("create deployments");
+    const begun = proxies.hang("create deployments");
     const ids = ["s1", "s2", "s3"].map((sessionId) => stage.give("start_session", { sessionId, ...START }));
     await begun;
     await stage.untilState("s3", "pending");

@@ -56,8 +56,7 @@ onEachCluster(
   "the next process tells why a session sleeps that the last one put to sleep",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "delay", ms: 3_600_000, verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments", "held back");
+    const reached = stage.proxies.holdBack("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
     await stage.killAndRelaunch();
@@ -68,8 +67,7 @@ onEachCluster(
 
 onEachCluster("a stop that comes as the time is up has the last word", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-  const reached = stage.proxies.next("patch deployments");
+  const reached = stage.proxies.hang("patch deployments");
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await reached;
   const stopping = stage.give("stop_session", { sessionId: "s1", deletePVC: true });
@@ -86,8 +84,7 @@ onEachCluster(
   "a hibernation that is asked for as the time is up finds it done, and is answered",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments");
+    const reached = stage.proxies.hang("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
     const hibernating = stage.give("hibernate_session", { sessionId: "s1" });
