@@ -2,9 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 onEachCluster("a session is started, hibernated, woken and stopped", async (cluster) => {
   await using stage = await Stage.set(cluster);

@@ -7,9 +7,7 @@ import {
 } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** A start that fails. */
 interface Row {
@@ -291,7 +289,7 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
   });
   await cluster.create(home("s1", cluster.namespace));
   await using stage = await Stage.set(cluster);
-  const options = { ...START, template: "firefox", persistentHome: true };
+  const options = { ...START, persistentHome: true };
   const { error } = await stage.command("start_session", { sessionId: "s1", ...options });
   assertEquals(error, undefined);
 }, [REAL]);
@@ -372,13 +370,12 @@ onEachCluster(
       args: ["--node-selector={no: node}", "--start-timeout=3s"],
     });
     const actor = new Actor(cluster);
-    const growing = stage.command("start_session", { sessionId: "growing", ...START, template: "firefox" });
+    const growing = stage.command("start_session", { sessionId: "growing", ...START });
     const pod = await actor.pod("growing");
     await actor.tell(pod, "TriggeredScaleUp", "pod triggered scale-up: [{desktops 1->2 (max: 3)}]");
     const { error } = await stage.command("start_session", {
       sessionId: "small",
       ...START,
-      template: "firefox",
     });
     assertEquals(
       error,
@@ -423,7 +420,7 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
 onEachCluster("a wake that fails puts the session to sleep again, and says why", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const sessionId = "s1";
-  await stage.command("start_session", { sessionId, ...START, template: "firefox" });
+  await stage.command("start_session", { sessionId, ...START });
   await stage.command("hibernate_session", { sessionId });
   const spec = { template: { spec: { containers: [{ name: "session", image: "example.com/stuck:1" }] } } };
   await cluster.change(
@@ -453,7 +450,6 @@ onEachCluster(
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
       ...START,
-      template: "firefox",
     });
     assertEquals(error, undefined);
     const refused = await stage.command("start_session", { sessionId: "s2", ...START, template: "crashing" });

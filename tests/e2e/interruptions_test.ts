@@ -1,10 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLUSTERS } from "../support/clusters.ts";
+import { MEMORY } from "../support/clusters.ts";
 import type { Proxies } from "../support/proxies.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** A moment in the life of a command: lays the trap, and resolves when the command is in it. */
 interface Moment {
@@ -210,6 +207,6 @@ for (const action of ACTIONS) {
         });
       }
     },
-    MEMORY,
+    [MEMORY],
   );
 }

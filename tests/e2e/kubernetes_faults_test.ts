@@ -1,10 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { ApiFault } from "../../dev/faults/api_proxy.ts";
-import { CLUSTERS } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { MEMORY } from "../support/clusters.ts";
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 onEachCluster("K13 a conflict while a session is put to sleep or woken is tried again", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
@@ -91,7 +88,7 @@ onEachCluster(
     assertEquals((await stage.controlPlane.result(slow)).type, "complete");
     assertEquals((await cluster.leftovers()).length, 6);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(

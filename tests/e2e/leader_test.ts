@@ -1,10 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Lease } from "@kubernetes/client-node";
 import type { AgentProcess } from "../../dev/agent_process.ts";
-import { CLUSTERS, type TestCluster } from "../support/clusters.ts";
+import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
 
 /** One more replica of the stage's agent. */
@@ -88,7 +87,7 @@ onEachCluster(
     assertEquals((await cluster.leftovers()).length, 4);
     assertEquals([...controlPlane.problems], []);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster("R7 a leader that is cut off from the API stops before the next one leads", async (cluster) => {
@@ -122,4 +121,4 @@ onEachCluster("R7 a leader that is cut off from the API stops before the next on
   await stage.untilState("s1", "running");
   assertEquals([stage.answers(commandId).length, (await cluster.leftovers()).length], [1, 4]);
   assertEquals([...controlPlane.problems], []);
-}, MEMORY);
+}, [MEMORY]);

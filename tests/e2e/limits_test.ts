@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
 const ROOM = 30;
 

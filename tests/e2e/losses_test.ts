@@ -2,9 +2,8 @@ import { assertEquals } from "@std/assert";
 import { PatchStrategy, type V1Pod } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import type { TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
 const UNREADY = { type: "Ready", status: "False" };
 
 /** What befalls a session that runs. */

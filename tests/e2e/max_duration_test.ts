@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Message } from "../../dev/control_plane/messages.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
 const WHY = { reason: "MaxDuration", message: "It ran for 1s, the longest that it may" };
 
 /** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */

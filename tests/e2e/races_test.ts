@@ -1,10 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { CLUSTERS } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { MEMORY } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 function start(sessionId: string) {
   return { action: "start_session", sessionId, payload: { ...START, sessionId } };
@@ -157,15 +154,14 @@ for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
       assertEquals((await cluster.list("apps/v1", "Deployment")).length, 100);
       assertEquals([...controlPlane.problems], []);
     },
-    MEMORY,
+    [MEMORY],
   );
 }
 
 onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
-  await using other = await CLUSTERS[0]?.open();
-  assert(other);
+  await using other = await MEMORY.open();
   await using second = stage.replica({ kubeconfig: other.kubeconfig, namespace: other.namespace });
   await second.line(/Starting heartbeat sender/);
   // The Control Plane gave the place of the first one to it.
@@ -177,7 +173,7 @@ onEachCluster("R8 two agents of one id in two clusters keep to their own session
   const names = async (one: typeof cluster) =>
     (await one.list("apps/v1", "Deployment")).map(({ metadata }) => metadata?.name);
   assertEquals([await names(cluster), await names(other)], [["s1"], ["s2"]]);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=old"] });
@@ -203,7 +199,7 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   const beat = later.findLast(({ type }) => type === "heartbeat");
   assertEquals(beat?.payload.activeSessions, 50);
   assertEquals([...stage.controlPlane.problems], []);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster(
   "R11 an agent that the Control Plane shuts down finishes its commands first",

@@ -3,9 +3,7 @@ import type { KubernetesObject } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Actor } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** Something that keeps pods, or other objects, from being created. */
 interface Obstacle {

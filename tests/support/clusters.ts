@@ -23,6 +23,13 @@ export interface ClusterKind {
 
 const KUBECONFIG = Deno.env.get("KUBECONFIG") ?? "";
 
+/** The Kubernetes API in memory. */
+export const MEMORY: ClusterKind = {
+  name: "API in memory",
+  isMissing: false,
+  open: () => TestCluster.open(undefined),
+};
+
 /** The real API server. */
 export const REAL: ClusterKind = {
   name: "real API server",
@@ -31,10 +38,7 @@ export const REAL: ClusterKind = {
 };
 
 /** Every kind of cluster. */
-export const CLUSTERS: readonly ClusterKind[] = [
-  { name: "API in memory", isMissing: false, open: () => TestCluster.open(undefined) },
-  REAL,
-];
+export const CLUSTERS: readonly ClusterKind[] = [MEMORY, REAL];
 
 /** A namespace in a cluster, and an administrator's way to it. */
 export class TestCluster implements AsyncDisposable {

@@ -10,6 +10,18 @@ import { Proxies } from "./proxies.ts";
 /** Id of the agent on a stage. */
 export const AGENT_ID = "k8s-e2e";
 
+/** What a start says of a session without a home. */
+export const START = {
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "512Mi",
+  cpu: "250m",
+};
+
+/** What a start says of a session with a home. */
+export const START_WITH_HOME = { ...START, persistentHome: true };
+
 /** Images of the simulated nodes that do not start, beside the built-in templates. */
 const TEMPLATES = {
   missing: "example.com/missing:1",
