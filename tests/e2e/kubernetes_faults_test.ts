@@ -91,13 +91,17 @@ onEachCluster(
   [MEMORY],
 );
 
-onEachCluster(
-  "K15 a start that the API server refuses for too long fails with its reason and leaves nothing",
-  async (cluster) => {
+for (
+  const [name, code, requests] of [
+    ["K15 a start that the API server refuses for too long fails with its reason and leaves nothing", 503, 5],
+    ["K17 a start that is forbidden is asked for once, fails with its reason and leaves nothing", 403, 1],
+  ] as const
+) {
+  onEachCluster(name, async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     stage.proxies.api.inject({
       kind: "status",
-      code: 503,
+      code,
       verb: "create",
       resource: "deployments",
       times: Infinity,
@@ -107,26 +111,8 @@ onEachCluster(
       String(error),
       'Cannot start session "s1": Kubernetes refused to create deployments: ',
     );
-    assertEquals(stage.asked("create deployments"), 5);
+    assertEquals(stage.asked("create deployments"), requests);
     await stage.untilState("s1", "failed");
     await cluster.untilEmpty();
-  },
-);
-
-onEachCluster("K17 what is forbidden is asked once, and the answer says what was", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({
-    kind: "status",
-    code: 403,
-    verb: "create",
-    resource: "deployments",
-    times: Infinity,
   });
-  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertStringIncludes(
-    String(error),
-    'Cannot start session "s1": Kubernetes refused to create deployments: ',
-  );
-  assertEquals(stage.asked("create deployments"), 1);
-  await cluster.untilEmpty();
-});
+}

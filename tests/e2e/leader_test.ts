@@ -5,10 +5,16 @@ import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
+const FIRST = { args: ["--leader-election", "--pod-name=replica-a"] };
 
-/** One more replica of the stage's agent. */
-function replica(stage: Stage): AgentProcess {
-  return stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
+/** One more replica of the stage's agent, once it stands by; no proxy is between it and the API. */
+async function standby(stage: Stage): Promise<AgentProcess> {
+  const second = stage.replica({
+    kubeconfig: stage.cluster.kubeconfig,
+    args: ["--leader-election", "--pod-name=replica-b"],
+  });
+  await second.line(/Waiting to lead: replica-a is the leader/);
+  return second;
 }
 
 /** What the lease says. */
@@ -27,9 +33,8 @@ async function leader(cluster: TestCluster): Promise<string | undefined> {
 }
 
 onEachCluster("R6 one replica works, and when it ends the other takes over its sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
-  await using second = replica(stage);
-  await second.line(/Waiting to lead: replica-a is the leader/);
+  await using stage = await Stage.set(cluster, FIRST);
+  await using second = await standby(stage);
   await stage.command("start_session", START);
   assertEquals([stage.controlPlane.connections.length, await leader(cluster)], [1, "replica-a"]);
 
@@ -45,7 +50,7 @@ onEachCluster("R6 one replica works, and when it ends the other takes over its s
 onEachCluster(
   "R9 a replica whose lease somebody else holds ends with 3 and leaves its sessions alone",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
+    await using stage = await Stage.set(cluster, FIRST);
     await stage.command("start_session", START);
     const before = await cluster.leftovers();
     const [lease] = await cluster.list("coordination.k8s.io/v1", "Lease") as [V1Lease];
@@ -61,9 +66,8 @@ onEachCluster(
 );
 
 onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=replica-a"] });
-  await using second = replica(stage);
-  await second.line(/Waiting to lead/);
+  await using stage = await Stage.set(cluster, FIRST);
+  await using second = await standby(stage);
   second.kill("SIGTERM");
   assertEquals(await second.exit(), 0);
   assertEquals(await leader(cluster), "replica-a");
@@ -72,10 +76,8 @@ onEachCluster("a replica that stands by ends with 0 when it is told to", async (
 onEachCluster(
   "R6 a leader that is killed in a start leaves it to the replica that stands by",
   async (cluster) => {
-    const args = ["--leader-election", "--pod-name=replica-a"];
-    await using stage = await Stage.set(cluster, { throughProxies: true, args });
-    await using second = replica(stage);
-    await second.line(/Waiting to lead: replica-a is the leader/);
+    await using stage = await Stage.set(cluster, { throughProxies: true, ...FIRST });
+    await using _second = await standby(stage);
     const { proxies, controlPlane } = stage;
     const reached = proxies.hang("create deployments");
     const commandId = stage.give("start_session", START);
@@ -91,13 +93,8 @@ onEachCluster(
 );
 
 onEachCluster("R7 a leader that is cut off from the API stops before the next one leads", async (cluster) => {
-  const args = ["--leader-election", "--pod-name=replica-a"];
-  await using stage = await Stage.set(cluster, { throughProxies: true, args });
-  await using second = stage.replica({
-    kubeconfig: cluster.kubeconfig,
-    args: ["--leader-election", "--pod-name=replica-b"],
-  });
-  await second.line(/Waiting to lead: replica-a is the leader/);
+  await using stage = await Stage.set(cluster, { throughProxies: true, ...FIRST });
+  await using second = await standby(stage);
   const { proxies, controlPlane } = stage;
   const reached = proxies.hang("create deployments");
   const commandId = stage.give("start_session", START);
