@@ -254,7 +254,7 @@ async function storageClass(
 onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
   // It leaves its volumes to somebody whom this cluster does not have.
   await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=20s"] });
   await cluster.create(home("classless", ""));
   const claim = await cluster.create(home("homeless", cluster.namespace));
   await fail(cluster, {
@@ -273,7 +273,7 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         act: (actor) =>
           actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
         reason: "VolumeNotBound",
-        words: 'it was not ready within 12s: volume "homeless-home" cannot be created: out of disks',
+        words: 'it was not ready within 20s: volume "homeless-home" cannot be created: out of disks',
       },
     ],
   });
@@ -363,7 +363,7 @@ onEachCluster(
   "K6 a pod that fits no node fails the start at the deadline, unless the cluster grows",
   async (cluster) => {
     await using stage = await Stage.set(cluster, {
-      args: ["--node-selector={no: node}", "--start-timeout=3s"],
+      args: ["--node-selector={no: node}", "--start-timeout=6s"],
     });
     const actor = new Actor(cluster);
     const growing = stage.command("start_session", { sessionId: "growing", ...START });
@@ -375,7 +375,7 @@ onEachCluster(
     });
     assertEquals(
       error,
-      'Cannot start session "small": it was not ready within 3s: no node can take its pod: 0/1 nodes are ' +
+      'Cannot start session "small": it was not ready within 6s: no node can take its pod: 0/1 nodes are ' +
         "available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: " +
         "1 Preemption is not helpful for scheduling.",
     );

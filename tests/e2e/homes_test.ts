@@ -90,10 +90,10 @@ onEachCluster(
 );
 
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=1s"] });
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=3s"] });
   await homeOf(stage, { sessionId: "s1" });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
-  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 1s');
+  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 3s');
   assertEquals(await claimNames(cluster), ["home-alice"]);
 });
 

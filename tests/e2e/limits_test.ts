@@ -97,9 +97,9 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
 });
 
 onEachCluster("a start that fails or is cancelled gives its place back", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1", "--start-timeout=1s"] });
+  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1", "--start-timeout=3s"] });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
-  assert(String(error).startsWith('Cannot start session "s1": it was not ready within 1s'));
+  assert(String(error).startsWith('Cannot start session "s1": it was not ready within 3s'));
   stage.give("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.untilState("s2", "pending");
   await stage.command("stop_session", { sessionId: "s2" });
