@@ -48,7 +48,7 @@ export interface CommandResult {
 
 /** Options of the waits. */
 export interface WaitOptions {
-  /** Ends the wait early with an error that says what came instead. */
+  /** Ends the wait early with an error that says what came instead. @default after two minutes */
   signal?: AbortSignal;
 }
 
