@@ -181,13 +181,7 @@ onEachCluster("K13 an object of somebody else is neither used nor touched", asyn
 onEachCluster(
   "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
   async (cluster) => {
-    const quota = {
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "small" },
-      spec: { hard: { pods: "0" } },
-    };
-    await cluster.create(quota);
+    await cluster.limit("small", { pods: "0" });
     await using stage = await Stage.set(cluster);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",

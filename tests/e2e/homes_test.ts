@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
+import type { V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
@@ -26,13 +26,7 @@ onEachCluster("K10 a home of another size is used as it is", async (cluster) => 
 
 onEachCluster("K10 a home that exists is used where a quota allows no more of them", async (cluster) => {
   await cluster.create(HOME);
-  const quota: V1ResourceQuota = {
-    apiVersion: "v1",
-    kind: "ResourceQuota",
-    metadata: { name: "full" },
-    spec: { hard: { persistentvolumeclaims: "1" } },
-  };
-  await cluster.create(quota);
+  await cluster.limit("full", { persistentvolumeclaims: "1" });
   await using stage = await Stage.set(cluster);
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(error, undefined);
