@@ -7,10 +7,10 @@ import { onEachCluster, Stage } from "../support/stage.ts";
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
 const FIRST = { args: ["--leader-election", "--pod-name=replica-a"] };
 
-/** One more replica of the stage's agent, once it stands by; no proxy is between it and the API. */
+/** One more replica of the stage's agent, once it stands by; no proxy is in its way. */
 async function standby(stage: Stage): Promise<AgentProcess> {
   const second = stage.replica({
-    kubeconfig: stage.cluster.kubeconfig,
+    throughProxies: false,
     args: ["--leader-election", "--pod-name=replica-b"],
   });
   await second.line(/Waiting to lead: replica-a is the leader/);

@@ -33,12 +33,13 @@ onEachCluster("the agent logs the documented lines in their order", async (clust
 onEachCluster(
   "C5 a command whose link is cut is finished, and its result comes over the next one",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const reached = stage.proxies.hang("create deployments");
     const commandId = stage.give("start_session", START);
-    await stage.controlPlane.waitFor((message) =>
-      message.type === "status" && message.payload.state === "pending"
-    );
+    await reached;
     stage.controlPlane.disconnect(AGENT_ID);
+    await stage.agent.line(/Disconnected from Control Plane/);
+    stage.proxies.api.clearFaults();
     const { type, payload } = await stage.controlPlane.result(commandId);
     assertEquals([type, (payload.result as Record<string, unknown>).state], ["complete", "running"]);
     // A new registration comes before the new connection.
@@ -51,17 +52,17 @@ onEachCluster(
 );
 
 onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends with 0", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const reached = stage.proxies.hang("create deployments");
   const running = stage.give("start_session", START);
-  await stage.controlPlane.waitFor((message) =>
-    message.type === "status" && message.payload.state === "pending"
-  );
+  await reached;
   stage.agent.kill("SIGTERM");
   await stage.controlPlane.waitFor((message) =>
     message.type === "heartbeat" && message.payload.status === "draining"
   );
   const refused = await stage.command("stop_session", { sessionId: "other" });
   assertEquals(refused.error, "The agent is stopping and takes no more commands");
+  stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(running)).type, "complete");
   assertEquals(await stage.agent.exit(), 0);
   assertEquals(stage.controlPlane.connections.map(({ closed }) => closed?.code), [1000]);

@@ -159,10 +159,13 @@ for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
 }
 
 onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.set(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
   await using other = await MEMORY.open();
-  await using second = stage.replica({ kubeconfig: other.kubeconfig, namespace: other.namespace });
+  // The one that is displaced does not come back.
+  stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
+  const { kubeconfig, namespace } = other;
+  await using second = stage.replica({ throughProxies: false, kubeconfig, namespace });
   await second.line(/Starting heartbeat sender/);
   // The Control Plane gave the place of the first one to it.
   await stage.agent.line(/Disconnected from Control Plane/);
