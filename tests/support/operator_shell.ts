@@ -59,22 +59,16 @@ export class OperatorShell implements AsyncDisposable {
 
   /** Runs a command of the guide, which has to succeed. */
   async run(command: string): Promise<void> {
-    const adapted = await this.#adapted(command);
-    await retry(async () => {
-      const { code, output } = await this.#execute(adapted);
-      // A diff that is not empty is no failure.
-      assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
-    }, { isRetriable: isTooSoon, minTimeout: 1000, jitter: 0 });
+    await this.#succeed(await this.#adapted(command));
   }
 
   /** Has the cluster know some kinds until they are disposed. */
   async install(kinds: readonly unknown[]): Promise<AsyncDisposable> {
     const path = `${this.#folder}/kinds.json`;
     await Deno.writeTextFile(path, JSON.stringify({ apiVersion: "v1", kind: "List", items: kinds }));
-    const { code, output } = await this.#execute(
+    await this.#succeed(
       "kubectl apply -f kinds.json && kubectl wait --for=condition=Established -f kinds.json",
     );
-    assert(code === 0, output);
     return { [Symbol.asyncDispose]: async () => void await this.#execute("kubectl delete -f kinds.json") };
   }
 
@@ -107,6 +101,14 @@ export class OperatorShell implements AsyncDisposable {
     return this.#kubeconfig ??= await this.#cluster.kubeconfigOf("k8s-agent");
   }
 
+  async #succeed(command: string): Promise<void> {
+    await retry(async () => {
+      const { code, output } = await this.#execute(command);
+      // A diff that is not empty is no failure.
+      assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
+    }, { isRetriable: isTooSoon, minTimeout: 1000, jitter: 0 });
+  }
+
   async #execute(command: string): Promise<{ code: number; output: string }> {
     const { code, stdout, stderr } = await new Deno.Command("bash", {
       args: ["-o", "pipefail", "-c", command],
@@ -133,7 +135,8 @@ export class OperatorShell implements AsyncDisposable {
   }
 }
 
-/** Whether kubectl refused to restart a Deployment twice in one second, which no reader of the guide is quick enough for. */
+/** Whether kubectl refused what no reader of the guide is quick enough for: a second restart within a second, or to wait for a kind without a status. */
 function isTooSoon(error: unknown): boolean {
-  return error instanceof Error && error.message.includes("restart has already been triggered");
+  return error instanceof Error &&
+    /restart has already been triggered|\.status\.conditions accessor error/.test(error.message);
 }
