@@ -51,7 +51,9 @@ export class OperatorShell implements AsyncDisposable {
     await shell.#move("k8s");
     await shell.#move("examples");
     for (const name of OWN_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, "0123456789abcdef");
-    for (const [name, text] of YAML_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, text);
+    for (const [name, text] of YAML_FILES) {
+      await Deno.writeTextFile(`${shell.#folder}/${name}`, shell.#moved(text));
+    }
     return shell;
   }
 
@@ -89,6 +91,7 @@ export class OperatorShell implements AsyncDisposable {
         `${Deno.execPath()} run -P -c ${ROOT}deno.json ${ROOT}main.ts $1${kubeconfig}`,
       )
       .replace(/^helm /, `${HELM.path} `)
+      .replace("$HOME/.kube/config", this.#cluster.kubeconfig)
       .replace("wss://control.example.com", `${this.#controlPlane.url} --namespace=${namespace}`)
       .replaceAll(/(-n|--namespace) streamspace\b/g, `$1 ${namespace}`)
       .replace(/$/, isShared ? " --dry-run=server" : "");
@@ -117,16 +120,18 @@ export class OperatorShell implements AsyncDisposable {
 
   /** Moves manifests into the test's namespace. */
   async #move(folder: string): Promise<void> {
-    const { namespace } = this.#cluster;
     for await (const { name, isDirectory } of Deno.readDir(`${this.#folder}/${folder}`)) {
       const path = `${this.#folder}/${folder}/${name}`;
       if (isDirectory) await this.#move(`${folder}/${name}`);
       if (!name.endsWith(".yaml")) continue;
-      const text = await Deno.readTextFile(path);
-      const moved = text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)
-        .replaceAll("  name: streamspace\n", `  name: ${namespace}\n`);
-      await Deno.writeTextFile(path, moved);
+      await Deno.writeTextFile(path, this.#moved(await Deno.readTextFile(path)));
     }
+  }
+
+  #moved(text: string): string {
+    const { namespace } = this.#cluster;
+    return text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)
+      .replaceAll("  name: streamspace\n", `  name: ${namespace}\n`);
   }
 }
 
