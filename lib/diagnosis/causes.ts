@@ -134,7 +134,8 @@ export const CAUSES = {
   },
   AdmissionDown: {
     cause:
-      "The pod cannot be created as the cluster has trouble of its own, such as a webhook that does not answer",
+      "The pod cannot be created as the cluster has trouble of its own, such as a webhook that does not answer " +
+      "or a quota that many use at once",
     told: "its pod cannot be created: …",
     graceMs: SHORT_MS,
   },

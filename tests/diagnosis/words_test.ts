@@ -62,6 +62,13 @@ const REFUSALS: ReadonlyArray<[reason: string, text: string]> = [
   ["Refused", 'admission webhook "policy.example.com" denied the request: no'],
   ["Refused", "no PriorityClass with name high was found"],
   ["AdmissionDown", 'Internal error occurred: failed calling webhook "w": connect: connection refused'],
+  [
+    "AdmissionDown",
+    'Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has been modified; ' +
+    "please apply your changes to the latest version and try again",
+  ],
+  ["AdmissionDown", "status unknown for quota: q1, resources: pods"],
+  ["AdmissionDown", "not yet ready to handle request"],
 ];
 
 for (const [reason, text] of REFUSALS) {
