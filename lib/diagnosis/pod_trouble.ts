@@ -45,11 +45,12 @@ export function isPulling({ events }: PodView): boolean {
 
 /** Why no node runs the pod. */
 export function schedulingTrouble(view: PodView): Trouble | undefined {
+  if (view.pod.spec?.nodeName) return undefined;
   const condition = unscheduled(view.pod);
-  if (!condition) return undefined;
-  const words = unwrap(condition.message ?? condition.reason ?? "");
+  const words = unwrap(condition?.message ?? condition?.reason ?? "");
+  // A scheduler that has found a node says nothing while it waits for the volume.
   const volume = volumeTrouble(view, words);
-  if (volume) return volume;
+  if (volume || !condition) return volume;
   if (isScalingUp(view) || isProvisioning(view)) return undefined;
   const scaling = view.events.findLast((event) => event.reason === "NotTriggerScaleUp");
   if (!scaling) return { reason: "Unschedulable", words: `no node can take its pod: ${words}` };

@@ -26,6 +26,7 @@ const WRAPPINGS: readonly RegExp[] = [
   /^\S+\/\S+: (?=not found$)/,
   /^Failed to create pod sandbox: /,
   /^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for volume "[^"]*" ?: /,
+  /^failed to provision volume with StorageClass "[^"]*": /,
   /^(?:Readiness|Liveness|Startup) probe failed: /,
   /^Pod was rejected: /,
   /^(?:pods|persistentvolumeclaims|services|deployments\.apps) "[^"]*" is (?:forbidden|invalid): /,

@@ -424,6 +424,23 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     'volume "s1-home" cannot be created: disk quota exceeded',
   ],
   [
+    "a provisioner that fails for the node that was found",
+    objects([pod({ hasHome: true })], {
+      claim: claim("Pending"),
+      events: told(
+        ["WaitForFirstConsumer", "waiting for first consumer to be created before binding", "uid-claim"],
+        [
+          "ProvisioningFailed",
+          'failed to provision volume with StorageClass "gp3": rpc error: code = Internal desc = Could not create ' +
+          'volume "pvc-1": UnauthorizedOperation: You are not authorized',
+          "uid-claim",
+        ],
+      ),
+    }),
+    "VolumeNotBound",
+    'volume "s1-home" cannot be created: Could not create volume "pvc-1": UnauthorizedOperation: You are not authorized',
+  ],
+  [
     "a volume that is lost",
     objects([pod(unschedulable(NO_NODE))], { claim: claim("Lost") }),
     "VolumeGone",

@@ -33,6 +33,10 @@ const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
     "mount failed: exit status 32",
   ],
   [
+    'failed to provision volume with StorageClass "gp3": rpc error: code = Internal desc = out of disks',
+    "out of disks",
+  ],
+  [
     "Readiness probe failed: dial tcp 10.0.0.1:3000: connect: connection refused",
     "dial tcp 10.0.0.1:3000: connect: connection refused",
   ],

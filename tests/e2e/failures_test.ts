@@ -284,6 +284,26 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
   });
 }, [REAL]);
 
+onEachCluster("K7 a home that nobody makes for the node that was found fails a start", async (cluster) => {
+  await using _class = await storageClass(cluster, {
+    provisioner: "example.com/none",
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  const claim = await cluster.create(home("s1", cluster.namespace));
+  const words = "rpc error: code = Internal desc = UnauthorizedOperation";
+  await fail(cluster, {
+    stage,
+    rows: [{
+      sessionId: "s1",
+      persistentHome: true,
+      act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
+      reason: "VolumeNotBound",
+      words: 'it was not ready within 12s: volume "s1-home" cannot be created: UnauthorizedOperation',
+    }],
+  });
+}, [REAL]);
+
 onEachCluster("K7 a home that waits for its first consumer is no failure", async (cluster) => {
   await using _class = await storageClass(cluster, {
     provisioner: "kubernetes.io/host-path",
