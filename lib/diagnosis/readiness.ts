@@ -3,10 +3,10 @@
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
-import { conditionOf, isAlive } from "../kubernetes/objects.ts";
+import { conditionOf, isAlive, timeOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { CAUSES, type Trouble } from "./causes.ts";
-import { containerTrouble } from "./container_trouble.ts";
+import { containerTrouble, mishap, sessionContainer } from "./container_trouble.ts";
 import {
   disruption,
   isPulling,
@@ -69,16 +69,21 @@ export function isReady(pod: V1Pod): boolean {
 }
 
 function judgePod(view: PodView): Verdict {
-  const found = schedulingTrouble(view) ?? containerTrouble(view.pod, view.events) ?? nodeTrouble(view);
-  const progress = progressOf(view);
+  const { pod, events } = view;
+  const found = schedulingTrouble(view) ?? containerTrouble(pod, events) ?? nodeTrouble(view);
   if (found) return verdict(found);
+  const progress = progressOf(view);
   if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
-  const isRunning = view.pod.status?.containerStatuses?.some((one) => one.state?.running);
-  const unhealthy = isRunning && view.events.findLast((event) => event.reason === "Unhealthy");
-  if (!unhealthy) return { state: "waiting", progress };
-  const words = `its display port does not answer: ${unwrap(unhealthy.message)}`;
-  // That nothing answers yet is how every start begins.
-  return { ...verdict({ reason: "NotAnswering", words }), progress };
+  const passing = mishap(pod, events) ?? silence(view);
+  return passing ? { ...verdict(passing), graceMs: Infinity, progress } : { state: "waiting", progress };
+}
+
+/** That nothing answers yet is how every start begins. */
+function silence({ pod, events }: PodView): Trouble | undefined {
+  const own = sessionContainer(pod);
+  const unhealthy = events.findLast((event) => event.reason === "Unhealthy");
+  if (!own?.state?.running || own.ready || !unhealthy) return undefined;
+  return { reason: "NotAnswering", words: `its display port does not answer: ${unwrap(unhealthy.message)}` };
 }
 
 /** Why there is no pod that could become ready. */
@@ -118,6 +123,5 @@ function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
 }
 
 function createdAt(pod: V1Pod): number {
-  // Objects of a watch carry the time as text, those of the typed clients as a Date.
-  return new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
+  return timeOf(pod.metadata?.creationTimestamp);
 }

@@ -24,7 +24,9 @@ interface PodParts {
   created?: string | Date;
   isDeleted?: boolean;
   phase?: string;
-  conditions?: Array<{ type: string; status: string; reason?: string; message?: string }>;
+  conditions?: Array<
+    { type: string; status: string; reason?: string; message?: string; lastTransitionTime?: Date }
+  >;
   containers?: V1ContainerStatus[];
   initContainers?: V1ContainerStatus[];
   nodeName?: string;
@@ -115,6 +117,20 @@ const NO_VOLUME = "0/3 nodes are available: pod has unbound immediate Persistent
 const CREATING = { nodeName: "n1", hasHome: true, containers: [waiting("ContainerCreating")] };
 const SERVING = pod({ nodeName: "n1", containers: [container({ state: RUNNING })] });
 const BOUND = claim("Bound");
+/** A container that the cluster puts into each pod, and that crashed once. */
+const PROXY = container({
+  name: "istio-proxy",
+  state: RUNNING,
+  ready: true,
+  restartCount: 1,
+  lastState: ended("Error", { exitCode: 255 }),
+});
+/** A container that crashed often before it served at last. */
+const HARDENED = container({
+  state: RUNNING,
+  restartCount: 3,
+  lastState: ended("OOMKilled", { exitCode: 137 }),
+});
 
 /** Pods that nodes rejected, one second after the other. */
 function rejected(count: number): V1Pod[] {
@@ -327,11 +343,41 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     "a container that needs too much memory",
     objects([pod({
       containers: [
-        container({ state: RUNNING, restartCount: 1, lastState: ended("OOMKilled", { exitCode: 137 }) }),
+        container({ state: RUNNING, restartCount: 2, lastState: ended("OOMKilled", { exitCode: 137 }) }),
       ],
     })]),
     "OOMKilled",
     "its container needs more memory than its limit of 512Mi",
+  ],
+  [
+    "a container that was killed by its probe",
+    objects([
+      pod({
+        containers: [
+          waiting("CrashLoopBackOff", "back-off", {
+            restartCount: 2,
+            lastState: ended("Error", { exitCode: 137 }),
+          }),
+        ],
+      }),
+    ], { events: told(["Unhealthy", "Startup probe failed: dial tcp 10.0.0.1:3000: connection refused"]) }),
+    "CrashLoop",
+    "its container crashes: exit code 137: Startup probe failed: dial tcp 10.0.0.1:3000: connection refused",
+  ],
+  [
+    "a container that was killed, and a probe that kills nothing",
+    objects([
+      pod({
+        containers: [
+          waiting("CrashLoopBackOff", "back-off", {
+            restartCount: 2,
+            lastState: ended("Error", { exitCode: 143 }),
+          }),
+        ],
+      }),
+    ], { events: told(["Unhealthy", "Readiness probe failed: connection refused"]) }),
+    "CrashLoop",
+    "its container crashes: exit code 143",
   ],
   [
     "a container without a limit that needs too much memory",
@@ -339,7 +385,34 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
       pod({ containers: [container({ name: "other", state: ended("OOMKilled", { exitCode: 137 }) })] }),
     ]),
     "OOMKilled",
-    "its container needs more memory than its node has",
+    'its container "other" needs more memory than its node has',
+  ],
+  [
+    "a container of the cluster's that crashes again and again",
+    objects([pod({
+      initContainers: [PROXY],
+      containers: [
+        waiting("CrashLoopBackOff", "back-off", {
+          name: "log-shipper",
+          restartCount: 2,
+          lastState: ended("Error", { exitCode: 1 }),
+        }),
+        container({ state: RUNNING }),
+      ],
+    })]),
+    "CrashLoop",
+    'its container "log-shipper" crashes: exit code 1',
+  ],
+  [
+    "a container of the cluster's that lacks a Secret",
+    objects([pod({
+      initContainers: [
+        waiting("CreateContainerConfigError", 'secret "x" not found', { name: "init" }),
+      ],
+      containers: [waiting("PodInitializing")],
+    })]),
+    "ContainerConfig",
+    'its container "init" cannot be created: secret "x" not found',
   ],
   [
     "a network that is not there",
@@ -485,14 +558,6 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     "no node can take its pod, and the cluster does not grow for it: 1 max node group size reached",
   ],
   [
-    "a display port that does not answer",
-    objects([SERVING], {
-      events: told(["Unhealthy", "Readiness probe failed: dial tcp: connection refused"]),
-    }),
-    "NotAnswering",
-    "its display port does not answer: dial tcp: connection refused",
-  ],
-  [
     "a node that fell silent before it began",
     objects([pod(CREATING)], { events: told(["NodeNotReady", "Node is not ready"]) }),
     "NodeLost",
@@ -504,6 +569,16 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
       nodeName: "n1",
       conditions: [{ type: "ContainersReady", status: "True" }, { type: "Ready", status: "False" }],
       containers: [container({ state: RUNNING, ready: true })],
+    })]),
+    "NodeLost",
+    'node "n1" does not answer',
+  ],
+  [
+    "a node that fell silent under a container that was killed long ago",
+    objects([pod({
+      nodeName: "n1",
+      conditions: [{ type: "ContainersReady", status: "True" }, { type: "Ready", status: "False" }],
+      containers: [{ ...HARDENED, ready: true }],
     })]),
     "NodeLost",
     'node "n1" does not answer',
@@ -543,14 +618,73 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
 
 for (const [name, of, reason, words] of TROUBLES) {
   Deno.test(`judge() finds a session with ${name} in trouble: ${reason}`, () => {
-    const verdict = judge(of);
-    const progress = reason === "NotAnswering" ? "waiting for its display port to answer" : words;
-    assertEquals(verdict, { state: "trouble", reason, words, progress, graceMs: CAUSES[reason].graceMs });
+    const { graceMs } = CAUSES[reason];
+    assertEquals(judge(of), { state: "trouble", reason, words, progress: words, graceMs });
+  });
+}
+
+const REFUSED = told(["Unhealthy", "Readiness probe failed: dial tcp: connection refused"]);
+
+/** What may pass as long as the start may last. */
+const PASSING: ReadonlyArray<
+  [name: string, objects: SessionObjects, reason: Reason, words: string, progress: string]
+> = [
+  [
+    "a display port that does not answer",
+    objects([SERVING], { events: REFUSED }),
+    "NotAnswering",
+    "its display port does not answer: dial tcp: connection refused",
+    "waiting for its display port to answer",
+  ],
+  [
+    "a display port that does not answer any more, long after the last crash",
+    objects([
+      pod({
+        nodeName: "n1",
+        conditions: [{ type: "Ready", status: "False", lastTransitionTime: time(LATE) }],
+        containers: [HARDENED],
+      }),
+    ], { events: REFUSED }),
+    "NotAnswering",
+    "its display port does not answer: dial tcp: connection refused",
+    "waiting for its display port to answer",
+  ],
+  [
+    "a container that crashed once and runs again",
+    objects([
+      pod({
+        nodeName: "n1",
+        conditions: [{ type: "Ready", status: "False", lastTransitionTime: time(EARLY) }],
+        containers: [
+          container({ state: RUNNING, restartCount: 1, lastState: ended("Error", { exitCode: 1 }) }),
+        ],
+      }),
+    ], { events: REFUSED }),
+    "CrashLoop",
+    "its container crashes: exit code 1",
+    "waiting for its display port to answer",
+  ],
+  [
+    "an init container in its second attempt",
+    objects([pod({
+      nodeName: "n1",
+      initContainers: [{ ...PROXY, name: "init", ready: false }],
+      containers: [waiting("PodInitializing")],
+    })]),
+    "CrashLoop",
+    'its container "init" crashes: exit code 255',
+    "creating its container",
+  ],
+];
+
+for (const [name, of, reason, words, progress] of PASSING) {
+  Deno.test(`judge() finds a session with ${name} in trouble that may pass: ${reason}`, () => {
+    assertEquals(judge(of), { state: "trouble", reason, words, progress, graceMs: Infinity });
   });
 }
 
 Deno.test("every cause of the table is found by a test, but the deadline's own", () => {
-  const found = new Set<string>(TROUBLES.map(([, , reason]) => reason));
+  const found = new Set<string>([...TROUBLES, ...PASSING].map(([, , reason]) => reason));
   assertEquals(Object.keys(CAUSES).filter((reason) => !found.has(reason)), ["Timeout"]);
 });
 
@@ -620,6 +754,13 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "a container that runs and does not serve yet",
     objects([SERVING]),
     "waiting for its display port to answer",
+  ],
+  [
+    "a container of the cluster's that crashed once and is ready, and an image that is pulled",
+    objects([pod({ nodeName: "n1", initContainers: [PROXY], containers: [waiting("PodInitializing")] })], {
+      events: told(["Pulling", 'Pulling image "x/y:1"']),
+    }),
+    'pulling image "x/y:1"',
   ],
   [
     "an init container that needed two attempts and is done, and an image that is pulled",

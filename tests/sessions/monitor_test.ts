@@ -174,6 +174,16 @@ Deno.test("K4 monitor tells that a container was killed for want of memory, also
   assertEquals(told(), [`running p1 ${OUT_OF_MEMORY}`]);
 });
 
+Deno.test("K4 monitor tells that a container was killed for want of memory while it comes back", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
+  time.tick(15_000);
+  cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
+  assertEquals(told(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
+});
+
 Deno.test("K3 monitor tells a crash loop once and not at each restart, however fast it goes", () => {
   using time = new FakeTime();
   const { cache, told, monitor } = watchedSession();

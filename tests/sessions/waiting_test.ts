@@ -130,6 +130,33 @@ for (const [kase, state, graceMs] of TROUBLES.filter(([, , graceMs]) => graceMs 
   });
 }
 
+const CRASHED = { exitCode: 1, reason: "Error" };
+
+Deno.test("K3 a start survives one crash, however long the container takes then", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  await time.tickAsync(1000);
+  session.container({ state: { terminated: CRASHED } });
+  session.container({ state: { running: {} }, restartCount: 1, lastState: { terminated: CRASHED } });
+  await time.tickAsync(60_000);
+  session.beReady();
+  assertEquals((await session.ready).metadata?.name, "p1");
+});
+
+Deno.test("K3 a start fails once its container crashed twice in more than ten seconds", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  session.container({ state: { running: {} }, restartCount: 1, lastState: { terminated: CRASHED } });
+  await time.tickAsync(10_000);
+  session.container({ state: { running: {} }, restartCount: 2, lastState: { terminated: CRASHED } });
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals([error.failure, error.reason, error.message], [
+    "start_failed",
+    "CrashLoop",
+    "its container crashes: exit code 1",
+  ]);
+});
+
 function unscheduled(message: string): V1Pod["status"] {
   return { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message }] };
 }
