@@ -107,7 +107,7 @@ export const CAUSES = {
   },
   // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
   NoScaleUp: {
-    cause: "No node can take the pod, and the autoscaler cannot help (`NotTriggerScaleUp`)",
+    cause: "No node can take the pod, and the autoscaler cannot help (`NotTriggerScaleUp`, `FailedScaleUp`)",
     told: "no node can take its pod, and the cluster does not grow for it: …",
     graceMs: SCALE_UP_MS,
   },

@@ -9,11 +9,11 @@ import { CAUSES, type Trouble } from "./causes.ts";
 import { containerTrouble, mishap, sessionContainer } from "./container_trouble.ts";
 import {
   disruption,
-  isPulling,
   isScalingUp,
   nodeTrouble,
   type PodView,
   progressOf,
+  pulledImage,
   schedulingTrouble,
   viewOf,
 } from "./pod_trouble.ts";
@@ -46,7 +46,7 @@ export function judge(objects: SessionObjects): Verdict {
   if (pod && isReady(pod)) return { state: "ready", pod };
   const view = pod && viewOf(pod, objects);
   const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
-  if (found.state !== "waiting" || (view && isPulling(view))) return found;
+  if (found.state !== "waiting" || (view && pulledImage(view) !== undefined)) return found;
   const trouble = rejection(pods, pod) ?? stagnation(deployment);
   return trouble ? verdict(trouble) : found;
 }
@@ -71,10 +71,12 @@ export function isReady(pod: V1Pod): boolean {
 function judgePod(view: PodView): Verdict {
   const { pod, events } = view;
   const found = schedulingTrouble(view) ?? containerTrouble(pod, events) ?? nodeTrouble(view);
-  if (found) return verdict(found);
+  // A node that pulls again leaves the earlier failure in the pod's status until it knows more.
+  const isTriedAgain = found?.reason === "ImagePull" && pulledImage(view) !== undefined;
+  if (found && !isTriedAgain) return verdict(found);
   const progress = progressOf(view);
   if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
-  const passing = mishap(pod, events) ?? silence(view);
+  const passing = found ?? mishap(pod, events) ?? silence(view);
   return passing ? { ...verdict(passing), graceMs: Infinity, progress } : { state: "waiting", progress };
 }
 

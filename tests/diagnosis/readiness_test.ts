@@ -5,7 +5,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Pod,
 } from "@kubernetes/client-node";
-import type { SessionEvent } from "../../lib/kubernetes/event_log.ts";
+import type { EventReason, SessionEvent } from "../../lib/kubernetes/event_log.ts";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import { CAUSES, type Reason } from "../../lib/diagnosis/causes.ts";
 import { currentPod, isReady, judge } from "../../lib/diagnosis/readiness.ts";
@@ -75,7 +75,7 @@ function waiting(
 }
 
 /** What the cluster tells about pod p1, or the claim, oldest first. */
-function told(...events: Array<[reason: string, message: string, about?: string]>): SessionEvent[] {
+function told(...events: Array<[reason: EventReason, message: string, about?: string]>): SessionEvent[] {
   return events.map(([reason, message, about = "uid-p1"], nth) => ({ about, reason, message, version: nth }));
 }
 
@@ -260,10 +260,10 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
   [
     "a pull that waits before it tries again, with the registry's words from the event",
     objects([pod({ containers: [waiting("ImagePullBackOff", 'Back-off pulling image "x/y:1"')] })], {
-      events: told(
-        ["Failed", 'Failed to pull image "x/y:1": rpc error: code = Unknown desc = pull access denied'],
-        ["BackOff", 'Back-off pulling image "x/y:1"'],
-      ),
+      events: told([
+        "Failed",
+        'Failed to pull image "x/y:1": rpc error: code = Unknown desc = pull access denied',
+      ]),
     }),
     "ImagePull",
     'image "x/y:1" cannot be pulled: pull access denied',
@@ -485,13 +485,14 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     'volume "s1-home" cannot be created: no persistent volumes available for this claim and no storage class is set',
   ],
   [
-    "a provisioner that fails, and tries again",
+    "a provisioner that fails",
     objects([pod(unschedulable(NO_VOLUME))], {
       claim: claim("Pending"),
-      events: told(
-        ["ProvisioningFailed", "rpc error: code = ResourceExhausted desc = disk quota exceeded", "uid-claim"],
-        ["Provisioning", "External provisioner is provisioning volume", "uid-claim"],
-      ),
+      events: told([
+        "ProvisioningFailed",
+        "rpc error: code = ResourceExhausted desc = disk quota exceeded",
+        "uid-claim",
+      ]),
     }),
     "VolumeNotBound",
     'volume "s1-home" cannot be created: disk quota exceeded',
@@ -501,7 +502,6 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     objects([pod({ hasHome: true })], {
       claim: claim("Pending"),
       events: told(
-        ["WaitForFirstConsumer", "waiting for first consumer to be created before binding", "uid-claim"],
         [
           "ProvisioningFailed",
           'failed to provision volume with StorageClass "gp3": rpc error: code = Internal desc = Could not create ' +
@@ -535,14 +535,7 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
   ],
   [
     "no node that can take it, and a volume that waits for one",
-    objects([pod(unschedulable(NO_NODE))], {
-      claim: claim("Pending"),
-      events: told([
-        "WaitForFirstConsumer",
-        "waiting for first consumer to be created before binding",
-        "uid-claim",
-      ]),
-    }),
+    objects([pod(unschedulable(NO_NODE))], { claim: claim("Pending") }),
     "Unschedulable",
     `no node can take its pod: ${NO_NODE}`,
   ],
@@ -556,6 +549,23 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     }),
     "NoScaleUp",
     "no node can take its pod, and the cluster does not grow for it: 1 max node group size reached",
+  ],
+  [
+    "a cluster that fails to grow",
+    objects([pod(unschedulable(NO_NODE))], {
+      events: told(
+        ["TriggeredScaleUp", "pod triggered scale-up: [{pool 1->2 (max: 2)}]"],
+        [
+          "FailedScaleUp",
+          "Node scale up in zones us-east4-a associated with this pod failed: GCE out of resources. " +
+          "Pod is at risk of not being scheduled.",
+        ],
+        ["NotTriggerScaleUp", "pod didn't trigger scale-up: 1 in backoff after failed scale-up"],
+      ),
+    }),
+    "NoScaleUp",
+    "no node can take its pod, and the cluster does not grow for it: Node scale up in zones us-east4-a " +
+    "associated with this pod failed: GCE out of resources. Pod is at risk of not being scheduled.",
   ],
   [
     "a node that fell silent before it began",
@@ -665,6 +675,18 @@ const PASSING: ReadonlyArray<
     "waiting for its display port to answer",
   ],
   [
+    "an image that is pulled again after a registry's hiccup",
+    objects([pod({ nodeName: "n1", containers: [waiting("ImagePullBackOff", "Back-off pulling image")] })], {
+      events: told(
+        ["Failed", 'Failed to pull image "x/y:1": net/http: TLS handshake timeout'],
+        ["Pulling", 'Pulling image "x/y:1"'],
+      ),
+    }),
+    "ImagePull",
+    'image "x/y:1" cannot be pulled: Back-off pulling image',
+    'pulling image "x/y:1"',
+  ],
+  [
     "an init container in its second attempt",
     objects([pod({
       nodeName: "n1",
@@ -721,7 +743,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
   ],
   [
     "a home that is attached",
-    objects([pod(CREATING)], { claim: BOUND, events: told(["FailedScheduling", NO_VOLUME]) }),
+    objects([pod(CREATING)], { claim: BOUND, events: told(["TriggeredScaleUp", "pod triggered scale-up"]) }),
     'attaching volume "s1-home"',
   ],
   [
@@ -733,7 +755,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "an image that is pulled, after a mount that failed at first",
     objects([pod(CREATING)], {
       claim: BOUND,
-      events: told(["FailedMount", "no"], ["Pulling", "Pulling image"]),
+      events: told(["FailedMount", "no"], ["Pulling", 'Pulling image "x/y:1"']),
     }),
     'pulling image "x/y:1"',
   ],
@@ -741,7 +763,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "an image that is pulled for longer than its Deployment expects",
     objects([pod(CREATING)], {
       deployment: conditions("Progressing", "False", "ProgressDeadlineExceeded"),
-      events: told(["Pulling", "Pulling image"]),
+      events: told(["Pulling", 'Pulling image "x/y:1"']),
     }),
     'pulling image "x/y:1"',
   ],
@@ -754,6 +776,48 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "a container that runs and does not serve yet",
     objects([SERVING]),
     "waiting for its display port to answer",
+  ],
+  [
+    "another container's image that is pulled",
+    objects([pod(CREATING)], { events: told(["Pulling", 'Pulling image "istio/proxyv2:1.24"']) }),
+    'pulling image "istio/proxyv2:1.24"',
+  ],
+  [
+    "a container of the cluster's that runs before the session's own, and a probe that fails",
+    objects([pod({
+      nodeName: "n1",
+      containers: [container({ ...PROXY, restartCount: 0, ready: false }), waiting("ContainerCreating")],
+    })], { events: told(["Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503"]) }),
+    "creating its container",
+  ],
+  [
+    "an init container that runs for long, after a mount that failed at first",
+    objects([pod({
+      ...CREATING,
+      initContainers: [container({ name: "init", state: RUNNING })],
+      containers: [waiting("PodInitializing")],
+    })], {
+      claim: BOUND,
+      events: told([
+        "FailedMount",
+        'MountVolume.SetUp failed for volume "x" : failed to sync configmap cache',
+      ]),
+    }),
+    "creating its container",
+  ],
+  [
+    "a readiness gate that is not open yet, though a probe failed before",
+    objects([pod({
+      nodeName: "n1",
+      conditions: [{ type: "ContainersReady", status: "True" }, {
+        type: "Ready",
+        status: "False",
+        reason: "ReadinessGatesNotReady",
+        message: 'corresponding condition of pod readiness gate "example.com/lb" does not exist.',
+      }],
+      containers: [container({ state: RUNNING, ready: true })],
+    })], { events: REFUSED }),
+    'waiting for a readiness gate: corresponding condition of pod readiness gate "example.com/lb" does not exist.',
   ],
   [
     "a container of the cluster's that crashed once and is ready, and an image that is pulled",
@@ -785,14 +849,15 @@ for (const [name, of, progress] of WAITS) {
 }
 
 for (
-  const [reason, message] of [["TriggeredScaleUp", "pod triggered scale-up"], [
-    "Nominated",
-    "nodeclaim/x",
-  ]] as const
+  const [reason, message, earlier] of [
+    ["TriggeredScaleUp", "pod triggered scale-up", "NotTriggerScaleUp"],
+    ["TriggeredScaleUp", "pod triggered scale-up", "FailedScaleUp"],
+    ["Nominated", "nodeclaim/x", "NotTriggerScaleUp"],
+  ] as const
 ) {
-  Deno.test(`K6 judge() gives a session more time for ${reason}`, () => {
+  Deno.test(`K6 judge() gives a session more time for ${reason} after ${earlier}`, () => {
     const of = objects([pod(unschedulable(NO_NODE))], {
-      events: told(["NotTriggerScaleUp", "pod didn't trigger scale-up"], [reason, message]),
+      events: told([earlier, "pod didn't trigger scale-up"], [reason, message]),
     });
     const progress = "waiting for a node: the cluster is scaling up";
     assertEquals(judge(of), { state: "waiting", progress, extensionMs: 300_000 });

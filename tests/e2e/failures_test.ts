@@ -329,11 +329,12 @@ onEachCluster(
         { sessionId: "stuck", reason: "Timeout", words: `${LATE}, still creating its container` },
         {
           sessionId: "sandbox",
-          act: told(
-            "sandbox",
-            "FailedCreatePodSandBox",
-            'Failed to create pod sandbox: plugin type="x" failed',
-          ),
+          act: async (actor) => {
+            const pod = await actor.begun("sandbox");
+            const words = 'Failed to create pod sandbox: plugin type="x" failed';
+            await actor.tell(pod, "FailedCreatePodSandBox", words);
+            await actor.tell(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+          },
           reason: "Sandbox",
           words: `${LATE}: its pod cannot be set up: plugin type="x" failed`,
         },
