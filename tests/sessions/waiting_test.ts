@@ -230,6 +230,24 @@ Deno.test("a start tells what it waits for after a second, each change once, and
   ]);
 });
 
+Deno.test("a cause that differs in each attempt only in its words is told once, and in the end as it was last", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  for (const words of ["lookup on 10.0.0.1:53211", "lookup on 10.0.0.1:40332", "lookup on 10.0.0.1:38921"]) {
+    await time.tickAsync(3000);
+    session.container(waiting("CreateContainerError", words));
+    await time.tickAsync(1000);
+    session.container(waiting("RunContainerError", words));
+  }
+  await time.tickAsync(1000);
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals(error.message, "its container cannot be started: lookup on 10.0.0.1:38921");
+  assertEquals(session.told, [
+    "1000  waiting for its pod to be created",
+    "3000 CannotRun its container cannot be started: lookup on 10.0.0.1:53211",
+  ]);
+});
+
 /** Lets a session hear what the cluster tells about its pod. */
 async function hear(
   session: Waiting,
