@@ -148,12 +148,13 @@ export const CAUSES = {
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
   Evicted: {
-    cause: "The pod was evicted, preempted or drained away, and no other takes its place",
+    cause:
+      "The pod was evicted, preempted, drained or tainted away (`DisruptionTarget`), and no other takes its place",
     told: "its pod was evicted: …",
     graceMs: SHORT_MS,
   },
   NodeLost: {
-    cause: "The pod's node does not answer any more (`NodeNotReady`, `DeletionByTaintManager`)",
+    cause: "The pod's node does not answer any more (`NodeNotReady`), or is gone (`DeletionByPodGC`)",
     told: 'node "NAME" does not answer',
     graceMs: NODE_MS,
   },

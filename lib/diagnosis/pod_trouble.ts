@@ -86,18 +86,17 @@ export function nodeTrouble({ pod, events, claim }: PodView): Trouble | undefine
 export function disruption(pod: V1Pod): Trouble | undefined {
   const { phase, reason, message, containerStatuses = [] } = pod.status ?? {};
   if (isNodeLost(pod)) return nodeLost(pod);
-  if (phase === "Failed") {
-    const words = unwrap(message ?? reason ?? "it ended");
-    return containerStatuses.length === 0
-      ? { reason: "PodRejected", words: `node ${nodeOf(pod)} rejects its pod: ${words}` }
-      : { reason: "Evicted", words: `its pod was evicted: ${words}` };
+  const target = disruptionTarget(pod);
+  if (target) {
+    const words = unwrap(target.message ?? target.reason ?? "");
+    return { reason: "Evicted", words: `its pod was evicted: ${words}` };
   }
-  const target = conditionOf(pod, "DisruptionTarget");
-  if (target?.status !== "True") return undefined;
-  return {
-    reason: "Evicted",
-    words: `its pod was evicted: ${unwrap(target.message ?? target.reason ?? "")}`,
-  };
+  // A pod that somebody deletes may fail, too, and then without a reason.
+  if (phase !== "Failed" || !reason) return undefined;
+  const words = unwrap(message ?? reason);
+  return containerStatuses.length === 0
+    ? { reason: "PodRejected", words: `node ${nodeOf(pod)} rejects its pod: ${words}` }
+    : { reason: "Evicted", words: `its pod was evicted: ${words}` };
 }
 
 /** What a pod that nothing is known to be wrong with does, as people read it. */
@@ -151,13 +150,14 @@ function isProvisioning({ pod, claim }: PodView): boolean {
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/util/node/controller_utils.go
  */
 function isNodeLost(pod: V1Pod): boolean {
-  const target = conditionOf(pod, "DisruptionTarget");
-  if (pod.status?.reason === "NodeLost") return true;
-  if (target?.status === "True" && /^DeletionBy(?:TaintManager|PodGC)$/.test(target.reason ?? "")) {
-    return true;
-  }
+  if (pod.status?.reason === "NodeLost" || disruptionTarget(pod)?.reason === "DeletionByPodGC") return true;
   return conditionOf(pod, "ContainersReady")?.status === "True" &&
     conditionOf(pod, "Ready")?.status === "False" && !closedGate(pod);
+}
+
+function disruptionTarget(pod: V1Pod) {
+  const condition = conditionOf(pod, "DisruptionTarget");
+  return condition?.status === "True" ? condition : undefined;
 }
 
 /** What somebody other than its node, such as a load balancer's controller, has yet to say of a pod whose containers are ready. */

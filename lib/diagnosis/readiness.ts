@@ -90,8 +90,8 @@ function silence({ pod, events }: PodView): Trouble | undefined {
 
 /** Why there is no pod that could become ready. */
 function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict {
-  const refusal = conditionOf(deployment, "ReplicaFailure");
-  if (refusal?.status !== "True") {
+  const refusal = refusalOf(deployment);
+  if (!refusal) {
     const progress = pods.length > 0 ? "waiting for its old pod to go" : "waiting for its pod to be created";
     return { state: "waiting", progress };
   }
@@ -101,12 +101,19 @@ function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict
   return verdict({ reason, words: `${what}: ${words}` });
 }
 
+/** What the cluster says where it refuses the pod, or the ReplicaSet that would make it. */
+function refusalOf(deployment: V1Deployment) {
+  const progressing = conditionOf(deployment, "Progressing");
+  if (progressing?.reason === "ReplicaSetCreateError") return progressing;
+  const failure = conditionOf(deployment, "ReplicaFailure");
+  return failure?.status === "True" ? failure : undefined;
+}
+
 /** Why pods end instead of serving: the last has no successor, or several followed one another. */
 function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble | undefined {
   const newest = Math.max(0, ...pods.map(createdAt));
-  const ended = pods.filter((pod) => pod.status?.phase === "Failed").sort((a, b) =>
-    createdAt(b) - createdAt(a)
-  );
+  const ended = pods.filter(({ status }) => status?.phase === "Failed" && status.reason)
+    .sort((a, b) => createdAt(b) - createdAt(a));
   const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
   const [last] = ended;
   return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;

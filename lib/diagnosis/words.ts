@@ -29,7 +29,8 @@ const WRAPPINGS: readonly RegExp[] = [
   /^failed to provision volume with StorageClass "[^"]*": /,
   /^(?:Readiness|Liveness|Startup) probe failed: /,
   /^Pod was rejected: /,
-  /^(?:pods|persistentvolumeclaims|services|deployments\.apps) "[^"]*" is (?:forbidden|invalid): /,
+  /^Failed to create new replica set "[^"]*": /,
+  /^(?:pods|persistentvolumeclaims|services|(?:deployments|replicasets)\.apps) "[^"]*" is (?:forbidden|invalid): /,
   /^pod didn't trigger scale-up: /,
 ];
 

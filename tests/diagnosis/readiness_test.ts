@@ -594,10 +594,10 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     'node "n1" does not answer',
   ],
   [
-    "a pod that is taken from its node",
+    "a pod whose node is gone",
     objects([pod({
       nodeName: "n1",
-      conditions: [{ type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager" }],
+      conditions: [{ type: "DisruptionTarget", status: "True", reason: "DeletionByPodGC" }],
     })]),
     "NodeLost",
     'node "n1" does not answer',
@@ -623,6 +623,19 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     })]),
     "Evicted",
     "its pod was evicted: The node was low on resource: memory.",
+  ],
+  [
+    "a ReplicaSet that is refused",
+    objects([], {
+      deployment: conditions(
+        "Progressing",
+        "False",
+        "ReplicaSetCreateError",
+        'Failed to create new replica set "s1-5c9d": replicasets.apps "s1-5c9d" is forbidden: exceeded quota: q1',
+      ),
+    }),
+    "Quota",
+    "the cluster refuses its pod: exceeded quota: q1",
   ],
 ];
 
@@ -718,6 +731,15 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "pods that were rejected long ago",
     objects([...rejected(3), pod({ created: "2026-01-01T00:01:03Z" })]),
     "waiting for a node",
+  ],
+  [
+    "a pod that somebody deleted, and that its node calls failed before it goes",
+    objects([pod({
+      isDeleted: true,
+      phase: "Failed",
+      containers: [container({ state: ended("Error", { exitCode: 143 }) })],
+    })]),
+    "waiting for its old pod to go",
   ],
   [
     "a refusal that is over",

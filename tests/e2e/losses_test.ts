@@ -85,8 +85,8 @@ function losses(cluster: TestCluster): readonly Loss[] {
       sessionId: "tainted",
       befall: disrupted(cluster, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
       state: "running",
-      reason: "NodeLost",
-      message: 'node "node-1" does not answer',
+      reason: "Evicted",
+      message: "its pod was evicted: Taint manager: deleting due to NoExecute taint",
     },
     {
       sessionId: "silent",
