@@ -4,6 +4,7 @@ import {
   PatchStrategy,
   type V1PersistentVolumeClaim,
   type V1Pod,
+  type V1PodStatus,
 } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
@@ -71,18 +72,13 @@ function told(sessionId: string, reason: string, message: string): (actor: Actor
   return async (actor) => actor.tell(await actor.begun(sessionId), reason, message);
 }
 
-/** Nodes reject three pods of the session. */
-async function rejectPods(actor: Actor, sessionId: string): Promise<void> {
+/** Nodes end three pods of the session. */
+async function endPods(actor: Actor, sessionId: string, status: Partial<V1PodStatus>): Promise<void> {
   const pods: V1Pod[] = [];
   for (let nth = 0; nth < 3; nth++) {
     const pod = await actor.begun(sessionId, pods);
     pods.push(pod);
-    await actor.report(pod, {
-      phase: "Failed",
-      reason: "OutOfcpu",
-      message: "Pod was rejected: Node didn't have enough resource: cpu",
-      containerStatuses: [],
-    });
+    await actor.report(pod, { phase: "Failed", ...status });
   }
 }
 
@@ -146,9 +142,21 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
       },
       {
         sessionId: "rejected",
-        act: (actor) => rejectPods(actor, "rejected"),
+        act: (actor) =>
+          endPods(actor, "rejected", {
+            reason: "OutOfcpu",
+            message: "Pod was rejected: Node didn't have enough resource: cpu",
+            containerStatuses: [],
+          }),
         reason: "PodRejected",
         words: 'node "node-1" rejects its pod: Node didn\'t have enough resource: cpu',
+      },
+      {
+        sessionId: "evicted",
+        act: (actor) =>
+          endPods(actor, "evicted", { reason: "Evicted", message: "The node was low on resource: memory. " }),
+        reason: "Evicted",
+        words: "its pod was evicted: The node was low on resource: memory.",
       },
     ],
   });
