@@ -89,8 +89,8 @@ function losses(cluster: TestCluster): readonly Loss[] {
       isHasty: true,
       befall: disrupted(cluster, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
       state: "running",
-      reason: "NodeLost",
-      message: 'node "node-1" does not answer',
+      reason: "Evicted",
+      message: "its pod was evicted: Taint manager: deleting due to NoExecute taint",
     },
     {
       sessionId: "silent",
