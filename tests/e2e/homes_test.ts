@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
+import type { KubernetesObject, V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
@@ -117,24 +117,49 @@ onEachCluster("homes of earlier versions are carried on with, and another user's
   );
 });
 
-onEachCluster("K9 a user's home on its way out is waited for, and made anew", async (cluster) => {
-  const labels = { app: "streamspace-session", user: "alice" };
-  const home: V1PersistentVolumeClaim = {
-    ...HOME,
-    metadata: { name: "home-alice", labels, finalizers: ["example.com/hold"] },
-  };
-  const old = await cluster.create(home);
+/** The home of user alice, on its way out and held by somebody. */
+async function leavingHome(cluster: TestCluster, labels: Record<string, string>): Promise<KubernetesObject> {
+  const metadata = { name: "home-alice", labels, finalizers: ["example.com/hold"] };
+  const home = await cluster.create({ ...HOME, metadata });
   await cluster.delete("v1", "PersistentVolumeClaim", "home-alice");
-  await using stage = await Stage.set(cluster, { throughProxies: true, args: ["--home-strategy=per-user"] });
-  const refused = stage.proxies.next("get persistentvolumeclaims");
-  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
-  await refused;
-  await stage.exchange();
-  assertEquals(stage.answers(commandId), []);
+  return home;
+}
+
+/** Labels of a home that no watch of the agent's shows. */
+const OF_EARLIER_STREAMSPACE = { app: "streamspace-user-home", user: "alice" };
+
+for (
+  const [name, labels] of [
+    ["of this agent", { app: "streamspace-session", user: "alice" }],
+    ["that an earlier StreamSpace made", OF_EARLIER_STREAMSPACE],
+  ] as const
+) {
+  onEachCluster(`K9 a user's home ${name} on its way out is waited for, and made anew`, async (cluster) => {
+    const old = await leavingHome(cluster, labels);
+    const args = ["--home-strategy=per-user"];
+    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    const refused = stage.proxies.next("get persistentvolumeclaims");
+    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await refused;
+    await stage.exchange();
+    assertEquals(stage.answers(commandId), []);
+    await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
+    assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+    assertEquals(stage.asked("create persistentvolumeclaims"), 2);
+  });
+}
+
+onEachCluster("K9 a start waits no longer than it may for a home on its way out", async (cluster) => {
+  await leavingHome(cluster, OF_EARLIER_STREAMSPACE);
+  const args = ["--home-strategy=per-user", "--start-timeout=3s"];
+  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  const problem = '"home-alice" of an earlier session is still being deleted';
+  assertEquals(error, `Cannot start session "s1": after 3s, ${problem}`);
+  assertEquals(stage.asked("create persistentvolumeclaims"), 1);
   await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
-  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
-  const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
-  assert(claim && claim.metadata?.uid !== old.metadata?.uid);
 });
 
 onEachCluster("no session has a home where the operator wants none", async (cluster) => {
