@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
+import { Actor } from "../support/actor.ts";
 import { REAL } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
@@ -49,6 +50,27 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
   ]);
   assertEquals([...stage.controlPlane.problems], []);
 });
+
+onEachCluster(
+  "a session is hibernated once its pod is gone, and not when that has ended",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const { result } = await stage.command("start_session", { sessionId: "s1", ...START });
+    const name = String((result as Record<string, unknown>).podName);
+    const held = { apiVersion: "v1", kind: "Pod", metadata: { name } };
+    await cluster.setFinalizers(held, ["example.com/hold"]);
+    const commandId = stage.give("hibernate_session", { sessionId: "s1" });
+    const actor = new Actor(cluster);
+    const pod = await actor.pod("s1", { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+    await actor.report(pod, { phase: "Succeeded" });
+    // Whoever sees the pod of this one has seen that.
+    await stage.command("start_session", { sessionId: "s2", ...START });
+    assertEquals([stage.answers(commandId), stage.states("s1")], [[], ["pending", "running"]]);
+    await cluster.setFinalizers(held, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "hibernated");
+  },
+);
 
 onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
   await using stage = await Stage.set(cluster, {
