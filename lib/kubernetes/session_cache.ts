@@ -23,7 +23,7 @@ import {
   USER_LABEL,
 } from "../manifests/names.ts";
 import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
-import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
+import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { Waiters } from "./waiters.ts";
 import { list, watch, type WatchObserver } from "./watch.ts";
@@ -171,11 +171,12 @@ export class SessionCache {
       .every((known) => known?.metadata?.uid !== object.metadata?.uid);
   }
 
-  /** Whether a claim is mounted by another session, too. */
+  /** Whether a claim is mounted by another session, too, that is not on its way out. */
   isShared(claimName: string, sessionId: string): boolean {
-    return this.sessionIds().some((other) =>
-      other !== sessionId && mountedClaim(this.session(other).deployment) === claimName
-    );
+    return this.sessionIds().some((other) => {
+      const { deployment } = this.session(other);
+      return other !== sessionId && isAlive(deployment) && mountedClaim(deployment) === claimName;
+    });
   }
 
   /** The sessions of which anything exists. */

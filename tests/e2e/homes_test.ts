@@ -1,5 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { KubernetesObject, V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
+import {
+  CoreV1Api,
+  type KubernetesObject,
+  PatchStrategy,
+  setHeaderOptions,
+  type V1PersistentVolumeClaim,
+  type V1ResourceQuota,
+} from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
@@ -90,6 +97,40 @@ onEachCluster(
     assertEquals(await claimNames(cluster), [String(bobs)]);
   },
 );
+
+onEachCluster(
+  "a user's home goes with the last sessions, also where they are stopped at once",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+    for (const sessionId of ["s1", "s2", "s3"]) await homeOf(stage, { sessionId });
+    const stop = (sessionId: string) => stage.command("stop_session", { sessionId, deletePVC: true });
+    await stop("s3");
+    assertEquals(await claimNames(cluster), ["home-alice"]);
+    await Promise.all([stop("s1"), stop("s2")]);
+    assertEquals(await claimNames(cluster), []);
+  },
+);
+
+/** A home whose volume is gone: it may be restored. */
+const LOST: V1PersistentVolumeClaim = {
+  ...HOME,
+  metadata: { ...HOME.metadata, annotations: { "pv.kubernetes.io/bind-completed": "yes" } },
+  spec: { ...HOME.spec, volumeName: "gone" },
+};
+
+onEachCluster("a failed start leaves a home whose volume is lost", async (cluster) => {
+  const { metadata } = await cluster.create(LOST);
+  const core = cluster.config.makeApiClient(CoreV1Api);
+  const request = { name: "s1-home", namespace: cluster.namespace };
+  const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
+  const body = { status: { phase: "Lost" } };
+  await core.patchNamespacedPersistentVolumeClaimStatus({ ...request, body }, merge);
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  const { error } = await stage.command("start_session", { ...START, sessionId: "s1", template: "stuck" });
+  assertStringIncludes(String(error), 'Cannot start session "s1": ');
+  const claims = await cluster.list("v1", "PersistentVolumeClaim") as V1PersistentVolumeClaim[];
+  assertEquals(claims.map((claim) => [claim.metadata?.uid, claim.status?.phase]), [[metadata?.uid, "Lost"]]);
+});
 
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=1s"] });
