@@ -228,6 +228,21 @@ onEachCluster("R6 a session is found again by the next process", async (cluster)
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
 });
 
+onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });
+  for (const app of ["another", "streamspace-session"]) {
+    const metadata = { name: "s1", labels: { app } };
+    await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata });
+  }
+  // Whoever sees this one asleep has seen that.
+  await stage.command("hibernate_session", { sessionId: "s2" });
+  const { error } = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals(error, undefined);
+  await stage.untilState("s1", "hibernated");
+  assertEquals(stage.states("s1"), ["pending", "running", "hibernated"]);
+});
+
 onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const started = await stage.command("start_session", { sessionId: "s1", ...START });

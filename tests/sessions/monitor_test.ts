@@ -4,6 +4,7 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { Monitor } from "../../lib/sessions/monitor.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -273,7 +274,10 @@ Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the 
   cluster.items.services = [{
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS },
   }];
-  const following = cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  const following = followSessions({ cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   await cache.synced(stop.signal);
   assertEquals(told(), ["failed DeploymentDeleted its Deployment was deleted"]);
   stop.abort();

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/errors.ts";
 import { type Finding, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -212,7 +213,10 @@ async function scaleUp(session: Waiting): Promise<void> {
   // The lists were made before the session's objects.
   cluster.version = "0";
   cluster.items.events = [{ metadata, ...about, message: "pod triggered scale-up" }];
-  const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  const following = followSessions({ cache: session.cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   session.report(unscheduled("0/3 nodes are available."));
   await session.cache.waitFor("s1", {
     signal: never,
