@@ -136,6 +136,7 @@ export class RunOperations {
       await this.#untilAsleep(sessionId, signal);
       this.report(sessionId, "hibernated", { note, deployment });
     } catch (error) {
+      // Whoever ended the wait sees to the session.
       if (error === signal.reason) return;
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
