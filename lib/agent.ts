@@ -109,6 +109,8 @@ async function work(
     ended.abort();
     stopping.abort();
     await Promise.all([drained, recovered]);
+    // Also what was begun since the last look at what is at work: nothing holds up the end of the process.
+    parts.dispatcher.handOver();
     // With the link's end it has turned out which results arrived.
     await parts.journal.flush(AbortSignal.timeout(LAST_WRITE_MS)).catch(() => {});
   }
