@@ -141,7 +141,7 @@ export class Dispatcher {
       if (this.#results.has(commandId)) continue;
       this.#remember(commandId, result ?? "running");
       if (result) {
-        this.#options.reporter.result(result);
+        this.#options.reporter.result(result, { waitedMs: Math.max(0, Date.now() - receivedAt) });
         continue;
       }
       log.info("Command {commandId}: {action}, begun by an earlier process", {

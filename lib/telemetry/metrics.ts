@@ -65,7 +65,7 @@ export const METRICS = {
     ["kind"],
     "Messages that wait for a link: result, status",
   ),
-  outboxAge: gauge("k8s_agent_outbox_oldest_age_seconds", [], "How long the oldest of them has waited"),
+  outboxAge: gauge("k8s_agent_outbox_oldest_age_seconds", [], "How long the oldest of them has waited, with what earlier processes waited"),
 
   journalEntries: gauge("k8s_agent_journal_entries", [], "Commands in the journal"),
   journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; 524288 is full"),
