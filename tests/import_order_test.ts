@@ -22,6 +22,7 @@ const ROWS = [
     "lib/doctor/control_plane_probe.ts",
   ],
   ["lib/doctor/cluster_view.ts", "lib/doctor/permissions.ts", "lib/doctor/in_time.ts"],
+  ["lib/doctor/quota_demand.ts"],
   ["lib/doctor/trial_session.ts", "lib/doctor/report.ts", "lib/doctor/clock.ts", "lib/doctor/standing.ts"],
   ["lib/doctor/finding.ts"],
   ["lib/parts.ts"],
