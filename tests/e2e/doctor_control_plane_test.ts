@@ -20,6 +20,10 @@ const KEY = "0123456789abcdef";
 const ANSWERS = ["control-plane-key", "control-plane-websocket"] as const;
 const UNTRIED = "skip  A WebSocket was not tried (the key comes first)";
 
+function pem(name: string): string {
+  return Deno.readTextFileSync(new URL(name, TLS));
+}
+
 async function openMemory(): Promise<TestCluster> {
   const [memory] = CLUSTERS;
   if (!memory) throw new Error("There is no cluster in memory");
@@ -365,9 +369,8 @@ for (const [name, url, expected] of UNREACHABLE) {
 
 /** Answers like a Control Plane that has never heard of the agent. */
 function serveTls(certificate: "server" | "expired"): Deno.HttpServer<Deno.NetAddr> {
-  const cert = Deno.readTextFileSync(new URL(`${certificate}.pem`, TLS));
-  const key = Deno.readTextFileSync(new URL(`${certificate}.key`, TLS));
-  const options = { hostname: "0.0.0.0", port: 0, onListen: () => {}, cert, key };
+  const files = { cert: pem(`${certificate}.pem`), key: pem(`${certificate}.key`) };
+  const options = { hostname: "0.0.0.0", port: 0, onListen: () => {}, ...files };
   return Deno.serve(options, () => Response.json({ error: "Agent not found" }, { status: 404 }));
 }
 
@@ -422,9 +425,7 @@ for (const { name, certificate, host, args, expected } of CERTIFICATES) {
 }
 
 Deno.test("doctor shows the agent's certificate to whoever asks for it", async () => {
-  const [cert, key, ca] = ["server.pem", "server.key", "client.pem"].map((name) =>
-    Deno.readTextFileSync(new URL(name, TLS))
-  );
+  const [cert, key, ca] = ["server.pem", "server.key", "client.pem"].map(pem);
   const demands = { requestCert: true, rejectUnauthorized: true, maxVersion: "TLSv1.2" } as const;
   const server = createServer({ cert, key, ca, ...demands }, (_request, response) => {
     response.writeHead(426).end();
@@ -441,9 +442,8 @@ Deno.test("doctor shows the agent's certificate to whoever asks for it", async (
 });
 
 Deno.test("doctor does not call a certificate bad that it could not look at once more", async () => {
-  const cert = Deno.readTextFileSync(new URL("server.pem", TLS));
-  const key = Deno.readTextFileSync(new URL("server.key", TLS));
-  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, cert, key };
+  const files = { cert: pem("server.pem"), key: pem("server.key") };
+  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...files };
   const server = Deno.serve(options, () => {
     proxy.mode = { kind: "refuse" };
     return new Response(null, { status: 426 });
