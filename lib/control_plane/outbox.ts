@@ -98,16 +98,17 @@ export class Outbox implements Disposable {
   /**
    * Sends a message now or, where it is worth it, once a link is up.
    *
+   * @param options.waitedMs how long it has waited elsewhere, in milliseconds. @default {0}
    * @returns whether it left
    */
-  send(message: Outbound): boolean {
+  send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
     if (!this.#wire) {
       if (message.type === "complete" || message.type === "failed") {
         log.info("The result of command {commandId} waits for a link", {
           commandId: message.payload.commandId,
         });
       }
-      this.#keep(message);
+      this.#keep(message, waitedMs);
       return false;
     }
     this.#transmit(message, this.#wire);
@@ -142,8 +143,9 @@ export class Outbox implements Disposable {
     }
   }
 
-  #keep(message: Outbound): void {
-    if (this.waiting === 0) this.#waitingSince = performance.now();
+  #keep(message: Outbound, waitedMs = 0): void {
+    const since = performance.now() - waitedMs;
+    this.#waitingSince = this.waiting === 0 ? since : Math.min(this.#waitingSince, since);
     switch (message.type) {
       case "complete":
       case "failed":

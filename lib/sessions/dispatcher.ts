@@ -149,7 +149,7 @@ export class Dispatcher {
       if (this.#answers.of(commandId)) continue;
       this.#answers.expect(commandId, result);
       if (result) {
-        this.#options.reporter.result(result);
+        this.#options.reporter.result(result, { waitedMs: Math.max(0, Date.now() - receivedAt) });
         continue;
       }
       log.info("Command {commandId}: {action}, begun by an earlier process", {

@@ -23,7 +23,7 @@ class Bench implements Disposable {
   readonly dispatcher: Dispatcher;
   /** What the observer was told. */
   readonly observed: string[] = [];
-  readonly #outbox = new Outbox();
+  readonly outbox = new Outbox();
 
   /** @param store what an earlier process left */
   constructor(store = new MemoryJournalStore()) {
@@ -31,7 +31,7 @@ class Bench implements Disposable {
     this.journal = store.journal();
     this.dispatcher = new Dispatcher(this.operations, {
       journal: this.journal,
-      reporter: new Reporter(this.#outbox),
+      reporter: new Reporter(this.outbox),
       limits: { maxCpu: 4, maxMemory: 8 },
       observer: {
         received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
@@ -41,7 +41,7 @@ class Bench implements Disposable {
           this.observed.push(`${commandId} ${outcome}${error ? `: ${messageOf(error)}` : ""}`),
       },
     });
-    this.#outbox.attach(this.wire);
+    this.outbox.attach(this.wire);
   }
 
   receive(commandId: string, action: string, payload: unknown): void {
@@ -73,7 +73,7 @@ class Bench implements Disposable {
 
   [Symbol.dispose](): void {
     this.journal[Symbol.dispose]();
-    this.#outbox[Symbol.dispose]();
+    this.outbox[Symbol.dispose]();
   }
 }
 
@@ -362,6 +362,18 @@ Deno.test("dispatcher sends the results that an earlier process may not have sen
   await settled();
   assertEquals(next.operations.runs.size, 0);
   assertEquals(next.results("c1"), [...bench.results("c1"), ...bench.results("c1")]);
+});
+
+Deno.test("dispatcher lets a result that an earlier process left wait since its command came", async () => {
+  const store = new MemoryJournalStore();
+  using time = new FakeTime(1_000_000);
+  using bench = new Bench(store);
+  bench.receive("c1", "explode_session", { sessionId: "s1" });
+  await time.tickAsync(7000);
+  using next = new Bench(store);
+  next.outbox.detach({ hasArrived: true });
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  assertEquals(next.outbox.backlog, { results: 1, statuses: 0, oldestMs: 7000 });
 });
 
 Deno.test("dispatcher finishes what an earlier process began, in its order and with the time that is left", async () => {
