@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { Socket } from "../../lib/control_plane/socket.ts";
+import { FakeTime } from "../support/fake_time.ts";
 
 const never = new AbortController().signal;
 const credentials = { apiKey: undefined, client: undefined };
@@ -41,6 +42,33 @@ Deno.test("C6 socket whose peer answers no ping ends, though nobody closed it", 
   assertEquals(await socket.close(), false);
 });
 
+Deno.test("C6 socket whose peer takes nothing any more ends at the next frame after the silence that is borne", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  (await server.proxy).mode = { kind: "half-open" };
+  assertEquals(socket.send("x".repeat(20_000_000)), true);
+  time.tick(29_999);
+  assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
+  time.tick(1);
+  assertEquals(socket.send("heartbeat"), false);
+  assertEquals(socket.end, { code: 1006, reason: "The peer takes nothing any more." });
+  assertEquals(await Array.fromAsync(socket.frames(never)), []);
+  assertEquals(await socket.close(), false);
+});
+
+Deno.test("C6 socket whose peer takes what it is sent stays, however rarely something is sent", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  for (const text of ["x".repeat(2_000_000), "y"]) {
+    socket.send(text);
+    for await (const _frame of socket.frames(never)) break;
+    time.tick(30_000);
+  }
+  assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
+});
+
 Deno.test("socket whose peer answers pings stays, however silent it is", async () => {
   await using server = new EchoServer();
   await using socket = await server.connect(1);
@@ -54,5 +82,17 @@ Deno.test("socket that is closed tells whether the peer agreed, and so has read 
   await using server = new EchoServer();
   await using socket = await server.connect(30);
   (await server.proxy).mode = { kind: "half-open" };
+  assertEquals(await socket.close(), false);
+});
+
+Deno.test("socket says goodbye once, however often it is closed, and sends nothing after it", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  (await server.proxy).mode = { kind: "half-open" };
+  const goodbye = socket.close();
+  assertEquals(socket.send("late"), false);
+  time.tick(2000);
+  assertEquals(await goodbye, false);
   assertEquals(await socket.close(), false);
 });
