@@ -10,7 +10,8 @@ import { encode, type Outbound, type Result } from "./protocol.ts";
 
 /** Where messages go while the link is up. */
 export interface Wire {
-  send(text: string): void;
+  /** Sends a message; tells whether it left. */
+  send(text: string): boolean;
 }
 
 /** The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. */
@@ -40,7 +41,7 @@ export class Outbox implements Disposable {
   #recent: Sent[] = [];
   /** When the first of what waits began to. */
   #waitingSince = 0;
-  readonly #statuses = new Map<string, Outbound>();
+  readonly #statuses = new Map<string, Lasting>();
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
   readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
@@ -69,7 +70,7 @@ export class Outbox implements Disposable {
     this.#results = [];
     this.#statuses.clear();
     for (const message of [...results, ...statuses]) this.send(message);
-    this.#onEmpty();
+    if (this.waiting === 0) this.#onEmpty();
   }
 
   /**
@@ -79,10 +80,14 @@ export class Outbox implements Disposable {
    */
   detach({ hasArrived }: { hasArrived: boolean }): void {
     this.#wire = undefined;
-    this.#settle(hasArrived ? Infinity : Date.now() - UNCERTAIN_MS);
-    const uncertain = this.#recent;
+    this.#settle(hasArrived ? Infinity : performance.now() - UNCERTAIN_MS);
+    const uncertain = this.#recent.map(({ message }) => message);
+    // What has not left at all came after what may not have arrived.
+    const unsent = [...this.#results, ...this.#statuses.values()];
     this.#recent = [];
-    for (const { message } of uncertain) this.#keep(message);
+    this.#results = [];
+    this.#statuses.clear();
+    for (const message of [...uncertain, ...unsent]) this.#keep(message);
   }
 
   /**
@@ -91,7 +96,7 @@ export class Outbox implements Disposable {
    * @returns whether it left
    */
   send(message: Outbound): boolean {
-    if (!this.#wire) {
+    if (!this.#wire?.send(encode(message))) {
       if (message.type === "complete" || message.type === "failed") {
         log.info("The result of command {commandId} waits for a link", {
           commandId: message.payload.commandId,
@@ -100,9 +105,8 @@ export class Outbox implements Disposable {
       this.#keep(message);
       return false;
     }
-    this.#wire.send(encode(message));
-    this.#settle(Date.now() - UNCERTAIN_MS);
-    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
+    this.#settle(performance.now() - UNCERTAIN_MS);
+    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, performance.now());
     if (message.type === "status") this.#remember(message);
     if (message.type === "complete" || message.type === "failed") {
       this.#remember(message);
@@ -145,7 +149,7 @@ export class Outbox implements Disposable {
   }
 
   #remember(message: Lasting): void {
-    this.#recent.push({ message, sentAt: Date.now() });
+    this.#recent.push({ message, sentAt: performance.now() });
     if (this.#recent.length <= MAX_UNCERTAIN) return;
     log.error(
       "More than {limit} results and statuses within a minute: the older ones are not sent again after a loss",
@@ -170,7 +174,7 @@ export class Outbox implements Disposable {
     const { commandId } = result.payload;
     const ackedAt = this.#ackedAt.get(commandId);
     this.#ackedAt.delete(commandId);
-    if (ackedAt !== undefined && Date.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
+    if (ackedAt !== undefined && performance.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
   }
 
   #repeatLater(result: Result): void {
