@@ -55,17 +55,17 @@ export class KubernetesError extends Error {
   readonly status: number;
   /** Kubernetes' machine-readable reason, such as `AlreadyExists`. */
   readonly reason: string;
-  /** Shortest wait before the next attempt, in milliseconds, where the server asked for one. */
-  readonly retryAfterMs: number | undefined;
+  /** Shortest wait before the next attempt that the server asked for, in milliseconds; 0 where it asked for none. */
+  readonly retryAfterMs: number;
 
   constructor(
     message: string,
-    options: ErrorOptions & { status: number; reason: string; retryAfterMs?: number | undefined },
+    options: ErrorOptions & { status: number; reason: string; retryAfterMs?: number },
   ) {
     super(message, options);
     this.status = options.status;
     this.reason = options.reason;
-    this.retryAfterMs = options.retryAfterMs;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 
   /** Whether the same request may succeed a moment later. */
