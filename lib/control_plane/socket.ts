@@ -4,8 +4,9 @@
  */
 import { LinkError } from "../errors.ts";
 import { log } from "../log.ts";
+import { API_KEY_HEADER } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
-import { API_KEY_HEADER } from "./registration.ts";
+import { refusedUpgrade } from "./refused_upgrade.ts";
 
 /** How a socket ended. */
 export interface SocketEnd {
@@ -91,11 +92,13 @@ export class Socket implements AsyncDisposable {
       return connection;
     } catch (error) {
       socket.close();
+      const refused = await refusedUpgrade(url, {
+        credentials: options.credentials,
+        signal,
+        cause: error as Error,
+      });
       options.signal.throwIfAborted();
-      throw new LinkError(
-        `The Control Plane refused the WebSocket at ${url.split("?")[0]}: ${(error as Error).message}`,
-        { cause: error },
-      );
+      throw refused;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
