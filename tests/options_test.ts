@@ -23,12 +23,6 @@ Deno.test("options hold every flag, variable and default that is documented firs
   ]);
 });
 
-Deno.test("options have a variable of the same name as their flag", () => {
-  for (const { flag, variable } of OPTIONS) {
-    assertEquals(variable, flag.toUpperCase().replaceAll("-", "_"));
-  }
-});
-
 Deno.test("options share no flag, variable or spelling in a file", () => {
   const flags = [...OPTIONS.map((option) => option.flag), ...ACTIONS.keys()];
   assertEquals(new Set(flags).size, flags.length);

@@ -47,7 +47,7 @@ export function restartTrouble(pod: V1Pod): Trouble | undefined {
 }
 
 /** Containers in the order they start; an init container that is done has nothing more to say, however many attempts it took. */
-export function unfinished(pod: V1Pod): V1ContainerStatus[] {
+function unfinished(pod: V1Pod): V1ContainerStatus[] {
   const initial = pod.status?.initContainerStatuses?.filter((one) => one.state?.terminated?.exitCode !== 0);
   return [...initial ?? [], ...pod.status?.containerStatuses ?? []];
 }

@@ -6,6 +6,7 @@
 import type { V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../json.ts";
+import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { mountedClaim } from "../kubernetes/objects.ts";
 import {
   AGENT_LABEL,
@@ -60,7 +61,7 @@ export interface SessionResourceStatus {
 
 /** An object of the kind Session, without its status. */
 export interface SessionResource {
-  readonly apiVersion: "stream.space/v1alpha1";
+  readonly apiVersion: typeof CUSTOM_API;
   readonly kind: "Session";
   readonly metadata: {
     readonly name: string;
@@ -89,7 +90,7 @@ const REASONS: Readonly<Record<SessionState, string>> = {
 export function sessionResource(sessionId: string, deployment: V1Deployment): SessionResource {
   const { name = "", uid = "", labels = {}, annotations = {} } = deployment.metadata ?? {};
   return {
-    apiVersion: "stream.space/v1alpha1",
+    apiVersion: CUSTOM_API,
     kind: "Session",
     metadata: {
       name,

@@ -2,9 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 onEachCluster("a session is started, hibernated, woken and stopped", async (cluster) => {
   await using stage = await Stage.set(cluster);
@@ -183,13 +181,7 @@ onEachCluster("K13 an object of somebody else is neither used nor touched", asyn
 onEachCluster(
   "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
   async (cluster) => {
-    const quota = {
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "small" },
-      spec: { hard: { pods: "0" } },
-    };
-    await cluster.create(quota);
+    await cluster.limit("small", { pods: "0" });
     await using stage = await Stage.set(cluster);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
@@ -284,12 +276,12 @@ onEachCluster(
 
 onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
   await using stage = await Stage.set(cluster, {
-    args: ["--storage-class=no-such-class", "--start-timeout=2s"],
+    args: ["--storage-class=no-such-class", "--start-timeout=5s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(
     error,
-    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be created: ' +
+    'Cannot start session "s1": it was not ready within 5s: volume "s1-home" cannot be created: ' +
       'storageclass.storage.k8s.io "no-such-class" not found',
   );
   await cluster.untilEmpty();

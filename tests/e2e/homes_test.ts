@@ -1,9 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
+import type { V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** The home of session s1, which somebody made beforehand. */
 const HOME: V1PersistentVolumeClaim = {
@@ -28,13 +26,7 @@ onEachCluster("K10 a home of another size is used as it is", async (cluster) => 
 
 onEachCluster("K10 a home that exists is used where a quota allows no more of them", async (cluster) => {
   await cluster.create(HOME);
-  const quota: V1ResourceQuota = {
-    apiVersion: "v1",
-    kind: "ResourceQuota",
-    metadata: { name: "full" },
-    spec: { hard: { persistentvolumeclaims: "1" } },
-  };
-  await cluster.create(quota);
+  await cluster.limit("full", { persistentvolumeclaims: "1" });
   await using stage = await Stage.set(cluster);
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(error, undefined);
@@ -92,10 +84,10 @@ onEachCluster(
 );
 
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=1s"] });
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=3s"] });
   await homeOf(stage, { sessionId: "s1" });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
-  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 1s');
+  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 3s');
   assertEquals(await claimNames(cluster), ["home-alice"]);
 });
 

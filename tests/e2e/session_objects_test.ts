@@ -115,7 +115,7 @@ onEachCluster("a session is shown under its object's name, by the id that it has
 
 onEachCluster("a start that fails leaves no object", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=6s"] });
   await using sessions = new Onlooker(cluster, "sessions");
   const command = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
   const pending = await sessions.until("s1", isIn("pending"));
@@ -137,7 +137,10 @@ onEachCluster("objects that people edit or delete are put right", async (cluster
   await stage.command("start_session", { sessionId: "s1", ...START });
   const { metadata } = await sessions.until("s1", isIn("running"));
   await edit(cluster, "s1", { spec: { state: "hibernated", user: "mallory", idleTimeout: "1h" } });
-  const restored = await sessions.until("s1", (object) => object.metadata?.generation === 3);
+  const restored = await sessions.until(
+    "s1",
+    (object) => object.metadata?.generation === 3 && isIn("running")(object),
+  );
   assertEquals(restored.spec, { ...SPEC, state: "running" });
   await edit(cluster, "s1", { status: { state: "failed" } });
   await sessions.until("s1", isIn("failed"));
