@@ -103,7 +103,7 @@ onEachCluster(
     await stage.agent.line(/Stopped/);
     assertEquals(await stage.agent.exit(), 0);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(
