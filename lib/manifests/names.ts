@@ -5,6 +5,8 @@
  */
 import { createHash } from "node:crypto";
 
+/** Name of the container that is the session, also in the Go agent's pods. */
+export const SESSION_CONTAINER = "session";
 /** Label that every object of a session carries (documentation, "Troubleshooting"). */
 export const APP_LABEL = "app";
 export const APP = "streamspace-session";

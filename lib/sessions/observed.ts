@@ -7,7 +7,7 @@ import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { Trouble } from "../diagnosis/causes.ts";
 import { restartTrouble } from "../diagnosis/container_trouble.ts";
 import { isAsleepByMaxDuration, maxDurationNote } from "./max_duration.ts";
-import { disruption } from "../diagnosis/pod_trouble.ts";
+import { disruption, viewOf } from "../diagnosis/pod_trouble.ts";
 import { judge } from "../diagnosis/readiness.ts";
 import { type Note, statusOf } from "./status.ts";
 
@@ -37,7 +37,8 @@ export function observedStatus(sessionId: string, observation: Observation): Ses
   if (verdict.state === "ready") {
     const { pod } = verdict;
     const isTheSame = told?.platformMetadata.podName === pod.metadata?.name;
-    return statusOf(sessionId, "running", { pod, note: noteOf(isTheSame ? restartTrouble(pod) : loss) });
+    const trouble = isTheSame ? restartTrouble(pod, viewOf(pod, objects).events) : loss;
+    return statusOf(sessionId, "running", { pod, note: noteOf(trouble) });
   }
   // A trouble of its own comes before the one that led to it.
   const note = noteOf(verdict.state === "trouble" ? verdict : loss);

@@ -121,7 +121,7 @@ class Patience {
   }
 }
 
-/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one. */
+/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one, nor one cause in new words. */
 class Progress {
   readonly #tell: (note: Note) => void;
   #notBefore = performance.now() + PROGRESS_MS;
@@ -133,10 +133,13 @@ class Progress {
 
   /** Tells it, or gives the time until it may be told. */
   note(verdict: Unready): number {
-    if (verdict.progress === this.#told) return Infinity;
+    const isOfCause = verdict.state === "trouble" && verdict.progress === verdict.words;
+    // Words that hold an address or an id are new at each attempt.
+    const news = isOfCause ? verdict.reason : verdict.progress;
+    if (news === this.#told) return Infinity;
     const now = performance.now();
     if (now < this.#notBefore) return this.#notBefore - now;
-    this.#told = verdict.progress;
+    this.#told = news;
     this.#notBefore = now + PROGRESS_MS;
     this.#tell({ reason: verdict.state === "trouble" ? verdict.reason : "", message: verdict.progress });
     return Infinity;

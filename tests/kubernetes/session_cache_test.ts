@@ -107,11 +107,11 @@ Deno.test("session cache gives a session what is told about its pods and its cla
   const seen: string[] = [];
   cache.listen((sessionId) => seen.push(sessionId));
   await cluster.emit("events", "ADDED", event("p2", { version: 102 }));
-  await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "FailedScheduling" }));
+  await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "Pulling" }));
   assertEquals(told(cache), [
     "FailedMount: words 90",
     "ProvisioningFailed: words 101",
-    "FailedScheduling: words 103",
+    "Pulling: words 103",
   ]);
   assertEquals(told(cache, "s2"), ["FailedMount: words 102"]);
   assertEquals(seen, ["s2", "s1"]);

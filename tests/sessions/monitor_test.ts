@@ -174,6 +174,16 @@ Deno.test("K4 monitor tells that a container was killed for want of memory, also
   assertEquals(told(), [`running p1 ${OUT_OF_MEMORY}`]);
 });
 
+Deno.test("K4 monitor tells that a container was killed for want of memory while it comes back", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
+  time.tick(15_000);
+  cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
+  assertEquals(told(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
+});
+
 Deno.test("K3 monitor tells a crash loop once and not at each restart, however fast it goes", () => {
   using time = new FakeTime();
   const { cache, told, monitor } = watchedSession();
@@ -215,10 +225,51 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
   ],
   [
     "K20 the loss of its node",
-    { conditions: [{ ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" }] },
+    {
+      conditions: [
+        { type: "ContainersReady", status: "True" },
+        { ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" },
+      ],
+    },
     'NodeLost node "n1" does not answer',
   ],
+  [
+    "K20 a taint of an administrator's",
+    {
+      conditions: [
+        { type: "ContainersReady", status: "False" },
+        {
+          ...GONE,
+          reason: "DeletionByTaintManager",
+          message: "Taint manager: deleting due to NoExecute taint",
+        },
+      ],
+    },
+    "Evicted its pod was evicted: Taint manager: deleting due to NoExecute taint",
+  ],
+  [
+    "K20 a drain of a container that ends with an error",
+    {
+      phase: "Failed",
+      containerStatuses: restarted("Error")?.containerStatuses ?? [],
+      conditions: [{ ...GONE, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }],
+    },
+    "Evicted its pod was evicted: Eviction API: evicting",
+  ],
 ];
+
+Deno.test("K20 monitor has no reason for a pod that somebody deleted, though its node calls it failed", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  const { containerStatuses = [] } = restarted("Error") ?? {};
+  const status = { phase: "Failed", containerStatuses };
+  cache.put("pod", pod("p1", { version: 4, isReady: false, isLeaving: true, status }));
+  time.tick(500);
+  cache.put("pod", pod("p2", { version: 5, isReady: true }));
+  time.tick(10_000);
+  assertEquals(told(), ["running p2"]);
+});
 
 for (const [name, status, note] of LOSSES) {
   const lost = (version: number) =>
