@@ -4,7 +4,7 @@
  */
 import { OPTIONS } from "../lib/options.ts";
 import type { SessionSettings } from "../lib/manifests/manifests.ts";
-import type { TemplateRules } from "../lib/templates/sources.ts";
+import type { TemplateRules } from "../lib/templates/rules.ts";
 
 const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
 

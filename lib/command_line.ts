@@ -24,7 +24,7 @@ export function readCommandLine(args: readonly string[], problems: string[]): Co
   const { flags, words } = readFlags(args, problems);
   const [word = "", ...others] = words;
   const command = WORDS.get(word);
-  for (const other of command ? others : words) problems.push(`${other} is unknown: see --help`);
+  for (const other of command ? others : words) problems.push(unknown(other));
   const output = flags.get("output");
   if (output !== undefined && !command) {
     problems.push(`--output is only for the commands ${[...COMMANDS.keys()].join(" and ")}`);
@@ -51,7 +51,7 @@ function readFlags(
     unknown: (argument, key) => {
       // Words are told apart below, with those behind a lone "--".
       if (key === undefined) return true;
-      problems.push(`${argument} is unknown: see --help`);
+      problems.push(unknown(argument));
       return false;
     },
   });
@@ -63,4 +63,9 @@ function readFlags(
     flags.set(name, String(values[0]));
   }
   return { flags, words: parsed._.map(String) };
+}
+
+/** Without its value, which may be the key that has no flag. */
+function unknown(argument: string): string {
+  return `${/^(?:-[^-]|[^=]*)/.exec(argument)?.[0]} is unknown: see --help`;
 }

@@ -9,7 +9,7 @@ import { ConfigError, messageOf } from "./errors.ts";
 import { shown } from "./log.ts";
 import { type Config, type Option, OPTIONS, type OutputFormat, type Settings } from "./options.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "./proxies.ts";
-import { isKey, Secret } from "./secret.ts";
+import { readKey, type Secret } from "./secret.ts";
 
 /** Where settings come from; precedence is flags, environment, file, defaults. */
 export interface ConfigSources {
@@ -207,18 +207,15 @@ function readSetting(
 
 /** The key has no flag, because a command line can be read by everybody on the machine. */
 function readApiKey(path: string, sources: ConfigSources, problems: string[]): Secret | undefined {
-  let key = nonEmpty(sources.env("AGENT_API_KEY")?.trim());
-  if (path) {
-    const text = readSetting("--api-key-file (API_KEY_FILE)", path, { sources, problems });
-    if (text === undefined) return undefined;
-    key = nonEmpty(text.trim());
-    if (key === undefined) problems.push(`--api-key-file (API_KEY_FILE) is empty: ${path}`);
-  }
-  if (key !== undefined && !isKey(key)) {
-    problems.push("AGENT_API_KEY or the file of --api-key-file holds characters that no key has");
-    return undefined;
-  }
-  return key === undefined ? undefined : new Secret(key);
+  const name = path ? "--api-key-file (API_KEY_FILE)" : "AGENT_API_KEY";
+  const text = path
+    ? readSetting(name, path, { sources, problems })
+    : nonEmpty(sources.env("AGENT_API_KEY")?.trim());
+  if (text === undefined) return undefined;
+  const key = readKey(text);
+  if (typeof key !== "string") return key;
+  problems.push(`${name} ${key}${path ? `: ${path}` : ""}`);
+  return undefined;
 }
 
 /** A proxy's address may hold a password: its problem is told without it. */

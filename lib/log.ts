@@ -81,7 +81,7 @@ function fieldValue(value: unknown): unknown {
 
 /** Control characters, line separators, and those that turn the direction of the text around them. */
 // deno-lint-ignore no-control-regex -- control characters are what this is for
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** A value from outside, as one short line: nobody forges a log line or floods the log by the text of a payload. */
 export function shown(value: unknown): string {

@@ -29,7 +29,7 @@ import type { SessionSettings } from "./manifests/manifests.ts";
 import type { HttpProxy } from "./proxies.ts";
 import { parseCores, parseMemory } from "./quantities.ts";
 import type { Secret } from "./secret.ts";
-import type { TemplateRules } from "./templates/sources.ts";
+import type { TemplateRules } from "./templates/rules.ts";
 import { BUILT_IN_TEMPLATES, type TemplateTable } from "./templates/template.ts";
 import type { ListenAddress } from "./telemetry/listen_address.ts";
 

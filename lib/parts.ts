@@ -88,7 +88,7 @@ export function buildParts(config: Config): Parts {
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: { inCluster: (name) => catalog.get(name), table: config.templates, rules: config },
+    templates: { cluster: catalog, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     onStatus: (status) => void reporter.status(status),
   });

@@ -33,3 +33,10 @@ export class Secret {
 export function isKey(text: string): boolean {
   return /^[\x21-\x7e]+$/.test(text);
 }
+
+/** Reads the key that text holds, without the space around it; where it holds none, says why as the end of a sentence that does not show it. */
+export function readKey(text: string): Secret | "is empty" | "holds characters that no key has" {
+  const key = text.trim();
+  if (key === "") return "is empty";
+  return isKey(key) ? new Secret(key) : "holds characters that no key has";
+}

@@ -6,6 +6,8 @@ import { CommandError } from "./errors.ts";
 import { asRecord } from "./json.ts";
 import { parseQuantity } from "./quantities.ts";
 
+/** Most that one field of a payload may bring: the journal has room for several commands of that size. */
+const LONGEST_JSON = 64 * 1024;
 const TEXT_LENGTH = 253;
 const EXCERPT_LENGTH = 80;
 const PLAIN_KEY = /^[\w./-]{1,63}$/;
@@ -44,6 +46,18 @@ export class Field {
   /** Whether there is nothing, or `null`, which Go writes for nothing. */
   get isAbsent(): boolean {
     return this.value === undefined || this.value === null;
+  }
+
+  /** Whether it says anything: Go writes what is not set as an empty value. */
+  get isSet(): boolean {
+    const { value } = this;
+    if (value === undefined || value === null || value === "" || value === false) return false;
+    return typeof value !== "object" || Object.keys(value).length > 0;
+  }
+
+  /** The same with a number as text: YAML has numbers where Kubernetes takes them for quantities. */
+  get written(): Field {
+    return typeof this.value === "number" ? new Field(String(this.value), this.path) : this;
   }
 
   /** Reads the field unless it is absent or empty text, which is how Go writes a field that was not set. */
@@ -152,6 +166,12 @@ export class Field {
     if (amount < least) throw this.invalid("is too small for a session");
     if (amount > most) throw this.invalid(`is more than this agent has (${mostText})`);
     return value;
+  }
+
+  /** Refuses the field where its JSON, or that of what was read from it, is longer than 64 KiB. */
+  checkLength(json: string): void {
+    if (new TextEncoder().encode(json).length <= LONGEST_JSON) return;
+    throw this.refused(`must not hold more than ${LONGEST_JSON} bytes of JSON`);
   }
 
   /** An error that says what is wrong with the value, and quotes it. */

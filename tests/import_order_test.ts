@@ -94,7 +94,8 @@ const ROWS = [
   ["lib/manifests/manifests.ts"],
   ["lib/manifests/pod.ts"],
   ["lib/manifests/home.ts", "lib/manifests/network_policy.ts", "lib/templates/sources.ts"],
-  ["lib/sessions/requests.ts", "lib/manifests/pod_security.ts"],
+  ["lib/sessions/requests.ts", "lib/templates/rules.ts"],
+  ["lib/manifests/pod_security.ts"],
   ["lib/templates/manifest.ts"],
   [
     "lib/templates/env.ts",

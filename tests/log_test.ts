@@ -5,7 +5,7 @@ import { Secret } from "../lib/secret.ts";
 import { LogCapture } from "./support/log_capture.ts";
 
 // deno-lint-ignore no-control-regex -- what must not be in a line
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]/;
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u2028-\u202e\u2066-\u2069\ufeff]/;
 
 /** A line without its time. */
 function untimed(line: string | undefined): string {
@@ -54,7 +54,7 @@ for (const format of ["text", "json"] as const) {
   Deno.test(`log keeps a hostile value on one ${format} line without control characters`, () => {
     using capture = new LogCapture({ format });
     const value =
-      "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t\u202e\u2066\ufeff";
+      "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t\u202e\u2066\ufeff\u061c";
     log.info("Value: {name}", { name: value });
     log.error("{reason}", { reason: new Error(value) });
     assertEquals(capture.lines.length, 2);

@@ -128,7 +128,7 @@ Deno.test("whatever is read makes a pod without rights, the host or another's se
   const dangerous =
     /hostPath|hostNetwork|hostPID|hostIPC|hostPort|"privileged"|"add"|procMount|sysctls|seLinux|serviceAccount(?!Token)|k8s-agent-|"host"|Unconfined|system-/;
   const rules = { ...SETTINGS, allowedSecrets: ["*"] };
-  const sources = { inCluster: () => undefined, table: new Map(), rules };
+  const sources = { cluster: new Map(), table: new Map(), rules };
   let accepted = 0;
   fc.assert(
     fc.property(spec, fc.constantFrom("baseline" as const, "restricted" as const), (one, sessionSecurity) => {

@@ -5,7 +5,7 @@
  */
 import { LinkError, messageOf } from "../errors.ts";
 import { clientProxy, type HttpProxy } from "../proxies.ts";
-import { Secret } from "../secret.ts";
+import { readKey, type Secret } from "../secret.ts";
 import { IssuedKey, type KeyStore } from "./issued_key.ts";
 
 /** Paths of files; empty where there is none. */
@@ -83,7 +83,10 @@ export class Credentials {
 
   async #configuredKey(): Promise<Secret | undefined> {
     const { apiKeyFile, apiKey } = this.#settings;
-    return apiKeyFile ? new Secret((await read("--api-key-file", apiKeyFile)).trim()) : apiKey;
+    if (!apiKeyFile) return apiKey;
+    const key = readKey(await read("--api-key-file", apiKeyFile));
+    if (typeof key === "string") throw new LinkError(`The file of --api-key-file ${key}`);
+    return key;
   }
 
   async #open(key: Pick<ConnectionCredentials, "apiKey" | "isIssued">): Promise<ConnectionCredentials> {

@@ -17,18 +17,16 @@ const findings = new Findings("templates");
 /** The findings of `templates` and `custom-kinds`. */
 export async function checkTemplates(view: ClusterView, config: Config): Promise<Finding[]> {
   const objects = await templateObjects(view);
-  const inCluster = (name: string) => objects?.find(({ metadata }) => metadata?.name === name);
-  const sources = { inCluster, table: config.templates, rules: config };
-  const names = [
-    ...new Set([...config.templates.keys(), ...objects?.map(nameOf) ?? []]),
-  ];
+  const cluster = new Map((objects ?? []).map((object) => [nameOf(object), object]));
+  const sources = { cluster, table: config.templates, rules: config };
+  const names = [...new Set([...config.templates.keys(), ...cluster.keys()])];
   const problems = names.flatMap((name) => {
     const problem = templateProblem(name, sources);
     return problem === undefined ? [] : [{ name, problem }];
   });
   // That those which come along are not allowed is what --allowed-images is for.
   const isMeant = (name: string) =>
-    !inCluster(name) && config.templates.get(name) === BUILT_IN_TEMPLATES.get(name);
+    !cluster.has(name) && config.templates.get(name) === BUILT_IN_TEMPLATES.get(name);
   const faults = problems.filter(({ name }) => !isMeant(name));
   return [
     ...faults.map(({ problem }) =>

@@ -30,7 +30,7 @@ export function templateProblem(template: string, sources: TemplateSources): str
 
 /** A template of the settings of which a session can start; `undefined` where there is none. */
 export function trialTemplate(config: Config): string | undefined {
-  const sources = { inCluster: () => undefined, table: config.templates, rules: config };
+  const sources = { cluster: new Map(), table: config.templates, rules: config };
   return [...config.templates.keys()].find((name) => templateProblem(name, sources) === undefined);
 }
 
@@ -38,7 +38,7 @@ export function trialTemplate(config: Config): string | undefined {
 export function trialObjects(templateName: string, config: Config): TrialObject[] {
   const request = requestFor(templateName);
   const template = resolveTemplate(request, {
-    inCluster: () => undefined,
+    cluster: new Map(),
     table: config.templates,
     rules: config,
   });

@@ -50,6 +50,16 @@ export class CustomCollection {
     return this.#isServed;
   }
 
+  /** Whether the cluster may have objects of the kind that it does not let be followed. */
+  get isRefused(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** The names of the objects that are known. */
+  keys(): Iterable<string> {
+    return this.#objects.keys();
+  }
+
   /** The object of that name as the API gave it, untrusted; `undefined` where there is none. */
   get(name: string): KubernetesObject | undefined {
     return this.#objects.get(name);

@@ -50,10 +50,12 @@ export function readVariables(env: Field): Record<string, string> {
       const name = readName(field, key, seen);
       return { name, field, value: readValue(field, name) };
     });
-  return Object.fromEntries(entries.map(({ name, field, value }) => {
+  const variables = Object.fromEntries(entries.map(({ name, field, value }) => {
     if (value === undefined) throw field.missing();
     return [name, value];
   }));
+  env.checkLength(JSON.stringify(variables));
+  return variables;
 }
 
 /** Text as the value of a variable: Kubernetes would replace "$(NAME)" in it, and reads "$$" as "$". */

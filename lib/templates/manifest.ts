@@ -18,13 +18,12 @@ import { readMounts, readSecurity, readVolumes, refuseDangers } from "./safety.t
 import { readScheduling } from "./scheduling.ts";
 import { domainOf, Field } from "../untrusted.ts";
 
-/** Longest manifest, as characters of JSON. */
-const LONGEST_MANIFEST = 64 * 1024;
-
 const MOST_PORTS = 32;
 const MOST_SECRETS = 16;
 const MOST_RESOURCES = 16;
 const HIGHEST_PORT = 65_535;
+/** Resources that every node has, besides those of a domain such as nvidia.com/gpu. */
+const RESOURCES: readonly string[] = ["cpu", "memory", "ephemeral-storage"];
 /** https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ports */
 const PORT_NAME = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/;
 /** https://github.com/distribution/reference/blob/main/reference.go */
@@ -39,12 +38,12 @@ const ACCESS_MODES = ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] as c
  */
 export function parseManifest(manifest: Field): Template | undefined {
   const { value } = manifest;
-  checkLength(manifest, typeof value === "string" ? value : JSON.stringify(value ?? null));
+  manifest.checkLength(typeof value === "string" ? value : JSON.stringify(value ?? null));
   const object = typeof value === "string" ? new Field(parseJson(manifest, value), manifest.path) : manifest;
   if (object.isAbsent || object.names().length === 0) return undefined;
   const template = readTemplate(object);
   // What was left out is filled in, and must not be too much to be read again.
-  checkLength(manifest, JSON.stringify({ spec: template }));
+  manifest.checkLength(JSON.stringify({ spec: template }));
   return template;
 }
 
@@ -131,13 +130,15 @@ function readPort(entry: Field): TemplatePort {
   const name = entry.at("name").maybe((field) =>
     field.matching(PORT_NAME, "must be 1 to 15 lower-case letters, digits and single hyphens, with a letter")
   );
-  const protocol = entry.at("protocol").maybe((field) => field.oneOf("TCP", "UDP", "SCTP"));
-  return { name: name ?? `port-${containerPort}`, containerPort, protocol: protocol ?? "TCP" };
+  const protocol = entry.at("protocol").maybe((field) => field.oneOf("TCP", "UDP", "SCTP")) ?? "TCP";
+  const ending = protocol === "TCP" ? "" : `-${protocol.toLowerCase()}`;
+  return { name: name ?? `port-${containerPort}${ending}`, containerPort, protocol };
 }
 
 function readDisplayPort(vnc: Field): number | undefined {
   if (vnc.at("enabled").value === false) return undefined;
-  return vnc.at("port").maybe((port) => port.whole(1, HIGHEST_PORT));
+  // Zero is how Go writes a port that was not set.
+  return vnc.at("port").maybe((port) => port.whole(0, HIGHEST_PORT) || undefined);
 }
 
 /** The display's port where `vnc.port` does not say: the one that is called `vnc`, or the first. */
@@ -160,33 +161,36 @@ function readResources(resources: Field): Record<string, string> {
       );
     }
   }
-  return { ...readAmounts(resources), ...requests, ...limits };
+  return { ...readAmounts(resources, ["requests", "limits"]), ...requests, ...limits };
 }
 
-function readAmounts(amounts: Field): Record<string, string> {
-  const extended = amounts.entries(MOST_RESOURCES).filter(([name]) => name.includes("/"));
+/** @param others fields that are no amounts */
+function readAmounts(amounts: Field, others: readonly string[] = []): Record<string, string> {
+  const known = [...RESOURCES, ...others];
+  const extended = amounts.entries(MOST_RESOURCES)
+    .filter(([name, amount]) => amount.isSet && !known.includes(name.toLowerCase()));
   return {
     ...amounts.given({
-      cpu: (cpu) => asText(cpu).quantity(cpuBounds(Infinity)),
-      memory: (memory) => asText(memory).quantity(memoryBounds(Infinity)),
+      cpu: (cpu) => cpu.written.quantity(cpuBounds(Infinity)),
+      memory: (memory) => memory.written.quantity(memoryBounds(Infinity)),
+      "ephemeral-storage": readSize,
     }),
     ...Object.fromEntries(extended.map(([name, amount]) => {
       if (!domainOf(name) || name.startsWith("requests.")) {
-        throw amount.refused("must be a resource such as nvidia.com/gpu");
+        throw amount.refused(`must be ${RESOURCES.join(", ")} or a resource such as nvidia.com/gpu`);
       }
-      return [name, asText(amount).matching(/^[1-9]\d{0,5}$/, "must be a whole number from 1 to 999999")];
+      return [name, amount.written.matching(/^[1-9]\d{0,5}$/, "must be a whole number from 1 to 999999")];
     })),
   };
 }
 
-/** YAML has numbers where Kubernetes takes them for quantities. */
-function asText(field: Field): Field {
-  return typeof field.value === "number" ? new Field(String(field.value), field.path) : field;
+function readSize(size: Field): string {
+  return size.written.quantity({ least: 2 ** 20, most: 2 ** 50, mostText: "1Pi", example: "10Gi" });
 }
 
 function readStorage(storage: Field): TemplateStorage {
   return storage.given<TemplateStorage>({
-    size: (size) => size.quantity({ least: 2 ** 20, most: 2 ** 50, mostText: "1Pi", example: "10Gi" }),
+    size: readSize,
     storageClass: (name) => name.objectName(),
     accessMode: (mode) => mode.oneOf(...ACCESS_MODES),
   });
@@ -197,11 +201,6 @@ function readPriorityClass(name: Field): string {
   const text = name.objectName();
   if (text.startsWith("system-")) throw name.invalid("must not be a class of the cluster itself");
   return text;
-}
-
-function checkLength(manifest: Field, { length }: string): void {
-  if (length <= LONGEST_MANIFEST) return;
-  throw manifest.refused(`must not be longer than ${LONGEST_MANIFEST} characters`);
 }
 
 function parseJson(manifest: Field, text: string): unknown {

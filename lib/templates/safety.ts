@@ -12,8 +12,8 @@ const MOST_GROUPS = 32;
 const HIGHEST_ID = 2 ** 31 - 1;
 const VOLUME_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const CAPABILITY = /^[A-Z][A-Z_]{0,62}$/;
-/** An absolute path without `..`; Kubernetes takes no colon in it. */
-const MOUNT_PATH = /^(?!.*\/\.\.(?:\/|$))\/+[^:/][^:]*$/;
+/** An absolute path in the only way to write it, so that paths can be compared as text; Kubernetes takes no colon in it. */
+const MOUNT_PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[^:/\u2028\u2029]+)+$/;
 const SUB_PATH = /^(?!\/)(?!(?:.*\/)?\.\.(?:\/|$)).+$/;
 /** The home as templates of StreamSpace call it, and as its volume is called. */
 const HOME_NAMES: readonly string[] = ["user-home", HOME_VOLUME];
@@ -46,7 +46,7 @@ export function refuseDangers(spec: Field): void {
   for (const name of FALSE_ONLY) refuseTrue(spec.at(name));
   for (const [name, problem] of Object.entries(NEVER)) {
     const field = spec.at(name);
-    if (isSet(field)) throw field.refused(problem);
+    if (field.isSet) throw field.refused(problem);
   }
 }
 
@@ -55,12 +55,13 @@ export function readSecurity(security: Field): TemplateSecurity {
   for (const name of security.names()) {
     if (SECURITY_FIELDS.some((known) => known.toLowerCase() === name.toLowerCase())) continue;
     const field = security.at(name);
-    if (isSet(field)) throw field.refused("must not be set");
+    if (field.isSet) throw field.refused("must not be set");
   }
   refuseTrue(security.at("privileged"));
   refuseTrue(security.at("allowPrivilegeEscalation"));
   security.at("procMount").maybe((mount) => mount.oneOf("Default"));
-  security.at("seccompProfile").maybe((profile) => profile.at("type").oneOf("RuntimeDefault"));
+  const profile = security.at("seccompProfile");
+  if (profile.isSet) profile.at("type").oneOf("RuntimeDefault");
   const id = (field: Field) => field.whole(0, HIGHEST_ID);
   const flag = (field: Field) => field.flag();
   return security.given<TemplateSecurity>({
@@ -91,8 +92,10 @@ export function readVolumes(volumes: Field): V1Volume[] {
     if (HOME_NAMES.includes(name)) throw volume.at("name").invalid("must not be the name of the home");
     if (seen.has(name)) throw volume.at("name").invalid("must not be there twice");
     seen.add(name);
-    const other = volume.names().find((key) => !["name", "emptydir"].includes(key.toLowerCase()));
-    if (other !== undefined && isSet(volume.at(other))) {
+    const other = volume.names().find((key) =>
+      !["name", "emptydir"].includes(key.toLowerCase()) && volume.at(key).isSet
+    );
+    if (other !== undefined) {
       throw volume.at(other).refused("must not be set: a template's volumes are emptyDir only");
     }
     const directory = volume.at("emptyDir");
@@ -101,7 +104,8 @@ export function readVolumes(volumes: Field): V1Volume[] {
       name,
       emptyDir: directory.given({
         medium: (medium) => medium.oneOf("Memory"),
-        sizeLimit: (size) => size.quantity({ least: 1, most: 2 ** 50, mostText: "1Pi", example: "1Gi" }),
+        sizeLimit: (size) =>
+          size.written.quantity({ least: 1, most: 2 ** 50, mostText: "1Pi", example: "1Gi" }),
       }),
     };
   });
@@ -116,7 +120,10 @@ export function readMounts(mounts: Field, volumes: readonly V1Volume[]): V1Volum
     if (!isHome && !volumes.some((volume) => volume.name === name)) {
       throw mount.at("name").invalid('must be "user-home", or one of the template\'s volumes');
     }
-    const mountPath = mount.at("mountPath").matching(MOUNT_PATH, "must be an absolute path below /");
+    const mountPath = mount.at("mountPath").matching(
+      MOUNT_PATH,
+      "must be an absolute path below / in its shortest form",
+    );
     if (seen.has(mountPath)) throw mount.at("mountPath").invalid("must not be there twice");
     seen.add(mountPath);
     mount.at("mountPropagation").maybe((propagation) => propagation.oneOf("None"));
@@ -137,10 +144,4 @@ export function readMounts(mounts: Field, volumes: readonly V1Volume[]): V1Volum
 
 function refuseTrue(field: Field): void {
   if (field.flag()) throw field.refused("must not be true");
-}
-
-/** Go writes what is not set as an empty value. */
-function isSet({ value }: Field): boolean {
-  if (value === undefined || value === null || value === "" || value === false) return false;
-  return typeof value !== "object" || Object.keys(value).length > 0;
 }

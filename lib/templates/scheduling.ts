@@ -26,7 +26,7 @@ export function readScheduling(
     affinity: (affinity) => {
       for (const name of ["podAffinity", "podAntiAffinity"]) {
         const field = affinity.at(name);
-        if (!field.isAbsent) throw field.refused("must not be set: a template chooses nodes, not neighbours");
+        if (field.isSet) throw field.refused("must not be set: a template chooses nodes, not neighbours");
       }
       const nodeAffinity = affinity.at("nodeAffinity").maybe(readNodeAffinity);
       return nodeAffinity && { nodeAffinity };

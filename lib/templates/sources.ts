@@ -5,29 +5,25 @@
  */
 import { CommandError } from "../errors.ts";
 import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds, type RequestLimits } from "./amounts.ts";
-import { type SecurityLevel, sessionUser } from "../manifests/pod_security.ts";
+import { sessionUser } from "../manifests/pod_security.ts";
 import type { StartRequest } from "../sessions/requests.ts";
-import type { Template, TemplateTable } from "./template.ts";
 import { verbatim } from "./env.ts";
 import { readTemplate } from "./manifest.ts";
+import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";
+import type { Template, TemplateTable } from "./template.ts";
 import { Field } from "../untrusted.ts";
 
-/** What the operator allows templates. */
-export interface TemplateRules extends RequestLimits {
-  /** Patterns in which `*` stands for any text; empty: every image. */
-  readonly allowedImages: readonly string[];
-  /** Patterns of the Secrets and ConfigMaps that a payload's template may refer to. */
-  readonly allowedSecrets: readonly string[];
-  readonly runtimeClass: string;
-  readonly priorityClass: string;
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly sessionSecurity: SecurityLevel;
+/** The Template objects of the cluster by name, as the API gave them; a `Map` is one. */
+export interface ClusterTemplates {
+  get(name: string): unknown;
+  keys(): Iterable<string>;
+  /** Whether there may be some that the agent may not list. @default false */
+  readonly isRefused?: boolean;
 }
 
 /** Where templates are found. */
 export interface TemplateSources {
-  /** A Template object of the cluster as the API gave it, `undefined` where there is none. */
-  readonly inCluster: (name: string) => unknown;
+  readonly cluster: ClusterTemplates;
   readonly table: TemplateTable;
   readonly rules: TemplateRules;
 }
@@ -41,18 +37,13 @@ export interface SessionTemplate extends Template {
 }
 
 /** A template, and how to speak of it. */
-interface Found {
-  readonly template: Template;
-  /** Path of its spec. */
-  readonly path: string;
+interface Found extends TemplateToCheck {
   /** Begins an error, where the path does not say whose it is. */
   readonly prefix: string;
-  /** Whether whoever sends commands wrote it, and not an administrator of the cluster. */
-  readonly isForeign: boolean;
 }
 
-/** Objects of the agent itself begin so: its key is not for sessions. */
-const OWN_OBJECTS = "k8s-agent";
+/** Most names of templates in one error. */
+const MOST_NAMES = 50;
 
 /**
  * Finds the template of a start and makes it what the session runs.
@@ -74,13 +65,13 @@ export function resolveTemplate(request: StartRequest, sources: TemplateSources)
   });
 }
 
-function findTemplate(request: StartRequest, { inCluster, table }: TemplateSources): Found {
+function findTemplate(request: StartRequest, { cluster, table }: TemplateSources): Found {
   const { template: name, templateManifest } = request;
   const shared = { path: "spec", isForeign: false };
   if (templateManifest) {
     return { template: templateManifest.spec, path: "templateManifest.spec", prefix: "", isForeign: true };
   }
-  const object = inCluster(name);
+  const object = cluster.get(name);
   if (object !== undefined) {
     const prefix = `Template ${JSON.stringify(name)}: `;
     return {
@@ -91,11 +82,17 @@ function findTemplate(request: StartRequest, { inCluster, table }: TemplateSourc
   }
   const template = table.get(name);
   if (template) return { ...shared, prefix: `template ${JSON.stringify(name)}: `, template };
-  const known = [...table.keys()].sort().join(", ");
   throw new CommandError(
     "unknown_template",
-    `template ${JSON.stringify(name)} is unknown, known are ${known}`,
+    `template ${JSON.stringify(name)} is unknown, known are ${knownNames(cluster, table)}`,
   );
+}
+
+function knownNames(cluster: ClusterTemplates, table: TemplateTable): string {
+  const names = [...new Set([...table.keys(), ...cluster.keys()])].sort();
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
+  const others = cluster.isRefused ? "; Template objects cannot be listed, see the agent's log" : "";
+  return `${names.slice(0, MOST_NAMES).join(", ")}${more}${others}`;
 }
 
 /** Says whose template an error is about, and makes it the end of a sentence. */
@@ -107,65 +104,6 @@ function named<T>(prefix: string, work: () => T): T {
     const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
     throw new CommandError(error.failure, `${prefix}${message}`, { cause: error });
   }
-}
-
-function checkRules({ template, path, isForeign }: Found, rules: TemplateRules): void {
-  const { baseImage } = template;
-  if (rules.allowedImages.length > 0 && !matchesAny(baseImage, rules.allowedImages)) {
-    throw new CommandError(
-      "invalid",
-      `image ${JSON.stringify(baseImage)} is not allowed here: see --allowed-images`,
-    );
-  }
-  for (const name of objectNames(template, path)) {
-    if (String(name.value).startsWith(OWN_OBJECTS)) throw name.invalid("must not be one of the agent's own");
-    if (isForeign && !matchesAny(String(name.value), rules.allowedSecrets)) {
-      throw name.invalid("must be allowed by --allowed-secrets");
-    }
-  }
-  if (isForeign) checkSettings(template, { path, rules });
-}
-
-/** Names of the Secrets and ConfigMaps that a template refers to. */
-function objectNames({ env = [], imagePullSecrets = [] }: Template, path: string): Field[] {
-  const sources = ["secretKeyRef", "configMapKeyRef"] as const;
-  return [
-    ...env.flatMap(({ valueFrom }, index) =>
-      sources.flatMap((source) => {
-        const reference = valueFrom?.[source];
-        return reference ? [new Field(reference.name, `${path}.env[${index}].valueFrom.${source}.name`)] : [];
-      })
-    ),
-    ...imagePullSecrets.map(({ name }, index) => new Field(name, `${path}.imagePullSecrets[${index}].name`)),
-  ];
-}
-
-/** An administrator's template may say otherwise than the settings, a payload's only what they leave open. */
-function checkSettings(template: Template, { path, rules }: { path: string; rules: TemplateRules }): void {
-  const { runtimeClassName, priorityClassName, nodeSelector = {} } = template;
-  const choices: Array<[name: string, value: string | undefined, setting: string | undefined, flag: string]> =
-    [
-      ["runtimeClassName", runtimeClassName, rules.runtimeClass, "--runtime-class"],
-      ["priorityClassName", priorityClassName, rules.priorityClass, "--priority-class"],
-      ...Object.entries(rules.nodeSelector).map((
-        [key, setting],
-      ): [string, string | undefined, string, string] => [
-        `nodeSelector[${key}]`,
-        Object.hasOwn(nodeSelector, key) ? nodeSelector[key] : undefined,
-        setting,
-        "--node-selector",
-      ]),
-    ];
-  for (const [name, value, setting, flag] of choices) {
-    if (value === undefined || !setting || value === setting) continue;
-    throw new Field(value, `${path}.${name}`).invalid(`must be ${JSON.stringify(setting)} as ${flag} says`);
-  }
-}
-
-function matchesAny(text: string, patterns: readonly string[]): boolean {
-  return patterns.some((pattern) =>
-    new RegExp(`^${pattern.split("*").map(RegExp.escape).join(".*")}$`, "s").test(text)
-  );
 }
 
 /** What the request says comes before the template's, and that before the agent's own. */

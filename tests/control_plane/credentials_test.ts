@@ -82,6 +82,25 @@ Deno.test("C3 credentials are the file's key as it is now, and its absence is to
   await assertRejects(() => lost.read(), LinkError, "The file of --api-key-file cannot be read");
 });
 
+for (
+  const [text, problem] of [
+    ["OLD-s3cret\nNEW-s3cret", "holds characters that no key has"],
+    ["s3crét", "holds characters that no key has"],
+    [" ", "is empty"],
+  ] as const
+) {
+  Deno.test(`C3 credentials are none where the key's file ${problem}, as of ${JSON.stringify(text)}, and show nothing of it`, async () => {
+    await using file = await keyFile("k1");
+    const credentials = credentialsOf({ apiKeyFile: file.path });
+    await Deno.writeTextFile(file.path, text);
+    for (const read of [() => credentials.read(), () => credentials.readConfigured()]) {
+      const error = await assertRejects(read, LinkError);
+      assertEquals(error.message, `The file of --api-key-file ${problem}`);
+      assert(!Deno.inspect(error, { depth: 9 }).includes("s3cr"));
+    }
+  });
+}
+
 Deno.test("credentials use an issued key until the operator puts another one in the file", async () => {
   await using file = await keyFile("bootstrap");
   const credentials = credentialsOf({ apiKeyFile: file.path });

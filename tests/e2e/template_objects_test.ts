@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { ApiException, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
+import { ApiException, CustomObjectsApi, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
 import { installKinds, Onlooker } from "../support/custom_kinds.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
@@ -42,6 +42,15 @@ const TEMPLATE = {
   },
 };
 
+/** What the catalogue of StreamSpace's templates has beside these. */
+const CATALOGUE = {
+  appType: "desktop",
+  streamingProtocol: "vnc",
+  kasmvnc: { enabled: true, port: 3000 },
+  webapp: { enabled: false, port: 8080, path: "/" },
+  vnc: { enabled: true, port: 3000, protocol: "websocket", encryption: false },
+};
+
 /** What the schema refuses, and the field that the server names. */
 const REFUSED: Array<{ spec: Record<string, unknown>; field: string }> = [
   { spec: { baseImage: undefined }, field: "spec.baseImage" },
@@ -75,6 +84,21 @@ onEachCluster(
   [REAL],
 );
 
+onEachCluster("a template of StreamSpace's catalogue is taken as kubectl gives it", async (cluster) => {
+  await installKinds(cluster);
+  const body = { ...TEMPLATE, metadata: { name: "firefox" }, spec: { ...TEMPLATE.spec, ...CATALOGUE } };
+  const created: KubernetesObject & { spec?: unknown } = await cluster.config.makeApiClient(CustomObjectsApi)
+    .createNamespacedCustomObject({
+      group: "stream.space",
+      version: "v1alpha1",
+      namespace: cluster.namespace,
+      plural: "templates",
+      body,
+      fieldValidation: "Strict",
+    });
+  assertEquals(created.spec, body.spec);
+}, [REAL]);
+
 /** A Template object with just this image and port. */
 function templateOf(name: string, baseImage: string, containerPort: number): KubernetesObject {
   const spec = { baseImage, ports: [{ name: "web", containerPort }] };
@@ -98,6 +122,10 @@ onEachCluster(
     assertEquals(
       await port({ sessionId: "s3", template: "rogue" }),
       'Cannot start session "s3": Template "rogue": image "example.org/rogue:1" is not allowed here: see --allowed-images',
+    );
+    assertEquals(
+      await port({ sessionId: "s4", template: "rouge" }),
+      'Cannot start session "s4": template "rouge" is unknown, known are chrome, crashing, firefox, kali, libreoffice, missing, rogue, stuck, ubuntu, vscode',
     );
     const pods = await cluster.list("v1", "Pod") as V1Pod[];
     assertEquals(pods.map(({ spec }) => spec?.containers[0]?.image).sort(), [

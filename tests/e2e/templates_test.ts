@@ -274,7 +274,7 @@ function manifestsOf(spec: unknown, namespace: string): SessionManifests | undef
   try {
     const request = parseRequest({ commandId: "c1", action: "start_session", payload }, settings);
     assert(request.action === "start_session");
-    const sources = { inCluster: () => undefined, table: new Map(), rules: settings };
+    const sources = { cluster: new Map(), table: new Map(), rules: settings };
     const template = resolveTemplate(request, sources);
     return buildManifests({ request, template, settings, commandId: "c1", home, startedAt: new Date() });
   } catch (error) {

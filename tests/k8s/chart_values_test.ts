@@ -21,6 +21,11 @@ for (
     ["with a setting of another kind", { settings: { MAX_SESSIONS: [1] } }, "/settings/MAX_SESSIONS"],
     ["with a value that it has not", { replica: 3 }, "replica"],
     ["with an API key in place of its Secret's name", { apiKey: { value: "k" } }, "value"],
+    [
+      "with a key's Secret that templates could read",
+      { apiKey: { existingSecret: "streamspace-key" } },
+      "/apiKey/existingSecret",
+    ],
     ["with probes that the agent has not", { probes: "tcp" }, "/probes"],
     ["with a PriorityClass that has no name", { priorityClass: { create: true } }, "Set priorityClass.name"],
     [

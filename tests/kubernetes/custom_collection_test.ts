@@ -84,6 +84,7 @@ Deno.test("collection holds what the cluster lists, and follows what comes, chan
     ["gimp", "blender", "ide", "none"].map((name) => templates.get(name)),
     [template("gimp", "101"), undefined, template("ide", "103"), undefined],
   );
+  assertEquals([...templates.keys()].sort(), ["gimp", "ide"]);
 });
 
 Deno.test("collection is not known before the first answer", async () => {
@@ -110,7 +111,7 @@ for (const { name, answer } of ABSENT) {
     using time = new FakeTime();
     answer(await following.request(DISCOVERY));
     await templates.synced(never);
-    assertEquals([templates.isServed, templates.get("gimp")], [false, undefined]);
+    assertEquals([templates.isServed, templates.isRefused, templates.get("gimp")], [false, false, undefined]);
     time.tick(await time.timer(MINUTE));
     await following.discover("templates");
     await following.list([template("gimp")]);
@@ -147,6 +148,7 @@ Deno.test("collection that the Role does not cover is empty, and said to be so o
     time.tick(await time.timer(MINUTE));
   }
   await templates.synced(never);
+  assert(templates.isRefused);
   assertEquals(log.lines.map((line) => line.replace(/^.*WARN: /, "")), [
     "The agent works without templates of stream.space/v1alpha1, and looks again once a minute: " +
     "Kubernetes refused to read templates: templates is forbidden",

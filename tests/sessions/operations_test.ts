@@ -50,7 +50,7 @@ class Bench implements AsyncDisposable {
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
       settings: SETTINGS,
-      templates: { inCluster: () => undefined, table: new Map(), rules: SETTINGS },
+      templates: { cluster: new Map(), table: new Map(), rules: SETTINGS },
       startTimeoutMs: 10_000,
       onStatus: () => {},
     });

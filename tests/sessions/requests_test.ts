@@ -277,6 +277,11 @@ const REFUSALS: Array<[name: string, payload: unknown, expected: string]> = [
     'Cannot use "env[PUID]": it must be the number of a user or group, from 0 to 2147483647',
   ],
   [
+    "variables of more than 64 KiB together",
+    { ...START, env: { A: "字".repeat(20_000), B: "x".repeat(6000) } },
+    'Cannot use "env": it must not hold more than 65536 bytes of JSON',
+  ],
+  [
     "memory without a unit",
     { ...START, memory: "2" },
     'Cannot use "memory": it is too small for a session, and is "2"',

@@ -3,13 +3,13 @@
  * @module
  */
 import {
-  ApiException,
   ApiextensionsV1Api,
   type KubernetesObject,
-  loadYaml,
-  type V1CustomResourceDefinition,
+  PatchStrategy,
+  setHeaderOptions,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
+import { load } from "js-yaml";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { CUSTOM_API, CustomCollection } from "../../lib/kubernetes/custom_collection.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
@@ -26,15 +26,16 @@ const PATIENCE_MS = 60_000;
 
 const FILES = ["templates.yaml", "sessions.yaml"];
 
-/** Installs the kinds for the whole cluster, where they stay, and waits until they are served. */
+/** Installs the kinds for the whole cluster as the files have them, where they stay, and waits until they are served. */
 export async function installKinds(cluster: TestCluster): Promise<void> {
   const api = cluster.config.makeApiClient(ApiextensionsV1Api);
   for (const file of FILES) {
     const text = await Deno.readTextFile(new URL(`../../k8s/crds/${file}`, import.meta.url));
-    const body = loadYaml<V1CustomResourceDefinition>(text);
-    await api.createCustomResourceDefinition({ body, fieldValidation: "Strict" }).catch((error) => {
-      if (!(error instanceof ApiException && error.code === 409)) throw error;
-    });
+    const body = load(text) as { metadata: { name: string } };
+    await api.patchCustomResourceDefinition(
+      { name: body.metadata.name, body, fieldManager: "tests", force: true, fieldValidation: "Strict" },
+      setHeaderOptions("Content-Type", PatchStrategy.ServerSideApply),
+    );
   }
   using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
   const signal = AbortSignal.timeout(PATIENCE_MS);

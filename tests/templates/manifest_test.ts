@@ -100,7 +100,7 @@ const FULL = {
   ports: FULL_SPEC.ports,
   vnc: { port: 6901 },
   env: FULL_SPEC.env.map((one) => one.name === "EMPTY" ? { name: "EMPTY", value: "" } : one),
-  defaultResources: { cpu: "2", memory: "4Gi", "nvidia.com/gpu": "1" },
+  defaultResources: { cpu: "2", memory: "4Gi", "nvidia.com/gpu": "1", "ephemeral-storage": "1Gi" },
   command: ["/init"],
   args: ["--verbose", ""],
   readinessProbe: FULL_SPEC.readinessProbe,
@@ -205,6 +205,42 @@ const ACCEPTED: Array<[name: string, spec: unknown, expected: unknown]> = [
     ...LEAST,
     defaultResources: { cpu: "2" },
   }],
+  ["amounts that are numbers", {
+    baseImage: IMAGE,
+    defaultResources: { cpu: 0.5, "ephemeral-storage": 2 ** 30, limits: { memory: 2 ** 31 } },
+    storage: { size: 10 * 2 ** 30 },
+    volumes: [{ name: "shm", emptyDir: { sizeLimit: 2 ** 30 } }],
+  }, {
+    ...LEAST,
+    defaultResources: { cpu: "0.5", "ephemeral-storage": "1073741824", memory: "2147483648" },
+    storage: { size: "10737418240" },
+    volumes: [{ name: "shm", emptyDir: { sizeLimit: "1073741824" } }],
+  }],
+  [
+    "a display port of 0, which Go writes for none",
+    { baseImage: IMAGE, vnc: { enabled: true, port: 0 } },
+    LEAST,
+  ],
+  ["what may not be set and is empty", {
+    baseImage: IMAGE,
+    affinity: { podAffinity: {}, podAntiAffinity: null },
+    securityContext: { seccompProfile: {}, procMount: "", sysctls: [] },
+    defaultResources: { claims: [], requests: {} },
+    envFrom: [],
+    sysctls: null,
+  }, { ...LEAST, securityContext: {}, defaultResources: {} }],
+  ["ports of one number without names", {
+    baseImage: IMAGE,
+    ports: ["TCP", "UDP", "SCTP"].map((protocol) => ({ containerPort: 65_535, protocol })),
+  }, {
+    baseImage: IMAGE,
+    ports: [
+      { name: "port-65535", containerPort: 65_535, protocol: "TCP" },
+      { name: "port-65535-udp", containerPort: 65_535, protocol: "UDP" },
+      { name: "port-65535-sctp", containerPort: 65_535, protocol: "SCTP" },
+    ],
+    vnc: { port: 65_535 },
+  }],
   ["unknown fields", { baseImage: IMAGE, __proto__: 1, constructor: 5, initContainers: [] }, LEAST],
 ];
 
@@ -255,7 +291,7 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
     "ports[0].hostPort",
     "must not be set: sessions have no ports on their nodes",
   ],
-  [{ vnc: { enabled: true, port: 0 } }, "vnc.port", "must be a whole number from 1 to 65535, and is 0"],
+  [{ vnc: { enabled: true, port: -1 } }, "vnc.port", "must be a whole number from 0 to 65535, and is -1"],
   [{ vnc: 5900 }, "vnc", "must be an object, and is a number"],
   [
     { ports: [VNC, { name: "display-5900", containerPort: 1 }], vnc: { port: 5900 } },
@@ -335,6 +371,11 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
     "defaultResources[nvidia.com/gpu]",
     'must be a whole number from 1 to 999999, and is "0.5"',
   ],
+  ...["limits", "requests"].map((name): [Record<string, unknown>, string, string] => [
+    { defaultResources: { [name]: { "hugepages-2Mi": "4Mi" } } },
+    `defaultResources.${name}[hugepages-2Mi]`,
+    "must be cpu, memory, ephemeral-storage or a resource such as nvidia.com/gpu",
+  ]),
   [{ command: "sh" }, "command", "must be a list, and is text"],
   [{ args: [1] }, "args[0]", "must be text"],
   [{ readinessProbe: {} }, "readinessProbe", "must have one of tcpSocket, httpGet, exec, grpc"],
@@ -364,6 +405,11 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
     "must not be set: a template's volumes are emptyDir only",
   ],
   [
+    { volumes: [{ name: "a", emptyDir: {}, configMap: null, hostPath: { path: "/" } }] },
+    "volumes[0].hostPath",
+    "must not be set: a template's volumes are emptyDir only",
+  ],
+  [
     { volumes: [{ name: "user-home", emptyDir: {} }] },
     "volumes[0].name",
     'must not be the name of the home, and is "user-home"',
@@ -378,10 +424,13 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
     "volumeMounts[0].name",
     'must be "user-home", or one of the template\'s volumes, and is "data"',
   ],
-  ...["config", "/", "/a/../..", "/a:b", "//"].map((mountPath): [Record<string, unknown>, string, string] => [
+  ...[
+    ...["config", "/", "/a/../..", "/..", "/a:b", "//"],
+    ...["/config/", "//config", "/config/.", "/./config", "/a//b", "/x\u2028/../../config"],
+  ].map((mountPath): [Record<string, unknown>, string, string] => [
     { volumeMounts: [{ name: "home", mountPath }] },
     "volumeMounts[0].mountPath",
-    `must be an absolute path below /, and is "${mountPath}"`,
+    `must be an absolute path below / in its shortest form, and is "${mountPath}"`,
   ]),
   [
     { volumeMounts: [{ name: "home", mountPath: "/h", subPath: "../a" }] },
@@ -472,7 +521,7 @@ const REFUSED: Array<[spec: Record<string, unknown>, path: string, problem: stri
   [
     { defaultResources: { "requests.example.com/gpu": 1 } },
     "defaultResources[requests.example.com/gpu]",
-    "must be a resource such as nvidia.com/gpu",
+    "must be cpu, memory, ephemeral-storage or a resource such as nvidia.com/gpu",
   ],
   [
     { env: [{ name: "A", valueFrom: { configMapKeyRef: { name: "a", key: ".." } } }] },
@@ -524,10 +573,16 @@ Deno.test("readTemplate() takes no object of another kind", () => {
   assertEquals(error.message, 'Cannot use "m.kind": it must be one of Template, and is "Pod"');
 });
 
-for (const manifest of [{ spec: { ...LEAST, icon: "x".repeat(65_536) } }, " ".repeat(65_537)]) {
-  Deno.test(`parseManifest() refuses ${typeof manifest === "string" ? "text" : "an object"} of more than 64 KiB`, () => {
+for (
+  const [name, manifest] of [
+    ["an object", { spec: { ...LEAST, icon: "x".repeat(65_536) } }],
+    ["text", " ".repeat(65_537)],
+    ["letters of three bytes", { spec: { ...LEAST, args: Array(3).fill("字".repeat(8000)) } }],
+  ] as const
+) {
+  Deno.test(`parseManifest() refuses ${name} of more than 64 KiB`, () => {
     const error = assertThrows(() => parseManifest(new Field(manifest, "m")), CommandError);
-    assertEquals(error.message, 'Cannot use "m": it must not be longer than 65536 characters');
+    assertEquals(error.message, 'Cannot use "m": it must not hold more than 65536 bytes of JSON');
   });
 }
 

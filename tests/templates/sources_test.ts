@@ -1,9 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import type { V1NodeAffinity } from "@kubernetes/client-node";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { CommandError } from "../../lib/errors.ts";
 import type { StartRequest } from "../../lib/sessions/requests.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate, type Template } from "../../lib/templates/template.ts";
-import { resolveTemplate, type TemplateRules, type TemplateSources } from "../../lib/templates/sources.ts";
+import type { TemplateRules } from "../../lib/templates/rules.ts";
+import { resolveTemplate, type TemplateSources } from "../../lib/templates/sources.ts";
 
 const REQUEST: StartRequest = {
   action: "start_session",
@@ -13,11 +15,13 @@ const REQUEST: StartRequest = {
   persistentHome: false,
 };
 const AMOUNTS = { cpu: "1000m", memory: "2Gi" };
+const CONTROL_PLANE = "node-role.kubernetes.io/control-plane";
+const WORKER = "node-role.kubernetes.io/worker";
 const SECRET = { name: "A", valueFrom: { secretKeyRef: { name: "db", key: "k" } } };
 
 function sources(rules: Partial<TemplateRules> = {}, cluster: Record<string, unknown> = {}): TemplateSources {
   return {
-    inCluster: (name) => Object.hasOwn(cluster, name) ? cluster[name] : undefined,
+    cluster: new Map(Object.entries(cluster)),
     table: BUILT_IN_TEMPLATES,
     rules: { ...SETTINGS, ...rules },
   };
@@ -33,6 +37,15 @@ function bring(template: Partial<Template>, request: Partial<StartRequest> = {})
 
 function object(spec: unknown): unknown {
   return { apiVersion: "stream.space/v1alpha1", kind: "Template", metadata: { name: "firefox" }, spec };
+}
+
+/** Node affinity by one label, in both ways. */
+function affinityTo(key: string, operator: string): Record<"required" | "preferred", V1NodeAffinity> {
+  const term = { matchExpressions: [{ key, operator }] };
+  return {
+    required: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [term] } },
+    preferred: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: term }] },
+  };
 }
 
 function refusal(request: StartRequest, from: TemplateSources): string {
@@ -60,6 +73,22 @@ for (const name of ["nonsense", "Firefox", "firefox ", "__proto__", "constructor
   });
 }
 
+Deno.test("resolveTemplate() names those of the cluster with those of the table, as far as there is room", () => {
+  const cluster = Object.fromEntries(
+    Array.from({ length: 60 }, (_, index) => [`a${index + 10}`, object({})]),
+  );
+  const names = Object.keys(cluster).slice(0, 50).join(", ");
+  assertEquals(
+    refusal({ ...REQUEST, template: "gmip" }, sources({}, cluster)),
+    `template "gmip" is unknown, known are ${names} and 16 more`,
+  );
+  const refused = { get: () => undefined, keys: () => ["gimp"], isRefused: true };
+  assertEquals(
+    refusal({ ...REQUEST, template: "gmip" }, { ...sources(), cluster: refused, table: new Map() }),
+    'template "gmip" is unknown, known are gimp; Template objects cannot be listed, see the agent\'s log',
+  );
+});
+
 for (
   const [spec, expected] of [
     [undefined, 'Template "firefox": cannot do without "spec": it is missing'],
@@ -84,7 +113,9 @@ Deno.test("resolveTemplate() lets a Template of the cluster refer to Secrets, Co
     baseImage: "a/b:1",
     env: [SECRET],
     runtimeClassName: "nvidia",
-    nodeSelector: { pool: "gpu" },
+    priorityClassName: "high",
+    nodeSelector: { pool: "gpu", [CONTROL_PLANE]: "" },
+    tolerations: [{ operator: "Exists" }],
   };
   const rules = { runtimeClass: "gvisor", nodeSelector: { pool: "desktops" } };
   const template = resolveTemplate(REQUEST, sources(rules, { firefox: object(spec) }));
@@ -129,6 +160,44 @@ const REFUSED: Array<[name: string, request: StartRequest, rules: Partial<Templa
       { priorityClass: "low" },
       'cannot use "templateManifest.spec.priorityClassName": it must be "low" as --priority-class says, and is "high"',
     ],
+    [
+      "a priority class where the operator set none",
+      bring({ priorityClassName: "streamspace-agent" }),
+      {},
+      'cannot use "templateManifest.spec.priorityClassName": it must be left to --priority-class, and is "streamspace-agent"',
+    ],
+    [
+      "a toleration of every taint",
+      bring({ tolerations: [{ key: "gpu", operator: "Exists" }, { operator: "Exists" }] }),
+      {},
+      'cannot do without "templateManifest.spec.tolerations[1].key": it is missing',
+    ],
+    [
+      "a toleration of the control plane's taint",
+      bring({ tolerations: [{ key: CONTROL_PLANE, operator: "Exists" }] }),
+      {},
+      `cannot use "templateManifest.spec.tolerations[0].key": it must be left to --tolerations, and is "${CONTROL_PLANE}"`,
+    ],
+    [
+      "a toleration of a drain",
+      bring({ tolerations: [{ key: "node.kubernetes.io/unschedulable", operator: "Exists" }] }),
+      {},
+      'cannot use "templateManifest.spec.tolerations[0].key": it must be left to --tolerations, and is "node.kubernetes.io/unschedulable"',
+    ],
+    [
+      "the nodes of a role",
+      bring({ nodeSelector: { [CONTROL_PLANE]: "" } }),
+      {},
+      `cannot use "templateManifest.spec.nodeSelector[${CONTROL_PLANE}]": it must be left to --node-selector`,
+    ],
+    ...(["required", "preferred"] as const).map((
+      kind,
+    ): [string, StartRequest, Partial<TemplateRules>, string] => [
+      `the nodes of a role, ${kind} by their affinity`,
+      bring({ affinity: { nodeAffinity: affinityTo(CONTROL_PLANE, "Exists")[kind] } }),
+      {},
+      `cannot use "templateManifest.spec.affinity.nodeAffinity": it must be left to --node-affinity, and is "${CONTROL_PLANE}"`,
+    ]),
     [
       "other nodes than the operator's",
       bring({ nodeSelector: { pool: "control-plane" } }),
@@ -183,7 +252,10 @@ Deno.test("resolveTemplate() lets a payload refer to what patterns allow, and ag
   const request = bring({
     env: [SECRET],
     runtimeClassName: "gvisor",
-    nodeSelector: { pool: "desktops", b: "c" },
+    priorityClassName: "low",
+    nodeSelector: { pool: "desktops", b: "c", [WORKER]: "" },
+    tolerations: [{ key: "gpu", operator: "Exists" }],
+    affinity: { nodeAffinity: affinityTo(CONTROL_PLANE, "DoesNotExist").required },
   });
   const { baseImage } = resolveTemplate(
     request,
@@ -191,7 +263,8 @@ Deno.test("resolveTemplate() lets a payload refer to what patterns allow, and ag
       allowedSecrets: ["d*"],
       allowedImages: ["*/g*:1"],
       runtimeClass: "gvisor",
-      nodeSelector: { pool: "desktops" },
+      priorityClass: "low",
+      nodeSelector: { pool: "desktops", [WORKER]: "" },
     }),
   );
   assertEquals(baseImage, "payload/gimp:1");
