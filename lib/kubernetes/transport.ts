@@ -270,7 +270,11 @@ async function read(
   }
 }
 
-/** Whether the same request may succeed a moment later; a patch says what to change, and not since which version. */
+/**
+ * Whether the same request may succeed a moment later. A patch says what to change, and not since which version; a creation meets a conflict
+ * only where a quota was changed in the same moment: https://github.com/kubernetes/kubernetes/issues/67761
+ */
 function mayPass({ method }: ApiRequest, error: KubernetesError): boolean {
-  return error.isTransient() || (method === "PATCH" && error.status === 409);
+  return error.isTransient() || (method === "PATCH" && error.status === 409) ||
+    (method === "POST" && error.reason === "Conflict");
 }

@@ -81,8 +81,8 @@ export const METRICS = {
   ),
 
   journalEntries: gauge("k8s_agent_journal_entries", [], "Commands in the journal"),
-  journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; 524288 is full"),
-  journalFailing: gauge("k8s_agent_journal_failing", [], "Whether the journal cannot be written"),
+  journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; never more than 786432"),
+  journalFailing: gauge("k8s_agent_journal_failing", [], "Whether the journal cannot be read or written"),
 
   apiRequests: counter(
     "k8s_agent_api_requests_total",

