@@ -10,7 +10,7 @@ import { LeadershipError, messageOf } from "./errors.ts";
 import { createLeaseApi } from "./kubernetes/client.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
-import type { FollowOptions } from "./kubernetes/session_cache.ts";
+import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
@@ -86,7 +86,10 @@ async function follow(
   { transport, cache, catalog, mirror }: Parts,
   options: FollowOptions,
 ): Promise<void> {
-  await Promise.all([cache, catalog, mirror].map((one) => one.follow(transport, options)));
+  await Promise.all([
+    followSessions({ cache, transport }, options),
+    ...[catalog, mirror].map((one) => one.follow(transport, options)),
+  ]);
 }
 
 /** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */

@@ -4,6 +4,7 @@
  */
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
+import { loadSessions } from "./kubernetes/session_watch.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import type { Config, OutputFormat } from "./options.ts";
 import { formatRows, listRows } from "./sessions/listing.ts";
@@ -22,6 +23,6 @@ export async function listSessions(config: Config, format: OutputFormat): Promis
   using transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   const cache = new SessionCache(labelValue(config.agentId));
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  await cache.load(transport, { namespace: config.namespace, signal });
+  await loadSessions({ cache, transport }, { namespace: config.namespace, signal });
   return formatRows(listRows(cache, Date.now()), format);
 }

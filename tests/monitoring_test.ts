@@ -5,7 +5,7 @@
 import type { V1Deployment } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { load, loadAll } from "js-yaml";
-import { WATCHED_RESOURCES } from "../lib/kubernetes/session_cache.ts";
+import { WATCHED_RESOURCES } from "../lib/kubernetes/session_watch.ts";
 import { type Metric, METRICS } from "../lib/telemetry/metrics.ts";
 import { Telemetry } from "../lib/telemetry/telemetry.ts";
 import { type AlertCase, type AlertRule, PROMTOOL, promtool, unitTests } from "./support/promtool.ts";

@@ -4,7 +4,7 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { messageOf } from "../errors.ts";
-import { COLLECTIONS } from "../kubernetes/session_cache.ts";
+import { COLLECTIONS } from "../kubernetes/session_watch.ts";
 import type { Config } from "../options.ts";
 import { chooseHome } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";

@@ -15,8 +15,8 @@ import type { Transport } from "./transport.ts";
 export interface WatchOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  /** Which objects of it, by label or by field, as the API's query parameters take it. */
-  readonly selector: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** Which objects of it, by label or by field, as the API's query parameters take it; absent: all. */
+  readonly selector?: { readonly labelSelector: string } | { readonly fieldSelector: string };
   /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
   readonly reminderMs?: number;
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */

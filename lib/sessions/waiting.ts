@@ -12,11 +12,17 @@ import type { Note } from "./status.ts";
 /** Time between two words about one session, in milliseconds. */
 const PROGRESS_MS = 1000;
 
-/** A condition, how long it may take, and what to say when it does not come true. */
-export interface WaitOptions {
-  readonly signal: AbortSignal;
+/** The time that a wait has. */
+export interface WaitTime {
   /** Milliseconds. */
   readonly timeoutMs: number;
+  /** When the time began, as `performance.now()` gives it; absent: with the wait. */
+  readonly startedAt?: number;
+}
+
+/** A condition, how long it may take, and what to say when it does not come true. */
+export interface WaitOptions extends WaitTime {
+  readonly signal: AbortSignal;
   readonly isDone: (objects: SessionObjects) => boolean;
   /** What keeps the condition from being true, as the end of a sentence. */
   readonly left: (objects: SessionObjects) => string;
@@ -28,19 +34,26 @@ export interface WaitOptions {
  * @throws {CommandError} with failure `timeout`, or the signal's reason
  */
 export async function waitUntil(cache: SessionCache, sessionId: string, options: WaitOptions): Promise<void> {
-  const { signal, isDone, timeoutMs, left } = options;
-  const deadline = performance.now() + timeoutMs;
+  const { signal, isDone, timeoutMs, startedAt = performance.now(), left } = options;
   await cache.waitFor(sessionId, {
     signal,
     look: (objects) => {
       if (isDone(objects)) return { answer: undefined };
-      const remainingMs = deadline - performance.now();
-      if (remainingMs <= 0) {
-        throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${left(objects)}`);
-      }
-      return { lookAgainInMs: Math.ceil(remainingMs) };
+      return { lookAgainInMs: Math.ceil(timeLeft({ timeoutMs, startedAt }, () => left(objects))) };
     },
   });
+}
+
+/**
+ * What is left of a wait's time, in milliseconds.
+ *
+ * @param left what the wait is for, as the end of a sentence
+ * @throws {CommandError} with failure `timeout` when nothing is
+ */
+export function timeLeft({ timeoutMs, startedAt }: Required<WaitTime>, left: () => string): number {
+  const leftMs = startedAt + timeoutMs - performance.now();
+  if (leftMs > 0) return leftMs;
+  throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${left()}`);
 }
 
 /** A wait for a session to serve. */

@@ -5,7 +5,7 @@
 import denoJson from "../../deno.json" with { type: "json" };
 import type { LinkState } from "../control_plane/link.ts";
 import type { SessionStatus, Usage } from "../control_plane/protocol.ts";
-import { WATCHED_RESOURCES } from "../kubernetes/session_cache.ts";
+import { WATCHED_RESOURCES } from "../kubernetes/session_watch.ts";
 import type { RequestRecord } from "../kubernetes/transport.ts";
 import type { WatchObserver } from "../kubernetes/watch.ts";
 import { CommandTelemetry } from "./command_telemetry.ts";

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/errors.ts";
 import { type Finding, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -259,7 +260,10 @@ async function hear(
   // The lists were made before the session's objects.
   cluster.version = "0";
   cluster.items.events = [{ metadata, involvedObject: { kind: "Pod", uid: "p" }, reason, message }];
-  const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  const following = followSessions({ cache: session.cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   await session.cache.waitFor("s1", {
     signal: never,
     look: ({ events }): Finding<true> => events.at(-1)?.version === version ? { answer: true } : {},
