@@ -109,6 +109,8 @@ async function work(
     ended.abort();
     stopping.abort();
     await Promise.all([drained, recovered]);
+    // Also what was begun since the last look at what is at work: nothing holds up the end of the process.
+    parts.dispatcher.handOver();
     // With the link's end it has turned out which results arrived.
     await parts.journal.flush(AbortSignal.timeout(LAST_WRITE_MS)).catch(() => {});
   }
@@ -200,19 +202,22 @@ async function firstView(recovered: Promise<void>, stopping: AbortSignal): Promi
 interface Receivers {
   readonly dispatcher: Dispatcher;
   readonly reporter: Reporter;
+  readonly telemetry: Telemetry;
   /** Aborted when the Control Plane asks the agent to stop. */
   readonly stopping: AbortController;
 }
 
 function receive(frame: string | Uint8Array, receivers: Receivers): void {
   if (typeof frame !== "string") {
+    receivers.telemetry.ignored("binary");
     log.warn("A binary frame of {bytes} bytes was ignored", { bytes: frame.length });
     return;
   }
   for (const message of parseFrame(frame)) handle(message, receivers);
 }
 
-function handle(message: Inbound, { dispatcher, reporter, stopping }: Receivers): void {
+function handle(message: Inbound, { dispatcher, reporter, telemetry, stopping }: Receivers): void {
+  if (message.type === "unknown" || message.type === "malformed") telemetry.ignored(message.type);
   switch (message.type) {
     case "command":
       return dispatcher.receive(message.command);

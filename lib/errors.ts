@@ -74,21 +74,25 @@ export class KubernetesError extends Error {
   }
 }
 
+/** Why commands fail, for programs. */
+export const COMMAND_FAILURES = [
+  "invalid",
+  "unknown_action",
+  "unknown_template",
+  "not_found",
+  "conflict",
+  "cluster",
+  "start_failed",
+  "timeout",
+  "cancelled",
+  "draining",
+  "busy",
+  "at_capacity",
+  "handed_over",
+] as const;
+
 /** Why a command failed, for programs; the message says it to people. */
-export type CommandFailure =
-  | "invalid"
-  | "unknown_action"
-  | "unknown_template"
-  | "not_found"
-  | "conflict"
-  | "cluster"
-  | "start_failed"
-  | "timeout"
-  | "cancelled"
-  | "draining"
-  | "busy"
-  | "at_capacity"
-  | "handed_over";
+export type CommandFailure = typeof COMMAND_FAILURES[number];
 
 /** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
 export class CommandError extends Error {

@@ -28,6 +28,12 @@ export function templateProblem(template: string, sources: TemplateSources): str
   }
 }
 
+/** A template of the settings of which a session can start; `undefined` where there is none. */
+export function trialTemplate(config: Config): string | undefined {
+  const sources = { inCluster: () => undefined, table: config.templates, rules: config };
+  return [...config.templates.keys()].find((name) => templateProblem(name, sources) === undefined);
+}
+
 /** The objects of one more session of a template that can be used. */
 export function trialObjects(templateName: string, config: Config): TrialObject[] {
   const request = requestFor(templateName);

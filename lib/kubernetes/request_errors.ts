@@ -57,5 +57,5 @@ const VERBS: ReadonlyMap<string, string> = new Map([
 /** A request in words: `create deployments`, `delete services alice-firefox`. */
 function describe(request: Asked): string {
   const path = new URL(request.url).pathname.replace(/^.*\/namespaces\/[^/]+\//, "");
-  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ")}`;
+  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ").trim()}`;
 }

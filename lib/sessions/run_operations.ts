@@ -92,7 +92,8 @@ export class RunOperations {
   async running(sessionId: string, context: CommandContext): Promise<Outcome> {
     const { commandId, spentMs, signal } = context;
     const pod = await waitUntilReady(this.#cache, sessionId, {
-      timeoutMs: Math.max(0, this.#options.startTimeoutMs - spentMs),
+      timeoutMs: this.#options.startTimeoutMs,
+      spentMs,
       signal,
       onProgress: (note) => {
         const { deployment } = this.#cache.session(sessionId);

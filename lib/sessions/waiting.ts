@@ -9,6 +9,9 @@ import { formatDuration } from "../quantities.ts";
 import { judge, type Verdict } from "../diagnosis/readiness.ts";
 import type { Note } from "./status.ts";
 
+/** What is left at least to a session for which an earlier process waited, in milliseconds. */
+const LEAST_REST_MS = 30_000;
+
 /** Time between two words about one session, in milliseconds. */
 const PROGRESS_MS = 1000;
 
@@ -61,6 +64,11 @@ export interface ReadyOptions {
   readonly signal: AbortSignal;
   /** Milliseconds; more where the cluster scales up for the session. */
   readonly timeoutMs: number;
+  /**
+   * How much of that an earlier process took, in milliseconds. It is not taken at its word: the clocks of two machines tell it, and the other
+   * process may have been at something else. @default {0}
+   */
+  readonly spentMs?: number;
   /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
   readonly onProgress?: (note: Note) => void;
 }
@@ -76,7 +84,7 @@ export async function waitUntilReady(
   options: ReadyOptions,
 ): Promise<V1Pod> {
   const { signal, onProgress = () => {} } = options;
-  const patience = new Patience(options.timeoutMs);
+  const patience = new Patience(options);
   const progress = new Progress(onProgress);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
@@ -94,12 +102,15 @@ type Unready = Exclude<Verdict, { state: "ready" }>;
 /** How long a session may still take; times are milliseconds since the wait began. */
 class Patience {
   readonly #startedAt = performance.now();
+  /** As the setting has it. */
+  readonly #timeoutMs: number;
   #limitMs: number;
   #isExtended = false;
   #trouble: { readonly reason: string; readonly sinceMs: number } | undefined;
 
-  constructor(timeoutMs: number) {
-    this.#limitMs = timeoutMs;
+  constructor({ timeoutMs, spentMs = 0 }: Pick<ReadyOptions, "timeoutMs" | "spentMs">) {
+    this.#timeoutMs = timeoutMs;
+    this.#limitMs = Math.min(timeoutMs, Math.max(LEAST_REST_MS, timeoutMs - spentMs));
   }
 
   /**
@@ -129,7 +140,9 @@ class Patience {
 
   #timeout(words: string, reason: string): CommandError {
     const separator = reason === "Timeout" ? ", " : ": ";
-    const sentence = `it was not ready within ${formatDuration(this.#limitMs)}${separator}${words}`;
+    // An earlier process took the rest of it.
+    const limit = formatDuration(Math.max(this.#limitMs, this.#timeoutMs));
+    const sentence = `it was not ready within ${limit}${separator}${words}`;
     return new CommandError("timeout", sentence, { reason });
   }
 }

@@ -82,6 +82,35 @@ Deno.test("outbox says a result again that came within a second of its ack, once
   assertEquals(wire.told, ["ack c1", "complete c1", "complete c1"]);
 });
 
+Deno.test("outbox says a result again whose command was not acknowledged on this link, and none that waited for the link", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.send(complete("c1"));
+  outbox.attach(wire);
+  outbox.send(complete("c2"));
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["complete c1", "complete c2", "complete c2"]);
+});
+
+Deno.test("outbox keeps a result that is still to be said again, though it has arrived", async () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  outbox.attach(new FakeWire());
+  outbox.send(ack("slow"));
+  time.tick(1000);
+  for (const message of [complete("slow"), ack("fast"), failed("fast"), status("s1", "running")]) {
+    outbox.send(message);
+  }
+  outbox.detach({ hasArrived: true });
+  assertEquals([arrived, outbox.waiting], [["slow"], 1]);
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["failed fast"]);
+});
+
 Deno.test("outbox says a result that took a second once", async () => {
   using time = new FakeTime();
   using outbox = new Outbox();
@@ -163,6 +192,7 @@ Deno.test("outbox tells which results have arrived: those of a minute ago, or al
   outbox.send(HEARTBEAT);
   assertEquals(arrived, ["c1"]);
   outbox.send(complete("c3"));
+  time.tick(2000);
   outbox.detach({ hasArrived: true });
   assertEquals(arrived, ["c1", "c2", "c3"]);
   assertEquals(outbox.waiting, 0);

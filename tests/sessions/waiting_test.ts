@@ -22,7 +22,7 @@ class Waiting {
   readonly told: string[] = [];
   #version = 1;
 
-  constructor() {
+  constructor(options: { spentMs?: number } = {}) {
     const deployment: V1Deployment = {
       metadata: { name: "s1", uid: "d", resourceVersion: "1", labels: LABELS },
       spec: { replicas: 1, selector: {}, template: {} },
@@ -30,6 +30,7 @@ class Waiting {
     this.cache.put("deployment", deployment);
     this.ready = waitUntilReady(this.cache, "s1", {
       timeoutMs: TIMEOUT_MS,
+      ...options,
       signal: never,
       onProgress: ({ reason, message }) => this.told.push(`${Date.now()} ${reason} ${message}`),
     });
@@ -326,3 +327,26 @@ Deno.test("K22 a wait for what is stuck on its way out ends in time, and says wh
   const error = await rejected;
   assertEquals([error.failure, error.message], ["timeout", 'after 2m, "s1" is still being deleted']);
 });
+
+for (
+  const [name, spentMs, leftMs] of [
+    ["has the rest of the time", 50_000, 70_000],
+    ["has half a minute when little is left", 110_000, 30_000],
+    ["has half a minute when by the clock of another machine nothing is left", 300_000, 30_000],
+  ] as const
+) {
+  Deno.test(`a start for which an earlier process waited ${name}`, async () => {
+    using time = new FakeTime();
+    const session = new Waiting({ spentMs });
+    let isOver = false;
+    session.ready.catch(() => isOver = true);
+    await time.tickAsync(leftMs - 1);
+    assertEquals(isOver, false);
+    await time.tickAsync(1);
+    await assertRejects(
+      () => session.ready,
+      CommandError,
+      "it was not ready within 2m, still waiting for its pod to be created",
+    );
+  });
+}
