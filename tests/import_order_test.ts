@@ -50,7 +50,8 @@ const ROWS = [
   ["lib/control_plane/link.ts"],
   ["lib/control_plane/enroll.ts"],
   ["lib/control_plane/socket.ts"],
-  ["lib/control_plane/registration.ts"],
+  ["lib/control_plane/registration.ts", "lib/control_plane/refused_upgrade.ts"],
+  ["lib/control_plane/ask.ts", "lib/control_plane/either_key.ts"],
   ["lib/control_plane/credentials.ts"],
   [
     "lib/sessions/dispatcher.ts",
@@ -107,6 +108,7 @@ const ROWS = [
     "lib/control_plane/protocol.ts",
     "lib/control_plane/addresses.ts",
     "lib/control_plane/backoff.ts",
+    "lib/control_plane/refusal.ts",
     "lib/control_plane/answer.ts",
   ],
   ["lib/proxies.ts"],

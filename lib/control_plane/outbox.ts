@@ -10,7 +10,8 @@ import { encode, type Outbound, type Result } from "./protocol.ts";
 
 /** Where messages go while the link is up. */
 export interface Wire {
-  send(text: string): void;
+  /** Sends a message; tells whether it left. */
+  send(text: string): boolean;
 }
 
 /**
@@ -43,7 +44,7 @@ export class Outbox implements Disposable {
   #recent: Sent[] = [];
   /** When the first of what waits began to. */
   #waitingSince = 0;
-  readonly #statuses = new Map<string, Outbound>();
+  readonly #statuses = new Map<string, Lasting>();
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
   /** Repetitions that are still due, by command. */
@@ -72,8 +73,8 @@ export class Outbox implements Disposable {
     const statuses = [...this.#statuses.values()];
     this.#results = [];
     this.#statuses.clear();
-    for (const message of [...results, ...statuses]) this.#transmit(message, wire);
-    this.#onEmpty();
+    for (const message of [...results, ...statuses]) if (!this.#transmit(message)) this.#keep(message);
+    if (this.waiting === 0) this.#onEmpty();
   }
 
   /**
@@ -88,11 +89,15 @@ export class Outbox implements Disposable {
     // What is still to be repeated has arrived, and may be overwritten all the same.
     const due = hasArrived ? this.#recent.filter(isDue) : [];
     if (hasArrived) this.#recent = this.#recent.filter((sent) => !isDue(sent));
-    this.#settle(hasArrived ? Infinity : Date.now() - UNCERTAIN_MS);
-    const uncertain = [...this.#recent, ...due];
+    this.#settle(hasArrived ? Infinity : performance.now() - UNCERTAIN_MS);
+    const uncertain = [...this.#recent, ...due].map(({ message }) => message);
+    // What has not left at all came after what may not have arrived.
+    const unsent = [...this.#results, ...this.#statuses.values()];
     this.#recent = [];
+    this.#results = [];
+    this.#statuses.clear();
     this.#cancelRepeats();
-    for (const { message } of uncertain) this.#keep(message);
+    for (const message of [...uncertain, ...unsent]) this.#keep(message);
   }
 
   /**
@@ -102,7 +107,7 @@ export class Outbox implements Disposable {
    * @returns whether it left
    */
   send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
-    if (!this.#wire) {
+    if (!this.#transmit(message)) {
       if (message.type === "complete" || message.type === "failed") {
         log.info("The result of command {commandId} waits for a link", {
           commandId: message.payload.commandId,
@@ -111,8 +116,7 @@ export class Outbox implements Disposable {
       this.#keep(message, waitedMs);
       return false;
     }
-    this.#transmit(message, this.#wire);
-    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
+    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, performance.now());
     if (message.type === "complete" || message.type === "failed") this.#repeatIfFast(message);
     return true;
   }
@@ -135,12 +139,13 @@ export class Outbox implements Disposable {
     this.#cancelRepeats();
   }
 
-  #transmit(message: Outbound, wire: Wire): void {
-    wire.send(encode(message));
-    this.#settle(Date.now() - UNCERTAIN_MS);
+  #transmit(message: Outbound): boolean {
+    if (!this.#wire?.send(encode(message))) return false;
+    this.#settle(performance.now() - UNCERTAIN_MS);
     if (message.type === "complete" || message.type === "failed" || message.type === "status") {
       this.#remember(message);
     }
+    return true;
   }
 
   #keep(message: Outbound, waitedMs = 0): void {
@@ -159,7 +164,7 @@ export class Outbox implements Disposable {
   }
 
   #remember(message: Lasting): void {
-    this.#recent.push({ message, sentAt: Date.now() });
+    this.#recent.push({ message, sentAt: performance.now() });
     if (this.#recent.length <= MAX_UNCERTAIN) return;
     log.error(
       "More than {limit} results and statuses within a minute: the older ones are not sent again after a loss",
@@ -184,15 +189,14 @@ export class Outbox implements Disposable {
     const { commandId } = result.payload;
     const ackedAt = this.#ackedAt.get(commandId);
     this.#ackedAt.delete(commandId);
-    if (ackedAt === undefined || Date.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
+    if (ackedAt === undefined || performance.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
   }
 
   #repeatLater(result: Result): void {
     const { commandId } = result.payload;
     clearTimeout(this.#repeats.get(commandId));
     const repeat = () => {
-      this.#repeats.delete(commandId);
-      this.#wire?.send(encode(result));
+      if (this.#wire?.send(encode(result))) this.#repeats.delete(commandId);
     };
     this.#repeats.set(commandId, setTimeout(repeat, REPEAT_AFTER_MS));
   }

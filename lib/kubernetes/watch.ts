@@ -63,6 +63,7 @@ export async function watch<T extends KubernetesObject>(
   const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
+    let askedForMs = 0;
     const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
@@ -82,9 +83,10 @@ export async function watch<T extends KubernetesObject>(
       // Whether the server still has the changes since the last version, only it can say.
       if (hasExpired) version = undefined;
       else trouble.tell(messageOf(error));
+      if (error instanceof KubernetesError) askedForMs = error.retryAfterMs;
     }
-    const wait = pauseAfter(failures, RETRY);
-    await delay(Math.random() * wait, { signal }).catch(() => {});
+    const wait = Math.random() * pauseAfter(failures, RETRY);
+    await delay(askedForMs + wait, { signal }).catch(() => {});
   }
 }
 

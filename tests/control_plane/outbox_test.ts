@@ -198,6 +198,63 @@ Deno.test("outbox tells which results have arrived: those of a minute ago, or al
   assertEquals(outbox.waiting, 0);
 });
 
+for (const hasArrived of [true, false]) {
+  const also = hasArrived ? "" : ", after what may not have arrived";
+  Deno.test(`C5 outbox keeps what a closing link does not take${also}`, async () => {
+    using time = new FakeTime();
+    using logs = new LogCapture();
+    const arrived: string[] = [];
+    using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+    const closing = new FakeWire();
+    outbox.attach(closing);
+    outbox.send(complete("c1"));
+    // It is said twice by then.
+    time.tick(2000);
+    outbox.send(status("s1", "pending"));
+    closing.isClosing = true;
+    assertEquals([complete("c2"), status("s1", "running"), HEARTBEAT].map((one) => outbox.send(one)), [
+      false,
+      false,
+      false,
+    ]);
+    outbox.detach({ hasArrived });
+    assertEquals(arrived, hasArrived ? ["c1"] : []);
+    await logs.line("The result of command c2 waits for a link");
+    const wire = new FakeWire();
+    outbox.attach(wire);
+    const again = hasArrived ? [] : ["complete c1"];
+    assertEquals(wire.told, [...again, "complete c2", "status s1 running"]);
+  });
+}
+
+Deno.test("outbox that waits for a link is not empty after one that closed at once", async () => {
+  using outbox = new Outbox();
+  outbox.send(complete("c1"));
+  const told: string[] = [];
+  const empty = outbox.empty(new AbortController().signal).then(() => told.push("empty"));
+  const closing = new FakeWire();
+  closing.isClosing = true;
+  outbox.attach(closing);
+  await Promise.resolve();
+  assertEquals([outbox.waiting, told], [1, []]);
+  outbox.detach({ hasArrived: false });
+  outbox.attach(new FakeWire());
+  await empty;
+});
+
+Deno.test("outbox takes no notice of a clock that is set", () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  outbox.attach(new FakeWire());
+  outbox.send(complete("c1"));
+  time.setClock(3_600_000);
+  outbox.send(HEARTBEAT);
+  outbox.detach({ hasArrived: false });
+  assertEquals(arrived, []);
+  assertEquals(outbox.waiting, 1);
+});
+
 Deno.test("outbox takes a flood without end: the older half of ten thousand results is taken to have arrived, loudly", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();

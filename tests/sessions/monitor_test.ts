@@ -79,7 +79,7 @@ function watchedSession(situation: Situation = {}): {
   const sent: string[] = [];
   const remembered: string[] = [];
   const outbox = new Outbox();
-  if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) });
+  if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
   const remember = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
   const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy, remember });
   monitor.expect(expected);

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { COMMAND_FAILURES } from "../../lib/errors.ts";
 import { CAUSES } from "../../lib/diagnosis/causes.ts";
-import { WATCHED_RESOURCES } from "../../lib/kubernetes/session_cache.ts";
+import { WATCHED_RESOURCES } from "../../lib/kubernetes/session_watch.ts";
 import { ACTIONS } from "../../lib/sessions/requests.ts";
 import { Telemetry } from "../../lib/telemetry/telemetry.ts";
 import { parseExposition, type Scrape } from "../support/scrape.ts";
