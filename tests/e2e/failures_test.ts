@@ -223,9 +223,13 @@ function home(sessionId: string, storageClassName: string): V1PersistentVolumeCl
 onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await cluster.create(home("classless", "no-such-class"));
-  await cluster.create(home("leaving", "no-such-class"));
+  // Were it gone, the scheduler would sooner or later find other words.
+  const leaving = home("leaving", "no-such-class");
+  const { apiVersion, kind, metadata } = leaving;
+  await cluster.create({ ...leaving, metadata: { ...metadata, finalizers: ["example.com/held"] } });
   await fail(cluster, {
     stage,
+    homes: ["leaving-home"],
     rows: [
       {
         sessionId: "classless",
@@ -246,6 +250,8 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
       },
     ],
   });
+  await cluster.setFinalizers({ apiVersion, kind, metadata }, []);
+  await cluster.untilEmpty();
 });
 
 /** Makes a storage class of the test's own, by the name of its namespace. */
