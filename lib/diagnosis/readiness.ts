@@ -58,9 +58,25 @@ export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
     .sort((a, b) => createdAt(b) - createdAt(a))[0];
 }
 
-/** Whether a pod has run to its end, as an evicted one has: it holds no resources and no volume any more. */
+/** Whether a pod has run to its end, as an evicted one has: it holds no resources any more. */
 export function hasEnded(pod: V1Pod): boolean {
   return pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
+}
+
+/**
+ * The pods that may hold a volume: also those that are being deleted and have ended, as a node says that first and unmounts then.
+ * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go, SyncTerminatingPod and SyncTerminatedPod
+ */
+export function holders(pods: readonly V1Pod[]): V1Pod[] {
+  return pods.filter((pod) => !hasEnded(pod) || !isAlive(pod));
+}
+
+/** Whether the Deployment's controller has seen that no pod is wanted, and none is left, so that a volume is free to move. */
+export function isAsleep({ deployment, pods }: SessionObjects): boolean {
+  const { generation = 0 } = deployment?.metadata ?? {};
+  const { observedGeneration = 0, replicas = 0 } = deployment?.status ?? {};
+  const isSeen = deployment?.spec?.replicas === 0 && observedGeneration >= generation;
+  return isSeen && replicas === 0 && holders(pods).length === 0;
 }
 
 /** Whether a pod serves. */

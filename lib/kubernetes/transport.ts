@@ -159,30 +159,30 @@ export class Transport implements Disposable {
   }
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    const { signal } = this.#closed;
     let attempts = 0;
+    let askedForMs = 0;
+    const attempt = async () => {
+      // An overloaded server is left alone for as long as it asks.
+      if (askedForMs > 0) await delay(askedForMs, { signal });
+      const isRetry = attempts++ > 0;
+      try {
+        return await this.#semaphore.run(() => this.#sendOnce({ ...request, isRetry }), signal);
+      } catch (error) {
+        askedForMs = error instanceof KubernetesError ? error.retryAfterMs : 0;
+        throw error;
+      }
+    };
     try {
-      return await retry(() => this.#attempt({ ...request, isRetry: attempts++ > 0 }), {
+      return await retry(attempt, {
         maxAttempts: ATTEMPTS,
         minTimeout: FIRST_RETRY_MS,
         maxTimeout: LONGEST_RETRY_MS,
         isRetriable: (error) => error instanceof KubernetesError && mayPass(request, error),
-        signal: this.#closed.signal,
+        signal,
       });
     } catch (error) {
       throw error instanceof RetryError ? error.cause : error;
-    }
-  }
-
-  /** One attempt, and after an overloaded server's refusal the wait that it asked for. */
-  async #attempt(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
-    try {
-      return await this.#semaphore.run(() => this.#sendOnce(request), this.#closed.signal);
-    } catch (error) {
-      if (error instanceof KubernetesError && error.retryAfterMs) {
-        const wait = Math.min(error.retryAfterMs, LONGEST_RETRY_MS);
-        await delay(wait, { signal: this.#closed.signal });
-      }
-      throw error;
     }
   }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
+import { Actor } from "../support/actor.ts";
 import { REAL } from "../support/clusters.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
@@ -47,6 +48,27 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
   ]);
   assertEquals([...stage.controlPlane.problems], []);
 });
+
+onEachCluster(
+  "a session is hibernated once its pod is gone, and not when that has ended",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const { result } = await stage.command("start_session", { sessionId: "s1", ...START });
+    const name = String((result as Record<string, unknown>).podName);
+    const held = { apiVersion: "v1", kind: "Pod", metadata: { name } };
+    await cluster.setFinalizers(held, ["example.com/hold"]);
+    const commandId = stage.give("hibernate_session", { sessionId: "s1" });
+    const actor = new Actor(cluster);
+    const pod = await actor.pod("s1", { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+    await actor.report(pod, { phase: "Succeeded" });
+    // Whoever sees the pod of this one has seen that.
+    await stage.command("start_session", { sessionId: "s2", ...START });
+    assertEquals([stage.answers(commandId), stage.states("s1")], [[], ["pending", "running"]]);
+    await cluster.setFinalizers(held, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "hibernated");
+  },
+);
 
 onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
   await using stage = await Stage.set(cluster, {
@@ -204,6 +226,21 @@ onEachCluster("R6 a session is found again by the next process", async (cluster)
   await stage.relaunch();
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
+});
+
+onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });
+  for (const app of ["another", "streamspace-session"]) {
+    const metadata = { name: "s1", labels: { app } };
+    await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata });
+  }
+  // Whoever sees this one asleep has seen that.
+  await stage.command("hibernate_session", { sessionId: "s2" });
+  const { error } = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals(error, undefined);
+  await stage.untilState("s1", "hibernated");
+  assertEquals(stage.states("s1"), ["pending", "running", "hibernated"]);
 });
 
 onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {

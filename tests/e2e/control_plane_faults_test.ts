@@ -95,6 +95,18 @@ onEachCluster(
 );
 
 onEachCluster(
+  "C6 an agent that is told to stop ends, though its link is dead without knowing it",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.controlPlaneLink.mode = { kind: "half-open" };
+    stage.agent.kill("SIGTERM");
+    await stage.agent.line(/Stopped/);
+    assertEquals(await stage.agent.exit(), 0);
+  },
+  [MEMORY],
+);
+
+onEachCluster(
   "C7 a Control Plane that starts anew gets the sessions' results and goes on",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type {
   KubernetesObject,
+  V1Container,
   V1Lease,
   V1Namespace,
   V1PersistentVolumeClaim,
@@ -93,7 +94,7 @@ onEachCluster("doctor tells of a storage class that is not there, and of those t
   const { about } = await examine(cluster, "--storage-class=nope");
   assertMatch(
     about("storage-class").join(),
-    /^FAIL {2}Storage class "nope" does not exist: set --storage-class \(STORAGE_CLASS\) to one of \w+(, \w+)*$/,
+    /^FAIL {2}Storage class "nope" does not exist: set --storage-class \(STORAGE_CLASS\) to one of [\w.-]+(, [\w.-]+)*$/,
   );
   const none = await examine(cluster, "--storage-class=nope", "--home-strategy=none");
   assertEquals(none.about("storage-class"), ["ok    No storage class is needed: --home-strategy is none"]);
@@ -124,11 +125,11 @@ onEachCluster(
     await cluster.limit("small", { "count/deployments.apps": "0" });
     const { about } = await examine(cluster);
     assertEquals(about("quota"), [
-      "FAIL  Quota small is used up: count/deployments.apps 0 of 0: raise it, or stop sessions",
+      "FAIL  Quota small leaves no room for one more session: count/deployments.apps 0 of 0: raise it, or stop sessions",
     ]);
     await context.step("in a dry run, where the API server has one", () => {
       const [trial = ""] = about("session-objects");
-      if (trial === "skip  A session was not tried (this API server knows no dry run)") return;
+      if (trial.endsWith("dry runs are not simulated)")) return;
       assertMatch(
         trial,
         /^FAIL {2}No session can start: Kubernetes refused to create deployments: .* exceeded quota: small, .*: the cluster's words say whether it is a right, a quota or a policy$/,
@@ -136,6 +137,20 @@ onEachCluster(
     });
   },
 );
+
+onEachCluster("doctor measures quotas by what one more session takes", async (cluster) => {
+  await cluster.limit("cores", { "requests.cpu": "500m", "requests.memory": "4Gi" });
+  await cluster.limit("gateways", { "services.loadbalancers": "0" });
+  await cluster.limit("jobs", { pods: "0" }, { scopes: ["Terminating"] });
+  await cluster.limit("roomy", { "limits.memory": "2Gi", pods: "1", "services.nodeports": "0" });
+  const { about } = await examine(cluster);
+  assertEquals(about("quota").sort(), [
+    "FAIL  Quota cores leaves no room for one more session: requests.cpu 0 of 500m: raise it, or stop sessions",
+    "ok    Quota gateways counts nothing of a session",
+    "ok    Quota roomy leaves room for one more session: limits.memory 0 of 2Gi, pods 0 of 1",
+    "skip  Whether quota jobs leaves room is not known (it counts only what its scopes select)",
+  ]);
+});
 
 onEachCluster("doctor tells of templates that no session can have", async (cluster) => {
   const args = ["--templates={gimp: gimp:latest, ide: example.com/ide:1}", "--allowed-images=example.com/*"];
@@ -151,13 +166,13 @@ onEachCluster("doctor tells of templates that no session can have", async (clust
   ]);
 });
 
-function agentPod(name: string, env: Record<string, string>): V1Pod {
+function agentPod(name: string, env: Record<string, string>, more: Partial<V1Container> = {}): V1Pod {
   const variables = Object.entries({ AGENT_ID: PATIENT, ...env }).map(([name, value]) => ({ name, value }));
   return {
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, labels: { component: "k8s-agent" } },
-    spec: { containers: [{ name: "k8s-agent", image: "example.com/agent:1", env: variables }] },
+    spec: { containers: [{ name: "k8s-agent", image: "example.com/agent:1", env: variables, ...more }] },
   };
 }
 
@@ -173,6 +188,7 @@ function heldLease(holderIdentity: string): V1Lease {
 
 const ADVICE =
   "give each agent an --agent-id (AGENT_ID) of its own, or all of them --leader-election (LEADER_ELECTION)";
+const SETTINGS = { envFrom: [{ configMapRef: { name: "k8s-agent", optional: true } }] };
 const ELECTED = { LEADER_ELECTION: "true" };
 const SECOND: ReadonlyArray<readonly [string, readonly KubernetesObject[], readonly string[], string]> = [
   [
@@ -197,7 +213,35 @@ const SECOND: ReadonlyArray<readonly [string, readonly KubernetesObject[], reado
     "a leader where this agent is to elect none",
     [heldLease("elsewhere")],
     [],
-    `FAIL  elsewhere leads as agent ${PATIENT}, and this one is to run without leader election: ${ADVICE}`,
+    `warn  elsewhere leads as agent ${PATIENT}, and this one is to run without leader election: ${ADVICE}`,
+  ],
+  [
+    "replicas that elect a leader by a flag",
+    [
+      agentPod("one", {}, { args: ["--leader-election"] }),
+      agentPod("two", { LEADER_ELECTION: "1" }),
+      heldLease("one"),
+    ],
+    ["--leader-election"],
+    `ok    One replica of agent ${PATIENT} leads: one`,
+  ],
+  [
+    "a leader whose settings are in a file",
+    [agentPod("one", {}, { args: ["--config=/etc/agent.yaml"] }), agentPod("two", ELECTED), heldLease("one")],
+    ["--leader-election"],
+    `ok    One replica of agent ${PATIENT} leads: one`,
+  ],
+  [
+    "a leader that its pod shows no election of",
+    [agentPod("one", {}), heldLease("one")],
+    ["--leader-election"],
+    `ok    One replica of agent ${PATIENT} leads: one`,
+  ],
+  [
+    "two agents whose settings are in a ConfigMap",
+    [agentPod("one", {}, SETTINGS), agentPod("two", {}, SETTINGS)],
+    ["--leader-election"],
+    `skip  Whether the 2 agents of id ${PATIENT} elect a leader is not known (what their pods take from elsewhere is not read: one, two)`,
   ],
 ];
 onEachCluster("doctor tells whether a second agent has the same id", async (cluster, context) => {
@@ -292,10 +336,13 @@ Deno.test("doctor tells of an API server that does not answer, and tries no furt
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
   const { failures, about } = await examine({ kubeconfig, namespace: "streamspace" });
   assertEquals(failures.length, 1);
-  assertMatch(failures[0] ?? "", /^FAIL {2}Kubernetes does not answer: /);
+  assertMatch(
+    failures[0] ?? "",
+    /^FAIL {2}Kubernetes does not answer at https:\/\/127\.0\.0\.1:1: .*: check the server that the kubeconfig names, /,
+  );
   assert(
     about("namespace", "permissions", "quota").every((line) =>
-      line.startsWith("skip") && line.endsWith("(Kubernetes does not answer)")
+      line.startsWith("skip") && line.endsWith("(Kubernetes was not asked)")
     ),
   );
 });

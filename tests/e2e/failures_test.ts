@@ -454,7 +454,15 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
     PatchStrategy.StrategicMergePatch,
   );
   const waking = stage.command("wake_session", { sessionId });
-  await keptWaiting("InvalidImageName")(new Actor(cluster), sessionId);
+  const actor = new Actor(cluster);
+  const pod = await actor.begun(sessionId);
+  const held = { apiVersion: "v1", kind: "Pod", metadata: { name: pod.metadata?.name ?? "" } };
+  await cluster.setFinalizers(held, ["example.com/hold"]);
+  await actor.container(pod, waiting("InvalidImageName"));
+  await actor.pod(sessionId, { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+  await stage.command("start_session", { ...START, sessionId: "s2", template: "firefox" });
+  assertEquals(stage.lastStatus(sessionId).state, "pending");
+  await cluster.setFinalizers(held, []);
   const { error } = await waking;
   const message = 'Cannot wake session "s1": image "example.com/stuck:1" has no valid name';
   assertEquals(error, message);

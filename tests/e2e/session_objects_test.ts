@@ -23,7 +23,7 @@ const SPEC = {
 async function edit(
   cluster: TestCluster,
   name: string,
-  change: { spec?: unknown; status?: unknown },
+  change: { metadata?: unknown; spec?: unknown; status?: unknown },
 ): Promise<void> {
   const api = cluster.config.makeApiClient(CustomObjectsApi);
   const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
@@ -145,6 +145,10 @@ onEachCluster("objects that people edit or delete are put right", async (cluster
   await edit(cluster, "s1", { status: { state: "failed" } });
   await sessions.until("s1", isIn("failed"));
   await sessions.until("s1", isIn("running"));
+  const labels = { app: null, "stream.space/agent": "another" };
+  await edit(cluster, "s1", { metadata: { labels }, spec: { user: "mallory" } });
+  const ours = await sessions.until("s1", (object) => object.metadata?.generation === 5);
+  assertEquals([ours.spec, ours.metadata?.labels], [restored.spec, metadata?.labels]);
   await cluster.delete("stream.space/v1alpha1", "Session", "s1");
   await sessions.until("s1", (object) => object.metadata?.uid !== metadata?.uid && isIn("running")(object));
   // None of it was a command.

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/errors.ts";
 import { type Finding, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -21,7 +22,7 @@ class Waiting {
   readonly told: string[] = [];
   #version = 1;
 
-  constructor() {
+  constructor(options: { spentMs?: number } = {}) {
     const deployment: V1Deployment = {
       metadata: { name: "s1", uid: "d", resourceVersion: "1", labels: LABELS },
       spec: { replicas: 1, selector: {}, template: {} },
@@ -29,6 +30,7 @@ class Waiting {
     this.cache.put("deployment", deployment);
     this.ready = waitUntilReady(this.cache, "s1", {
       timeoutMs: TIMEOUT_MS,
+      ...options,
       signal: never,
       onProgress: ({ reason, message }) => this.told.push(`${Date.now()} ${reason} ${message}`),
     });
@@ -259,7 +261,10 @@ async function hear(
   // The lists were made before the session's objects.
   cluster.version = "0";
   cluster.items.events = [{ metadata, involvedObject: { kind: "Pod", uid: "p" }, reason, message }];
-  const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  const following = followSessions({ cache: session.cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   await session.cache.waitFor("s1", {
     signal: never,
     look: ({ events }): Finding<true> => events.at(-1)?.version === version ? { answer: true } : {},
@@ -322,3 +327,26 @@ Deno.test("K22 a wait for what is stuck on its way out ends in time, and says wh
   const error = await rejected;
   assertEquals([error.failure, error.message], ["timeout", 'after 2m, "s1" is still being deleted']);
 });
+
+for (
+  const [name, spentMs, leftMs] of [
+    ["has the rest of the time", 50_000, 70_000],
+    ["has half a minute when little is left", 110_000, 30_000],
+    ["has half a minute when by the clock of another machine nothing is left", 300_000, 30_000],
+  ] as const
+) {
+  Deno.test(`a start for which an earlier process waited ${name}`, async () => {
+    using time = new FakeTime();
+    const session = new Waiting({ spentMs });
+    let isOver = false;
+    session.ready.catch(() => isOver = true);
+    await time.tickAsync(leftMs - 1);
+    assertEquals(isOver, false);
+    await time.tickAsync(1);
+    await assertRejects(
+      () => session.ready,
+      CommandError,
+      "it was not ready within 2m, still waiting for its pod to be created",
+    );
+  });
+}

@@ -93,14 +93,18 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Creates a quota, and waits until it holds, which is once its status says so. */
-  async limit(name: string, hard: Readonly<Record<string, string>>): Promise<void> {
+  async limit(
+    name: string,
+    hard: Readonly<Record<string, string>>,
+    { scopes }: { scopes?: string[] } = {},
+  ): Promise<void> {
     const used = Object.fromEntries(Object.keys(hard).map((what) => [what, "0"]));
     // The status is for the API in memory, where nobody else writes it.
     const quota = {
       apiVersion: "v1",
       kind: "ResourceQuota",
       metadata: { name },
-      spec: { hard },
+      spec: { hard, ...(scopes ? { scopes } : {}) },
       status: { hard, used },
     };
     await this.create(quota);
