@@ -53,7 +53,7 @@ export type Kind = keyof Kinds;
 export const KINDS: readonly Kind[] = ["deployment", "service", "claim", "policy", "pod"];
 
 /** What a waiting caller finds in a session's objects: its answer, or how long that may stay true without a change. */
-export type Finding<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
+export type Look<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
 
 /** An object, and who told of it last; a watch goes on from a list, an answer may be newer than both. */
 interface Entry {
@@ -183,7 +183,7 @@ export class SessionCache {
    */
   async waitFor<T>(
     sessionId: string,
-    options: { look: (objects: SessionObjects) => Finding<T>; signal: AbortSignal },
+    options: { look: (objects: SessionObjects) => Look<T>; signal: AbortSignal },
   ): Promise<T> {
     const { look, signal } = options;
     while (true) {

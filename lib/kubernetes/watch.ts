@@ -59,7 +59,7 @@ export async function watch<T extends KubernetesObject>(
   const { signal } = options;
   let version: string | undefined;
   const resource = options.path.split("/").at(-1) ?? "";
-  const trouble = new Trouble(resource, options.reminderMs ?? REMINDER_MS);
+  const trouble = new TroubleLog(resource, options.reminderMs ?? REMINDER_MS);
   const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
@@ -91,7 +91,7 @@ export async function watch<T extends KubernetesObject>(
 }
 
 /** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
-class Trouble {
+class TroubleLog {
   readonly #resource: string;
   readonly #reminderMs: number;
   #reason: string | undefined;
@@ -146,7 +146,7 @@ async function* events<T extends KubernetesObject>(
   options: Pick<WatchOptions<T>, "path" | "selector"> & {
     version: string;
     signal: AbortSignal;
-    trouble: Trouble;
+    trouble: TroubleLog;
     heard: () => void;
   },
 ): AsyncGenerator<WatchEvent<T>> {

@@ -135,18 +135,18 @@ export function sessionResourceStatus(
     state: told.state,
     ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
     vncPort: displayPort(deployment.spec?.template ?? {}),
-    message: messageOf(told),
+    message: toldMessage(told),
     observedGeneration: generation,
-    conditions: findings(told, wantedState(deployment)).map((one) => condition(one, context)),
+    conditions: untimedConditions(told, wantedState(deployment)).map((one) => condition(one, context)),
   };
 }
 
 /** A condition before it has a time. */
-type Finding = Pick<Condition, "type" | "status" | "reason" | "message">;
+type UntimedCondition = Pick<Condition, "type" | "status" | "reason" | "message">;
 
-function findings(told: SessionStatus, wanted: SessionResourceSpec["state"]): Finding[] {
+function untimedConditions(told: SessionStatus, wanted: SessionResourceSpec["state"]): UntimedCondition[] {
   const { state, platformMetadata: { reason = "" } } = told;
-  const words = { reason: REASON.test(reason) ? reason : REASONS[state], message: messageOf(told) };
+  const words = { reason: REASON.test(reason) ? reason : REASONS[state], message: toldMessage(told) };
   if (state === "hibernated") {
     return [{ type: "Ready", status: "False", ...words }, { type: "Hibernated", status: "True", ...words }];
   }
@@ -161,18 +161,18 @@ function findings(told: SessionStatus, wanted: SessionResourceSpec["state"]): Fi
   ];
 }
 
-function condition(finding: Finding, { generation, conditions, now }: StatusContext): Condition {
+function condition(untimed: UntimedCondition, { generation, conditions, now }: StatusContext): Condition {
   const earlier = (Array.isArray(conditions) ? conditions : [])
     .map((one) => asRecord(one))
-    .find((one) => one?.type === finding.type && one.status === finding.status)?.lastTransitionTime;
+    .find((one) => one?.type === untimed.type && one.status === untimed.status)?.lastTransitionTime;
   // Kubernetes writes whole seconds.
   const lastTransitionTime = typeof earlier === "string"
     ? earlier
     : now.toISOString().replace(/\.\d+Z$/, "Z");
-  return { ...finding, observedGeneration: generation, lastTransitionTime };
+  return { ...untimed, observedGeneration: generation, lastTransitionTime };
 }
 
-function messageOf({ platformMetadata }: SessionStatus): string {
+function toldMessage({ platformMetadata }: SessionStatus): string {
   return (platformMetadata.message ?? "").slice(0, MESSAGE_LENGTH);
 }
 
