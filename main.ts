@@ -20,7 +20,8 @@ const EXIT_LED_NO_MORE = 3;
 /** As shells tell it: 128 and the signal's number. */
 const SIGNALS = new Map<Deno.Signal, number>([["SIGINT", 130], ["SIGTERM", 143]]);
 
-if (import.meta.main) Deno.exitCode = await main();
+// A link that is dead without knowing it would keep the program from ending by itself.
+if (import.meta.main) Deno.exit(await main());
 
 async function main(): Promise<number> {
   try {

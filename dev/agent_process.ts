@@ -15,6 +15,8 @@ export interface AgentProcessOptions {
 
 /** Variables without which the runtime that runs the source cannot find its packages. */
 const RUNTIME_VARIABLES = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME"];
+/** Longest wait for a line, in milliseconds: longer than whatever an agent does takes on a slow machine. */
+const LONGEST_WAIT_MS = 120_000;
 const ROOT = new URL("../", import.meta.url);
 
 /** A running agent; disposing it kills it. */
@@ -65,14 +67,17 @@ export class AgentProcess implements AsyncDisposable {
     return this.#lines;
   }
 
-  /** Waits for a line, also among those that came already; rejects with all of the output when the agent ends first. */
-  async line(pattern: RegExp, signal?: AbortSignal): Promise<string> {
+  /** Waits for a line, also among those that came already; rejects with all of the output when the agent ends first, or after two minutes. */
+  async line(pattern: RegExp): Promise<string> {
+    const signal = AbortSignal.timeout(LONGEST_WAIT_MS);
     while (true) {
-      signal?.throwIfAborted();
       const found = this.#lines.find((line) => pattern.test(line));
       if (found !== undefined) return found;
       if (this.#isOver) {
         throw new Error(`The agent ended without a line like ${pattern}:\n${this.#lines.join("\n")}`);
+      }
+      if (signal.aborted) {
+        throw new Error(`Waited in vain for a line like ${pattern}:\n${this.#lines.join("\n")}`);
       }
       await this.#nextChange(signal);
     }
@@ -113,10 +118,10 @@ export class AgentProcess implements AsyncDisposable {
     }
   }
 
-  #nextChange(signal: AbortSignal | undefined): Promise<void> {
+  #nextChange(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiters.push(resolve);
-    signal?.addEventListener("abort", () => resolve(), { once: true });
+    signal.addEventListener("abort", () => resolve(), { once: true });
     return promise;
   }
 

@@ -10,7 +10,7 @@ import { LeadershipError, messageOf } from "./errors.ts";
 import { createLeaseApi } from "./kubernetes/client.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/lease.ts";
-import type { FollowOptions } from "./kubernetes/session_cache.ts";
+import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { log } from "./log.ts";
 import type { Config } from "./options.ts";
@@ -86,7 +86,10 @@ async function follow(
   { transport, cache, catalog, mirror }: Parts,
   options: FollowOptions,
 ): Promise<void> {
-  await Promise.all([cache, catalog, mirror].map((one) => one.follow(transport, options)));
+  await Promise.all([
+    followSessions({ cache, transport }, options),
+    ...[catalog, mirror].map((one) => one.follow(transport, options)),
+  ]);
 }
 
 /** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */
@@ -106,6 +109,8 @@ async function work(
     ended.abort();
     stopping.abort();
     await Promise.all([drained, recovered]);
+    // Also what was begun since the last look at what is at work: nothing holds up the end of the process.
+    parts.dispatcher.handOver();
     // With the link's end it has turned out which results arrived.
     await parts.journal.flush(AbortSignal.timeout(LAST_WRITE_MS)).catch(() => {});
   }
@@ -197,19 +202,22 @@ async function firstView(recovered: Promise<void>, stopping: AbortSignal): Promi
 interface Receivers {
   readonly dispatcher: Dispatcher;
   readonly reporter: Reporter;
+  readonly telemetry: Telemetry;
   /** Aborted when the Control Plane asks the agent to stop. */
   readonly stopping: AbortController;
 }
 
 function receive(frame: string | Uint8Array, receivers: Receivers): void {
   if (typeof frame !== "string") {
+    receivers.telemetry.ignored("binary");
     log.warn("A binary frame of {bytes} bytes was ignored", { bytes: frame.length });
     return;
   }
   for (const message of parseFrame(frame)) handle(message, receivers);
 }
 
-function handle(message: Inbound, { dispatcher, reporter, stopping }: Receivers): void {
+function handle(message: Inbound, { dispatcher, reporter, telemetry, stopping }: Receivers): void {
+  if (message.type === "unknown" || message.type === "malformed") telemetry.ignored(message.type);
   switch (message.type) {
     case "command":
       return dispatcher.receive(message.command);

@@ -3,7 +3,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { ACTIONS, COMMANDS, OPTIONS, type OutputFormat } from "./options.ts";
+import { COMMANDS, OPTIONS, type OutputFormat, PRINT_FLAGS } from "./options.ts";
 
 /** What stands on the command line. */
 export interface CommandLine {
@@ -47,7 +47,7 @@ function readFlags(
   const parsed = parseArgs(args, {
     string: textFlags,
     collect: textFlags,
-    boolean: [...ACTIONS.keys(), ...switches.filter((name) => !isAssigned(name))],
+    boolean: [...PRINT_FLAGS.keys(), ...switches.filter((name) => !isAssigned(name))],
     unknown: (argument, key) => {
       // Words are told apart below, with those behind a lone "--".
       if (key === undefined) return true;

@@ -73,7 +73,7 @@ function readSettings(
   for (const option of OPTIONS) {
     const found = find(option, { flags, file, configFile, env: sources.env });
     values[option.key] = found ? parseOption(option, found, problems) : option.fallback;
-    if (!found && option.required) problems.push(`${nameOf(option)} is missing: ${option.help}`);
+    if (!found && option.required) problems.push(`${optionName(option)} is missing: ${option.help}`);
   }
   const settings = values as unknown as Settings;
   checkTransportSecurity(settings, problems);
@@ -82,7 +82,7 @@ function readSettings(
 }
 
 /** How an option is named to the person who has to mend it. */
-export function nameOf(option: Option): string {
+export function optionName(option: Option): string {
   return `--${option.flag} (${option.variable})`;
 }
 
@@ -142,13 +142,13 @@ function parseOption(option: Option, found: Found, problems: string[]): unknown 
   // Only a flag can be found empty: mostly a slip, such as a shell's variable that is not set.
   if (found.value === "" && option.whenEmpty !== undefined) return option.whenEmpty;
   if (found.value === "") {
-    problems.push(`${nameOf(option)} is given without a value`);
+    problems.push(`${optionName(option)} is given without a value`);
     return undefined;
   }
   const parsed = option.parse(found.value);
   if (parsed.ok) return parsed.value;
   const says = mayHoldSecret(found.value) ? "" : `: ${found.source} says ${excerpt(found.value)}`;
-  problems.push(`${nameOf(option)} ${parsed.problem}${says}`);
+  problems.push(`${optionName(option)} ${parsed.problem}${says}`);
   return undefined;
 }
 
@@ -188,11 +188,11 @@ function isPrivateWay({ protocol, hostname }: URL): boolean {
 function checkFiles(settings: Settings, sources: ConfigSources, problems: string[]): void {
   for (const key of FILE_SETTINGS) {
     const option = OPTIONS.find((one) => one.key === key);
-    if (option && settings[key]) readSetting(nameOf(option), settings[key], { sources, problems });
+    if (option && settings[key]) readFileOf(optionName(option), settings[key], { sources, problems });
   }
 }
 
-function readSetting(
+function readFileOf(
   name: string,
   path: string,
   { sources, problems }: { sources: ConfigSources; problems: string[] },
@@ -209,7 +209,7 @@ function readSetting(
 function readApiKey(path: string, sources: ConfigSources, problems: string[]): Secret | undefined {
   const name = path ? "--api-key-file (API_KEY_FILE)" : "AGENT_API_KEY";
   const text = path
-    ? readSetting(name, path, { sources, problems })
+    ? readFileOf(name, path, { sources, problems })
     : nonEmpty(sources.env("AGENT_API_KEY")?.trim());
   if (text === undefined) return undefined;
   const key = readKey(text);

@@ -15,13 +15,13 @@ export class ConfigError extends Error {
   }
 }
 
-/** The Control Plane did not register this agent. */
-export class RegistrationError extends Error {
-  override readonly name = "RegistrationError";
+/** The Control Plane refused a request or did not answer it. */
+export class ControlPlaneError extends Error {
+  override readonly name: string = "ControlPlaneError";
   /** HTTP status of the refusal; 0 where there was none. */
   readonly status: number;
-  /** Shortest wait before the next attempt, in milliseconds, where the Control Plane asked for one. */
-  readonly retryAfterMs: number | undefined;
+  /** Shortest wait before the next attempt that the Control Plane asked for, in milliseconds; 0 where it asked for none. */
+  readonly retryAfterMs: number;
 
   constructor(
     message: string,
@@ -29,7 +29,7 @@ export class RegistrationError extends Error {
   ) {
     super(message, options);
     this.status = options.status ?? 0;
-    this.retryAfterMs = options.retryAfterMs;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 
   /** Whether another key may be accepted where this one was not. */
@@ -38,13 +38,18 @@ export class RegistrationError extends Error {
   }
 }
 
+/** The Control Plane did not register this agent. */
+export class RegistrationError extends ControlPlaneError {
+  override readonly name = "RegistrationError";
+}
+
 /** Another replica leads now, so that this one must not go on. */
 export class LeadershipError extends Error {
   override readonly name = "LeadershipError";
 }
 
 /** A WebSocket to the Control Plane could not be opened, or every attempt to have one is used up. */
-export class LinkError extends Error {
+export class LinkError extends ControlPlaneError {
   override readonly name = "LinkError";
 }
 
@@ -55,17 +60,17 @@ export class KubernetesError extends Error {
   readonly status: number;
   /** Kubernetes' machine-readable reason, such as `AlreadyExists`. */
   readonly reason: string;
-  /** Shortest wait before the next attempt, in milliseconds, where the server asked for one. */
-  readonly retryAfterMs: number | undefined;
+  /** Shortest wait before the next attempt that the server asked for, in milliseconds; 0 where it asked for none. */
+  readonly retryAfterMs: number;
 
   constructor(
     message: string,
-    options: ErrorOptions & { status: number; reason: string; retryAfterMs?: number | undefined },
+    options: ErrorOptions & { status: number; reason: string; retryAfterMs?: number },
   ) {
     super(message, options);
     this.status = options.status;
     this.reason = options.reason;
-    this.retryAfterMs = options.retryAfterMs;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 
   /** Whether the same request may succeed a moment later. */
@@ -74,21 +79,25 @@ export class KubernetesError extends Error {
   }
 }
 
+/** Why commands fail, for programs. */
+export const COMMAND_FAILURES = [
+  "invalid",
+  "unknown_action",
+  "unknown_template",
+  "not_found",
+  "conflict",
+  "cluster",
+  "start_failed",
+  "timeout",
+  "cancelled",
+  "draining",
+  "busy",
+  "at_capacity",
+  "handed_over",
+] as const;
+
 /** Why a command failed, for programs; the message says it to people. */
-export type CommandFailure =
-  | "invalid"
-  | "unknown_action"
-  | "unknown_template"
-  | "not_found"
-  | "conflict"
-  | "cluster"
-  | "start_failed"
-  | "timeout"
-  | "cancelled"
-  | "draining"
-  | "busy"
-  | "at_capacity"
-  | "handed_over";
+export type CommandFailure = typeof COMMAND_FAILURES[number];
 
 /** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
 export class CommandError extends Error {

@@ -2,14 +2,14 @@
  * The text of `--help`, made from the table of options. Pure.
  * @module
  */
-import { ACTIONS, COMMANDS, type Option, OPTIONS } from "./options.ts";
+import { COMMANDS, type Option, OPTIONS, PRINT_FLAGS } from "./options.ts";
 
 /** The whole help text. */
 export function helpText(): string {
   const required = OPTIONS.filter((option) => option.required).map(optionLine);
   const optional = OPTIONS.filter((option) => !option.required).map(optionLine);
   const commands = [...COMMANDS].map(([word, help]) => line(word, help));
-  const actions = [...ACTIONS].map(([flag, help]) => line(`--${flag}`, help));
+  const actions = [...PRINT_FLAGS].map(([flag, help]) => line(`--${flag}`, help));
   return [
     "StreamSpace Kubernetes Agent: carries out a Control Plane's session commands in this cluster",
     "",

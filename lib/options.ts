@@ -88,7 +88,7 @@ export interface Config extends Settings {
 }
 
 /** Flags that only print something: they are no settings, and `VERSION` or `HELP` in an environment mean other things. */
-export const ACTIONS: ReadonlyMap<string, string> = new Map([
+export const PRINT_FLAGS: ReadonlyMap<string, string> = new Map([
   ["help", "Print this help and exit"],
   ["version", "Print the version and exit"],
 ]);

@@ -60,22 +60,24 @@ const JOURNAL_PATIENCE_MS = 5000;
 
 /** Builds the parts; dispose them when the agent has ended. */
 export function buildParts(config: Config): Parts {
+  using disposables = new DisposableStack();
   const telemetry = new Telemetry(config);
-  const transport = new Transport(
-    () => loadKubeConfig(config.kubeconfig),
-    (record) => telemetry.request(record),
+  const transport = disposables.use(
+    new Transport(() => loadKubeConfig(config.kubeconfig), (record) => telemetry.request(record)),
   );
   const agentLabel = labelValue(config.agentId);
   const { namespace } = config;
   const cache = new SessionCache(agentLabel);
   const catalog = new CustomCollection({ resource: "templates" });
-  const journal = new Journal({
-    store: createJournalStore(transport, namespace),
-    prefix: agentLabel,
-    sessionIds: () => reporter.sessionIds(),
-    patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
-  });
-  const outbox = new Outbox((commandIds) => journal.forget(commandIds));
+  const journal = disposables.use(
+    new Journal({
+      store: createJournalStore(transport, namespace),
+      prefix: agentLabel,
+      sessionIds: () => reporter.sessionIds(),
+      patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
+    }),
+  );
+  const outbox = disposables.use(new Outbox((commandIds) => journal.forget(commandIds)));
   const reporter = new Reporter(outbox);
   const client = createSessionClient(transport, namespace);
   const recorder = new Recorder(client, cache);
@@ -98,22 +100,22 @@ export function buildParts(config: Config): Parts {
     run: (request, context) =>
       telemetry.commands.within(context.commandId, () => operations.run(request, context)),
   }, { journal, reporter, limits: config, onIdle, observer: telemetry.commands });
-  const monitor = new Monitor({
-    cache,
-    reporter,
-    isBusy: (sessionId) => dispatcher.isBusy(sessionId),
-    remember: (status) => recorder.remember(status),
-  });
-  const expiry = new Expiry({
-    cache,
-    end: (sessionId) => {
-      const request = endRequest(sessionId, config.maxDurationAction);
-      return dispatcher.insert(request, async (signal) => {
-        const status = await operations.expire(request, signal);
-        if (status && !signal.aborted) monitor.tell(status);
-      });
-    },
-  });
+  const monitor = disposables.use(
+    new Monitor({
+      cache,
+      reporter,
+      isBusy: (sessionId) => dispatcher.isBusy(sessionId),
+      remember: (status) => recorder.remember(status),
+    }),
+  );
+  const end = (sessionId: string) => {
+    const request = endRequest(sessionId, config.maxDurationAction);
+    return dispatcher.insert(request, async (signal) => {
+      const status = await operations.expire(request, signal);
+      if (status && !signal.aborted) monitor.tell(status);
+    });
+  };
+  const expiry = disposables.use(new Expiry({ cache, end }));
   const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
   const mirror = new Mirror({ cache, reporter, api: sessionApi });
   cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
@@ -128,17 +130,23 @@ export function buildParts(config: Config): Parts {
   };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
   const link = createLink(config, { outbox, keys, beat, telemetry });
-  const dispose = () => {
-    expiry[Symbol.dispose]();
-    monitor[Symbol.dispose]();
-    journal[Symbol.dispose]();
-    outbox[Symbol.dispose]();
-    transport[Symbol.dispose]();
+  const built = disposables.move();
+  return {
+    telemetry,
+    transport,
+    cache,
+    catalog,
+    journal,
+    outbox,
+    reporter,
+    dispatcher,
+    monitor,
+    expiry,
+    mirror,
+    link,
+    beat,
+    [Symbol.dispose]: () => built.dispose(),
   };
-  const following = { transport, cache, catalog, mirror };
-  const rest = { outbox, reporter, dispatcher, monitor, expiry, link, beat };
-  const parts = { telemetry, ...following, journal, ...rest };
-  return { ...parts, [Symbol.dispose]: dispose };
 }
 
 /** What ends a run: as the Control Plane would ask for it, so that the home stays. */

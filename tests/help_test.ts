@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { helpText } from "../lib/help.ts";
-import { ACTIONS, OPTIONS } from "../lib/options.ts";
+import { OPTIONS, PRINT_FLAGS } from "../lib/options.ts";
 
 Deno.test("helpText() has one line for each flag, in the table's order", () => {
   const flags = helpText().split("\n").flatMap((line) => /^ {2}--([a-z-]+)/.exec(line)?.[1] ?? []);
-  assertEquals(flags, [...OPTIONS.map((option) => option.flag), ...ACTIONS.keys()]);
+  assertEquals(flags, [...OPTIONS.map((option) => option.flag), ...PRINT_FLAGS.keys()]);
 });
 
 Deno.test("helpText() shows values, defaults and switches as they are given", () => {

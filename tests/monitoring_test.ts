@@ -5,7 +5,7 @@
 import type { V1Deployment } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { load, loadAll } from "js-yaml";
-import { WATCHED_RESOURCES } from "../lib/kubernetes/session_cache.ts";
+import { WATCHED_RESOURCES } from "../lib/kubernetes/session_watch.ts";
 import { type Metric, METRICS } from "../lib/telemetry/metrics.ts";
 import { Telemetry } from "../lib/telemetry/telemetry.ts";
 import { type AlertCase, type AlertRule, PROMTOOL, promtool, unitTests } from "./support/promtool.ts";
@@ -124,6 +124,25 @@ const CASES: readonly AlertCase[] = [
     at: "10m",
   },
   {
+    alert: "K8sAgentAbsent",
+    name: "one of two agents is scraped no more",
+    series: {
+      [`k8s_agent_build_info{${LEADER},agent_id="one"}`]: "1x90",
+      [`k8s_agent_build_info{namespace="s",job="j",instance="c",agent_id="two"}`]: "1x9 stale",
+    },
+    at: "90m",
+    fires: { agent_id: "two" },
+  },
+  {
+    alert: "K8sAgentAbsent",
+    name: "one of two replicas is scraped no more",
+    series: {
+      [`k8s_agent_build_info{${LEADER},agent_id="one"}`]: "1x20",
+      [`k8s_agent_build_info{${STANDBY},agent_id="one"}`]: "1x5 stale",
+    },
+    at: "20m",
+  },
+  {
     alert: "K8sAgentNoLeader",
     name: "both stand by",
     series: { [`k8s_agent_leader{${LEADER}}`]: "1 0x9", [`k8s_agent_leader{${STANDBY}}`]: "0x9" },
@@ -140,8 +159,43 @@ const CASES: readonly AlertCase[] = [
     alert: "K8sAgentDisconnected",
     name: "the leader has no link",
     series: { [`k8s_agent_leader{${LEADER}}`]: "1x9", [`k8s_agent_link_up{${LEADER}}`]: "1 0x9" },
-    at: "4m",
-    fires: WHERE,
+    at: "6m",
+    fires: WHO,
+  },
+  {
+    alert: "K8sAgentDisconnected",
+    name: "replicas take turns to lead, as each ends when its attempts are used up",
+    series: {
+      [`k8s_agent_leader{${LEADER}}`]: "1 1 0 1 0 1 0 1",
+      [`k8s_agent_link_up{${LEADER}}`]: "1 0x6",
+      [`k8s_agent_leader{${STANDBY}}`]: "0 0 1 0 1 0 1 0",
+      [`k8s_agent_link_up{${STANDBY}}`]: "0x7",
+    },
+    at: "6m",
+    fires: WHO,
+  },
+  {
+    alert: "K8sAgentDisconnected",
+    name: "Kubernetes waits five minutes before it starts either again",
+    series: {
+      [`k8s_agent_leader{${LEADER}}`]: "1 stale _x4 1 stale _x4 1 stale _x4",
+      [`k8s_agent_link_up{${LEADER}}`]: "0 stale _x4 0 stale _x4 0 stale _x4",
+      [`k8s_agent_leader{${STANDBY}}`]: "0 1 stale _x3 0 1 stale _x3 0 1 stale _x3",
+      [`k8s_agent_link_up{${STANDBY}}`]: "0 0 stale _x3 0 0 stale _x3 0 0 stale _x3",
+    },
+    at: "17m",
+    fires: WHO,
+  },
+  {
+    alert: "K8sAgentDisconnected",
+    name: "a new version takes over",
+    series: {
+      [`k8s_agent_leader{${LEADER}}`]: "1x4 stale",
+      [`k8s_agent_link_up{${LEADER}}`]: "1x4 stale",
+      [`k8s_agent_leader{${STANDBY}}`]: "_ _ _ 0 0 1x9",
+      [`k8s_agent_link_up{${STANDBY}}`]: "_ _ _ 0 0 0 1x8",
+    },
+    at: "8m",
   },
   {
     alert: "K8sAgentDisconnected",
@@ -160,6 +214,17 @@ const CASES: readonly AlertCase[] = [
     at: "20m",
     fires: WHO,
     shown: "50%",
+  },
+  {
+    alert: "K8sAgentCommandsFailing",
+    name: "twenty starts fail at once, and none before",
+    series: {
+      [`k8s_agent_command_failures_total{${LEADER},action="start_session",reason="ImagePull"}`]: "0x8 20x20",
+      [`k8s_agent_commands_total{${LEADER},action="start_session",outcome="failed"}`]: "0x8 20x20",
+    },
+    at: "15m",
+    fires: WHO,
+    shown: "100%",
   },
   {
     alert: "K8sAgentCommandsFailing",
@@ -195,8 +260,19 @@ const CASES: readonly AlertCase[] = [
     name: "a result waits for ten minutes",
     series: { [`k8s_agent_outbox_oldest_age_seconds{${LEADER}}`]: "0+60x20" },
     at: "10m",
-    fires: WHERE,
+    fires: WHO,
     shown: "10m 0s",
+  },
+  {
+    alert: "K8sAgentOutboxGrowing",
+    name: "it waits with replicas that take turns to lead",
+    series: {
+      [`k8s_agent_outbox_oldest_age_seconds{${LEADER}}`]: "0 60 0 180 0 300 0 420 0",
+      [`k8s_agent_outbox_oldest_age_seconds{${STANDBY}}`]: "0 0 120 0 240 0 360 0 480",
+    },
+    at: "8m",
+    fires: WHO,
+    shown: "8m 0s",
   },
   {
     alert: "K8sAgentWatchStale",

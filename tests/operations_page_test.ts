@@ -3,11 +3,13 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import type { KubernetesObject, V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
 import { load } from "js-yaml";
 import { APP, APP_LABEL } from "../lib/manifests/names.ts";
 import { OPTIONS } from "../lib/options.ts";
 import { shippedObjects } from "./k8s/shipped.ts";
-import { COMMANDS, PAGE, YAML_FILES } from "./support/operations_page.ts";
+import { COMMANDS, commandsOf, PAGE, YAML_FILES } from "./support/operations_page.ts";
+import { KUSTOMIZE, renderKustomization, run } from "./support/rendering.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -67,6 +69,38 @@ Deno.test("the guide's commands name objects and labels that there are", async (
   }
 });
 
+Deno.test("the guide makes the namespace and the key's Secret before it installs, either way", () => {
+  const commands = commandsOf("Install");
+  const firstWay = commands.findIndex((command) => /^helm |examples\//.test(command));
+  assertEquals(commands.slice(0, firstWay), [
+    "kubectl apply -f k8s/namespace.yaml",
+    "kubectl -n streamspace create secret generic k8s-agent-api-key --from-file=api-key=FILE",
+  ]);
+});
+
+Deno.test("the guide's two ways install the same image", async () => {
+  const example = load(await Deno.readTextFile(new URL("examples/kustomize/kustomization.yaml", ROOT)));
+  const { images: [image] } = example as { images: [{ newName: string }] };
+  const values = load(YAML_FILES.get("values.yaml") ?? "") as { image?: { repository: string } };
+  assertEquals(values.image?.repository, image.newName);
+});
+
+kustomizeTest("the guide's patch can be one of the patches of a kustomization", async () => {
+  const [deployment] = await buildExample<V1Deployment>(
+    "Deployment",
+    (text) => `${text}  - path: tls.yaml\n`,
+  );
+  assertEquals(deployment?.spec?.template.spec?.volumes?.map(({ name }) => name), ["tls"]);
+});
+
+kustomizeTest("the example's hint of further ports, taken out of its comment, adds one", async () => {
+  const [policy] = await buildExample<V1NetworkPolicy>(
+    "NetworkPolicy",
+    (text) => text.replaceAll(/^ {2}# (- target:| {2}patch:| {4}- \{)/gm, "  $1"),
+  );
+  assertEquals(policy?.spec?.egress?.at(-1)?.ports?.map(({ port }) => port), [443, 6443, 8443]);
+});
+
 Deno.test("the guide's table of components is that of the folder", () => {
   const folders = [...Deno.readDirSync(new URL("k8s/components/", ROOT))].map(({ name }) => name);
   const [, ...rows] = tableAfter("| Component");
@@ -86,6 +120,28 @@ Deno.test("the guide's memory for so many sessions follows from the README's fig
     assertEquals(mebibytes(limit), 2 * mebibytes(request));
   }
 });
+
+/** The example's objects of a kind, where its kustomization is changed, and the guide's files are beside it. */
+async function buildExample<T extends KubernetesObject>(
+  kind: string,
+  change: (kustomization: string) => string,
+): Promise<T[]> {
+  const folder = await Deno.makeTempDir();
+  const example = `${folder}/examples/kustomize`;
+  try {
+    await run("cp", ["-rL", "k8s", "examples", folder]);
+    for (const [name, text] of YAML_FILES) await Deno.writeTextFile(`${example}/${name}`, text);
+    const kustomization = `${example}/kustomization.yaml`;
+    await Deno.writeTextFile(kustomization, change(await Deno.readTextFile(kustomization)));
+    return (await renderKustomization(example)).filter((object): object is T => object.kind === kind);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function kustomizeTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: `${name}${KUSTOMIZE.hint}`, ignore: KUSTOMIZE.isMissing, fn });
+}
 
 /** Rows of the guide's table whose head begins so, head first, as cells. */
 function tableAfter(head: string): string[][] {

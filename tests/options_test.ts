@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
-import { ACTIONS, OPTIONS } from "../lib/options.ts";
+import { OPTIONS, PRINT_FLAGS } from "../lib/options.ts";
 import { PROXY_VARIABLES } from "../lib/proxies.ts";
 
 Deno.test("options hold every flag, variable and default that is documented first", () => {
@@ -23,14 +23,8 @@ Deno.test("options hold every flag, variable and default that is documented firs
   ]);
 });
 
-Deno.test("options have a variable of the same name as their flag", () => {
-  for (const { flag, variable } of OPTIONS) {
-    assertEquals(variable, flag.toUpperCase().replaceAll("-", "_"));
-  }
-});
-
 Deno.test("options share no flag, variable or spelling in a file", () => {
-  const flags = [...OPTIONS.map((option) => option.flag), ...ACTIONS.keys()];
+  const flags = [...OPTIONS.map((option) => option.flag), ...PRINT_FLAGS.keys()];
   assertEquals(new Set(flags).size, flags.length);
   const spellings = OPTIONS.map((option) => option.flag.replaceAll("-", ""));
   assertEquals(new Set(spellings).size, spellings.length);

@@ -13,6 +13,8 @@ const LIMITS = { maxCpu: 100, maxMemory: 128 };
 /** What ids look like, what they may look like, and anything else. */
 const text = fc.oneof(
   fc.stringMatching(/^[a-z][a-z0-9-]{0,70}$/),
+  fc.stringMatching(/^[a-z0-9.-]{1,253}$/),
+  fc.stringMatching(/^(home-){0,3}[a-z.-]{0,2}(-?home){0,3}$/),
   fc.stringMatching(/^[A-Za-z0-9@._ -]{1,80}(--[0-9a-f]{16})?$/),
   fc.string({ unit: "grapheme", minLength: 1, maxLength: 253 }),
 );
@@ -21,7 +23,11 @@ const NAMES: Array<[name: string, make: (text: string) => string, valid: RegExp]
   ["sessionName()", sessionName, /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/],
   ["labelValue()", labelValue, /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/],
   ["homeClaimName()", homeClaimName, /^[a-z0-9](?:[a-z0-9-]{0,251}[a-z0-9])?$/],
-  ["userHomeClaimName()", userHomeClaimName, /^[a-z0-9](?:[a-z0-9-]{0,251}[a-z0-9])?$/],
+  [
+    "userHomeClaimName()",
+    userHomeClaimName,
+    /^(?=.{1,253}$)[a-z0-9-]*[a-z0-9](?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/,
+  ],
 ];
 
 for (const [name, make, valid] of NAMES) {

@@ -11,7 +11,7 @@ import {
   type V1Pod,
   type V1Service,
 } from "@kubernetes/client-node";
-import { abortable } from "@std/async";
+import { abortable, retry } from "@std/async";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { SESSION_LABEL } from "../../lib/manifests/names.ts";
 import type { Deletion } from "./event.ts";
@@ -96,8 +96,10 @@ export class Administrator implements AsyncDisposable {
     await soon(this.#objects.delete({ apiVersion: "v1", kind: "Namespace", metadata }));
   }
 
+  /** Looks again at an API server that is in trouble: it may have been frozen a moment ago. */
   async #list<T extends KubernetesObject>([apiVersion, kind]: readonly [string, string]): Promise<T[]> {
-    const { items } = await soon(this.#objects.list<T>(apiVersion, kind, this.namespace));
+    const look = () => soon(this.#objects.list<T>(apiVersion, kind, this.namespace));
+    const { items } = await retry(look, { minTimeout: 500 });
     return items;
   }
 

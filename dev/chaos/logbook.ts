@@ -111,7 +111,7 @@ export class Logbook {
 }
 
 /** A process as it is called in reports. */
-export function nameOfRun({ replica, number }: AgentRun): string {
+function nameOfRun({ replica, number }: AgentRun): string {
   return `${replica}${number}`;
 }
 
@@ -121,7 +121,7 @@ export function readLine(text: string): LogLine {
 }
 
 /** The time in which a process led: it does so once at most. */
-export function leadershipOf({ lines }: AgentRun): Span | undefined {
+function leadershipOf({ lines }: AgentRun): Span | undefined {
   return spans(lines, { begins: LEADING, ends: LEADING_NO_MORE })[0];
 }
 

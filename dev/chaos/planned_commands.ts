@@ -95,7 +95,7 @@ export class SceneWriter {
       { action: "start_session", sessionId, payload: { sessionId } },
       { action: "start_session", sessionId, payload: "firefox" },
       { action: "stop_session", sessionId, payload: { sessionId, deletePVC: "yes" } },
-      { action: "stop_session", sessionId, payload: { sessionId: "../../s-01" } },
+      { action: "stop_session", sessionId, payload: { sessionId: "s-01\u0000" } },
       { action: "restart_session", sessionId, payload: { sessionId } },
     ]);
   }

@@ -150,7 +150,7 @@ export class Registry {
 const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
 
 /** Five random letters, as the server appends to a `generateName`. */
-export function randomSuffix(): string {
+function randomSuffix(): string {
   const random = crypto.getRandomValues(new Uint8Array(5));
   return [...random].map((byte) => SUFFIX_LETTERS[byte % SUFFIX_LETTERS.length]).join("");
 }

@@ -66,7 +66,7 @@ export const PODS = define<Pod>({
   returnsDeleted: true,
 });
 /** Services. */
-export const SERVICES = define<Service>({
+const SERVICES = define<Service>({
   plural: "services",
   kind: "Service",
   shortNames: ["svc"],

@@ -132,6 +132,11 @@ function claimCauses({ spec }: PersistentVolumeClaim): Cause[] {
   ];
 }
 
+/** What of a claim's spec stays as it was created. */
+function withoutMutable({ resources: _, volumeName: __, ...spec }: Record<string, unknown>): object {
+  return spec;
+}
+
 /** What is wrong with the change from one object to another: some fields cannot change. */
 export function validateUpdate(previous: ApiObject, next: ApiObject): Cause[] {
   const before = objectOf(previous.spec);
@@ -145,15 +150,7 @@ export function validateUpdate(previous: ApiObject, next: ApiObject): Cause[] {
       if (before.clusterIP === after.clusterIP) return [];
       return [wrong("spec.clusterIPs[0]", [after.clusterIP], "may not change once set")];
     case "PersistentVolumeClaim":
-      if (
-        isDeepStrictEqual({ ...before, resources: 0 }, {
-          ...after,
-          resources: 0,
-          volumeName: before.volumeName,
-        })
-      ) {
-        return [];
-      }
+      if (isDeepStrictEqual(withoutMutable(before), withoutMutable(after))) return [];
       return [{
         reason: "FieldValueForbidden",
         message: "Forbidden: spec is immutable after creation except resources.requests and " +

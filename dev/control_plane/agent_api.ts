@@ -21,8 +21,9 @@ export interface AgentApiParts {
   readonly apiKey: string | undefined;
   readonly registry: Registry;
   readonly links: Links;
-  readonly registrationScript: Script;
-  readonly connectScript: Script;
+  readonly registrationScript: Script<ScriptedAnswer>;
+  /** `"hang"` leaves a request without an answer. */
+  readonly connectScript: Script<ScriptedAnswer | "hang">;
   /** Ends the requests that hang. */
   readonly closing: AbortSignal;
   registrationCame(registration: Registration): void;
@@ -38,7 +39,7 @@ export function agentRoutes(parts: AgentApiParts): Route[] {
       path: "/api/v1/agents/register",
       handler: async (request) => {
         const body = await readBody(request);
-        return await register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
+        return register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
       },
     },
     {
@@ -49,7 +50,7 @@ export function agentRoutes(parts: AgentApiParts): Route[] {
   ];
 }
 
-async function register(registration: Registration, parts: AgentApiParts): Promise<Response> {
+function register(registration: Registration, parts: AgentApiParts): Response {
   const { headers, body } = registration;
   const problems = checkRegistration(body);
   const agentId = isObject(body) && typeof body.agentId === "string" ? body.agentId : "";
@@ -57,7 +58,6 @@ async function register(registration: Registration, parts: AgentApiParts): Promi
   parts.registrationCame(registration);
 
   const scripted = parts.registrationScript.next();
-  if (scripted === "hang") return await hang(parts);
   if (scripted !== undefined) {
     if (problems.length === 0 && isObject(body)) admit(body, scripted, parts);
     parts.log(`registration of ${agentId} answered ${scripted.status}`);

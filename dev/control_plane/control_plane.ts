@@ -48,20 +48,20 @@ export interface CommandResult {
 
 /** Options of the waits. */
 export interface WaitOptions {
-  /** Ends the wait early with an error that says what came instead. */
+  /** Ends the wait early with an error that says what came instead. @default after two minutes */
   signal?: AbortSignal;
 }
 
 /** A running Control Plane. */
 export class ControlPlane implements AsyncDisposable {
-  readonly #registrations = new Feed<Registration>();
+  readonly #registrations: Registration[] = [];
   readonly #connections = new Feed<Connection>();
   readonly #messages = new Feed<Received>();
   readonly #problems: string[] = [];
   readonly #registry = new Registry();
   readonly #commands = new CommandLog();
-  readonly #registrationScript = new Script();
-  readonly #connectScript = new Script();
+  readonly #registrationScript = new Script<ScriptedAnswer>();
+  readonly #connectScript = new Script<ScriptedAnswer | "hang">();
   readonly #closing = new AbortController();
   readonly #log: (line: string) => void;
   readonly #links: Links;
@@ -90,7 +90,7 @@ export class ControlPlane implements AsyncDisposable {
 
   /** All requests to register, also those that were refused. */
   get registrations(): readonly Registration[] {
-    return this.#registrations.items;
+    return this.#registrations;
   }
 
   /** All connections that came about, open and past. */
@@ -116,11 +116,6 @@ export class ControlPlane implements AsyncDisposable {
   /** Answers the next `times` (default 1) requests to connect with this instead of a WebSocket. */
   answerConnect({ times, ...answer }: ScriptedAnswer & { times?: number }): void {
     this.#connectScript.add(answer, times);
-  }
-
-  /** Leaves the next registration without an answer until this Control Plane is closed. */
-  hangRegistration(): void {
-    this.#registrationScript.add("hang");
   }
 
   /** Leaves the next request to connect without an answer until this Control Plane is closed. */
@@ -192,16 +187,6 @@ export class ControlPlane implements AsyncDisposable {
     });
   }
 
-  /** Resolves when there have been `count` registrations. */
-  async waitForRegistration(count = 1, { signal }: WaitOptions = {}): Promise<void> {
-    let seen = 0;
-    await this.#registrations.waitFor(() => ++seen >= count, {
-      signal,
-      what: `${count} registrations`,
-      soFar: () => `${seen} of them`,
-    });
-  }
-
   /** Closes the agent's connection, with an empty close frame (1005) when no code is given. Throws when there is none. */
   disconnect(agentId: string, code?: number): void {
     this.#links.disconnect(agentId, code);
@@ -212,7 +197,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#closing.abort();
     await this.#links.close();
     await this.#server.shutdown();
-    for (const feed of [this.#registrations, this.#connections, this.#messages]) feed.close();
+    for (const feed of [this.#connections, this.#messages]) feed.close();
   }
 
   #createLinks(silenceLimitMs: number): Links {

@@ -9,9 +9,12 @@ interface Waiter<T> {
   readonly reject: (reason: Error) => void;
 }
 
+/** Longest wait that is not bounded otherwise, in milliseconds: longer than whatever is waited for takes on a slow machine. */
+const LONGEST_WAIT_MS = 120_000;
+
 /** Options of {@linkcode Feed.waitFor}. */
 export interface FeedWaitOptions {
-  /** Ends the wait early with an error that says what there was instead. */
+  /** Ends the wait early with an error that says what there was instead. @default after two minutes */
   signal?: AbortSignal;
   /** What is waited for, for the error's text. */
   what: string;
@@ -42,7 +45,7 @@ export class Feed<T> {
    */
   waitFor(predicate: (item: T) => boolean, options: FeedWaitOptions): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const { signal, what, soFar } = options;
+    const { signal = AbortSignal.timeout(LONGEST_WAIT_MS), what, soFar } = options;
     const found = this.#items.findIndex((item) => predicate(item));
     if (found >= 0) return Promise.resolve(this.#items[found] as T);
     if (this.#closed) {
@@ -50,10 +53,10 @@ export class Feed<T> {
     }
 
     const giveUp = () =>
-      waiter.reject(new Error(`Waited in vain for ${what}; so far: ${soFar()}`, { cause: signal?.reason }));
+      waiter.reject(new Error(`Waited in vain for ${what}; so far: ${soFar()}`, { cause: signal.reason }));
     const leave = () => {
       this.#waiters.delete(waiter);
-      signal?.removeEventListener("abort", giveUp);
+      signal.removeEventListener("abort", giveUp);
     };
     const waiter: Waiter<T> = {
       predicate,
@@ -61,8 +64,8 @@ export class Feed<T> {
       reject: (reason) => (leave(), reject(reason)),
     };
     this.#waiters.add(waiter);
-    if (signal?.aborted) giveUp();
-    else signal?.addEventListener("abort", giveUp);
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp);
     return promise;
   }
 

@@ -10,17 +10,17 @@ export interface ScriptedAnswer {
   readonly headers?: Record<string, string>;
 }
 
-/** A queue of answers; `"hang"` leaves the request without one. */
-export class Script {
-  readonly #queue: (ScriptedAnswer | "hang")[] = [];
+/** A queue of answers. */
+export class Script<Answer> {
+  readonly #queue: Answer[] = [];
 
   /** Lays the answer ready for the next `times` requests. */
-  add(answer: ScriptedAnswer | "hang", times = 1): void {
+  add(answer: Answer, times = 1): void {
     for (let i = 0; i < times; i++) this.#queue.push(answer);
   }
 
   /** Takes the answer for the request at hand. */
-  next(): ScriptedAnswer | "hang" | undefined {
+  next(): Answer | undefined {
     return this.#queue.shift();
   }
 }

@@ -4,12 +4,13 @@
  * @module
  */
 import { delay } from "@std/async";
-import { LinkError, RegistrationError } from "../errors.ts";
+import { ControlPlaneError, LinkError } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
 import { type ControlPlaneAddresses, linkPath } from "./addresses.ts";
 import { Backoff } from "./backoff.ts";
 import type { Credentials } from "./credentials.ts";
+import { withEitherKey } from "./either_key.ts";
 import { enroll } from "./enroll.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Registration } from "./registration.ts";
@@ -58,7 +59,7 @@ export class Link {
    */
   async *frames(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     while (!signal.aborted) {
-      let failure: unknown;
+      let failure: ControlPlaneError | undefined;
       try {
         log.info("Connecting to Control Plane...");
         this.#enter("registering");
@@ -66,7 +67,7 @@ export class Link {
         yield* this.#connection(signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof RegistrationError || error instanceof LinkError)) throw error;
+        if (!(error instanceof ControlPlaneError)) throw error;
         log.error("{reason}", { reason: error.message });
         failure = error;
       }
@@ -106,8 +107,9 @@ export class Link {
     const { addresses, registration, outbox, onUp } = this.#options;
     this.#enter("connecting");
     const url = addresses.webSocket + linkPath(registration.agentId);
-    using credentials = await this.#options.credentials.read();
-    await using socket = await Socket.connect(url, { credentials, signal });
+    await using socket = await withEitherKey(this.#options.credentials, {
+      attempt: (credentials) => Socket.connect(url, { credentials, signal }),
+    });
     const upSince = performance.now();
     log.info("WebSocket connected");
     log.info("Connected to Control Plane: {url}", { url: addresses.webSocket });
@@ -125,9 +127,8 @@ export class Link {
     }
   }
 
-  async #waitForNextAttempt(failure: unknown, signal: AbortSignal): Promise<void> {
-    const askedFor = failure instanceof RegistrationError ? failure.retryAfterMs : undefined;
-    const wait = this.#backoff.next(askedFor);
+  async #waitForNextAttempt(failure: ControlPlaneError | undefined, signal: AbortSignal): Promise<void> {
+    const wait = this.#backoff.next(failure?.retryAfterMs);
     const attempts = this.#options.reconnectAttempts;
     if (wait === undefined) {
       throw new LinkError(

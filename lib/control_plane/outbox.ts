@@ -10,10 +10,14 @@ import { encode, type Outbound, type Result } from "./protocol.ts";
 
 /** Where messages go while the link is up. */
 export interface Wire {
-  send(text: string): void;
+  /** Sends a message; tells whether it left. */
+  send(text: string): boolean;
 }
 
-/** The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. */
+/**
+ * The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. One without an ack is of
+ * a command that came again, or that an earlier process acknowledged, nobody knows when.
+ */
 const FAST_RESULT_MS = 1000;
 const REPEAT_AFTER_MS = 2000;
 /**
@@ -40,10 +44,11 @@ export class Outbox implements Disposable {
   #recent: Sent[] = [];
   /** When the first of what waits began to. */
   #waitingSince = 0;
-  readonly #statuses = new Map<string, Outbound>();
+  readonly #statuses = new Map<string, Lasting>();
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
-  readonly #repeats = new Set<ReturnType<typeof setTimeout>>();
+  /** Repetitions that are still due, by command. */
+  readonly #repeats = new Map<string, ReturnType<typeof setTimeout>>();
 
   /** @param onArrival told of commands whose results have surely arrived; all that was sent before them has, too */
   constructor(onArrival: (commandIds: readonly string[]) => void = () => {}) {
@@ -68,8 +73,8 @@ export class Outbox implements Disposable {
     const statuses = [...this.#statuses.values()];
     this.#results = [];
     this.#statuses.clear();
-    for (const message of [...results, ...statuses]) this.send(message);
-    this.#onEmpty();
+    for (const message of [...results, ...statuses]) if (!this.#transmit(message)) this.#keep(message);
+    if (this.waiting === 0) this.#onEmpty();
   }
 
   /**
@@ -79,35 +84,40 @@ export class Outbox implements Disposable {
    */
   detach({ hasArrived }: { hasArrived: boolean }): void {
     this.#wire = undefined;
-    this.#settle(hasArrived ? Infinity : Date.now() - UNCERTAIN_MS);
-    const uncertain = this.#recent;
+    const isDue = ({ message }: Sent) =>
+      message.type !== "status" && this.#repeats.has(message.payload.commandId);
+    // What is still to be repeated has arrived, and may be overwritten all the same.
+    const due = hasArrived ? this.#recent.filter(isDue) : [];
+    if (hasArrived) this.#recent = this.#recent.filter((sent) => !isDue(sent));
+    this.#settle(hasArrived ? Infinity : performance.now() - UNCERTAIN_MS);
+    const uncertain = [...this.#recent, ...due].map(({ message }) => message);
+    // What has not left at all came after what may not have arrived.
+    const unsent = [...this.#results, ...this.#statuses.values()];
     this.#recent = [];
-    for (const { message } of uncertain) this.#keep(message);
+    this.#results = [];
+    this.#statuses.clear();
+    this.#cancelRepeats();
+    for (const message of [...uncertain, ...unsent]) this.#keep(message);
   }
 
   /**
    * Sends a message now or, where it is worth it, once a link is up.
    *
+   * @param options.waitedMs how long it has waited elsewhere, in milliseconds. @default {0}
    * @returns whether it left
    */
-  send(message: Outbound): boolean {
-    if (!this.#wire) {
+  send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
+    if (!this.#transmit(message)) {
       if (message.type === "complete" || message.type === "failed") {
         log.info("The result of command {commandId} waits for a link", {
           commandId: message.payload.commandId,
         });
       }
-      this.#keep(message);
+      this.#keep(message, waitedMs);
       return false;
     }
-    this.#wire.send(encode(message));
-    this.#settle(Date.now() - UNCERTAIN_MS);
-    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, Date.now());
-    if (message.type === "status") this.#remember(message);
-    if (message.type === "complete" || message.type === "failed") {
-      this.#remember(message);
-      this.#repeatIfFast(message);
-    }
+    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, performance.now());
+    if (message.type === "complete" || message.type === "failed") this.#repeatIfFast(message);
     return true;
   }
 
@@ -126,12 +136,21 @@ export class Outbox implements Disposable {
 
   /** Forgets the repetitions that are still due. */
   [Symbol.dispose](): void {
-    for (const timer of this.#repeats) clearTimeout(timer);
-    this.#repeats.clear();
+    this.#cancelRepeats();
   }
 
-  #keep(message: Outbound): void {
-    if (this.waiting === 0) this.#waitingSince = performance.now();
+  #transmit(message: Outbound): boolean {
+    if (!this.#wire?.send(encode(message))) return false;
+    this.#settle(performance.now() - UNCERTAIN_MS);
+    if (message.type === "complete" || message.type === "failed" || message.type === "status") {
+      this.#remember(message);
+    }
+    return true;
+  }
+
+  #keep(message: Outbound, waitedMs = 0): void {
+    const since = performance.now() - waitedMs;
+    this.#waitingSince = this.waiting === 0 ? since : Math.min(this.#waitingSince, since);
     switch (message.type) {
       case "complete":
       case "failed":
@@ -145,7 +164,7 @@ export class Outbox implements Disposable {
   }
 
   #remember(message: Lasting): void {
-    this.#recent.push({ message, sentAt: Date.now() });
+    this.#recent.push({ message, sentAt: performance.now() });
     if (this.#recent.length <= MAX_UNCERTAIN) return;
     log.error(
       "More than {limit} results and statuses within a minute: the older ones are not sent again after a loss",
@@ -170,14 +189,20 @@ export class Outbox implements Disposable {
     const { commandId } = result.payload;
     const ackedAt = this.#ackedAt.get(commandId);
     this.#ackedAt.delete(commandId);
-    if (ackedAt !== undefined && Date.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
+    if (ackedAt === undefined || performance.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
   }
 
   #repeatLater(result: Result): void {
-    const timer = setTimeout(() => {
-      this.#repeats.delete(timer);
-      this.#wire?.send(encode(result));
-    }, REPEAT_AFTER_MS);
-    this.#repeats.add(timer);
+    const { commandId } = result.payload;
+    clearTimeout(this.#repeats.get(commandId));
+    const repeat = () => {
+      if (this.#wire?.send(encode(result))) this.#repeats.delete(commandId);
+    };
+    this.#repeats.set(commandId, setTimeout(repeat, REPEAT_AFTER_MS));
+  }
+
+  #cancelRepeats(): void {
+    for (const timer of this.#repeats.values()) clearTimeout(timer);
+    this.#repeats.clear();
   }
 }

@@ -3,12 +3,14 @@
  * @module
  */
 import { isTimeout, messageOf, RegistrationError } from "../errors.ts";
-import { type Answer, readAnswer } from "./answer.ts";
+import type { Answer } from "./answer.ts";
+import { ask } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord } from "../json.ts";
 import { retryAfter } from "../retry.ts";
 import { isKey } from "../secret.ts";
 import type { Capacity } from "./protocol.ts";
+import { describeRefusal, hideKeys, ownWords } from "./refusal.ts";
 
 /** What the agent says of itself. */
 export interface Registration {
@@ -27,18 +29,7 @@ export type RegistrationAnswer =
   /** An administrator said no. */
   | { readonly kind: "rejected"; readonly message: string };
 
-/** Header that carries the agent's key. */
-export const API_KEY_HEADER = "X-Agent-API-Key";
-
 const TIMEOUT_MS = 15_000;
-
-/** Which setting is wrong, for the refusals that only an operator can mend. */
-const REFUSALS: ReadonlyMap<number, string> = new Map([
-  [400, "it does not accept what the agent says of itself: check --agent-id, --platform and --region"],
-  [401, "it does not accept the API key: check AGENT_API_KEY or --api-key-file"],
-  [403, "it does not allow this agent: check --agent-id and its API key"],
-  [404, "it does not know the address or the agent: check --control-plane-url and --agent-id"],
-]);
 
 /**
  * Registers once.
@@ -56,15 +47,19 @@ export async function register(
   const url = `${options.httpBase}/api/v1/agents/register`;
   const { response, answer } = await post(url, registration, options);
   const retryAfterMs = retryAfter(response.headers);
-  const withoutKeys = (text: string) =>
-    hideKeys(text, [options.credentials.apiKey?.reveal(), answer?.apiKey]);
-  const said = withoutKeys(words(answer));
+  const keys = [options.credentials.apiKey?.reveal(), answer?.apiKey];
+  const said = ownWords(answer, keys);
   if (response.status === 202) return { kind: "pending", message: said, retryAfterMs };
   if ((response.ok || response.status === 403) && answer?.approvalStatus === "rejected") {
     return { kind: "rejected", message: said };
   }
-  if (!response.ok) throw refused(response, { url, said, retryAfterMs, withoutKeys });
-  return registered(answer, { url, said, withoutKeys });
+  if (!response.ok) {
+    throw new RegistrationError(
+      `The Control Plane at ${url} ${describeRefusal(response, { answer, keys })}`,
+      { status: response.status, retryAfterMs },
+    );
+  }
+  return registered(answer, { url, said, keys });
 }
 
 async function post(
@@ -72,22 +67,15 @@ async function post(
   registration: Registration,
   options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
 ): Promise<{ response: Response; answer: Answer }> {
-  const headers: Record<string, string> = { "Content-Type": "application/json" };
-  const { apiKey, client } = options.credentials;
-  if (apiKey) headers[API_KEY_HEADER] = apiKey.reveal();
+  const { credentials, signal } = options;
   try {
-    const response = await fetch(url, {
-      method: "POST",
-      headers,
-      body: JSON.stringify(registration),
-      ...(client ? { client } : {}),
-      // The key goes to the host that the operator named and to no other.
-      redirect: "manual",
-      signal: AbortSignal.any([options.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    return await ask(url, {
+      credentials,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      post: registration,
     });
-    return { response, answer: await readAnswer(response) };
   } catch (error) {
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
     const reason = isTimeout(error) ? `no answer within ${TIMEOUT_MS / 1000} seconds` : messageOf(error);
     throw new RegistrationError(`The Control Plane did not answer at ${url}: ${reason}`, { cause: error });
   }
@@ -95,8 +83,8 @@ async function post(
 
 /** Both shapes of an answer: the agent itself, or the agent beside its approval and key. */
 function registered(
-  answer: Readonly<Record<string, unknown>> | undefined,
-  { url, said, withoutKeys }: { url: string; said: string; withoutKeys: (text: string) => string },
+  answer: Answer,
+  { url, said, keys }: { url: string; said: string; keys: readonly unknown[] },
 ): RegistrationAnswer {
   const agent = asRecord(answer?.agent) ?? answer;
   if (!answer || !agent) {
@@ -110,47 +98,8 @@ function registered(
   }
   return {
     kind: "registered",
-    status: typeof agent.status === "string" ? withoutKeys(agent.status) : "online",
+    status: typeof agent.status === "string" ? hideKeys(agent.status, keys) : "online",
     // What no header can carry is no key: it would make every later request fail.
     apiKey: typeof answer.apiKey === "string" && isKey(answer.apiKey) ? answer.apiKey : undefined,
   };
-}
-
-function refused(
-  response: Response,
-  details: {
-    url: string;
-    said: string;
-    retryAfterMs: number | undefined;
-    withoutKeys: (text: string) => string;
-  },
-): RegistrationError {
-  const { url, said, retryAfterMs, withoutKeys } = details;
-  const location = response.headers.get("Location");
-  const meaning = location && response.status >= 300 && response.status < 400
-    ? `it redirects to ${
-      withoutKeys(location.replace(/[?#].*$/, ""))
-    }: set --control-plane-url to where it is`
-    : REFUSALS.get(response.status);
-  return new RegistrationError(
-    `The Control Plane at ${url} answered ${response.status}${meaning ? `: ${meaning}` : ""}${
-      said ? ` (it says: ${said})` : ""
-    }`,
-    { status: response.status, retryAfterMs },
-  );
-}
-
-/** The Control Plane's own words. */
-function words(answer: Readonly<Record<string, unknown>> | undefined): string {
-  return [answer?.message, answer?.error, answer?.details].filter((part) =>
-    typeof part === "string" && part !== ""
-  ).join(": ");
-}
-
-/** A Control Plane may repeat the key that it got, or the one that it gives. */
-function hideKeys(text: string, keys: readonly unknown[]): string {
-  return keys.filter((key) => typeof key === "string" && key !== "").reduce<string>(
-    (shown, key) => shown.replaceAll(String(key), "[redacted]"),
-    text,
-  );
 }

@@ -21,9 +21,13 @@ export class Reporter {
     this.#outbox.send({ type: "ack", payload: { commandId } });
   }
 
-  /** A command has its answer. */
-  result(result: Result): void {
-    this.#outbox.send(result);
+  /**
+   * A command has its answer.
+   *
+   * @param options.waitedMs how long it may have waited for a link in an earlier process, in milliseconds. @default {0}
+   */
+  result(result: Result, options: { waitedMs?: number } = {}): void {
+    this.#outbox.send(result, options);
   }
 
   /**

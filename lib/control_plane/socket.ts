@@ -4,8 +4,9 @@
  */
 import { LinkError } from "../errors.ts";
 import { log } from "../log.ts";
+import { API_KEY_HEADER } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
-import { API_KEY_HEADER } from "./registration.ts";
+import { refusedUpgrade } from "./refused_upgrade.ts";
 
 /** How a socket ended. */
 export interface SocketEnd {
@@ -26,21 +27,24 @@ export class Socket implements AsyncDisposable {
   readonly #socket: WebSocket;
   readonly #frames: Array<string | Uint8Array> = [];
   readonly #closed = Promise.withResolvers<SocketEnd>();
+  readonly #silenceMs: number;
   #wake: () => void = () => {};
   #end: SocketEnd | undefined;
+  #goodbye: Promise<boolean> | undefined;
+  /** Bytes that waited to leave after the last frame, and when some last left. */
+  #buffered = 0;
+  #movedAt = 0;
 
-  private constructor(socket: WebSocket) {
+  private constructor(socket: WebSocket, silenceSeconds: number) {
     this.#socket = socket;
+    this.#silenceMs = silenceSeconds * 1000;
     socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
       this.#frames.push(typeof event.data === "string" ? event.data : new Uint8Array(event.data));
       this.#wake();
     });
     socket.addEventListener("close", (event) => {
-      if (this.#end) return;
       // A peer that vanished leaves 0 or nothing; 1006 is the code for that.
-      this.#end = { code: event.code || 1006, reason: event.reason };
-      this.#closed.resolve(this.#end);
-      this.#wake();
+      this.#finish({ code: event.code || 1006, reason: event.reason });
     });
   }
 
@@ -54,11 +58,14 @@ export class Socket implements AsyncDisposable {
     options: {
       credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
       signal: AbortSignal;
-      /** A peer that is silent for half of this is pinged, and given the other half to answer. @default 30 */
+      /**
+       * A peer that is silent for half of this is pinged, and given the other half to answer; one that takes nothing for all of it is given
+       * up at the next frame. @default 30
+       */
       silenceSeconds?: number;
     },
   ): Promise<Socket> {
-    const { apiKey, client } = options.credentials;
+    const { credentials: { apiKey, client }, silenceSeconds = SILENCE_SECONDS } = options;
     const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
     const socket = new WebSocket(url, { headers, ...(client ? { client } : {}) });
     socket.binaryType = "arraybuffer";
@@ -75,9 +82,9 @@ export class Socket implements AsyncDisposable {
     socket.addEventListener("close", () => opened.reject(new LinkError(reason)));
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      const connection = new Socket(socket);
+      const connection = new Socket(socket, silenceSeconds);
       await opened.promise;
-      if (!pingWhenSilent(socket, options.silenceSeconds ?? SILENCE_SECONDS)) {
+      if (!pingWhenSilent(socket, silenceSeconds)) {
         log.warn(
           "This runtime cannot ping: a link that is dead without knowing it is found only when the system gives it up",
         );
@@ -85,11 +92,13 @@ export class Socket implements AsyncDisposable {
       return connection;
     } catch (error) {
       socket.close();
+      const refused = await refusedUpgrade(url, {
+        credentials: options.credentials,
+        signal,
+        cause: error as Error,
+      });
       options.signal.throwIfAborted();
-      throw new LinkError(
-        `The Control Plane refused the WebSocket at ${url.split("?")[0]}: ${(error as Error).message}`,
-        { cause: error },
-      );
+      throw refused;
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -100,9 +109,21 @@ export class Socket implements AsyncDisposable {
     return this.#end;
   }
 
-  /** Sends a text frame; on a socket that is closing it goes nowhere. */
-  send(text: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  /**
+   * Sends a text frame.
+   *
+   * @returns whether it left; not from a socket that is closing, or whose peer takes nothing any more
+   */
+  send(text: string): boolean {
+    if (this.#socket.readyState !== WebSocket.OPEN) return false;
+    if (this.#isStuck()) {
+      this.#finish({ code: 1006, reason: "The peer takes nothing any more." });
+      this.#socket.close();
+      return false;
+    }
+    this.#socket.send(text);
+    this.#buffered = this.#socket.bufferedAmount;
+    return true;
   }
 
   /** Every frame that arrives, until the connection ends or the signal is aborted. */
@@ -131,7 +152,30 @@ export class Socket implements AsyncDisposable {
    *
    * @returns whether the peer answered the goodbye, and so has read all that was sent before
    */
-  async close(): Promise<boolean> {
+  close(): Promise<boolean> {
+    return this.#goodbye ??= this.#sayGoodbye();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** A ping tells nothing here: it would wait behind all that does not leave. */
+  #isStuck(): boolean {
+    const { bufferedAmount } = this.#socket;
+    const now = performance.now();
+    if (bufferedAmount === 0 || bufferedAmount < this.#buffered) this.#movedAt = now;
+    return now - this.#movedAt >= this.#silenceMs;
+  }
+
+  #finish(end: SocketEnd): void {
+    if (this.#end) return;
+    this.#end = end;
+    this.#closed.resolve(end);
+    this.#wake();
+  }
+
+  async #sayGoodbye(): Promise<boolean> {
     if (this.#end) return false;
     this.#socket.close(1000, "agent stopped");
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -141,10 +185,6 @@ export class Socket implements AsyncDisposable {
     const end = await Promise.race([this.#closed.promise, timeout]);
     clearTimeout(timer);
     return end?.code === 1000;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 }
 

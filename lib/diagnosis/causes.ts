@@ -107,7 +107,7 @@ export const CAUSES = {
   },
   // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
   NoScaleUp: {
-    cause: "No node can take the pod, and the autoscaler cannot help (`NotTriggerScaleUp`)",
+    cause: "No node can take the pod, and the autoscaler cannot help (`NotTriggerScaleUp`, `FailedScaleUp`)",
     told: "no node can take its pod, and the cluster does not grow for it: …",
     graceMs: SCALE_UP_MS,
   },
@@ -134,7 +134,8 @@ export const CAUSES = {
   },
   AdmissionDown: {
     cause:
-      "The pod cannot be created as the cluster has trouble of its own, such as a webhook that does not answer",
+      "The pod cannot be created as the cluster has trouble of its own, such as a webhook that does not answer " +
+      "or a quota that many use at once",
     told: "its pod cannot be created: …",
     graceMs: SHORT_MS,
   },
@@ -147,12 +148,13 @@ export const CAUSES = {
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
   Evicted: {
-    cause: "The pod was evicted, preempted or drained away, and no other takes its place",
+    cause:
+      "The pod was evicted, preempted, drained or tainted away (`DisruptionTarget`), and no other takes its place",
     told: "its pod was evicted: …",
     graceMs: SHORT_MS,
   },
   NodeLost: {
-    cause: "The pod's node does not answer any more (`NodeNotReady`, `DeletionByTaintManager`)",
+    cause: "The pod's node does not answer any more (`NodeNotReady`), or is gone (`DeletionByPodGC`)",
     told: 'node "NAME" does not answer',
     graceMs: NODE_MS,
   },

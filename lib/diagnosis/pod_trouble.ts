@@ -5,8 +5,9 @@
 import type { V1PersistentVolumeClaim, V1Pod } from "@kubernetes/client-node";
 import { conditionOf, nameOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { SessionEvent } from "../kubernetes/event_log.ts";
+import type { EventReason, SessionEvent } from "../kubernetes/event_log.ts";
 import type { Trouble } from "./causes.ts";
+import { sessionContainer, unfinished } from "./container_trouble.ts";
 import { oneLine, unwrap } from "./words.ts";
 
 /** A pod that is not ready, and what the cluster tells about it, oldest first. */
@@ -18,13 +19,13 @@ export interface PodView {
   readonly claimEvents: readonly SessionEvent[];
 }
 
-/** Autoscalers' words for a node that is on its way: cluster-autoscaler and Karpenter. */
-const SCALING_UP = ["TriggeredScaleUp", "Nominated"];
-const SCALING = [...SCALING_UP, "NotTriggerScaleUp"];
+/** Autoscalers' words for a node that is on its way, and for one that is not: cluster-autoscaler, GKE and Karpenter. */
+const SCALING_UP: readonly EventReason[] = ["TriggeredScaleUp", "Nominated"];
+const SCALING: readonly EventReason[] = [...SCALING_UP, "NotTriggerScaleUp", "FailedScaleUp"];
 /** What is told before a node has the pod. */
-const SCHEDULING = [undefined, "FailedScheduling", ...SCALING];
-const MOUNTING = ["FailedAttachVolume", "FailedMount", "FailedMapVolume"];
-const SETTING_UP = ["FailedCreatePodSandBox", "NetworkNotReady"];
+const SCHEDULING: readonly (EventReason | undefined)[] = [undefined, ...SCALING];
+const MOUNTING: readonly EventReason[] = ["FailedAttachVolume", "FailedMount", "FailedMapVolume"];
+const SETTING_UP: readonly EventReason[] = ["FailedCreatePodSandBox", "NetworkNotReady"];
 
 /** One pod of a session, with what belongs to it. */
 export function viewOf(pod: V1Pod, { claim, events }: SessionObjects): PodView {
@@ -35,23 +36,27 @@ export function viewOf(pod: V1Pod, { claim, events }: SessionObjects): PodView {
 /** Whether an autoscaler brings a node for the pod. */
 export function isScalingUp({ pod, events }: PodView): boolean {
   const last = events.findLast((event) => SCALING.includes(event.reason));
-  return unscheduled(pod) !== undefined && SCALING_UP.includes(last?.reason ?? "");
+  return last !== undefined && SCALING_UP.includes(last.reason) && unscheduled(pod) !== undefined;
 }
 
-/** Whether a node pulls the pod's image, which takes as long as it takes. */
-export function isPulling({ events }: PodView): boolean {
-  return events.at(-1)?.reason === "Pulling";
+/** The image that a node pulls for the pod, if it does; that takes as long as it takes. */
+export function pulledImage({ events }: PodView): string | undefined {
+  const last = events.at(-1);
+  return last?.reason === "Pulling" ? oneLine(/"([^"]*)"/.exec(last.message)?.[1] ?? "") : undefined;
 }
 
 /** Why no node runs the pod. */
 export function schedulingTrouble(view: PodView): Trouble | undefined {
+  if (view.pod.spec?.nodeName) return undefined;
   const condition = unscheduled(view.pod);
-  if (!condition) return undefined;
-  const words = unwrap(condition.message ?? condition.reason ?? "");
+  const words = unwrap(condition?.message ?? condition?.reason ?? "");
+  // A scheduler that has found a node says nothing while it waits for the volume.
   const volume = volumeTrouble(view, words);
-  if (volume) return volume;
+  if (volume || !condition) return volume;
   if (isScalingUp(view) || isProvisioning(view)) return undefined;
-  const scaling = view.events.findLast((event) => event.reason === "NotTriggerScaleUp");
+  const told = (reason: EventReason) => view.events.findLast((event) => event.reason === reason);
+  // After a failure, the autoscaler only tells that it waits before it tries again.
+  const scaling = told("FailedScaleUp") ?? told("NotTriggerScaleUp");
   if (!scaling) return { reason: "Unschedulable", words: `no node can take its pod: ${words}` };
   const refusal = "no node can take its pod, and the cluster does not grow for it";
   return { reason: "NoScaleUp", words: `${refusal}: ${unwrap(scaling.message)}` };
@@ -62,7 +67,7 @@ export function nodeTrouble({ pod, events, claim }: PodView): Trouble | undefine
   const last = events.at(-1);
   if (isNodeLost(pod) || last?.reason === "NodeNotReady") return nodeLost(pod);
   // What runs has its network and its volumes.
-  if (!last || pod.status?.containerStatuses?.some((one) => one.state?.running)) return undefined;
+  if (!last || unfinished(pod).some((one) => one.state?.running)) return undefined;
   if (SETTING_UP.includes(last.reason)) {
     return { reason: "Sandbox", words: `its pod cannot be set up: ${unwrap(last.message)}` };
   }
@@ -81,18 +86,17 @@ export function nodeTrouble({ pod, events, claim }: PodView): Trouble | undefine
 export function disruption(pod: V1Pod): Trouble | undefined {
   const { phase, reason, message, containerStatuses = [] } = pod.status ?? {};
   if (isNodeLost(pod)) return nodeLost(pod);
-  if (phase === "Failed") {
-    const words = unwrap(message ?? reason ?? "it ended");
-    return containerStatuses.length === 0
-      ? { reason: "PodRejected", words: `node ${nodeOf(pod)} rejects its pod: ${words}` }
-      : { reason: "Evicted", words: `its pod was evicted: ${words}` };
+  const target = disruptionTarget(pod);
+  if (target) {
+    const words = unwrap(target.message ?? target.reason ?? "");
+    return { reason: "Evicted", words: `its pod was evicted: ${words}` };
   }
-  const target = conditionOf(pod, "DisruptionTarget");
-  if (target?.status !== "True") return undefined;
-  return {
-    reason: "Evicted",
-    words: `its pod was evicted: ${unwrap(target.message ?? target.reason ?? "")}`,
-  };
+  // A pod that somebody deletes may fail, too, and then without a reason.
+  if (phase !== "Failed" || !reason) return undefined;
+  const words = unwrap(message ?? reason);
+  return containerStatuses.length === 0
+    ? { reason: "PodRejected", words: `node ${nodeOf(pod)} rejects its pod: ${words}` }
+    : { reason: "Evicted", words: `its pod was evicted: ${words}` };
 }
 
 /** What a pod that nothing is known to be wrong with does, as people read it. */
@@ -102,11 +106,12 @@ export function progressOf(view: PodView): string {
   const home = claim && pod.spec?.volumes?.some((volume) => volume.persistentVolumeClaim) && quoted(claim);
   if (home && isProvisioning(view)) return `waiting for volume ${home} to be created`;
   if (unscheduled(pod) || !pod.spec?.nodeName) return "waiting for a node";
-  const containers = pod.status?.containerStatuses ?? [];
-  if (containers.some((one) => one.state?.running)) return "waiting for its display port to answer";
-  const image = pod.spec?.containers[0]?.image ?? "";
-  if (isPulling(view)) return `pulling image ${JSON.stringify(oneLine(image))}`;
-  if (containers.length === 0) return "waiting for its node to begin";
+  const gate = closedGate(pod);
+  if (gate) return `waiting for a readiness gate: ${unwrap(gate.message ?? "")}`;
+  if (sessionContainer(pod)?.state?.running) return "waiting for its display port to answer";
+  const image = pulledImage(view);
+  if (image !== undefined) return `pulling image ${JSON.stringify(image)}`;
+  if (!pod.status?.containerStatuses?.length) return "waiting for its node to begin";
   const last = events.at(-1)?.reason;
   if (home && last === "SuccessfulAttachVolume") return `mounting volume ${home}`;
   return home && SCHEDULING.includes(last) ? `attaching volume ${home}` : "creating its container";
@@ -145,13 +150,20 @@ function isProvisioning({ pod, claim }: PodView): boolean {
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/util/node/controller_utils.go
  */
 function isNodeLost(pod: V1Pod): boolean {
-  const target = conditionOf(pod, "DisruptionTarget");
-  if (pod.status?.reason === "NodeLost") return true;
-  if (target?.status === "True" && /^DeletionBy(?:TaintManager|PodGC)$/.test(target.reason ?? "")) {
-    return true;
-  }
+  if (pod.status?.reason === "NodeLost" || disruptionTarget(pod)?.reason === "DeletionByPodGC") return true;
   return conditionOf(pod, "ContainersReady")?.status === "True" &&
-    conditionOf(pod, "Ready")?.status === "False";
+    conditionOf(pod, "Ready")?.status === "False" && !closedGate(pod);
+}
+
+function disruptionTarget(pod: V1Pod) {
+  const condition = conditionOf(pod, "DisruptionTarget");
+  return condition?.status === "True" ? condition : undefined;
+}
+
+/** What somebody other than its node, such as a load balancer's controller, has yet to say of a pod whose containers are ready. */
+function closedGate(pod: V1Pod) {
+  const ready = conditionOf(pod, "Ready");
+  return ready?.reason === "ReadinessGatesNotReady" ? ready : undefined;
 }
 
 function nodeLost(pod: V1Pod): Trouble {

@@ -3,17 +3,17 @@
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
-import { conditionOf, isAlive } from "../kubernetes/objects.ts";
+import { conditionOf, isAlive, timeOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { CAUSES, type Trouble } from "./causes.ts";
-import { containerTrouble } from "./container_trouble.ts";
+import { containerTrouble, mishap, sessionContainer } from "./container_trouble.ts";
 import {
   disruption,
-  isPulling,
   isScalingUp,
   nodeTrouble,
   type PodView,
   progressOf,
+  pulledImage,
   schedulingTrouble,
   viewOf,
 } from "./pod_trouble.ts";
@@ -46,7 +46,7 @@ export function judge(objects: SessionObjects): Verdict {
   if (pod && isReady(pod)) return { state: "ready", pod };
   const view = pod && viewOf(pod, objects);
   const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
-  if (found.state !== "waiting" || (view && isPulling(view))) return found;
+  if (found.state !== "waiting" || (view && pulledImage(view) !== undefined)) return found;
   const trouble = rejection(pods, pod) ?? stagnation(deployment);
   return trouble ? verdict(trouble) : found;
 }
@@ -58,9 +58,25 @@ export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
     .sort((a, b) => createdAt(b) - createdAt(a))[0];
 }
 
-/** Whether a pod has run to its end, as an evicted one has: it holds no resources and no volume any more. */
+/** Whether a pod has run to its end, as an evicted one has: it holds no resources any more. */
 export function hasEnded(pod: V1Pod): boolean {
   return pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
+}
+
+/**
+ * The pods that may hold a volume: also those that are being deleted and have ended, as a node says that first and unmounts then.
+ * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go, SyncTerminatingPod and SyncTerminatedPod
+ */
+export function holders(pods: readonly V1Pod[]): V1Pod[] {
+  return pods.filter((pod) => !hasEnded(pod) || !isAlive(pod));
+}
+
+/** Whether the Deployment's controller has seen that no pod is wanted, and none is left, so that a volume is free to move. */
+export function isAsleep({ deployment, pods }: SessionObjects): boolean {
+  const { generation = 0 } = deployment?.metadata ?? {};
+  const { observedGeneration = 0, replicas = 0 } = deployment?.status ?? {};
+  const isSeen = deployment?.spec?.replicas === 0 && observedGeneration >= generation;
+  return isSeen && replicas === 0 && holders(pods).length === 0;
 }
 
 /** Whether a pod serves. */
@@ -69,22 +85,29 @@ export function isReady(pod: V1Pod): boolean {
 }
 
 function judgePod(view: PodView): Verdict {
-  const found = schedulingTrouble(view) ?? containerTrouble(view.pod, view.events) ?? nodeTrouble(view);
+  const { pod, events } = view;
+  const found = schedulingTrouble(view) ?? containerTrouble(pod, events) ?? nodeTrouble(view);
+  // A node that pulls again leaves the earlier failure in the pod's status until it knows more.
+  const isTriedAgain = found?.reason === "ImagePull" && pulledImage(view) !== undefined;
+  if (found && !isTriedAgain) return verdict(found);
   const progress = progressOf(view);
-  if (found) return verdict(found);
   if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
-  const isRunning = view.pod.status?.containerStatuses?.some((one) => one.state?.running);
-  const unhealthy = isRunning && view.events.findLast((event) => event.reason === "Unhealthy");
-  if (!unhealthy) return { state: "waiting", progress };
-  const words = `its display port does not answer: ${unwrap(unhealthy.message)}`;
-  // That nothing answers yet is how every start begins.
-  return { ...verdict({ reason: "NotAnswering", words }), progress };
+  const passing = found ?? mishap(pod, events) ?? silence(view);
+  return passing ? { ...verdict(passing), graceMs: Infinity, progress } : { state: "waiting", progress };
+}
+
+/** That nothing answers yet is how every start begins. */
+function silence({ pod, events }: PodView): Trouble | undefined {
+  const own = sessionContainer(pod);
+  const unhealthy = events.findLast((event) => event.reason === "Unhealthy");
+  if (!own?.state?.running || own.ready || !unhealthy) return undefined;
+  return { reason: "NotAnswering", words: `its display port does not answer: ${unwrap(unhealthy.message)}` };
 }
 
 /** Why there is no pod that could become ready. */
 function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict {
-  const refusal = conditionOf(deployment, "ReplicaFailure");
-  if (refusal?.status !== "True") {
+  const refusal = refusalOf(deployment);
+  if (!refusal) {
     const progress = pods.length > 0 ? "waiting for its old pod to go" : "waiting for its pod to be created";
     return { state: "waiting", progress };
   }
@@ -94,12 +117,19 @@ function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict
   return verdict({ reason, words: `${what}: ${words}` });
 }
 
+/** What the cluster says where it refuses the pod, or the ReplicaSet that would make it. */
+function refusalOf(deployment: V1Deployment) {
+  const progressing = conditionOf(deployment, "Progressing");
+  if (progressing?.reason === "ReplicaSetCreateError") return progressing;
+  const failure = conditionOf(deployment, "ReplicaFailure");
+  return failure?.status === "True" ? failure : undefined;
+}
+
 /** Why pods end instead of serving: the last has no successor, or several followed one another. */
 function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble | undefined {
   const newest = Math.max(0, ...pods.map(createdAt));
-  const ended = pods.filter((pod) => pod.status?.phase === "Failed").sort((a, b) =>
-    createdAt(b) - createdAt(a)
-  );
+  const ended = pods.filter(({ status }) => status?.phase === "Failed" && status.reason)
+    .sort((a, b) => createdAt(b) - createdAt(a));
   const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
   const [last] = ended;
   return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;
@@ -118,6 +148,5 @@ function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
 }
 
 function createdAt(pod: V1Pod): number {
-  // Objects of a watch carry the time as text, those of the typed clients as a Date.
-  return new Date(pod.metadata?.creationTimestamp ?? 0).getTime();
+  return timeOf(pod.metadata?.creationTimestamp);
 }

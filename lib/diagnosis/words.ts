@@ -26,9 +26,11 @@ const WRAPPINGS: readonly RegExp[] = [
   /^\S+\/\S+: (?=not found$)/,
   /^Failed to create pod sandbox: /,
   /^(?:MountVolume|AttachVolume|MapVolume)\.\w+ failed for volume "[^"]*" ?: /,
+  /^failed to provision volume with StorageClass "[^"]*": /,
   /^(?:Readiness|Liveness|Startup) probe failed: /,
   /^Pod was rejected: /,
-  /^(?:pods|persistentvolumeclaims|services|deployments\.apps) "[^"]*" is (?:forbidden|invalid): /,
+  /^Failed to create new replica set "[^"]*": /,
+  /^(?:pods|persistentvolumeclaims|services|(?:deployments|replicasets)\.apps) "[^"]*" is (?:forbidden|invalid): /,
   /^pod didn't trigger scale-up: /,
 ];
 
@@ -42,13 +44,17 @@ export function unwrap(text: string): string {
   return line;
 }
 
+/** Words of a cluster that has trouble of its own, or counts what a quota holds just now: its controllers try again. */
+const PASSING: readonly RegExp[] = [
+  /Internal error occurred|timed? ?out|too many requests|connection refused|etcdserver/i,
+  // https://github.com/kubernetes/kubernetes/issues/67761
+  /Operation cannot be fulfilled on resourcequotas|status unknown for quota|not yet ready to handle request/,
+];
+
 /** What kind of refusal the API server's words are. */
 export function refusalReason(text: string): Reason {
   if (/(?:exceeded|failed) quota/.test(text)) return "Quota";
   if (/violates PodSecurity/.test(text)) return "PodSecurity";
   if (/(?:maximum|minimum) \S+ usage per|limit to request ratio/.test(text)) return "LimitRange";
-  if (/Internal error occurred|timed? ?out|too many requests|connection refused|etcdserver/i.test(text)) {
-    return "AdmissionDown";
-  }
-  return "Refused";
+  return PASSING.some((words) => words.test(text)) ? "AdmissionDown" : "Refused";
 }

@@ -3,28 +3,38 @@
  * @module
  */
 import { X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
 import { connect } from "node:tls";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 
 const SOON_DAYS = 30;
 const DAY_MS = 24 * 3_600_000;
 
+/** What the agent proves itself with to a server that asks for it, as PEM. */
+export interface OwnCertificate {
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 /**
- * The certificate that a server shows, as PEM. Nothing is verified here: that is for the connections which carry something.
+ * The certificate that a server shows. Nothing is verified here: that is for the connections which carry something.
  *
  * @throws {Error} when there is no TLS server
  */
-export function shownCertificate(url: URL, signal: AbortSignal): Promise<X509Certificate> {
+export function shownCertificate(
+  url: URL,
+  { signal, ...own }: OwnCertificate & { signal: AbortSignal },
+): Promise<X509Certificate> {
   const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const socket = connect(
-    { host, servername: host, port: Number(url.port || 443), rejectUnauthorized: false },
-    () => {
-      const certificate = socket.getPeerX509Certificate();
-      if (certificate) resolve(certificate);
-      else reject(new Error("it shows no certificate"));
-    },
-  );
+  // An address is no name that could be asked for.
+  const name = isIP(host) === 0 ? { servername: host } : {};
+  const options = { host, ...name, ...own, port: Number(url.port || 443), rejectUnauthorized: false };
+  const socket = connect(options, () => {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate) resolve(certificate);
+    else reject(new Error("it shows no certificate"));
+  });
   socket.once("error", reject);
   signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   return promise.finally(() => socket.destroy());

@@ -4,7 +4,7 @@
  */
 
 /** Where the trouble lies, and what to do about it. */
-export interface Trouble {
+export interface ConnectionTrouble {
   readonly check: "control-plane-address" | "control-plane-tls";
   readonly advice: string;
 }
@@ -12,7 +12,7 @@ export interface Trouble {
 const URL_SETTING = "--control-plane-url (CONTROL_PLANE_URL)";
 
 /** Parts of rustls' and the system's messages. Source: https://docs.rs/rustls/latest/rustls/enum.CertificateError.html */
-const TROUBLES: ReadonlyArray<readonly [RegExp, Trouble]> = [
+const TROUBLES: ReadonlyArray<readonly [RegExp, ConnectionTrouble]> = [
   [/UnknownIssuer|CaUsedAsEndEntity|BadSignature/i, tls("name its authority's file in --ca-file (CA_FILE)")],
   [/not valid for name|NotValidForName/i, tls(`set ${URL_SETTING} to a name that the certificate has`)],
   [/certificate expired|Expired/i, tls("renew the Control Plane's certificate, or set the clocks by NTP")],
@@ -38,15 +38,15 @@ export function plainWords(message: string): string {
 }
 
 /** Finds what a message is about. */
-export function troubleOf(message: string): Trouble {
+export function troubleOf(message: string): ConnectionTrouble {
   const found = TROUBLES.find(([pattern]) => pattern.test(message));
   return found?.[1] ?? address(`check ${URL_SETTING}`);
 }
 
-function tls(advice: string): Trouble {
+function tls(advice: string): ConnectionTrouble {
   return { check: "control-plane-tls", advice };
 }
 
-function address(advice: string): Trouble {
+function address(advice: string): ConnectionTrouble {
   return { check: "control-plane-address", advice };
 }

@@ -8,7 +8,7 @@ import type { ConnectionCredentials, Credentials } from "../control_plane/creden
 import { Socket } from "../control_plane/socket.ts";
 import { isTimeout, LinkError, messageOf } from "../errors.ts";
 import type { Config } from "../options.ts";
-import { judgeValidity, readCertificate, shownCertificate } from "./certificates.ts";
+import { judgeValidity, type OwnCertificate, readCertificate, shownCertificate } from "./certificates.ts";
 import { judgeClock } from "./clock.ts";
 import { plainWords, troubleOf } from "./connection_trouble.ts";
 import { askRecord, askStanding, type ProbeOptions } from "./control_plane_probe.ts";
@@ -16,16 +16,25 @@ import { type CheckName, type Finding, Findings } from "./finding.ts";
 import { CHECK_MS, inTime } from "./in_time.ts";
 import { describeStanding, type Standing } from "./standing.ts";
 
+const PASS_ON = "let what stands between, such as an ingress or a proxy, pass WebSockets on";
+
+/** What helps to look at a Control Plane. */
+export interface ControlPlaneHelp {
+  readonly credentials: Credentials;
+  /** Whether no agent of this id is seen in the cluster, so that there is no link that a second one could close. */
+  readonly isAlone: () => Promise<boolean>;
+}
+
 /** The findings of everything about the Control Plane. */
-export async function checkControlPlane(config: Config, credentials: Credentials): Promise<Finding[]> {
+export async function checkControlPlane(config: Config, help: ControlPlaneHelp): Promise<Finding[]> {
   const url = new URL(controlPlaneAddresses(config.controlPlaneUrl).http);
   const [address, own] = await Promise.all([
     checkAddress(config, url),
-    inTime("client-certificate", () => checkOwnCertificate(config), "Cannot read the agent's certificate"),
+    inTime(() => checkOwnCertificate(config), cannotReadCertificate),
   ]);
   const first = [wayOf(config), ...address, ...own];
   if (address.some(({ status }) => status === "fail")) return [...first, ...untried("it cannot be reached")];
-  return [...first, ...await checkAnswers(config, { url, credentials })];
+  return [...first, ...await checkAnswers(config, { url, ...help })];
 }
 
 function wayOf({ proxy }: Config): Finding {
@@ -62,9 +71,14 @@ async function checkOwnCertificate({ clientCert }: Config): Promise<Finding[]> {
   return [judgeValidity("client-certificate", "The agent's certificate", certificate)];
 }
 
+function cannotReadCertificate(error: unknown): Finding {
+  const message = `Cannot read the agent's certificate: ${messageOf(error)}`;
+  return new Findings("client-certificate").fail(message, "check the file of --client-cert (CLIENT_CERT)");
+}
+
 async function checkAnswers(
   config: Config,
-  { url, credentials }: { url: URL; credentials: Credentials },
+  { url, credentials, isAlone }: ControlPlaneHelp & { url: URL },
 ): Promise<Finding[]> {
   const deadline = AbortSignal.timeout(CHECK_MS);
   try {
@@ -77,28 +91,34 @@ async function checkAnswers(
     const date = judgeClock("control-plane-clock", "The Control Plane's clock", clock);
     const key = await judgeKey(standing, { read, credentials, asking });
     if (standing.kind !== "accepted") return [...tls, date, key, websocketUntried("the key comes first")];
-    const check = (signal: AbortSignal) => checkLink(config, { ...asking, signal });
-    const about = "The Control Plane does not open a WebSocket";
-    return [...tls, date, key, ...await inTime("control-plane-websocket", check, about)];
+    const check = (signal: AbortSignal) => checkLink(config, { ...asking, signal, isAlone });
+    return [...tls, date, key, ...await inTime(check, noWebSocket)];
   } catch (error) {
     return unanswered(url, error);
   }
 }
 
 /** The certificate is good, or there would be no answer. */
-async function checkCertificate({ proxy }: Config, url: URL): Promise<Finding[]> {
+async function checkCertificate(config: Config, url: URL): Promise<Finding[]> {
   const findings = new Findings("control-plane-tls");
   if (url.protocol !== "https:") {
     return [findings.ok("The way to the Control Plane is not encrypted, as is allowed")];
   }
-  if (proxy) return [findings.ok("The Control Plane's certificate is accepted")];
+  const accepted = "The Control Plane's certificate is accepted";
+  if (config.proxy) return [findings.ok(accepted)];
   const judge = async (signal: AbortSignal) => {
-    const certificate = await shownCertificate(url, signal);
-    return [
-      judgeValidity("control-plane-tls", "The Control Plane's certificate is accepted, and", certificate),
-    ];
+    const certificate = await shownCertificate(url, { ...await ownCertificate(config), signal });
+    return [judgeValidity("control-plane-tls", `${accepted}, and`, certificate)];
   };
-  return await inTime("control-plane-tls", judge, "Cannot look at the Control Plane's certificate");
+  return await inTime(
+    judge,
+    (error) => findings.skip(`${accepted}, and until when it is valid is not known`, messageOf(error)),
+  );
+}
+
+async function ownCertificate({ clientCert, clientKey }: Config): Promise<OwnCertificate> {
+  if (clientCert === "") return {};
+  return { cert: await Deno.readTextFile(clientCert), key: await Deno.readTextFile(clientKey) };
 }
 
 function unanswered(url: URL, error: unknown): Finding[] {
@@ -139,10 +159,16 @@ async function judgeKey(
   return describeStanding(standing, { agentId, httpBase, key: read });
 }
 
-/** A Control Plane closes the link of an agent when a second one of its id comes: only where it says that there is none, one is tried. */
-async function checkLink(config: Config, asking: ProbeOptions): Promise<Finding[]> {
+/**
+ * A Control Plane closes the link of an agent when a second one of its id comes: one is tried only where it says that there is none, or, as most
+ * tell agents nothing, where none is seen in the cluster.
+ */
+async function checkLink(
+  config: Config,
+  { isAlone, ...asking }: ProbeOptions & Pick<ControlPlaneHelp, "isAlone">,
+): Promise<Finding[]> {
   const record = await askRecord(asking);
-  if (!record) return [websocketUntried("the Control Plane does not tell agents whether they are connected")];
+  if (!record) return [await isAlone() ? await tryLink(config, asking) : mayBeConnected()];
   const { agentId, namespace } = config;
   const link = record.isConnected
     ? websocketUntried(`agent ${agentId} is connected, and a second connection would close its link`)
@@ -156,16 +182,26 @@ async function checkLink(config: Config, asking: ProbeOptions): Promise<Finding[
 }
 
 async function tryLink(config: Config, { credentials, signal }: ProbeOptions): Promise<Finding> {
-  const findings = new Findings("control-plane-websocket");
   const url = controlPlaneAddresses(config.controlPlaneUrl).webSocket + linkPath(config.agentId);
   try {
     await using _socket = await Socket.connect(url, { credentials, signal });
-    return findings.ok("The Control Plane opens a WebSocket");
+    return new Findings("control-plane-websocket").ok("The Control Plane opens a WebSocket");
   } catch (error) {
     signal.throwIfAborted();
-    const advice = "let what stands between, such as an ingress or a proxy, pass WebSockets on";
-    return findings.fail(messageOf(error), advice);
+    return new Findings("control-plane-websocket").fail(messageOf(error), PASS_ON);
   }
+}
+
+function noWebSocket(error: unknown): Finding {
+  const message = `The Control Plane does not open a WebSocket: ${messageOf(error)}`;
+  return new Findings("control-plane-websocket").fail(message, PASS_ON);
+}
+
+function mayBeConnected(): Finding {
+  return new Findings("control-plane-websocket").warn(
+    "A WebSocket was not tried: an agent may be connected, which the Control Plane does not tell",
+    'the log of the agent that leads has "WebSocket connected" where it is',
+  );
 }
 
 function websocketUntried(why: string): Finding {

@@ -3,10 +3,9 @@
  * address is asked without an upgrade, so that the Control Plane checks key and agent, and then only misses the upgrade.
  * @module
  */
-import { readAnswer } from "../control_plane/answer.ts";
 import { linkPath } from "../control_plane/addresses.ts";
+import { ask } from "../control_plane/ask.ts";
 import type { ConnectionCredentials } from "../control_plane/credentials.ts";
-import { API_KEY_HEADER } from "../control_plane/registration.ts";
 import { asRecord } from "../json.ts";
 import type { DatedAnswer } from "./clock.ts";
 import { type Standing, standingOf } from "./standing.ts";
@@ -57,15 +56,8 @@ export async function askRecord(options: ProbeOptions): Promise<AgentRecord | un
 }
 
 async function get(path: string, { httpBase, credentials, signal }: ProbeOptions): Promise<Answer> {
-  const { apiKey, client } = credentials;
   const sentAt = Date.now();
-  const response = await fetch(`${httpBase}${path}`, {
-    headers: apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {},
-    ...(client ? { client } : {}),
-    // The key goes to the host that the operator named and to no other.
-    redirect: "manual",
-    signal,
-  });
+  const { response, answer } = await ask(`${httpBase}${path}`, { credentials, signal });
   const clock = { sentAt, answeredAt: Date.now(), date: response.headers.get("date") ?? undefined };
-  return { response, body: await readAnswer(response), clock };
+  return { response, body: answer, clock };
 }

@@ -9,10 +9,11 @@ import { createIssuedKeyStore } from "../kubernetes/stores.ts";
 import { Transport } from "../kubernetes/transport.ts";
 import type { Config } from "../options.ts";
 import { labelValue } from "../manifests/names.ts";
+import { isNoneSeen } from "./agents_seen.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { checkControlPlane } from "./control_plane_checks.ts";
 import { type Finding, Findings } from "./finding.ts";
-import { checkKubernetes } from "./kubernetes_checks.ts";
+import { checkKubernetes, untriedInKubernetes } from "./kubernetes_checks.ts";
 
 /** A store of keys where there is no way to the cluster. */
 const NO_KEYS = { read: () => Promise.resolve(undefined), write: () => Promise.resolve() };
@@ -33,14 +34,26 @@ async function diagnoseBoth(config: Config): Promise<Finding[]> {
   try {
     transport = new Transport(() => loadKubeConfig(config.kubeconfig));
   } catch (error) {
-    const cannot = new Findings("kubernetes-api").fail(messageOf(error), "");
-    return [cannot, ...await checkControlPlane(config, new Credentials(config, NO_KEYS))];
+    return await diagnoseControlPlane(config, error);
   }
   using _connections = transport;
+  const view = new ClusterView(transport, namespace);
   const keys = createIssuedKeyStore(transport, { namespace, agent: labelValue(agentId) });
   const [controlPlane, kubernetes] = await Promise.all([
-    checkControlPlane(config, new Credentials(config, keys)),
-    checkKubernetes(new ClusterView(transport, namespace), config),
+    checkControlPlane(config, {
+      credentials: new Credentials(config, keys),
+      // Where it cannot be found out, there may be one.
+      isAlone: () => isNoneSeen(view, agentId).catch(() => false),
+    }),
+    checkKubernetes(view, config),
   ]);
   return [...controlPlane, ...kubernetes];
+}
+
+/** All that can be done without credentials for Kubernetes. */
+async function diagnoseControlPlane(config: Config, error: unknown): Promise<Finding[]> {
+  const advice = "run the doctor in the agent's pod, or with a kubeconfig that can be used";
+  const cannot = new Findings("kubernetes-api").fail(messageOf(error), advice);
+  const help = { credentials: new Credentials(config, NO_KEYS), isAlone: () => Promise.resolve(false) };
+  return [cannot, ...untriedInKubernetes(), ...await checkControlPlane(config, help)];
 }

@@ -3,8 +3,7 @@
  * @module
  */
 import { abortable } from "@std/async";
-import { messageOf } from "../errors.ts";
-import { type CheckName, type Finding, Findings } from "./finding.ts";
+import type { Finding } from "./finding.ts";
 
 /** How long one check may take, in milliseconds; three of them may follow one another. */
 export const CHECK_MS = 4000;
@@ -12,18 +11,16 @@ export const CHECK_MS = 4000;
 /**
  * Runs a check for at most {@linkcode CHECK_MS}.
  *
- * @param about begins the finding where there is no answer, such as `Cannot look at the quota`
+ * @param judge makes the finding of what it throws, or of its taking too long
  */
 export async function inTime(
-  check: CheckName,
   run: (signal: AbortSignal) => Promise<Finding[]>,
-  about: string,
+  judge: (error: unknown) => Finding,
 ): Promise<Finding[]> {
   const deadline = AbortSignal.timeout(CHECK_MS);
   try {
     return await abortable(run(deadline), deadline);
   } catch (error) {
-    const words = deadline.aborted ? `no answer within ${CHECK_MS / 1000} seconds` : messageOf(error);
-    return [new Findings(check).fail(`${about}: ${words}`, "")];
+    return [judge(deadline.aborted ? new Error(`no answer within ${CHECK_MS / 1000} seconds`) : error)];
   }
 }

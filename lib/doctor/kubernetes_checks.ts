@@ -2,8 +2,10 @@
  * Everything about the cluster: whether the API server answers, and, side by side, what the agent needs of it.
  * @module
  */
+import { isFinal, isRefusal } from "../errors.ts";
 import type { Config } from "../options.ts";
 import { judgeClock } from "./clock.ts";
+import { apiTrouble, checkTrouble } from "./cluster_trouble.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 import { inTime } from "./in_time.ts";
@@ -45,7 +47,7 @@ const CHECKS: readonly Check[] = [
 /** The findings of everything about the cluster. */
 export async function checkKubernetes(view: ClusterView, config: Config): Promise<Finding[]> {
   const { answers, isAnswered } = await ask(view);
-  const rest = isAnswered ? await runChecks(CHECKS, { view, config }) : CHECKS.map(untried);
+  const rest = isAnswered ? await runChecks(CHECKS, { view, config }) : untriedInKubernetes();
   return [...answers, ...rest];
 }
 
@@ -56,27 +58,41 @@ export async function checkAtStart(view: ClusterView, config: Config): Promise<F
   return isAnswered ? await runChecks(cheap, { view, config }) : answers;
 }
 
-async function ask(view: ClusterView): Promise<{ answers: Finding[]; isAnswered: boolean }> {
-  const answers = await inTime("kubernetes-api", () => checkApi(view), "Kubernetes does not answer");
-  return { answers, isAnswered: answers[0]?.status === "ok" };
+/** What is not known of a cluster that was not asked. */
+export function untriedInKubernetes(): Finding[] {
+  return CHECKS.map(({ name, about }) => new Findings(name).skip(about, "Kubernetes was not asked"));
 }
 
-function untried({ name, about }: Check): Finding {
-  return new Findings(name).skip(about, "Kubernetes does not answer");
+async function ask(view: ClusterView): Promise<{ answers: Finding[]; isAnswered: boolean }> {
+  const answers = await inTime(() => checkApi(view), (error) => apiTrouble(view.server, error));
+  return { answers, isAnswered: answers[0]?.status === "ok" };
 }
 
 async function runChecks(
   checks: readonly Check[],
   { view, config }: { view: ClusterView; config: Config },
 ): Promise<Finding[]> {
-  const findings = checks.map(({ name, run, about }) => inTime(name, () => run(view, config), about));
+  const findings = checks.map(({ name, run, about }) =>
+    inTime(() => run(view, config), (error) => checkTrouble(name, { about, error }))
+  );
   return (await Promise.all(findings)).flat();
 }
 
 async function checkApi(view: ClusterView): Promise<Finding[]> {
-  const { version, clock } = await view.version();
-  return [
-    new Findings("kubernetes-api").ok(`Kubernetes answers: ${version} at ${view.server}`),
-    judgeClock("kubernetes-clock", "The API server's clock", clock),
-  ];
+  const findings = new Findings("kubernetes-api");
+  try {
+    const { version, clock } = await view.version();
+    return [
+      findings.ok(`Kubernetes answers: ${version} at ${view.server}`),
+      judgeClock("kubernetes-clock", "The API server's clock", clock),
+    ];
+  } catch (error) {
+    // Whom it knows it may tell nothing of itself, and the rest all the same.
+    if (!isFinal(error) || isRefusal(error, 401)) throw error;
+    const clock = new Findings("kubernetes-clock");
+    return [
+      findings.ok(`Kubernetes answers at ${view.server}, and does not tell its version`),
+      clock.skip("The API server's clock is not known", "it does not tell its version"),
+    ];
+  }
 }

@@ -21,7 +21,7 @@ export async function checkPermissions(view: ClusterView, config: Config): Promi
   const lacks = needed.flatMap((permission, i) => {
     const verbs = missing[i] ?? [];
     if (verbs.length === 0) return [];
-    const message = `The agent may not ${verbs.join(", ")} ${nameOf(permission)} ${place}`;
+    const message = `The agent may not ${verbs.join(", ")} ${rightName(permission)} ${place}`;
     const advice = `${ADVICE}; without this, ${permission.loss}`;
     return [permission.isOptional ? findings.warn(message, advice) : findings.fail(message, advice)];
   });
@@ -35,6 +35,6 @@ async function missingVerbs(view: ClusterView, permission: Permission): Promise<
   return verbs.filter((_, i) => !allowed[i]);
 }
 
-function nameOf({ group, resource, name }: Permission): string {
+function rightName({ group, resource, name }: Permission): string {
   return `${group === "" ? resource : `${resource}.${group}`}${name === "" ? "" : ` ${name}`}`;
 }

@@ -2,6 +2,7 @@
  * Every right that the agent uses, as k8s/rbac.yaml grants them; a test compares the two. Pure.
  * @module
  */
+import { ISSUED_KEYS, JOURNAL } from "../kubernetes/stores.ts";
 import type { Config } from "../options.ts";
 
 /** Some verbs on one resource. */
@@ -92,7 +93,7 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "",
     resource: "configmaps",
-    name: "k8s-agent-journal",
+    name: JOURNAL,
     verbs: ["get", "patch"],
     loss: "commands can be lost with the process",
   },
@@ -107,7 +108,7 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "",
     resource: "secrets",
-    name: "k8s-agent-issued-key",
+    name: ISSUED_KEYS,
     verbs: ["get", "patch"],
     loss: "a key that the Control Plane issues is lost with the process",
     isOptional: true,

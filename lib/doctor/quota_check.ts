@@ -1,16 +1,21 @@
 /**
- * Whether the namespace's quotas leave room.
+ * Whether the namespace's quotas leave room for one more session.
  * @module
  */
 import type { V1ResourceQuota } from "@kubernetes/client-node";
+import type { Config } from "../options.ts";
 import { parseQuantity } from "../quantities.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
+import { type Demand, demandOf } from "./quota_demand.ts";
+import { trialObjects, trialTemplate } from "./trial_session.ts";
 
+/** Amounts are fractions of two kinds, which a sum may miss by this. */
+const ROUNDING = 1e-6;
 const findings = new Findings("quota");
 
 /** One finding for each quota of the namespace. */
-export async function checkQuota(view: ClusterView): Promise<Finding[]> {
+export async function checkQuota(view: ClusterView, config: Config): Promise<Finding[]> {
   const { namespace } = view;
   if (!await view.may({ verb: "list", resource: "resourcequotas" })) {
     const why = `the agent may not read quotas: kubectl -n ${namespace} describe resourcequota`;
@@ -18,19 +23,38 @@ export async function checkQuota(view: ClusterView): Promise<Finding[]> {
   }
   const quotas = await view.list<V1ResourceQuota>(`/api/v1/namespaces/${namespace}/resourcequotas`);
   if (quotas.length === 0) return [findings.ok(`Namespace ${namespace} has no quota`)];
-  return quotas.map(judgeQuota);
+  const template = trialTemplate(config);
+  if (template === undefined) {
+    return [
+      findings.skip("Whether the namespace's quotas leave room is not known", "no template can be used"),
+    ];
+  }
+  const demand = demandOf(trialObjects(template, config));
+  return quotas.map((quota) => judgeQuota(quota, demand));
 }
 
-function judgeQuota({ metadata, status }: V1ResourceQuota): Finding {
-  const used = Object.entries(status?.hard ?? {}).map(([resource, hard]) => {
+function judgeQuota({ metadata, spec, status }: V1ResourceQuota, demand: Demand): Finding {
+  const { name } = metadata ?? {};
+  if (spec?.scopes || spec?.scopeSelector) {
+    return findings.skip(
+      `Whether quota ${name} leaves room is not known`,
+      "it counts only what its scopes select",
+    );
+  }
+  const amounts = Object.entries(status?.hard ?? {}).flatMap(([resource, hard]) => {
+    const more = demand.get(resource);
     const taken = status?.used?.[resource] ?? "0";
     const [most, now] = [parseQuantity(hard), parseQuantity(taken)];
-    const isFull = most !== undefined && now !== undefined && now >= most;
-    return { words: `${resource} ${taken} of ${hard}`, isFull };
+    if (more === undefined || most === undefined || now === undefined) return [];
+    return [{ words: `${resource} ${taken} of ${hard}`, isShort: now + more > most + ROUNDING }];
   });
-  const full = used.filter(({ isFull }) => isFull);
-  const words = (of: typeof used) => of.map((one) => one.words).join(", ");
-  return full.length > 0
-    ? findings.fail(`Quota ${metadata?.name} is used up: ${words(full)}`, "raise it, or stop sessions")
-    : findings.ok(`Quota ${metadata?.name} leaves room: ${words(used)}`);
+  const short = amounts.filter(({ isShort }) => isShort);
+  const words = (of: typeof amounts) => of.map((one) => one.words).join(", ");
+  if (short.length > 0) {
+    const message = `Quota ${name} leaves no room for one more session: ${words(short)}`;
+    return findings.fail(message, "raise it, or stop sessions");
+  }
+  return amounts.length > 0
+    ? findings.ok(`Quota ${name} leaves room for one more session: ${words(amounts)}`)
+    : findings.ok(`Quota ${name} counts nothing of a session`);
 }

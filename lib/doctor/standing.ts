@@ -3,6 +3,7 @@
  * @module
  */
 import type { ConnectionCredentials } from "../control_plane/credentials.ts";
+import { UPGRADE_MISSING } from "../control_plane/refusal.ts";
 import { type Finding, Findings } from "./finding.ts";
 
 /** How the Control Plane stands to the agent and its key. */
@@ -18,8 +19,6 @@ export type Standing =
 
 const KEY_SETTING = "AGENT_API_KEY or --api-key-file (API_KEY_FILE)";
 const URL_SETTING = "--control-plane-url (CONTROL_PLANE_URL)";
-/** What servers answer whose WebSocket address is asked without an upgrade: RFC 9110, and Go's usual library. */
-const UPGRADE_MISSING: readonly number[] = [400, 426];
 
 /** Judges an answer; `error` is that of its JSON, if there is one. */
 export function standingOf(answer: { status: number; location: string; error: unknown }): Standing {

@@ -10,7 +10,11 @@ import { nameOf } from "../kubernetes/objects.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 
-const DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class";
+/** Kubernetes goes by either. Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/storage/util/helpers.go */
+const DEFAULT_ANNOTATIONS = [
+  "storageclass.kubernetes.io/is-default-class",
+  "storageclass.beta.kubernetes.io/is-default-class",
+];
 const SETTING = "--storage-class (STORAGE_CLASS)";
 const findings = new Findings("storage-class");
 
@@ -47,8 +51,9 @@ async function homesOf(view: ClusterView, wanted: string): Promise<readonly V1Pe
 }
 
 function chosen(classes: readonly V1StorageClass[], wanted: string): V1StorageClass | undefined {
+  if (wanted !== "") return classes.find(({ metadata }) => metadata?.name === wanted);
   return classes.find(({ metadata }) =>
-    wanted === "" ? metadata?.annotations?.[DEFAULT_ANNOTATION] === "true" : metadata?.name === wanted
+    DEFAULT_ANNOTATIONS.some((name) => metadata?.annotations?.[name] === "true")
   );
 }
 

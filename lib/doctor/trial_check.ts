@@ -8,15 +8,14 @@ import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
 import type { Config } from "../options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
-import { templateProblem, trialObjects } from "./trial_session.ts";
+import { trialObjects, trialTemplate } from "./trial_session.ts";
 
 const findings = new Findings("session-objects");
 const ADVICE = "the cluster's words say whether it is a right, a quota or a policy";
 
 /** The findings of `session-objects`. */
 export async function checkTrial(view: ClusterView, config: Config): Promise<Finding[]> {
-  const sources = { cluster: new Map(), table: config.templates, rules: config };
-  const template = [...config.templates.keys()].find((name) => templateProblem(name, sources) === undefined);
+  const template = trialTemplate(config);
   if (template === undefined) {
     return [findings.skip("A session was not tried", "no template can be used")];
   }
@@ -26,9 +25,8 @@ export async function checkTrial(view: ClusterView, config: Config): Promise<Fin
   const refusals = answers.flatMap((answer) =>
     answer.status === "rejected" ? [answer.reason as unknown] : []
   );
-  if (refusals.some(isWithoutDryRun)) {
-    return [findings.skip("A session was not tried", "this API server knows no dry run")];
-  }
+  const unable = refusals.find(isWithoutDryRun);
+  if (unable !== undefined) return [findings.skip("A session was not tried", messageOf(unable))];
   if (refusals.some((error) => isRefusal(error, 404))) {
     return [findings.skip("A session was not tried", "its namespace does not exist")];
   }
@@ -38,6 +36,7 @@ export async function checkTrial(view: ClusterView, config: Config): Promise<Fin
   return [findings.ok(`The cluster would take the ${answers.length} objects of one more session`)];
 }
 
+/** An admission webhook may know none: then nothing of its kind can be tried. */
 function isWithoutDryRun(error: unknown): boolean {
   return error instanceof KubernetesError && error.status === 400 && /dry run/i.test(error.message);
 }

@@ -4,7 +4,7 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { messageOf } from "../errors.ts";
-import { COLLECTIONS } from "../kubernetes/session_cache.ts";
+import { COLLECTIONS } from "../kubernetes/session_watch.ts";
 import type { Config } from "../options.ts";
 import { chooseHome } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";
@@ -26,6 +26,12 @@ export function templateProblem(template: string, sources: TemplateSources): str
   } catch (error) {
     return messageOf(error);
   }
+}
+
+/** A template of the settings of which a session can start; `undefined` where there is none. */
+export function trialTemplate(config: Config): string | undefined {
+  const sources = { cluster: new Map(), table: config.templates, rules: config };
+  return [...config.templates.keys()].find((name) => templateProblem(name, sources) === undefined);
 }
 
 /** The objects of one more session of a template that can be used. */

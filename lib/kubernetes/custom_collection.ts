@@ -26,8 +26,6 @@ const PATIENCE_MS = 5000;
 export interface CustomCollectionOptions {
   /** The kind's plural, such as `templates`. */
   readonly resource: string;
-  /** Leaves out what does not match. */
-  readonly labelSelector?: string;
   /** Told when the collection came to be known as a whole. */
   readonly onList?: () => void;
   /** Told of each object that came, changed or went since. */
@@ -110,10 +108,9 @@ export class CustomCollection {
   }
 
   async #watch(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    const { resource, labelSelector = "", onChange } = this.#options;
+    const { resource, onChange } = this.#options;
     await watch<KubernetesObject>(transport, {
       path: `/apis/${CUSTOM_API}/namespaces/${options.namespace}/${resource}`,
-      selector: { labelSelector },
       onList: (objects) => this.#isListed(objects),
       onChange: (change, object) => {
         const name = nameOf(object);

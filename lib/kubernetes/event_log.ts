@@ -6,12 +6,40 @@
 import { asRecord } from "../json.ts";
 import type { KubernetesObject } from "@kubernetes/client-node";
 
+/**
+ * What is read of all that is told: other events of a pod that waits, such as those between two failures of a kind, would only hide it.
+ * Sources: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go,
+ * https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/volume/events/event.go
+ */
+export const EVENT_REASONS = [
+  "TriggeredScaleUp",
+  "NotTriggerScaleUp",
+  "FailedScaleUp",
+  "Nominated",
+  "ProvisioningFailed",
+  "ProvisioningSucceeded",
+  "FailedBinding",
+  "FailedAttachVolume",
+  "SuccessfulAttachVolume",
+  "FailedMount",
+  "FailedMapVolume",
+  "FailedCreatePodSandBox",
+  "NetworkNotReady",
+  "NodeNotReady",
+  "Pulling",
+  "Failed",
+  "Unhealthy",
+] as const;
+
+/** One of these. */
+export type EventReason = typeof EVENT_REASONS[number];
+
 /** One thing that happened to an object. */
 export interface SessionEvent {
   /** Uid of the object. */
   readonly about: string;
-  /** One word of whoever tells it, such as `FailedMount`. */
-  readonly reason: string;
+  /** One word of whoever tells it. */
+  readonly reason: EventReason;
   readonly message: string;
   /** Grows with time. Clocks are not asked: components differ in theirs, and in the fields they fill. */
   readonly version: number;
@@ -27,8 +55,6 @@ export const EVENT_SELECTOR = [
 ].join(",");
 
 const KINDS: readonly unknown[] = ["Pod", "PersistentVolumeClaim"];
-/** Reasons that are kept of one object; more than all components together give. */
-const REASONS = 24;
 /** Objects whose events wait for them to be known: an event may overtake its object. */
 const STRANGERS = 128;
 const MESSAGE_LENGTH = 1000;
@@ -36,7 +62,7 @@ const MESSAGE_LENGTH = 1000;
 const ECHO = /^Error: \w+$/;
 
 /** Reason → the newest event with it, in the order they came. */
-type Events = Map<string, SessionEvent>;
+type Events = Map<EventReason, SessionEvent>;
 
 /** The newest events of objects. */
 export class EventLog {
@@ -55,7 +81,6 @@ export class EventLog {
     if (earlier && earlier.version >= event.version) return;
     events.delete(event.reason);
     events.set(event.reason, event);
-    drop(events, REASONS);
     known?.onNews();
   }
 
@@ -86,7 +111,8 @@ export class EventLog {
   #stranger(uid: string): Events {
     const events: Events = this.#strangers.get(uid) ?? new Map();
     this.#strangers.set(uid, events);
-    drop(this.#strangers, STRANGERS);
+    const [oldest] = this.#strangers.keys();
+    if (this.#strangers.size > STRANGERS && oldest !== undefined) this.#strangers.delete(oldest);
     return events;
   }
 }
@@ -96,13 +122,11 @@ function read(object: KubernetesObject): SessionEvent | undefined {
   const { kind, uid } = asRecord(fields.involvedObject) ?? {};
   const { reason, message } = fields;
   if (!KINDS.includes(kind) || typeof uid !== "string" || uid === "") return undefined;
-  if (typeof reason !== "string" || typeof message !== "string" || ECHO.test(message)) return undefined;
+  if (!isReason(reason) || typeof message !== "string" || ECHO.test(message)) return undefined;
   const version = Number(metadata?.resourceVersion);
   return { about: uid, reason, message: message.slice(0, MESSAGE_LENGTH), version };
 }
 
-/** Lets go of the oldest entry where there are too many. */
-function drop<T>(entries: Map<string, T>, most: number): void {
-  const [oldest] = entries.keys();
-  if (entries.size > most && oldest !== undefined) entries.delete(oldest);
+function isReason(reason: unknown): reason is EventReason {
+  return (EVENT_REASONS as readonly unknown[]).includes(reason);
 }

@@ -8,7 +8,7 @@ import { abortable } from "@std/async";
 import { isRefusal, type KubernetesError } from "../errors.ts";
 import { formatDuration } from "../quantities.ts";
 import type { LeaseApi } from "./client.ts";
-import { type Candidate, claimed, LeaseObserver, released, type Standing } from "./lease_record.ts";
+import { type Candidate, claimed, LeaseObserver, type Ownership, released } from "./lease_record.ts";
 
 /** A lease that is held by this candidate. */
 export interface Held {
@@ -19,7 +19,7 @@ export interface Held {
 }
 
 /** What became of an attempt to hold a lease; `contended` if another wrote at the same time. */
-export type Attempt = Held | Extract<Standing, { kind: "taken" }> | { readonly kind: "contended" };
+export type Attempt = Held | Extract<Ownership, { kind: "taken" }> | { readonly kind: "contended" };
 
 /** What a lock needs. */
 export interface LeaseLockOptions extends Candidate {

@@ -21,7 +21,7 @@ export interface Candidate {
 }
 
 /** Whose a lease is, as one candidate sees it. */
-export type Standing =
+export type Ownership =
   | { readonly kind: "ours" }
   | { readonly kind: "free" }
   | { readonly kind: "taken"; readonly holder: string; readonly expiresInMs: number };
@@ -40,7 +40,7 @@ export class LeaseObserver {
   }
 
   /** @param now milliseconds of a clock that never jumps, when the record came in */
-  judge(spec: V1LeaseSpec | undefined, now: number): Standing {
+  judge(spec: V1LeaseSpec | undefined, now: number): Ownership {
     const record = JSON.stringify(spec ?? {});
     if (record !== this.#record) {
       this.#record = record;

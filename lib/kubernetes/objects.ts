@@ -14,6 +14,11 @@ export function isAlive<T extends KubernetesObject>(object: T | undefined): obje
   return object !== undefined && !object.metadata?.deletionTimestamp;
 }
 
+/** A time of an object, in milliseconds; 0 for none. Objects of a watch carry it as text, those of the typed clients as a Date. */
+export function timeOf(time: Date | undefined): number {
+  return new Date(time ?? 0).getTime();
+}
+
 /** What the cluster says of one aspect of an object, if it says anything. */
 export function conditionOf<C extends { readonly type: string }>(
   { status }: { readonly status?: { readonly conditions?: readonly C[] } },

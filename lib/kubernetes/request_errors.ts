@@ -12,6 +12,12 @@ interface Asked {
   readonly url: string;
 }
 
+/**
+ * The most that an API server asks for; whoever asks for more, such as a proxy before it, must not make a command or a watch wait for that.
+ * Source: https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/util/flowcontrol/dropped_requests_tracker.go
+ */
+const LONGEST_RETRY_AFTER_MS = 32_000;
+
 /** An error that names verb and object, with the server's own words. */
 export function refusal(
   request: Asked,
@@ -23,7 +29,7 @@ export function refusal(
   return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${words}`, {
     status,
     reason: typeof answer?.reason === "string" ? answer.reason : "",
-    retryAfterMs: retryAfter(headers),
+    retryAfterMs: Math.min(retryAfter(headers) ?? 0, LONGEST_RETRY_AFTER_MS),
   });
 }
 
@@ -57,5 +63,5 @@ const VERBS: ReadonlyMap<string, string> = new Map([
 /** A request in words: `create deployments`, `delete services alice-firefox`. */
 function describe(request: Asked): string {
   const path = new URL(request.url).pathname.replace(/^.*\/namespaces\/[^/]+\//, "");
-  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ")}`;
+  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ").trim()}`;
 }

@@ -1,7 +1,6 @@
 /**
- * What the cluster holds of this agent's sessions, kept up to date by one list+watch a kind. Nobody else lists or polls: readiness,
- * hibernation, deletion and the count of active sessions are all read here. What is kept is only a copy of the cluster's state:
- * losing it costs one list.
+ * What is known of the cluster's objects of this agent's sessions. Nobody else lists or polls: readiness, hibernation, deletion and the count of
+ * active sessions are all read here. What is kept is only a copy of the cluster's state: losing it costs one list.
  * @module
  */
 import type {
@@ -22,11 +21,9 @@ import {
   sessionName,
   USER_LABEL,
 } from "../manifests/names.ts";
-import { EVENT_SELECTOR, EventLog, type SessionEvent } from "./event_log.ts";
-import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
-import type { Transport } from "./transport.ts";
+import { EventLog, type SessionEvent } from "./event_log.ts";
+import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import { Waiters } from "./waiters.ts";
-import { list, watch, type WatchObserver } from "./watch.ts";
 
 /** The objects of one session as last seen. */
 export interface SessionObjects {
@@ -49,43 +46,33 @@ interface Kinds {
   pod: V1Pod;
 }
 
-type Kind = keyof Kinds;
+/** A kind of objects that sessions consist of. */
+export type Kind = keyof Kinds;
+
+/** All of them. */
+export const KINDS: readonly Kind[] = ["deployment", "service", "claim", "policy", "pod"];
 
 /** What a waiting caller finds in a session's objects: its answer, or how long that may stay true without a change. */
-export type Finding<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
+export type Look<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
 
-/** Where the API keeps each kind. */
-export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
-  deployment: { api: "/apis/apps/v1", resource: "deployments" },
-  service: { api: "/api/v1", resource: "services" },
-  claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
-  policy: { api: "/apis/networking.k8s.io/v1", resource: "networkpolicies" },
-  pod: { api: "/api/v1", resource: "pods" },
-};
+/** An object, and who told of it last; a watch goes on from a list, an answer may be newer than both. */
+interface Entry {
+  readonly kind: Kind;
+  readonly object: KubernetesObject;
+  readonly source: "list" | "watch" | "answer";
+}
 
-const KINDS = Object.keys(COLLECTIONS) as Kind[];
 /** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
 const REMEMBERED_REMOVALS = 4096;
-
-/** Resources without a view of which the agent knows no session. */
-export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);
-
-/** What of the cluster to follow, and for how long. */
-export interface FollowOptions {
-  readonly namespace: string;
-  readonly signal: AbortSignal;
-  readonly observer?: WatchObserver;
-}
 
 /** The shared view of all sessions' objects. */
 export class SessionCache {
   readonly #agentLabel: string;
-  /** Session id → kind and name → object. */
-  readonly #sessions = new Map<string, Map<string, { kind: Kind; object: KubernetesObject }>>();
+  /** Session id → kind and name → object; without an id: homes of users, which are of no session alone. */
+  readonly #objects = new Map<string | undefined, Map<string, Entry>>();
   readonly #events = new EventLog();
-  /** Homes of users, by name: they are of no session alone. */
-  readonly #homes = new Map<string, V1PersistentVolumeClaim>();
-  readonly #removed = new Set<string>();
+  /** Uid → version at which an object was gone, or no longer a session's. */
+  readonly #removed = new Map<string, number>();
   readonly #waiters = new Waiters();
   readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
@@ -101,49 +88,14 @@ export class SessionCache {
     if (this.#unlisted.size > 0) await abortable(this.#synced.promise, signal);
   }
 
-  /** Follows the cluster until the signal is aborted. */
-  async follow(transport: Transport, options: FollowOptions): Promise<void> {
-    const watches = KINDS.map((kind) =>
-      watch<KubernetesObject>(transport, {
-        ...this.#collection(kind, options),
-        onChange: (change, object) => change === "put" ? this.put(kind, object) : this.#remove(kind, object),
-        observer: options.observer,
-      })
-    );
-    await Promise.all([...watches, this.#followEvents(transport, options)]);
-  }
-
-  /**
-   * Takes in what the cluster holds now, once.
-   *
-   * @throws {KubernetesError} when a list is refused or not answered
-   */
-  async load(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
-    await Promise.all(KINDS.map((kind) => list(transport, this.#collection(kind, options))));
-    await list(transport, this.#eventCollection(options)).catch(() => {});
-  }
-
-  /** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
-  async #followEvents(
-    transport: Transport,
-    options: { namespace: string; signal: AbortSignal },
-  ): Promise<void> {
-    await this.synced(options.signal).catch(() => {});
-    await watch<KubernetesObject>(transport, {
-      ...this.#eventCollection(options),
-      // A Role without this right is a choice: one line in the log is enough.
-      reminderMs: Infinity,
-      onChange: (change, event) => change === "put" && this.#events.put(event),
-    });
-  }
-
   /** The objects of a session; all absent for one that does not exist. */
   session(sessionId: string): SessionObjects {
-    const entries = [...this.#sessions.get(sessionId)?.values() ?? []];
+    const entries = this.#entries(sessionId);
     const first = <K extends Kind>(kind: K) =>
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
     const deployment = first("deployment");
-    const claim = first("claim") ?? this.#homes.get(mountedClaim(deployment) ?? "");
+    const home = this.#objects.get(undefined)?.get(`claim/${mountedClaim(deployment) ?? ""}`)?.object;
+    const claim = first("claim") ?? home as V1PersistentVolumeClaim | undefined;
     const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
     const told = this.#events;
     return {
@@ -166,21 +118,21 @@ export class SessionCache {
 
   /** Whether nothing is left of an object that a session had or waits for. */
   isGone(object: KubernetesObject, sessionId: string): boolean {
-    const { deployment, service, claim, policy, pods } = this.session(sessionId);
-    return [deployment, service, claim, policy, ...pods, ...this.#homes.values()]
-      .every((known) => known?.metadata?.uid !== object.metadata?.uid);
+    return [...this.#entries(sessionId), ...this.#entries(undefined)]
+      .every((known) => known.object.metadata?.uid !== object.metadata?.uid);
   }
 
-  /** Whether a claim is mounted by another session, too. */
+  /** Whether a claim is mounted by another session, too, that is not on its way out. */
   isShared(claimName: string, sessionId: string): boolean {
-    return this.sessionIds().some((other) =>
-      other !== sessionId && mountedClaim(this.session(other).deployment) === claimName
-    );
+    return this.sessionIds().some((other) => {
+      const { deployment } = this.session(other);
+      return other !== sessionId && isAlive(deployment) && mountedClaim(deployment) === claimName;
+    });
   }
 
   /** The sessions of which anything exists. */
   sessionIds(): string[] {
-    return [...this.#sessions.keys()];
+    return [...this.#objects.keys()].filter((id) => id !== undefined);
   }
 
   /** Calls the listener at each change of any session; gives a function that ends that. */
@@ -195,23 +147,33 @@ export class SessionCache {
   }
 
   /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
-  put<K extends Kind>(kind: K, object: Kinds[K] | KubernetesObject): void {
-    if (this.#removed.has(object.metadata?.uid ?? "")) return;
-    const sessionId = this.#sessionOf(object);
-    if (sessionId === undefined) {
-      if (kind === "claim" && this.#isOurs(object)) this.#putHome(object as Kinds["claim"]);
-      return;
+  put(kind: Kind, object: KubernetesObject): void {
+    this.#put({ kind, object, source: "answer" });
+  }
+
+  /** Takes over a change that a watch shows. */
+  change(kind: Kind, change: "put" | "remove", object: KubernetesObject): void {
+    if (change === "put") this.#put({ kind, object, source: "watch" });
+    else this.#remove(kind, { object, version: object.metadata?.resourceVersion });
+  }
+
+  /** Takes over what a kind's list holds: what it lacks is gone, unless an answer told of it after the list was made. */
+  replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
+    const present = new Set(objects.map((object) => object.metadata?.uid));
+    for (const { object, ...entry } of [...this.#objects.keys()].flatMap((id) => this.#entries(id))) {
+      const isLater = entry.source === "answer" && Number(object.metadata?.resourceVersion) > Number(version);
+      if (entry.kind === kind && !present.has(object.metadata?.uid) && !isLater) {
+        this.#remove(kind, { object, version });
+      }
     }
-    const objects = this.#sessions.get(sessionId) ?? new Map();
-    const key = keyOf(kind, object);
-    const earlier: KubernetesObject | undefined = objects.get(key)?.object;
-    if (isOlder(object, earlier)) return;
-    if (kind === "pod" || kind === "claim") {
-      this.#events.know(object, { instead: earlier, onNews: () => this.#notify(sessionId) });
-    }
-    objects.set(key, { kind, object });
-    this.#sessions.set(sessionId, objects);
-    this.#notify(sessionId);
+    for (const object of objects) this.#put({ kind, object, source: "list" });
+    this.#unlisted.delete(kind);
+    if (this.#unlisted.size === 0) this.#synced.resolve();
+  }
+
+  /** Takes in an event of the cluster's. */
+  putEvent(event: KubernetesObject): void {
+    this.#events.put(event);
   }
 
   /**
@@ -221,7 +183,7 @@ export class SessionCache {
    */
   async waitFor<T>(
     sessionId: string,
-    options: { look: (objects: SessionObjects) => Finding<T>; signal: AbortSignal },
+    options: { look: (objects: SessionObjects) => Look<T>; signal: AbortSignal },
   ): Promise<T> {
     const { look, signal } = options;
     while (true) {
@@ -232,72 +194,53 @@ export class SessionCache {
     }
   }
 
-  #collection(kind: Kind, { namespace, signal }: { namespace: string; signal: AbortSignal }) {
-    const { api, resource } = COLLECTIONS[kind];
-    return {
-      path: `${api}/namespaces/${namespace}/${resource}`,
-      selector: { labelSelector: `${APP_LABEL}=${APP}` },
-      onList: (objects: readonly KubernetesObject[], version: string) =>
-        this.#replace(kind, objects, version),
-      signal,
-    };
+  #entries(sessionId: string | undefined): Entry[] {
+    return [...this.#objects.get(sessionId)?.values() ?? []];
   }
 
-  #eventCollection({ namespace, signal }: { namespace: string; signal: AbortSignal }) {
-    return {
-      path: `/api/v1/namespaces/${namespace}/events`,
-      selector: { fieldSelector: EVENT_SELECTOR },
-      onList: (events: readonly KubernetesObject[]) => events.forEach((event) => this.#events.put(event)),
-      signal,
-    };
-  }
-
-  /** What a list lacks is gone, unless it was put here after the list was made. */
-  #replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
-    const present = new Set(objects.map((object) => object.metadata?.uid));
-    const ofSessions = [...this.#sessions.values()].flatMap((entries) => [...entries.values()]);
-    const homes = [...this.#homes.values()].map((object) => ({ kind: "claim" as const, object }));
-    for (const { object } of [...ofSessions, ...homes].filter((entry) => entry.kind === kind)) {
-      const isNewer = Number(object.metadata?.resourceVersion) > Number(version);
-      if (!present.has(object.metadata?.uid) && !isNewer) this.#remove(kind, object);
-    }
-    for (const object of objects) this.put(kind, object);
-    this.#unlisted.delete(kind);
-    if (this.#unlisted.size === 0) this.#synced.resolve();
-  }
-
-  #remove(kind: Kind, object: KubernetesObject): void {
+  #put(entry: Entry): void {
+    const { kind, object, source } = entry;
+    const { uid = "", resourceVersion } = object.metadata ?? {};
+    if (!this.#isKept(kind, object)) return;
+    if (source !== "list" && Number(resourceVersion) <= Number(this.#removed.get(uid))) return;
+    this.#removed.delete(uid);
     const sessionId = this.#sessionOf(object);
+    const objects = this.#objects.get(sessionId) ?? new Map();
+    const key = `${kind}/${nameOf(object)}`;
+    const known: Entry | undefined = objects.get(key);
+    if (isOutdated(entry, known)) return;
+    const notify = () => this.#notify(sessionId, object);
+    if (kind === "pod" || kind === "claim") {
+      this.#events.know(object, { instead: known?.object, onNews: notify });
+    }
+    objects.set(key, entry);
+    this.#objects.set(sessionId, objects);
+    notify();
+  }
+
+  #remove(
+    kind: Kind,
+    { object, version }: { object: KubernetesObject; version: string | undefined },
+  ): void {
     const uid = object.metadata?.uid;
-    if (uid === undefined || !this.#isOurs(object)) return;
-    this.#removed.add(uid);
-    const [oldest] = this.#removed;
+    if (uid === undefined || !this.#isKept(kind, object)) return;
+    this.#removed.set(uid, Number(version));
+    const [oldest] = this.#removed.keys();
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
     this.#events.forget(uid);
-    if (sessionId === undefined) return this.#removeHome(object);
-    const objects = this.#sessions.get(sessionId);
-    const key = keyOf(kind, object);
+    const sessionId = this.#sessionOf(object);
+    const objects = this.#objects.get(sessionId);
+    const key = `${kind}/${nameOf(object)}`;
     // A namesake that came since is another object: the late end of the earlier one does not touch it.
     if (objects?.get(key)?.object.metadata?.uid !== uid) return;
     objects.delete(key);
-    if (objects.size === 0) this.#sessions.delete(sessionId);
-    this.#notify(sessionId);
+    if (objects.size === 0) this.#objects.delete(sessionId);
+    this.#notify(sessionId, object);
   }
 
-  #putHome(home: V1PersistentVolumeClaim): void {
-    const name = nameOf(home);
-    const earlier = this.#homes.get(name);
-    if (isOlder(home, earlier)) return;
-    this.#events.know(home, { instead: earlier, onNews: () => this.#notifyUser(home) });
-    this.#homes.set(name, home);
-    this.#notifyUser(home);
-  }
-
-  #removeHome(home: V1PersistentVolumeClaim): void {
-    const name = nameOf(home);
-    if (this.#homes.get(name)?.metadata?.uid !== home.metadata?.uid) return;
-    this.#homes.delete(name);
-    this.#notifyUser(home);
+  /** Without a session, only a home. */
+  #isKept(kind: Kind, object: KubernetesObject): boolean {
+    return this.#isOurs(object) && (kind === "claim" || this.#sessionOf(object) !== undefined);
   }
 
   #isOurs({ metadata }: KubernetesObject): boolean {
@@ -315,30 +258,28 @@ export class SessionCache {
     return id !== undefined && sessionName(id) === name ? id : name;
   }
 
+  #notify(sessionId: string | undefined, object: KubernetesObject): void {
+    if (sessionId === undefined) return this.#notifyUser(object);
+    this.#waiters.wake(sessionId);
+    for (const listener of this.#listeners) listener(sessionId);
+  }
+
   /** Wakes whoever waits for a session of the home's user; a session of which nothing exists may be one. */
-  #notifyUser(home: V1PersistentVolumeClaim): void {
+  #notifyUser(home: KubernetesObject): void {
     const user = home.metadata?.labels?.[USER_LABEL];
     for (const sessionId of this.#waiters.names()) {
       const { deployment } = this.session(sessionId);
       if (!deployment || deployment.metadata?.labels?.[USER_LABEL] === user) this.#waiters.wake(sessionId);
     }
   }
-
-  #notify(sessionId: string): void {
-    this.#waiters.wake(sessionId);
-    for (const listener of this.#listeners) listener(sessionId);
-  }
-}
-
-function keyOf(kind: Kind, object: KubernetesObject): string {
-  return `${kind}/${object.metadata?.name}`;
 }
 
 /**
- * Whether `object` is an earlier state than the one that is known, be it of the very object or of an earlier one of its name; resource
- * versions of one collection can be compared.
+ * Whether an entry is an earlier state than what is known, be it of the very object or of an earlier one of its name; resource versions of one
+ * collection can be compared. Only an answer may be newer than a list, whose versions are lower where the cluster was restored from a backup.
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
  */
-function isOlder(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
-  return Number(object.metadata?.resourceVersion) < Number(known?.metadata?.resourceVersion);
+function isOutdated({ object, source }: Entry, known: Entry | undefined): boolean {
+  if (source === "list" && known?.source !== "answer") return false;
+  return Number(object.metadata?.resourceVersion) < Number(known?.object.metadata?.resourceVersion);
 }

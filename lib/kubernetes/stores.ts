@@ -12,7 +12,7 @@ import {
 } from "@kubernetes/client-node";
 import type { KeyStore } from "../control_plane/issued_key.ts";
 import { isRefusal } from "../errors.ts";
-import type { JournalStore } from "../sessions/journal.ts";
+import type { JournalStore } from "../sessions/journal_file.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
 

@@ -159,30 +159,30 @@ export class Transport implements Disposable {
   }
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+    const { signal } = this.#closed;
     let attempts = 0;
+    let askedForMs = 0;
+    const attempt = async () => {
+      // An overloaded server is left alone for as long as it asks.
+      if (askedForMs > 0) await delay(askedForMs, { signal });
+      const isRetry = attempts++ > 0;
+      try {
+        return await this.#semaphore.run(() => this.#sendOnce({ ...request, isRetry }), signal);
+      } catch (error) {
+        askedForMs = error instanceof KubernetesError ? error.retryAfterMs : 0;
+        throw error;
+      }
+    };
     try {
-      return await retry(() => this.#attempt({ ...request, isRetry: attempts++ > 0 }), {
+      return await retry(attempt, {
         maxAttempts: ATTEMPTS,
         minTimeout: FIRST_RETRY_MS,
         maxTimeout: LONGEST_RETRY_MS,
         isRetriable: (error) => error instanceof KubernetesError && mayPass(request, error),
-        signal: this.#closed.signal,
+        signal,
       });
     } catch (error) {
       throw error instanceof RetryError ? error.cause : error;
-    }
-  }
-
-  /** One attempt, and after an overloaded server's refusal the wait that it asked for. */
-  async #attempt(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
-    try {
-      return await this.#semaphore.run(() => this.#sendOnce(request), this.#closed.signal);
-    } catch (error) {
-      if (error instanceof KubernetesError && error.retryAfterMs) {
-        const wait = Math.min(error.retryAfterMs, LONGEST_RETRY_MS);
-        await delay(wait, { signal: this.#closed.signal });
-      }
-      throw error;
     }
   }
 
@@ -270,7 +270,11 @@ async function read(
   }
 }
 
-/** Whether the same request may succeed a moment later; a patch says what to change, and not since which version. */
+/**
+ * Whether the same request may succeed a moment later. A patch says what to change, and not since which version; a creation meets a conflict
+ * only where a quota was changed in the same moment: https://github.com/kubernetes/kubernetes/issues/67761
+ */
 function mayPass({ method }: ApiRequest, error: KubernetesError): boolean {
-  return error.isTransient() || (method === "PATCH" && error.status === 409);
+  return error.isTransient() || (method === "PATCH" && error.status === 409) ||
+    (method === "POST" && error.reason === "Conflict");
 }

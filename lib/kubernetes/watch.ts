@@ -15,8 +15,8 @@ import type { Transport } from "./transport.ts";
 export interface WatchOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  /** Which objects of it, by label or by field, as the API's query parameters take it. */
-  readonly selector: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** Which objects of it, by label or by field, as the API's query parameters take it; absent: all. */
+  readonly selector?: { readonly labelSelector: string } | { readonly fieldSelector: string };
   /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
   readonly reminderMs?: number;
   /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
@@ -59,10 +59,11 @@ export async function watch<T extends KubernetesObject>(
   const { signal } = options;
   let version: string | undefined;
   const resource = options.path.split("/").at(-1) ?? "";
-  const trouble = new Trouble(resource, options.reminderMs ?? REMINDER_MS);
+  const trouble = new TroubleLog(resource, options.reminderMs ?? REMINDER_MS);
   const heard = () => options.observer?.heard(resource);
   let failures = 0;
   while (!signal.aborted) {
+    let askedForMs = 0;
     const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
@@ -82,14 +83,15 @@ export async function watch<T extends KubernetesObject>(
       // Whether the server still has the changes since the last version, only it can say.
       if (hasExpired) version = undefined;
       else trouble.tell(messageOf(error));
+      if (error instanceof KubernetesError) askedForMs = error.retryAfterMs;
     }
-    const wait = pauseAfter(failures, RETRY);
-    await delay(Math.random() * wait, { signal }).catch(() => {});
+    const wait = Math.random() * pauseAfter(failures, RETRY);
+    await delay(askedForMs + wait, { signal }).catch(() => {});
   }
 }
 
 /** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
-class Trouble {
+class TroubleLog {
   readonly #resource: string;
   readonly #reminderMs: number;
   #reason: string | undefined;
@@ -144,7 +146,7 @@ async function* events<T extends KubernetesObject>(
   options: Pick<WatchOptions<T>, "path" | "selector"> & {
     version: string;
     signal: AbortSignal;
-    trouble: Trouble;
+    trouble: TroubleLog;
     heard: () => void;
   },
 ): AsyncGenerator<WatchEvent<T>> {

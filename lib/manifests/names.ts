@@ -5,6 +5,8 @@
  */
 import { createHash } from "node:crypto";
 
+/** Name of the container that is the session, also in the Go agent's pods. */
+export const SESSION_CONTAINER = "session";
 /** Label that every object of a session carries (documentation, "Troubleshooting"). */
 export const APP_LABEL = "app";
 export const APP = "streamspace-session";
@@ -47,8 +49,14 @@ export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";
 /** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
 const NAME = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
-/** Without dots: a part of a name may not be empty, and hashing is simpler than counting. */
-const SUBDOMAIN = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
+const PART = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?";
+const SUBDOMAIN_PART = new RegExp(`^${PART}$`);
+/** A claim's name may be any of at most 253 characters. */
+const SUBDOMAIN = new RegExp(`^${PART}(?:\\.${PART})*$`);
+/** How long a user may be beside `home-`. */
+const USER_LENGTH = 248;
+/** A user that `home-` would make look like a session's home. */
+const HOME = /(?:^|-)home$/;
 const HASH_LENGTH = 8;
 /** How a name ends that was made of another text: a text that ends so itself is not taken as it is, so that the two never meet. */
 const MADE = /--[0-9a-f]{16}$/;
@@ -67,13 +75,15 @@ export function homeClaimName(sessionId: string): string {
 
 /** Name of the claim for the home of all sessions of a user, as StreamSpace has always named it; never that of a session's home. */
 export function userHomeClaimName(user: string): string {
-  return `home-${user.endsWith("-home") ? madeName(user) : sessionName(user)}`;
+  const isKept = user.length <= USER_LENGTH && SUBDOMAIN.test(user) && !HOME.test(user) && !MADE.test(user);
+  return `home-${isKept ? user : madeName(user)}`;
 }
 
 /** Name of the lease that an agent's replicas share: readable, and different for each agent id. */
 export function leaseName(agentId: string): string {
   const name = `k8s-agent-${agentId}`;
-  if (SUBDOMAIN.test(name)) return name;
+  // Without dots: hashing is simpler than counting.
+  if (SUBDOMAIN_PART.test(name)) return name;
   const readable = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 63);
   return `${readable}-${shortHash(agentId)}`;
 }

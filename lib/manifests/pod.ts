@@ -14,6 +14,7 @@ import type {
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { Home } from "./home.ts";
+import { SESSION_CONTAINER } from "./names.ts";
 import { containerSecurity, DEFAULT_ID, podSecurity, type SecurityLevel } from "./pod_security.ts";
 import type { StartRequest } from "../sessions/requests.ts";
 import { HOME_PATH, HOME_VOLUME, type Template } from "../templates/template.ts";
@@ -44,8 +45,6 @@ export interface PodPlan {
   /** The home volume, where the session has one. */
   readonly home: Home | undefined;
 }
-
-const CONTAINER = "session";
 
 /** Builds the spec of a session's pod. Where template and settings name the same thing, the template's is taken; lists are joined. */
 export function buildPodSpec(plan: PodPlan): V1PodSpec {
@@ -79,7 +78,7 @@ function buildContainer({ request, template, settings, home }: PodPlan): V1Conta
   const { command, args, livenessProbe, startupProbe } = template;
   const volumeMounts = mountsOf(template, home);
   return {
-    name: CONTAINER,
+    name: SESSION_CONTAINER,
     image: template.baseImage,
     imagePullPolicy: settings.imagePullPolicy,
     env: environment(request, template),

@@ -1,15 +1,15 @@
 /**
  * Commands come in, are written down and acknowledged; those of one session are carried out one after the other, sessions side by side.
- * Each command ends in exactly one result, and the same command again gets the same result. What is not finished when the process ends is
- * in the journal, from which the next process goes on.
+ * Each command ends in exactly one result. What is not finished when the process ends is in the journal, from which the next process goes on.
  * @module
  */
-import { type Command, completed, failed, type Result } from "../control_plane/protocol.ts";
+import { type Command, completed, failed } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, failureWord, messageOf } from "../errors.ts";
 import { log } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
 import type { RequestLimits } from "../templates/amounts.ts";
+import { Answers } from "./answers.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "./command_context.ts";
@@ -54,11 +54,11 @@ interface Task {
   readonly cancel: AbortController;
 }
 
-/** Results that are remembered, so that a repeated command is answered and not repeated. */
-const REMEMBERED_RESULTS = 10_000;
-
 /** Longest wait for cancelled commands to clean up, in milliseconds. */
 const CANCEL_MS = 3000;
+
+/** For what an earlier process was let do: with less to give away by now, it is the operation that fails, and removes what it made. */
+const NO_LIMITS: RequestLimits = { maxCpu: Infinity, maxMemory: Infinity };
 
 const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
 const HANDED_OVER = new CommandError("handed_over", "left to the agent's next process");
@@ -68,7 +68,9 @@ export class Dispatcher {
   readonly #operations: Operations;
   readonly #options: DispatcherOptions;
   readonly #lanes: Lanes<Task>;
-  readonly #results = new Map<string, Result | "running">();
+  readonly #answers: Answers;
+  /** Stops that are being written down. */
+  readonly #stops = new Set<SessionRequest>();
   /** Commands that are being written down. */
   readonly #accepting = new Set<Promise<void>>();
   /** The acceptance of the newest command. */
@@ -80,6 +82,12 @@ export class Dispatcher {
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
     this.#options = options;
+    const { journal, reporter, observer } = options;
+    this.#answers = new Answers({
+      journal,
+      reporter,
+      onAnswer: ({ type, payload }, error) => observer?.ended(payload.commandId, type, error),
+    });
     this.#lanes = new Lanes((sessionId) => options.onIdle?.(sessionId));
   }
 
@@ -90,7 +98,7 @@ export class Dispatcher {
 
   /** Whether a command of the session is at work or waits for its turn. */
   isBusy(sessionId: string): boolean {
-    return this.#lanes.of(sessionId).length > 0;
+    return this.#lanes.of(sessionId).length > 0 || this.#isToStop(sessionId);
   }
 
   /** From now on, nothing is answered unless this says that it may be: otherwise another process answers it. */
@@ -101,15 +109,15 @@ export class Dispatcher {
   /** Takes a command; returns before any work is done. */
   receive(command: Command): void {
     const { commandId, action } = command;
-    const known = this.#results.get(commandId);
-    if (known === "running") return;
+    const known = this.#answers.of(commandId);
+    if (known === "open") return;
     if (known) {
       this.#options.reporter.result(known);
       return;
     }
     log.info("Command {commandId}: {action}", { commandId, action });
     this.#options.observer?.received(commandId, { action, receivedAt: Date.now() });
-    this.#remember(commandId, "running");
+    this.#answers.expect(commandId);
     const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
       this.#accepting.delete(accepted)
     );
@@ -138,10 +146,10 @@ export class Dispatcher {
   resume(entries: readonly JournalEntry[]): void {
     for (const { commandId, receivedAt, request, result } of entries) {
       // It was sent again before the journal could be read.
-      if (this.#results.has(commandId)) continue;
-      this.#remember(commandId, result ?? "running");
+      if (this.#answers.of(commandId)) continue;
+      this.#answers.expect(commandId, result);
       if (result) {
-        this.#options.reporter.result(result);
+        this.#options.reporter.result(result, { waitedMs: Math.max(0, Date.now() - receivedAt) });
         continue;
       }
       log.info("Command {commandId}: {action}, begun by an earlier process", {
@@ -173,7 +181,7 @@ export class Dispatcher {
     signal.removeEventListener("abort", stop);
     clearTimeout(timer);
     for (const { commandId } of this.#lanes.all()) {
-      if (!this.#options.journal.holds(commandId)) await this.#fail(commandId, STOPPING);
+      if (!this.#options.journal.holds(commandId)) await this.#answers.fail(commandId, STOPPING);
     }
   }
 
@@ -196,11 +204,15 @@ export class Dispatcher {
     const { journal, reporter } = this.#options;
     const entry = { commandId, receivedAt: Date.now() };
     try {
-      this.#checkOpen();
+      if (this.#isDraining) {
+        throw new CommandError("draining", "The agent is stopping and takes no more commands");
+      }
       const request = parseRequest(command, this.#options.limits);
       const earlier = this.#operations.recall(request.sessionId, commandId);
       // It was answered long ago: an ack would undo that.
-      if (earlier) return this.#answer(completed(commandId, earlier.result));
+      if (earlier) return this.#answers.give(completed(commandId, earlier.result));
+      journal.checkRoom({ ...entry, request });
+      if (request.action === "stop_session") this.#announceStop(request);
       await journal.open({ ...entry, request });
       // The journal may wait for one command and, once it is in trouble, not for the next.
       await before;
@@ -209,31 +221,28 @@ export class Dispatcher {
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
-      if (!journal.isFull) await journal.open({ ...entry, result });
+      if (failureWord(error) !== "busy") await journal.open({ ...entry, result });
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
-      this.#answer(result, error);
-      logFailure(commandId, error);
+      this.#answers.give(result, error);
     }
   }
 
-  #checkOpen(): void {
-    if (this.#isDraining) {
-      throw new CommandError("draining", "The agent is stopping and takes no more commands");
-    }
-    if (this.#options.journal.isFull) {
-      throw new CommandError("busy", "The agent has too many commands that are not answered yet");
-    }
+  /** Says nothing more of a session, though the stop may have its turn only later: it would undo what the Control Plane shows by now. */
+  #announceStop(request: SessionRequest): void {
+    this.#stops.add(request);
+    this.#options.reporter.stopReceived(request.sessionId);
+  }
+
+  #isToStop(sessionId: string): boolean {
+    return [...this.#stops].some((stop) => stop.sessionId === sessionId);
   }
 
   #resumeOne(commandId: string, entry: Pick<JournalEntry, "receivedAt" | "request">): void {
     const { request: payload, receivedAt } = entry;
     try {
-      const request = parseRequest(
-        { commandId, action: String(payload?.action), payload },
-        this.#options.limits,
-      );
+      const request = parseRequest({ commandId, action: String(payload?.action), payload }, NO_LIMITS);
       const spentMs = Math.max(1, Date.now() - receivedAt);
       if (this.#hasNewer(request.sessionId)) {
         throw new CommandError(
@@ -243,7 +252,7 @@ export class Dispatcher {
       }
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
     } catch (error) {
-      void this.#fail(commandId, error);
+      void this.#answers.fail(commandId, error);
     }
   }
 
@@ -257,6 +266,7 @@ export class Dispatcher {
     if (action === "stop_session") {
       cancelForStop(this.#lanes.of(sessionId));
       this.#options.reporter.stopReceived(sessionId);
+      this.#stops.delete(task.request);
     }
     void this.#lanes.take(sessionId, task, () => this.#carryOut(task));
   }
@@ -273,9 +283,10 @@ export class Dispatcher {
       await this.#options.journal.close(result, outcome);
       if (!this.#mayAct()) throw HANDED_OVER;
       // The result first: of two short messages sent at once, the network may hold the second back for a moment.
-      this.#answer(result);
+      this.#answers.give(result);
       // What a stop that came meanwhile will change is not worth a word, and would undo it.
-      if (outcome.status && !signal.aborted) this.#options.reporter.status(outcome.status);
+      const isOutdated = signal.aborted || this.#isToStop(request.sessionId);
+      if (outcome.status && !isOutdated) this.#options.reporter.status(outcome.status);
       const durationMs = Math.round(performance.now() - startedAt);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
         commandId,
@@ -288,33 +299,7 @@ export class Dispatcher {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
         this.#options.observer?.ended(commandId, "handed_over");
-      } else await this.#fail(commandId, error);
-    }
-  }
-
-  async #fail(commandId: string, error: unknown): Promise<void> {
-    if (this.#results.get(commandId) !== "running") return;
-    const result = failed(commandId, messageOf(error));
-    await this.#options.journal.close(result, { isRecorded: false });
-    this.#answer(result, error);
-    logFailure(commandId, error);
-  }
-
-  /** Sends a command's one result; of a failure, the observer is told the error. */
-  #answer(result: Result, error?: unknown): void {
-    if (this.#results.get(result.payload.commandId) !== "running") return;
-    this.#options.observer?.ended(result.payload.commandId, result.type, error);
-    this.#remember(result.payload.commandId, result);
-    this.#options.reporter.result(result);
-  }
-
-  #remember(commandId: string, result: Result | "running"): void {
-    this.#results.set(commandId, result);
-    if (this.#results.size <= REMEMBERED_RESULTS) return;
-    for (const [id, remembered] of this.#results) {
-      if (remembered === "running") continue;
-      this.#results.delete(id);
-      return;
+      } else await this.#answers.fail(commandId, error);
     }
   }
 }
@@ -324,9 +309,4 @@ function cancelForStop(tasks: readonly Task[]): void {
   for (const { request, cancel } of tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
-}
-
-function logFailure(commandId: string, error: unknown): void {
-  const failure = failureWord(error);
-  log.warn("Command {commandId} failed: {reason}", { commandId, reason: messageOf(error), failure });
 }

@@ -1,23 +1,14 @@
 /**
  * What outlives the agent: each command that was received and is not known to have been answered, and which sessions there were, in one
  * ConfigMap. A command is written down before it is acknowledged, and its result before it is sent, so that a process that was killed
- * leaves to the next one what it still owed. Commands that come together are written together.
+ * leaves to the next one what it still owed.
  * @module
  */
-import { abortable, delay } from "@std/async";
 import type { Result } from "../control_plane/protocol.ts";
-import { isFinal, messageOf } from "../errors.ts";
+import { CommandError } from "../errors.ts";
 import { log } from "../log.ts";
-import { pauseAfter } from "../retry.ts";
+import { type JournalChanges, JournalFile, type JournalFileOptions } from "./journal_file.ts";
 import type { SessionRequest } from "./requests.ts";
-
-/** Where a journal is kept. Both methods reject with a {@linkcode KubernetesError}. */
-export interface JournalStore {
-  /** Gives no entries where there is no journal yet. */
-  read(): Promise<Readonly<Record<string, string>>>;
-  /** Sets entries and removes those that are null; others stay as they are. */
-  write(changes: Readonly<Record<string, string | null>>): Promise<void>;
-}
 
 /** A command that may still be owed its answer. */
 export interface JournalEntry {
@@ -39,106 +30,108 @@ export interface Legacy {
 }
 
 /** What a journal needs. */
-export interface JournalOptions {
-  readonly store: JournalStore;
+export interface JournalOptions extends Pick<JournalFileOptions, "store" | "patienceMs"> {
   /** Stands before each key, as agents of other ids may share the ConfigMap. */
   readonly prefix: string;
   /** The sessions that exist now; written down whenever something else is. */
   readonly sessionIds: () => readonly string[];
-  /**
-   * Longest wait for a write, in milliseconds: where it is too long, commands are carried out and answered without being written down. To
-   * be `Infinity` where another process may take over while this one still lives, as then only what is written down may be begun or said.
-   */
-  readonly patienceMs: number;
 }
 
-const RETRY = { firstMs: 250, longestMs: 10_000 };
-/** Wait before the next attempt where the cluster refuses, in milliseconds. */
-const REFUSED_RETRY_MS = 30_000;
-/** How often a refusal to give the journal is put up with. */
-const READ_RETRIES = 4;
-/** Half of what a ConfigMap can hold: the other half is for the results of what is open. */
-const MAX_LENGTH = 512 * 1024;
+/** Half of what a ConfigMap can hold, in bytes: the other half is for the results of what is open, for the sessions and for other agents. */
+const MAX_OPEN_BYTES = 512 * 1024;
+/** What is open and the results together, in bytes. */
+const MAX_BYTES = 768 * 1024;
 const SESSIONS = "sessions";
 /** So that keys sort as numbers do. */
 const SEQUENCE_DIGITS = 16;
+/** What follows an agent's prefix: ids may hold dots, and another's keys begin as this one's do. */
+const OWN_KEY = /^(?:\d{16}|sessions)$/;
 
 interface Kept {
   readonly key: string;
   readonly entry: JournalEntry;
-  readonly length: number;
+  readonly bytes: number;
 }
 
 /** The one journal of an agent. */
 export class Journal implements Disposable {
   readonly #options: JournalOptions;
+  readonly #file: JournalFile;
   readonly #kept = new Map<string, Kept>();
-  /** Keys that the cluster holds. */
-  readonly #written = new Map<string, string>();
-  readonly #changes = new Map<string, string | null>();
-  readonly #closing = new AbortController();
-  #length = 0;
+  #bytes = 0;
+  /** Of what has no result. */
+  #openBytes = 0;
   #lastSequence = 0;
-  #writing: Promise<void> = Promise.resolve();
-  #next: Promise<void> | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  /** Why the last write failed. */
-  #trouble: string | undefined;
 
   constructor(options: JournalOptions) {
     this.#options = options;
+    const { store, patienceMs } = options;
+    this.#file = new JournalFile({ store, patienceMs, rider: () => this.#newSessionIds() });
   }
 
   /**
-   * Reads what an earlier process left; tries again for as long as the cluster does not answer. To be called before anything is written.
+   * Reads what an earlier process left; tries again for as long as the cluster does not answer.
    *
    * @throws the signal's reason
    */
   async load(signal: AbortSignal): Promise<Legacy> {
-    const data = await this.#read(signal);
-    const prefix = `${this.#options.prefix}.`;
-    const own = Object.entries(data).filter(([key]) => key.startsWith(prefix)).sort(([a], [b]) =>
-      a < b ? -1 : 1
-    );
+    const prefix = this.#key("");
+    const isOwn = (key: string) => key.startsWith(prefix) && OWN_KEY.test(key.slice(prefix.length));
+    const own = (await this.#file.read(isOwn, signal)).sort(([a], [b]) => a < b ? -1 : 1);
     for (const [key, text] of own) {
-      this.#written.set(key, text);
       const entry = parseEntry(text);
       if (!entry) continue;
-      this.#keep({ key, entry, length: text.length });
       this.#lastSequence = Math.max(this.#lastSequence, Number(key.slice(prefix.length)) || 0);
+      const known = this.#kept.get(entry.commandId);
+      if (!known) this.#keep({ key, entry, bytes: bytesOf(text) });
+      // It was sent again before the journal could be read. With two keys, one would never be struck out.
+      else if (known.key !== key) this.#file.change(key, null);
     }
-    const sessionIds = this.#written.get(`${prefix}${SESSIONS}`)?.split("\n").filter((id) => id !== "") ?? [];
+    const sessionIds = this.#file.written(this.#key(SESSIONS))?.split("\n").filter((id) => id !== "") ?? [];
     return { entries: [...this.#kept.values()].map(({ entry }) => entry), sessionIds };
   }
 
-  /** Whether no more commands can be written down. */
-  get isFull(): boolean {
-    return this.#length >= MAX_LENGTH;
+  /** How many commands it holds, how many bytes they take, and whether it cannot be read or written. */
+  get extent(): { readonly entries: number; readonly bytes: number; readonly isFailing: boolean } {
+    return { entries: this.#kept.size, bytes: this.#bytes, isFailing: this.#file.isFailing };
   }
 
-  /** How many commands it holds, how many bytes they take, and whether they cannot be written. */
-  get extent(): { readonly entries: number; readonly bytes: number; readonly isFailing: boolean } {
-    return { entries: this.#kept.size, bytes: this.#length, isFailing: this.#trouble !== undefined };
+  /**
+   * Makes sure that a command can be written down.
+   *
+   * @throws {CommandError} when it is too large, or too many others are not answered yet
+   */
+  checkRoom(entry: JournalEntry): void {
+    const bytes = bytesOf(JSON.stringify(entry));
+    if (bytes > MAX_OPEN_BYTES) {
+      throw new CommandError(
+        "invalid",
+        `The command is too large: its ${bytes} bytes are more than ${MAX_OPEN_BYTES}`,
+      );
+    }
+    if (this.#openBytes + bytes > MAX_OPEN_BYTES) {
+      throw new CommandError("busy", "The agent has too many commands that are not answered yet");
+    }
   }
 
   /** Whether the command would be known to the next process. */
   holds(commandId: string): boolean {
-    return this.#written.has(this.#kept.get(commandId)?.key ?? "");
+    const kept = this.#kept.get(commandId);
+    return kept !== undefined && this.#file.written(kept.key) !== undefined;
   }
 
   /** Writes a command down; resolves once that is done, or has taken too long. */
   async open(entry: JournalEntry): Promise<void> {
     this.#lastSequence = Math.max(this.#lastSequence + 1, entry.receivedAt * 1000);
-    const sequence = String(this.#lastSequence).padStart(SEQUENCE_DIGITS, "0");
-    this.#put(`${this.#options.prefix}.${sequence}`, entry);
-    this.#makeRoom();
-    await this.#patiently(this.#commit());
+    this.#put(this.#key(String(this.#lastSequence).padStart(SEQUENCE_DIGITS, "0")), entry);
+    await this.#file.commit();
   }
 
   /**
    * Writes the result of a command down; resolves once that is done, or has taken too long.
    *
-   * @param options.isRecorded the result is known to the cluster already: it is written down here only when something else is, too
+   * @param options.isRecorded the session remembers the result as that of its last command: until the next one, it is written down here only
+   *   when something else is, too
    */
   async close(result: Result, { isRecorded }: { isRecorded: boolean }): Promise<void> {
     const kept = this.#kept.get(result.payload.commandId);
@@ -147,51 +140,75 @@ export class Journal implements Disposable {
     // What was asked for, such as a whole template, would only keep room from other commands.
     const answered = request && { action: request.action, sessionId: request.sessionId };
     this.#put(kept.key, { ...entry, ...(answered ? { request: answered } : {}), result });
-    if (!isRecorded) await this.#patiently(this.#commit());
+    if (!isRecorded || this.#isAwaited(request?.sessionId)) await this.#file.commit();
   }
 
   /** Strikes commands out whose results have arrived. */
   forget(commandIds: readonly string[]): void {
-    for (const commandId of commandIds) this.#strike(commandId);
-    if (this.#changes.size > 0) void this.#commit();
+    const known = commandIds.filter((commandId) => this.#strike(commandId));
+    if (known.length > 0) this.#file.commitLater();
   }
 
   /** Waits until all is written down; rejects with the signal's reason if that comes first. */
   async flush(signal: AbortSignal): Promise<void> {
-    if (this.#changes.size > 0) await abortable(this.#commit(), signal);
+    await this.#file.flush(signal);
   }
 
   /** Ends the attempts to write. */
   [Symbol.dispose](): void {
-    this.#closing.abort();
-    clearTimeout(this.#retry);
+    this.#file[Symbol.dispose]();
+  }
+
+  #key(rest: string): string {
+    return `${this.#options.prefix}.${rest}`;
+  }
+
+  /** Whether a session has a command to come, whose outcome it will remember in place of this one. */
+  #isAwaited(sessionId: string | undefined): boolean {
+    return [...this.#kept.values()].some(({ entry: { request, result } }) =>
+      !result && request?.sessionId === sessionId
+    );
   }
 
   #put(key: string, entry: JournalEntry): void {
     const text = JSON.stringify(entry);
-    this.#keep({ key, entry, length: text.length });
-    this.#changes.set(key, text);
+    this.#keep({ key, entry, bytes: bytesOf(text) });
+    this.#file.change(key, text);
+    this.#makeRoom();
   }
 
   #keep(kept: Kept): void {
-    this.#length += kept.length - (this.#kept.get(kept.entry.commandId)?.length ?? 0);
-    this.#kept.set(kept.entry.commandId, kept);
+    const { commandId } = kept.entry;
+    this.#lose(commandId);
+    this.#kept.set(commandId, kept);
+    this.#count(kept, 1);
   }
 
-  #strike(commandId: string): void {
-    const kept = this.#kept.get(commandId);
-    if (!kept) return;
-    this.#kept.delete(commandId);
-    this.#length -= kept.length;
+  #strike(commandId: string): boolean {
+    const kept = this.#lose(commandId);
     // What never reached the cluster need not be removed there; what is on its way must be.
-    this.#changes.set(kept.key, null);
+    if (kept) this.#file.change(kept.key, null);
+    return kept !== undefined;
   }
 
-  /** Results that were sent, and most likely arrived, make room for commands that are not answered yet. */
+  #lose(commandId: string): Kept | undefined {
+    const kept = this.#kept.get(commandId);
+    if (!kept) return undefined;
+    this.#kept.delete(commandId);
+    this.#count(kept, -1);
+    return kept;
+  }
+
+  #count({ bytes, entry }: Kept, sign: 1 | -1): void {
+    this.#bytes += sign * bytes;
+    if (!entry.result) this.#openBytes += sign * bytes;
+  }
+
+  /** The oldest results, which were sent and most likely arrived, make room for commands that are not answered yet. */
   #makeRoom(): void {
     let struck = 0;
     for (const { entry } of [...this.#kept.values()]) {
-      if (!this.isFull) break;
+      if (this.#bytes <= MAX_BYTES) break;
       if (!entry.result) continue;
       this.#strike(entry.commandId);
       struck += 1;
@@ -203,91 +220,15 @@ export class Journal implements Disposable {
     }
   }
 
-  /** One write at a time: what comes meanwhile goes with the next one. */
-  #commit(): Promise<void> {
-    this.#next ??= this.#writing.then(() => {
-      this.#next = undefined;
-      this.#writing = this.#write();
-      return this.#writing;
-    });
-    return this.#next;
-  }
-
-  /** Never rejects: it tries until the cluster answers, or the journal is disposed. Where the answer is no, it tries again much later. */
-  async #write(): Promise<void> {
-    const { signal } = this.#closing;
-    clearTimeout(this.#retry);
-    for (let failures = 0; !signal.aborted && this.#changes.size > 0; failures += 1) {
-      const batch = new Map(this.#changes);
-      this.#addSessionIds(batch);
-      try {
-        await this.#options.store.write(Object.fromEntries(batch));
-        this.#wrote(batch);
-        return;
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#tell(error);
-        if (isFinal(error)) {
-          this.#retry = setTimeout(() => void this.#commit(), REFUSED_RETRY_MS);
-          return;
-        }
-        await delay(pauseAfter(failures, RETRY), { signal }).catch(() => {});
-      }
-    }
-  }
-
-  #addSessionIds(batch: Map<string, string | null>): void {
-    const key = `${this.#options.prefix}.${SESSIONS}`;
+  #newSessionIds(): JournalChanges {
+    const key = this.#key(SESSIONS);
     const text = this.#options.sessionIds().toSorted().join("\n");
-    if (text !== (this.#written.get(key) ?? "")) batch.set(key, text === "" ? null : text);
+    return text === (this.#file.written(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
+}
 
-  #wrote(batch: ReadonlyMap<string, string | null>): void {
-    for (const [key, text] of batch) {
-      if (text === null) this.#written.delete(key);
-      else this.#written.set(key, text);
-      if (this.#changes.get(key) === text) this.#changes.delete(key);
-    }
-    if (this.#trouble !== undefined) log.info("The journal is written again");
-    this.#trouble = undefined;
-  }
-
-  #tell(error: unknown): void {
-    const reason = messageOf(error);
-    if (reason === this.#trouble) return;
-    this.#trouble = reason;
-    log.error(
-      "The journal cannot be written, what is not answered yet would be lost with this process: {reason}",
-      {
-        reason,
-      },
-    );
-  }
-
-  async #patiently(write: Promise<void>): Promise<void> {
-    const { patienceMs } = this.#options;
-    if (patienceMs === Infinity) return await write;
-    // Where the last write failed the next one is not waited for: that would hold up every command for the whole outage.
-    if (this.#trouble !== undefined) return;
-    await abortable(write, AbortSignal.timeout(patienceMs)).catch(() => {
-      this.#tell(new Error("Kubernetes does not answer"));
-    });
-  }
-
-  async #read(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
-    for (let failures = 0;; failures += 1) {
-      signal.throwIfAborted();
-      try {
-        return await abortable(this.#options.store.read(), signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        this.#tell(error);
-        // A refusal may pass, too, such as of a token that is just being renewed; to take it for "nothing there" would lose commands.
-        if (isFinal(error) && failures >= READ_RETRIES) return {};
-        await delay(pauseAfter(failures, RETRY), { signal });
-      }
-    }
-  }
+function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
 
 /** A ConfigMap can be edited by others: what is no entry is left alone, and a request is checked once more before it is carried out. */

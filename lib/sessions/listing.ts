@@ -2,6 +2,7 @@
  * The sessions that there are as rows, and rows as a table or JSON: what the cache knows and readiness judges goes in, text comes out. Pure.
  * @module
  */
+import { isAlive } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { shown } from "../log.ts";
 import { formatDuration } from "../quantities.ts";
@@ -14,7 +15,7 @@ export interface SessionRow {
   readonly session: string;
   readonly user: string;
   readonly template: string;
-  /** As the Control Plane is told it, or `terminating`. */
+  /** As the Control Plane is told it, or `hibernating` or `terminating`. */
   readonly state: string;
   readonly pod: string;
   readonly node: string;
@@ -71,7 +72,7 @@ function rowOf(session: string, objects: SessionObjects, now: number): SessionRo
     session,
     user: annotations[USER_ANNOTATION] ?? labels[USER_LABEL] ?? "",
     template: annotations[TEMPLATE_ANNOTATION] ?? labels[TEMPLATE_LABEL] ?? "",
-    state: status?.state ?? "terminating",
+    state: status?.state ?? (isAlive(deployment) ? "hibernating" : "terminating"),
     pod: pod?.metadata?.name ?? "",
     node: pod?.spec?.nodeName ?? "",
     ageSeconds: creationTimestamp

@@ -18,7 +18,7 @@ import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { log } from "../log.ts";
-import { APP, APP_LABEL, SESSION_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
+import { SESSION_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
 import { pauseAfter } from "../retry.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
@@ -40,7 +40,6 @@ export class Mirror {
   readonly #options: MirrorOptions;
   readonly #collection = new CustomCollection({
     resource: "sessions",
-    labelSelector: `${APP_LABEL}=${APP}`,
     onList: () => this.#lookAtAll(),
     onChange: (object) => this.#lookAt(object),
   });
@@ -162,12 +161,15 @@ export class Mirror {
     return told && isAlive(deployment) ? { told, deployment, pods } : undefined;
   }
 
-  /** An object of others is theirs, and one of an earlier Deployment is about to go: its end is seen, and then another one is made. */
+  /**
+   * What belongs to the session's Deployment is this agent's, whatever others made of its labels. An object of others is theirs, and one of an
+   * earlier Deployment is about to go: its end is seen, and then another one is made.
+   */
   #isToBeKept(known: KubernetesObject, of: { sessionId: string; deployment: V1Deployment }): boolean {
     const { deletionTimestamp, ownerReferences = [] } = known.metadata ?? {};
     const owners = ownerReferences.filter(({ kind }) => kind === "Deployment").map(({ uid }) => uid);
-    const isOfThis = owners.length === 0 || owners.includes(of.deployment.metadata?.uid ?? "");
-    return !deletionTimestamp && isOfThis && this.#options.cache.owns(known, of.sessionId);
+    const isOurs = owners.length === 0 && this.#options.cache.owns(known, of.sessionId);
+    return !deletionTimestamp && (isOurs || owners.includes(of.deployment.metadata?.uid ?? ""));
   }
 }
 

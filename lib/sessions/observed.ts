@@ -7,8 +7,8 @@ import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { Trouble } from "../diagnosis/causes.ts";
 import { restartTrouble } from "../diagnosis/container_trouble.ts";
 import { isAsleepByMaxDuration, maxDurationNote } from "./max_duration.ts";
-import { disruption } from "../diagnosis/pod_trouble.ts";
-import { judge } from "../diagnosis/readiness.ts";
+import { disruption, viewOf } from "../diagnosis/pod_trouble.ts";
+import { isAsleep, judge } from "../diagnosis/readiness.ts";
 import { type Note, statusOf } from "./status.ts";
 
 /** What is seen, and what was before. */
@@ -22,7 +22,7 @@ export interface Observation {
 
 /**
  * A session's state, or nothing while its objects are on their way out: "terminated" ends a session for the Control Plane, so it is true only
- * when nothing is left that a stop would have to remove.
+ * when nothing is left that a stop would have to remove, and "hibernated" when its volume is free to move.
  */
 export function observedStatus(sessionId: string, observation: Observation): SessionStatus | undefined {
   const { objects, told, loss } = observation;
@@ -30,6 +30,7 @@ export function observedStatus(sessionId: string, observation: Observation): Ses
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
   if (!deployment && !service) return statusOf(sessionId, "terminated");
   if (deployment?.spec?.replicas === 0) {
+    if (!isAsleep(objects)) return undefined;
     const note = isAsleepByMaxDuration(deployment) ? maxDurationNote(deployment) : undefined;
     return statusOf(sessionId, "hibernated", { deployment, note });
   }
@@ -37,7 +38,8 @@ export function observedStatus(sessionId: string, observation: Observation): Ses
   if (verdict.state === "ready") {
     const { pod } = verdict;
     const isTheSame = told?.platformMetadata.podName === pod.metadata?.name;
-    return statusOf(sessionId, "running", { pod, note: noteOf(isTheSame ? restartTrouble(pod) : loss) });
+    const trouble = isTheSame ? restartTrouble(pod, viewOf(pod, objects).events) : loss;
+    return statusOf(sessionId, "running", { pod, note: noteOf(trouble) });
   }
   // A trouble of its own comes before the one that led to it.
   const note = noteOf(verdict.state === "trouble" ? verdict : loss);

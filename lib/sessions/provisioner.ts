@@ -10,6 +10,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Service,
 } from "@kubernetes/client-node";
+import { delay } from "@std/async";
 import { CommandError, KubernetesError } from "../errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
@@ -18,14 +19,17 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { isHomeOfUser } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
-import { waitUntil } from "./waiting.ts";
+import { timeLeft, waitUntil } from "./waiting.ts";
+
+/** How often an object is looked for whose end nothing tells, in milliseconds. */
+const LOOK_AGAIN_MS = 1000;
 
 /** How a creation may be ended. */
 export interface CreationOptions {
   readonly sessionId: string;
   readonly user: string;
   readonly signal: AbortSignal;
-  /** Longest wait for the objects of an earlier session to go, in milliseconds. */
+  /** Longest wait for all objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
   /** Told when its turn has come. */
   readonly onTurn?: (() => void) | undefined;
@@ -57,12 +61,13 @@ export class Provisioner {
    * neither. It takes its turn for that, and gives it back before it waits for anything. When it throws, nothing is being created any more.
    */
   async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+    const startedAt = performance.now();
     while (true) {
       try {
         return await this.#starts.run(() => this.#createAll(manifests, options), options.signal);
       } catch (error) {
         if (!(error instanceof InTheWay)) throw error;
-        await this.#untilGone(error, options);
+        await this.#untilGone(error, { ...options, startedAt });
       }
     }
   }
@@ -183,17 +188,22 @@ export class Provisioner {
         if (options.fits(existing)) return existing;
         await deleteOne(api, existing);
       }
-      if (existing) throw new InTheWay(existing);
+      if (existing) throw new InTheWay(existing, () => api.read(name));
     }
   }
 
-  async #untilGone({ message, object }: InTheWay, options: CreationOptions): Promise<void> {
-    const { sessionId } = options;
-    await waitUntil(this.#cache, sessionId, {
-      ...options,
-      isDone: () => this.#cache.isGone(object, sessionId),
-      left: () => message,
-    });
+  async #untilGone(
+    { message, object, read }: InTheWay,
+    options: CreationOptions & { readonly startedAt: number },
+  ): Promise<void> {
+    const { sessionId, signal } = options;
+    const isGone = () => this.#cache.isGone(object, sessionId);
+    const left = () => message;
+    if (!isGone()) return await waitUntil(this.#cache, sessionId, { ...options, isDone: isGone, left });
+    // Nothing tells the end of what the cache does not follow, such as a home that another agent made.
+    while ((await read())?.metadata?.uid === object.metadata?.uid) {
+      await delay(Math.min(LOOK_AGAIN_MS, timeLeft(options, left)), { signal });
+    }
   }
 }
 
@@ -201,10 +211,12 @@ export class Provisioner {
 class InTheWay extends Error {
   override readonly name = "InTheWay";
   readonly object: KubernetesObject;
+  readonly read: () => Promise<KubernetesObject | undefined>;
 
-  constructor(object: KubernetesObject) {
+  constructor(object: KubernetesObject, read: () => Promise<KubernetesObject | undefined>) {
     super(`"${object.metadata?.name}" of an earlier session is still being deleted`);
     this.object = object;
+    this.read = read;
   }
 }
 

@@ -6,14 +6,14 @@ import type { V1Deployment } from "@kubernetes/client-node";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../errors.ts";
 import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { type CommandContext, isLeftToOthers } from "./command_context.ts";
 import { failureOf, noteOf } from "./failure.ts";
 import { isInterrupted, type Outcome } from "./outcome.ts";
 import type { Provisioner } from "./provisioner.ts";
-import { hasEnded } from "../diagnosis/readiness.ts";
+import { holders, isAsleep } from "../diagnosis/readiness.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SessionRequest } from "./requests.ts";
 import { displayPort, type Note, podFields, statusOf, type StatusSource } from "./status.ts";
@@ -64,15 +64,7 @@ export class RunOperations {
     if (deployment.spec?.replicas !== 0) {
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
     }
-    await waitUntil(this.#cache, sessionId, {
-      signal,
-      isDone: isHibernated,
-      timeoutMs: SLEEP_TIMEOUT_MS,
-      left: ({ pods }) =>
-        `pod ${
-          pods.filter((pod) => !hasEnded(pod)).map((pod) => `"${nameOf(pod)}"`).join(", ")
-        } is still there`,
-    });
+    await this.#untilAsleep(sessionId, signal);
   }
 
   /** Lets a session have a pod again. One that has is waited for. */
@@ -91,7 +83,7 @@ export class RunOperations {
       return await this.running(sessionId, context);
     } catch (error) {
       const note = noteOf(failureOf(request, error));
-      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, note });
+      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, signal, note });
       throw error;
     }
   }
@@ -100,7 +92,8 @@ export class RunOperations {
   async running(sessionId: string, context: CommandContext): Promise<Outcome> {
     const { commandId, spentMs, signal } = context;
     const pod = await waitUntilReady(this.#cache, sessionId, {
-      timeoutMs: Math.max(0, this.#options.startTimeoutMs - spentMs),
+      timeoutMs: this.#options.startTimeoutMs,
+      spentMs,
       signal,
       onProgress: (note) => {
         const { deployment } = this.#cache.session(sessionId);
@@ -122,15 +115,30 @@ export class RunOperations {
     this.#options.onStatus(statusOf(sessionId, state, source));
   }
 
+  async #untilAsleep(sessionId: string, signal: AbortSignal): Promise<void> {
+    await waitUntil(this.#cache, sessionId, {
+      signal,
+      timeoutMs: SLEEP_TIMEOUT_MS,
+      isDone: (objects) => {
+        if (!isAlive(objects.deployment)) throw new CommandError("not_found", "it was deleted meanwhile");
+        return isAsleep(objects);
+      },
+      left: ({ pods }) => `pod ${holders(pods).map((pod) => `"${nameOf(pod)}"`).join(", ")} is still there`,
+    });
+  }
+
   async #fallAsleepAgain(
     sessionId: string,
-    { commandId, note }: { commandId: string; note: Note },
+    { commandId, signal, note }: { commandId: string; signal: AbortSignal; note: Note },
   ): Promise<void> {
     try {
       const deployment = this.#existing(sessionId);
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
+      await this.#untilAsleep(sessionId, signal);
       this.report(sessionId, "hibernated", { note, deployment });
     } catch (error) {
+      // Whoever ended the wait sees to the session.
+      if (error === signal.reason) return;
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
     }
@@ -152,12 +160,4 @@ export class RunOperations {
       ...(pvc ? { pvc } : {}),
     };
   }
-}
-
-/** The Deployment's controller has seen that no pod is wanted, and no pod is left, so that a volume is free to move. */
-function isHibernated({ deployment, pods }: SessionObjects): boolean {
-  if (!isAlive(deployment)) throw new CommandError("not_found", "it was deleted meanwhile");
-  const { generation = 0 } = deployment.metadata ?? {};
-  const { observedGeneration = 0, replicas = 0 } = deployment.status ?? {};
-  return observedGeneration >= generation && replicas === 0 && pods.every(hasEnded);
 }

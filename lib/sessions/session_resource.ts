@@ -6,6 +6,7 @@
 import type { V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../json.ts";
+import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { mountedClaim } from "../kubernetes/objects.ts";
 import {
   AGENT_LABEL,
@@ -60,7 +61,7 @@ export interface SessionResourceStatus {
 
 /** An object of the kind Session, without its status. */
 export interface SessionResource {
-  readonly apiVersion: "stream.space/v1alpha1";
+  readonly apiVersion: typeof CUSTOM_API;
   readonly kind: "Session";
   readonly metadata: {
     readonly name: string;
@@ -89,7 +90,7 @@ const REASONS: Readonly<Record<SessionState, string>> = {
 export function sessionResource(sessionId: string, deployment: V1Deployment): SessionResource {
   const { name = "", uid = "", labels = {}, annotations = {} } = deployment.metadata ?? {};
   return {
-    apiVersion: "stream.space/v1alpha1",
+    apiVersion: CUSTOM_API,
     kind: "Session",
     metadata: {
       name,
@@ -134,18 +135,18 @@ export function sessionResourceStatus(
     state: told.state,
     ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
     vncPort: displayPort(deployment.spec?.template ?? {}),
-    message: messageOf(told),
+    message: toldMessage(told),
     observedGeneration: generation,
-    conditions: findings(told, wantedState(deployment)).map((one) => condition(one, context)),
+    conditions: untimedConditions(told, wantedState(deployment)).map((one) => condition(one, context)),
   };
 }
 
 /** A condition before it has a time. */
-type Finding = Pick<Condition, "type" | "status" | "reason" | "message">;
+type UntimedCondition = Pick<Condition, "type" | "status" | "reason" | "message">;
 
-function findings(told: SessionStatus, wanted: SessionResourceSpec["state"]): Finding[] {
+function untimedConditions(told: SessionStatus, wanted: SessionResourceSpec["state"]): UntimedCondition[] {
   const { state, platformMetadata: { reason = "" } } = told;
-  const words = { reason: REASON.test(reason) ? reason : REASONS[state], message: messageOf(told) };
+  const words = { reason: REASON.test(reason) ? reason : REASONS[state], message: toldMessage(told) };
   if (state === "hibernated") {
     return [{ type: "Ready", status: "False", ...words }, { type: "Hibernated", status: "True", ...words }];
   }
@@ -160,18 +161,18 @@ function findings(told: SessionStatus, wanted: SessionResourceSpec["state"]): Fi
   ];
 }
 
-function condition(finding: Finding, { generation, conditions, now }: StatusContext): Condition {
+function condition(untimed: UntimedCondition, { generation, conditions, now }: StatusContext): Condition {
   const earlier = (Array.isArray(conditions) ? conditions : [])
     .map((one) => asRecord(one))
-    .find((one) => one?.type === finding.type && one.status === finding.status)?.lastTransitionTime;
+    .find((one) => one?.type === untimed.type && one.status === untimed.status)?.lastTransitionTime;
   // Kubernetes writes whole seconds.
   const lastTransitionTime = typeof earlier === "string"
     ? earlier
     : now.toISOString().replace(/\.\d+Z$/, "Z");
-  return { ...finding, observedGeneration: generation, lastTransitionTime };
+  return { ...untimed, observedGeneration: generation, lastTransitionTime };
 }
 
-function messageOf({ platformMetadata }: SessionStatus): string {
+function toldMessage({ platformMetadata }: SessionStatus): string {
   return (platformMetadata.message ?? "").slice(0, MESSAGE_LENGTH);
 }
 

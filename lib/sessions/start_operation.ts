@@ -110,12 +110,8 @@ export class StartOperation {
     { signal, note }: { signal: AbortSignal; note: Note },
   ): Promise<void> {
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
-    // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
-    const stillborn = claim?.status?.phase === "Bound"
-      ? undefined
-      : this.#provisioner.unshared(claim, sessionId);
     try {
-      await this.#provisioner.delete({ deployment, service, policy, claim: stillborn });
+      await this.#provisioner.delete({ deployment, service, policy });
       // So that the session's next command does not find it alive.
       await waitUntil(this.#cache, sessionId, {
         signal,
@@ -124,6 +120,10 @@ export class StartOperation {
           ![objects.deployment, objects.service, objects.policy].some((object) => isAlive(object)),
         left: () => "",
       }).catch(() => {});
+      // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
+      if ((claim?.status?.phase ?? "Pending") === "Pending") {
+        await this.#provisioner.delete({ claim: this.#provisioner.unshared(claim, sessionId) });
+      }
     } catch (error) {
       const message = "What is left of session {sessionId} could not be removed: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });

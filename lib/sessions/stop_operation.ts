@@ -2,13 +2,14 @@
  * How a session leaves the cluster: all of it but the home, which goes only when that is asked for.
  * @module
  */
+import type { V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Provisioner } from "./provisioner.ts";
 import type { StopRequest } from "./requests.ts";
 import { statusOf } from "./status.ts";
-import { waitUntil } from "./waiting.ts";
+import { type WaitTime, waitUntil } from "./waiting.ts";
 
 /** Longest time for a session's pods and volumes to go, in milliseconds. */
 const STOP_TIMEOUT_MS = 120_000;
@@ -27,9 +28,10 @@ export class StopOperation {
   async stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
     const { sessionId, deletePVC } = request;
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
-    const home = deletePVC ? this.#provisioner.unshared(claim, sessionId) : undefined;
-    const doomed = { deployment, service, policy, claim: home };
-    await this.#provisioner.delete(doomed);
+    const patience = { signal, timeoutMs: STOP_TIMEOUT_MS, startedAt: performance.now() };
+    await this.#provisioner.delete({ deployment, service, policy });
+    const home = deletePVC ? await this.#home(claim, { sessionId, ...patience }) : undefined;
+    await this.#provisioner.delete({ claim: home });
     const remaining = (objects: SessionObjects) =>
       [
         objects.deployment,
@@ -39,15 +41,31 @@ export class StopOperation {
         home && !this.#cache.isGone(home, sessionId) ? home : undefined,
       ].flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
     await waitUntil(this.#cache, sessionId, {
-      signal,
+      ...patience,
       isDone: (objects) => remaining(objects).length === 0,
-      timeoutMs: STOP_TIMEOUT_MS,
       left: (objects) => `${remaining(objects).join(", ")} is still being deleted`,
     });
+    const doomed = { deployment, service, policy, claim: home };
     const deleted = Object.entries(doomed)
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
     // The status is told even when there was nothing: the Control Plane ends a session only on it.
     const result = { sessionId, state: "terminated", deleted };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+  }
+
+  /**
+   * The home that goes with the session. It is chosen once the cluster shows the session on its way out: of a user's last two that are stopped
+   * at once, the later one then sees that it is the last.
+   */
+  async #home(
+    claim: V1PersistentVolumeClaim | undefined,
+    { sessionId, ...patience }: { sessionId: string; signal: AbortSignal } & WaitTime,
+  ): Promise<V1PersistentVolumeClaim | undefined> {
+    await waitUntil(this.#cache, sessionId, {
+      ...patience,
+      isDone: ({ deployment }) => !isAlive(deployment),
+      left: ({ deployment }) => `"${deployment && nameOf(deployment)}" is not seen to be deleted`,
+    });
+    return this.#provisioner.unshared(claim, sessionId);
   }
 }

@@ -9,14 +9,23 @@ import { formatDuration } from "../quantities.ts";
 import { judge, type Verdict } from "../diagnosis/readiness.ts";
 import type { Note } from "./status.ts";
 
+/** What is left at least to a session for which an earlier process waited, in milliseconds. */
+const LEAST_REST_MS = 30_000;
+
 /** Time between two words about one session, in milliseconds. */
 const PROGRESS_MS = 1000;
 
-/** A condition, how long it may take, and what to say when it does not come true. */
-export interface WaitOptions {
-  readonly signal: AbortSignal;
+/** The time that a wait has. */
+export interface WaitTime {
   /** Milliseconds. */
   readonly timeoutMs: number;
+  /** When the time began, as `performance.now()` gives it; absent: with the wait. */
+  readonly startedAt?: number;
+}
+
+/** A condition, how long it may take, and what to say when it does not come true. */
+export interface WaitOptions extends WaitTime {
+  readonly signal: AbortSignal;
   readonly isDone: (objects: SessionObjects) => boolean;
   /** What keeps the condition from being true, as the end of a sentence. */
   readonly left: (objects: SessionObjects) => string;
@@ -28,19 +37,26 @@ export interface WaitOptions {
  * @throws {CommandError} with failure `timeout`, or the signal's reason
  */
 export async function waitUntil(cache: SessionCache, sessionId: string, options: WaitOptions): Promise<void> {
-  const { signal, isDone, timeoutMs, left } = options;
-  const deadline = performance.now() + timeoutMs;
+  const { signal, isDone, timeoutMs, startedAt = performance.now(), left } = options;
   await cache.waitFor(sessionId, {
     signal,
     look: (objects) => {
       if (isDone(objects)) return { answer: undefined };
-      const remainingMs = deadline - performance.now();
-      if (remainingMs <= 0) {
-        throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${left(objects)}`);
-      }
-      return { lookAgainInMs: Math.ceil(remainingMs) };
+      return { lookAgainInMs: Math.ceil(timeLeft({ timeoutMs, startedAt }, () => left(objects))) };
     },
   });
+}
+
+/**
+ * What is left of a wait's time, in milliseconds.
+ *
+ * @param left what the wait is for, as the end of a sentence
+ * @throws {CommandError} with failure `timeout` when nothing is
+ */
+export function timeLeft({ timeoutMs, startedAt }: Required<WaitTime>, left: () => string): number {
+  const leftMs = startedAt + timeoutMs - performance.now();
+  if (leftMs > 0) return leftMs;
+  throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${left()}`);
 }
 
 /** A wait for a session to serve. */
@@ -48,6 +64,11 @@ export interface ReadyOptions {
   readonly signal: AbortSignal;
   /** Milliseconds; more where the cluster scales up for the session. */
   readonly timeoutMs: number;
+  /**
+   * How much of that an earlier process took, in milliseconds. It is not taken at its word: the clocks of two machines tell it, and the other
+   * process may have been at something else. @default {0}
+   */
+  readonly spentMs?: number;
   /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
   readonly onProgress?: (note: Note) => void;
 }
@@ -63,7 +84,7 @@ export async function waitUntilReady(
   options: ReadyOptions,
 ): Promise<V1Pod> {
   const { signal, onProgress = () => {} } = options;
-  const patience = new Patience(options.timeoutMs);
+  const patience = new Patience(options);
   const progress = new Progress(onProgress);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
@@ -81,12 +102,15 @@ type Unready = Exclude<Verdict, { state: "ready" }>;
 /** How long a session may still take; times are milliseconds since the wait began. */
 class Patience {
   readonly #startedAt = performance.now();
+  /** As the setting has it. */
+  readonly #timeoutMs: number;
   #limitMs: number;
   #isExtended = false;
   #trouble: { readonly reason: string; readonly sinceMs: number } | undefined;
 
-  constructor(timeoutMs: number) {
-    this.#limitMs = timeoutMs;
+  constructor({ timeoutMs, spentMs = 0 }: Pick<ReadyOptions, "timeoutMs" | "spentMs">) {
+    this.#timeoutMs = timeoutMs;
+    this.#limitMs = Math.min(timeoutMs, Math.max(LEAST_REST_MS, timeoutMs - spentMs));
   }
 
   /**
@@ -116,12 +140,14 @@ class Patience {
 
   #timeout(words: string, reason: string): CommandError {
     const separator = reason === "Timeout" ? ", " : ": ";
-    const sentence = `it was not ready within ${formatDuration(this.#limitMs)}${separator}${words}`;
+    // An earlier process took the rest of it.
+    const limit = formatDuration(Math.max(this.#limitMs, this.#timeoutMs));
+    const sentence = `it was not ready within ${limit}${separator}${words}`;
     return new CommandError("timeout", sentence, { reason });
   }
 }
 
-/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one. */
+/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one, nor one cause in new words. */
 class Progress {
   readonly #tell: (note: Note) => void;
   #notBefore = performance.now() + PROGRESS_MS;
@@ -133,10 +159,13 @@ class Progress {
 
   /** Tells it, or gives the time until it may be told. */
   note(verdict: Unready): number {
-    if (verdict.progress === this.#told) return Infinity;
+    const isOfCause = verdict.state === "trouble" && verdict.progress === verdict.words;
+    // Words that hold an address or an id are new at each attempt.
+    const news = isOfCause ? verdict.reason : verdict.progress;
+    if (news === this.#told) return Infinity;
     const now = performance.now();
     if (now < this.#notBefore) return this.#notBefore - now;
-    this.#told = verdict.progress;
+    this.#told = news;
     this.#notBefore = now + PROGRESS_MS;
     this.#tell({ reason: verdict.state === "trouble" ? verdict.reason : "", message: verdict.progress });
     return Infinity;

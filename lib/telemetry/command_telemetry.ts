@@ -3,7 +3,8 @@
  * costs no request and is as exact as the watch is fast. Of a command that an earlier process received no phases are timed.
  * @module
  */
-import { failureWord } from "../errors.ts";
+import { CAUSES } from "../diagnosis/causes.ts";
+import { COMMAND_FAILURES, failureWord } from "../errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { CommandObserver } from "../sessions/dispatcher.ts";
 import { ACTIONS, type SessionRequest } from "../sessions/requests.ts";
@@ -34,6 +35,12 @@ export class CommandTelemetry implements CommandObserver {
 
   constructor(meter: Meter) {
     this.#meter = meter;
+    const action = [...ACTIONS, "unknown"];
+    const outcome = ["complete", "failed", "handed_over"];
+    const reason = [...Object.keys(CAUSES), ...COMMAND_FAILURES, "internal"];
+    meter.begin("commandsReceived", { action });
+    meter.begin("commands", { action, outcome });
+    meter.begin("commandFailures", { action, reason });
   }
 
   /** How many commands are not answered yet. */

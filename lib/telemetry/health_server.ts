@@ -55,8 +55,8 @@ export class HealthServer implements AsyncDisposable {
 
   #listen({ hostname, port }: ListenAddress): Deno.HttpServer<Deno.NetAddr> {
     const serve = (hostname: string) => {
-      const { signal } = this.#closing;
-      return Deno.serve({ hostname, port, signal, onListen: () => {} }, (request) => this.#answer(request));
+      const options = { hostname, port, signal: this.#closing.signal, onListen: () => {}, onError: failed };
+      return Deno.serve(options, (request) => this.#answer(request));
     };
     if (hostname !== "") return serve(hostname);
     try {
@@ -69,7 +69,8 @@ export class HealthServer implements AsyncDisposable {
   }
 
   async #answer({ method, url }: Request): Promise<Response> {
-    const answer = this.#answers[new URL(url).pathname];
+    // Of the host that a client names, anything can stand there.
+    const answer = this.#answers[URL.parse(url)?.pathname ?? ""];
     if (!answer) return textResponse(404, "Not found: there are /healthz, /readyz and /metrics\n");
     if (method !== "GET" && method !== "HEAD") {
       return textResponse(405, "Only GET and HEAD are answered\n", { Allow: "GET, HEAD" });
@@ -82,6 +83,11 @@ export class HealthServer implements AsyncDisposable {
     this.#scrape ??= this.#sources.scrape().finally(() => this.#scrape = undefined);
     return this.#scrape;
   }
+}
+
+function failed(error: unknown): Response {
+  log.error("A request for health or metrics could not be answered: {reason}", { reason: messageOf(error) });
+  return textResponse(500, "Internal error, see the log\n");
 }
 
 function reportResponse({ ok, checks }: Report): Response {

@@ -19,6 +19,18 @@ export class Meter {
     for (const [key, metric] of Object.entries(METRICS) as [MetricKey, Metric][]) this.#add(key, metric);
   }
 
+  /**
+   * Counts from zero what is to be counted by each combination of these labels: how much a series grew by that begins with its first count,
+   * nobody sees.
+   * Source: https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+   */
+  begin<K extends KeyOf<"counter">>(
+    key: K,
+    values: Readonly<Record<keyof LabelsOf<K>, readonly string[]>>,
+  ): void {
+    for (const labels of combinations(values)) this.#counters.get(key)?.inc(labels, 0);
+  }
+
   /** Counts one more. */
   count<K extends KeyOf<"counter">>(key: K, labels: LabelsOf<K>): void {
     this.#counters.get(key)?.inc(labels);
@@ -52,4 +64,13 @@ export class Meter {
         this.#histograms.set(key, new Histogram({ ...common, buckets: [...buckets ?? []] }));
     }
   }
+}
+
+/** Each choice of one value a label. */
+function combinations(values: Readonly<Record<string, readonly string[]>>): Array<Record<string, string>> {
+  return Object.entries(values).reduce<Array<Record<string, string>>>(
+    (chosen, [label, words]) =>
+      chosen.flatMap((labels) => words.map((word) => ({ ...labels, [label]: word }))),
+    [{}],
+  );
 }

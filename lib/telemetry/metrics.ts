@@ -25,7 +25,11 @@ export const METRICS = {
   buildInfo: gauge("k8s_agent_build_info", ["agent_id", "version", "deno"], "Always 1; what runs here"),
   leader: gauge("k8s_agent_leader", [], "Whether this replica leads, or works without an election"),
 
-  commandsReceived: counter("k8s_agent_commands_received_total", ["action"], "Commands received, once each"),
+  commandsReceived: counter(
+    "k8s_agent_commands_received_total",
+    ["action"],
+    "Commands received, and those that were carried on from an earlier process",
+  ),
   commands: counter(
     "k8s_agent_commands_total",
     ["action", "outcome"],
@@ -58,6 +62,11 @@ export const METRICS = {
   linkUp: gauge("k8s_agent_link_up", [], "Whether the link to the Control Plane is up"),
   linkConnects: counter("k8s_agent_link_connects_total", [], "Links to the Control Plane that came up"),
   linkRetries: counter("k8s_agent_link_retries_total", [], "Waits for another attempt to have a link"),
+  messagesIgnored: counter(
+    "k8s_agent_messages_ignored_total",
+    ["reason"],
+    "Messages of the Control Plane that were ignored: malformed, unknown, or binary",
+  ),
   heartbeats: counter("k8s_agent_heartbeats_total", [], "Heartbeats sent"),
   heartbeatLag: gauge("k8s_agent_heartbeat_lag_seconds", [], "How late the last heartbeat was"),
   outboxMessages: gauge(
@@ -65,11 +74,15 @@ export const METRICS = {
     ["kind"],
     "Messages that wait for a link: result, status",
   ),
-  outboxAge: gauge("k8s_agent_outbox_oldest_age_seconds", [], "How long the oldest of them has waited"),
+  outboxAge: gauge(
+    "k8s_agent_outbox_oldest_age_seconds",
+    [],
+    "How long the oldest of them has waited, with what earlier processes waited",
+  ),
 
   journalEntries: gauge("k8s_agent_journal_entries", [], "Commands in the journal"),
-  journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; 524288 is full"),
-  journalFailing: gauge("k8s_agent_journal_failing", [], "Whether the journal cannot be written"),
+  journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; never more than 786432"),
+  journalFailing: gauge("k8s_agent_journal_failing", [], "Whether the journal cannot be read or written"),
 
   apiRequests: counter(
     "k8s_agent_api_requests_total",

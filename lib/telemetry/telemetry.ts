@@ -5,7 +5,7 @@
 import denoJson from "../../deno.json" with { type: "json" };
 import type { LinkState } from "../control_plane/link.ts";
 import type { SessionStatus, Usage } from "../control_plane/protocol.ts";
-import { WATCHED_RESOURCES } from "../kubernetes/session_cache.ts";
+import { WATCHED_RESOURCES } from "../kubernetes/session_watch.ts";
 import type { RequestRecord } from "../kubernetes/transport.ts";
 import type { WatchObserver } from "../kubernetes/watch.ts";
 import { CommandTelemetry } from "./command_telemetry.ts";
@@ -41,6 +41,9 @@ export interface TelemetrySettings {
 const GIB = 2 ** 30;
 const STATES = ["pending", "running", "hibernated"] as const;
 
+/** Why a message is ignored: it cannot be read, its type is not known, or it is no text. */
+const IGNORED = ["malformed", "unknown", "binary"] as const;
+
 /** The agent's view of itself. */
 export class Telemetry implements HealthSources {
   readonly #meter = new Meter();
@@ -60,6 +63,8 @@ export class Telemetry implements HealthSources {
         this.#meter.count("watchRestarts", { resource, reason });
       },
     };
+    this.#meter.begin("messagesIgnored", { reason: IGNORED });
+    this.#meter.begin("watchRestarts", { resource: WATCHED_RESOURCES, reason: ["failed", "expired"] });
     this.#setConstants(settings);
   }
 
@@ -80,6 +85,13 @@ export class Telemetry implements HealthSources {
     this.vitals.entered(state);
     if (state === "up") this.#meter.count("linkConnects", {});
     if (state === "waiting") this.#meter.count("linkRetries", {});
+    // Without a link there are none to be late.
+    if (state !== "up") this.#meter.set("heartbeatLag", {}, { to: 0 });
+  }
+
+  /** A message of the Control Plane was ignored. */
+  ignored(reason: typeof IGNORED[number]): void {
+    this.#meter.count("messagesIgnored", { reason });
   }
 
   /** A heartbeat is sent, so many milliseconds late. */

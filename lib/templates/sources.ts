@@ -121,9 +121,10 @@ function adapt(
     env: mergeVariables(template, request.env ?? {}),
     defaultResources: {
       ...resources,
-      memory: new Field(memory ?? DEFAULT_MEMORY, memory ? `${defaults}.memory` : "memory")
+      memory: new Field(memory ?? DEFAULT_MEMORY, memory === request.memory ? "memory" : `${defaults}.memory`)
         .quantity(memoryBounds(maxMemory)),
-      cpu: new Field(cpu ?? DEFAULT_CPU, cpu ? `${defaults}.cpu` : "cpu").quantity(cpuBounds(maxCpu)),
+      cpu: new Field(cpu ?? DEFAULT_CPU, cpu === request.cpu ? "cpu" : `${defaults}.cpu`)
+        .quantity(cpuBounds(maxCpu)),
     },
   };
 }

@@ -138,6 +138,108 @@ for (const status of [401, 403, 404, 429, 502]) {
   });
 }
 
+const REFUSED_UPGRADES: ReadonlyArray<[name: string, refusal: () => Response, said: string]> = [
+  [
+    "401",
+    () => Response.json({ error: "Bad key s3cret" }, { status: 401 }),
+    "it answered 401: it does not accept the API key: check AGENT_API_KEY or --api-key-file " +
+    "(it says: Bad key [redacted])",
+  ],
+  [
+    "404",
+    () => Response.json({ error: "Agent not found", details: "register first" }, { status: 404 }),
+    "it answered 404: it does not know the address or the agent: check --control-plane-url and --agent-id " +
+    "(it says: Agent not found: register first)",
+  ],
+  [
+    "a redirect",
+    () =>
+      new Response(null, { status: 302, headers: { Location: "https://cp.example.com/login?to=s3cret" } }),
+    "it answered 302: it redirects to https://cp.example.com/login: set --control-plane-url to where it is",
+  ],
+  [
+    "502 in HTML",
+    () => new Response("<h1>Bad Gateway</h1>", { status: 502 }),
+    "it answered 502",
+  ],
+  [
+    "many words",
+    () => Response.json({ error: "x".repeat(10_000) }, { status: 503 }),
+    `it answered 503 (it says: ${"x".repeat(500)})`,
+  ],
+  [
+    "an error that is none without an upgrade",
+    () => new Response(null, { status: 400 }),
+    "NetworkError: failed to connect to WebSocket: Invalid status code: 400",
+  ],
+];
+
+for (const [name, refusal, said] of REFUSED_UPGRADES) {
+  Deno.test(`C4 link says why its WebSocket was refused: ${name}`, async () => {
+    using _time = new FakeTime();
+    using logs = new LogCapture();
+    await using controlPlane = new ScriptedControlPlane({ register: () => registered(), refuse: refusal });
+    await using _link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
+    const line = await logs.line("refused the WebSocket");
+    const url = `${controlPlane.addresses.webSocket}/api/v1/agents/connect`;
+    assertEquals(
+      line.replace(/^\S+ /, ""),
+      `[K8sAgent] ERROR: The Control Plane refused the WebSocket at ${url}: ${said}`,
+    );
+    assertEquals(controlPlane.questions.map(({ url }) => url.search), ["?agent_id=a1"]);
+  });
+}
+
+Deno.test("C4 link waits as long as a Control Plane asks for that refuses its WebSocket", async () => {
+  using time = new FakeTime();
+  const headers = { "Retry-After": "100" };
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => registered(),
+    refuse: (nth) => nth === 0 ? new Response(null, { status: 429, headers }) : undefined,
+  });
+  await using link = new RunningLink(controlPlane);
+  await passBackoff(time, 100);
+  await link.ups.next();
+});
+
+/** Credentials with an issued key beside the configured one. */
+async function issued(): Promise<Credentials> {
+  const credentials = keyed("configured");
+  await credentials.issue("issued");
+  return credentials;
+}
+
+for (const status of [401, 403]) {
+  Deno.test(`C3 link falls back to the configured key where ${status} refuses the issued one a WebSocket`, async () => {
+    using logs = new LogCapture();
+    await using controlPlane = new ScriptedControlPlane({
+      register: () => registered(),
+      refuse: (_nth, key) => key === "issued" ? new Response(null, { status }) : undefined,
+    });
+    const credentials = await issued();
+    await using link = new RunningLink(controlPlane, { credentials });
+    await link.ups.next();
+    const keys = controlPlane.connections.map(({ headers }) => headers.get("x-agent-api-key"));
+    assertEquals(keys, ["issued", "configured"]);
+    using next = await credentials.read();
+    assertEquals([next.apiKey?.reveal(), next.isIssued], ["configured", false]);
+    await logs.line("The Control Plane refuses the key that it issued: trying the configured one");
+  });
+}
+
+Deno.test("C3 link keeps the issued key as long as the configured one is not accepted either", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({
+    register: () => registered(),
+    refuse: (nth) => nth < 2 ? new Response(null, { status: 401 }) : undefined,
+  });
+  await using link = new RunningLink(controlPlane, { credentials: await issued() });
+  await passBackoff(time, 2);
+  await link.ups.next();
+  const keys = controlPlane.connections.map(({ headers }) => headers.get("x-agent-api-key"));
+  assertEquals(keys, ["issued", "configured", "issued"]);
+});
+
 for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
   Deno.test(`C7 link comes back after it was closed with ${code}`, async () => {
     using time = new FakeTime();

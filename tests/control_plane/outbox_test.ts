@@ -82,6 +82,35 @@ Deno.test("outbox says a result again that came within a second of its ack, once
   assertEquals(wire.told, ["ack c1", "complete c1", "complete c1"]);
 });
 
+Deno.test("outbox says a result again whose command was not acknowledged on this link, and none that waited for the link", async () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.send(complete("c1"));
+  outbox.attach(wire);
+  outbox.send(complete("c2"));
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["complete c1", "complete c2", "complete c2"]);
+});
+
+Deno.test("outbox keeps a result that is still to be said again, though it has arrived", async () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  outbox.attach(new FakeWire());
+  outbox.send(ack("slow"));
+  time.tick(1000);
+  for (const message of [complete("slow"), ack("fast"), failed("fast"), status("s1", "running")]) {
+    outbox.send(message);
+  }
+  outbox.detach({ hasArrived: true });
+  assertEquals([arrived, outbox.waiting], [["slow"], 1]);
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  await time.tickAsync(60_000);
+  assertEquals(wire.told, ["failed fast"]);
+});
+
 Deno.test("outbox says a result that took a second once", async () => {
   using time = new FakeTime();
   using outbox = new Outbox();
@@ -163,9 +192,67 @@ Deno.test("outbox tells which results have arrived: those of a minute ago, or al
   outbox.send(HEARTBEAT);
   assertEquals(arrived, ["c1"]);
   outbox.send(complete("c3"));
+  time.tick(2000);
   outbox.detach({ hasArrived: true });
   assertEquals(arrived, ["c1", "c2", "c3"]);
   assertEquals(outbox.waiting, 0);
+});
+
+for (const hasArrived of [true, false]) {
+  const also = hasArrived ? "" : ", after what may not have arrived";
+  Deno.test(`C5 outbox keeps what a closing link does not take${also}`, async () => {
+    using time = new FakeTime();
+    using logs = new LogCapture();
+    const arrived: string[] = [];
+    using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+    const closing = new FakeWire();
+    outbox.attach(closing);
+    outbox.send(complete("c1"));
+    // It is said twice by then.
+    time.tick(2000);
+    outbox.send(status("s1", "pending"));
+    closing.isClosing = true;
+    assertEquals([complete("c2"), status("s1", "running"), HEARTBEAT].map((one) => outbox.send(one)), [
+      false,
+      false,
+      false,
+    ]);
+    outbox.detach({ hasArrived });
+    assertEquals(arrived, hasArrived ? ["c1"] : []);
+    await logs.line("The result of command c2 waits for a link");
+    const wire = new FakeWire();
+    outbox.attach(wire);
+    const again = hasArrived ? [] : ["complete c1"];
+    assertEquals(wire.told, [...again, "complete c2", "status s1 running"]);
+  });
+}
+
+Deno.test("outbox that waits for a link is not empty after one that closed at once", async () => {
+  using outbox = new Outbox();
+  outbox.send(complete("c1"));
+  const told: string[] = [];
+  const empty = outbox.empty(new AbortController().signal).then(() => told.push("empty"));
+  const closing = new FakeWire();
+  closing.isClosing = true;
+  outbox.attach(closing);
+  await Promise.resolve();
+  assertEquals([outbox.waiting, told], [1, []]);
+  outbox.detach({ hasArrived: false });
+  outbox.attach(new FakeWire());
+  await empty;
+});
+
+Deno.test("outbox takes no notice of a clock that is set", () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  outbox.attach(new FakeWire());
+  outbox.send(complete("c1"));
+  time.setClock(3_600_000);
+  outbox.send(HEARTBEAT);
+  outbox.detach({ hasArrived: false });
+  assertEquals(arrived, []);
+  assertEquals(outbox.waiting, 1);
 });
 
 Deno.test("outbox takes a flood without end: the older half of ten thousand results is taken to have arrived, loudly", async () => {

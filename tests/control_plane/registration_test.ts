@@ -142,7 +142,7 @@ for (const [name, response, expected] of REFUSALS) {
     const error = await assertRejects(() => registerAt(controlPlane), RegistrationError);
     assertStringIncludes(error.message, `${controlPlane.addresses.http}/api/v1/agents/register`);
     for (const part of expected) assertStringIncludes(error.message, part);
-    assertEquals(error.retryAfterMs, undefined);
+    assertEquals(error.retryAfterMs, 0);
   });
 }
 

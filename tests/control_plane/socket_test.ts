@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { assertEquals } from "@std/assert";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { Socket } from "../../lib/control_plane/socket.ts";
+import { FakeTime } from "../support/fake_time.ts";
 
 const never = new AbortController().signal;
 const credentials = { apiKey: undefined, client: undefined };
@@ -41,6 +43,33 @@ Deno.test("C6 socket whose peer answers no ping ends, though nobody closed it", 
   assertEquals(await socket.close(), false);
 });
 
+Deno.test("C6 socket whose peer takes nothing any more ends at the next frame after the silence that is borne", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  (await server.proxy).mode = { kind: "half-open" };
+  assertEquals(socket.send("x".repeat(20_000_000)), true);
+  time.tick(29_999);
+  assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
+  time.tick(1);
+  assertEquals(socket.send("heartbeat"), false);
+  assertEquals(socket.end, { code: 1006, reason: "The peer takes nothing any more." });
+  assertEquals(await Array.fromAsync(socket.frames(never)), []);
+  assertEquals(await socket.close(), false);
+});
+
+Deno.test("C6 socket whose peer takes what it is sent stays, however rarely something is sent", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  for (const text of ["x".repeat(2_000_000), "y"]) {
+    socket.send(text);
+    for await (const _frame of socket.frames(never)) break;
+    time.tick(30_000);
+  }
+  assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
+});
+
 Deno.test("socket whose peer answers pings stays, however silent it is", async () => {
   await using server = new EchoServer();
   await using socket = await server.connect(1);
@@ -55,4 +84,49 @@ Deno.test("socket that is closed tells whether the peer agreed, and so has read 
   await using socket = await server.connect(30);
   (await server.proxy).mode = { kind: "half-open" };
   assertEquals(await socket.close(), false);
+});
+
+Deno.test("socket says goodbye once, however often it is closed, and sends nothing after it", async () => {
+  using time = new FakeTime();
+  await using server = new EchoServer();
+  await using socket = await server.connect(30);
+  (await server.proxy).mode = { kind: "half-open" };
+  const goodbye = socket.close();
+  assertEquals(socket.send("late"), false);
+  time.tick(2000);
+  assertEquals(await goodbye, false);
+  assertEquals(await socket.close(), false);
+});
+
+/** Accepts one WebSocket, sends bytes on it as they are, and reads until the other side closes. */
+async function sendRaw(listener: Deno.Listener, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  using connection = await listener.accept();
+  const buffer = new Uint8Array(4096);
+  const length = await connection.read(buffer) ?? 0;
+  const key = /^sec-websocket-key: (.*)$/im.exec(new TextDecoder().decode(buffer.subarray(0, length)))?.[1];
+  // Source: RFC 6455, section 1.3.
+  const accept = createHash("sha1").update(`${key?.trim()}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest(
+    "base64",
+  );
+  const head = [
+    "HTTP/1.1 101",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    `Sec-WebSocket-Accept: ${accept}`,
+  ];
+  await new Blob([`${head.join("\r\n")}\r\n\r\n`, bytes]).stream().pipeTo(connection.writable, {
+    preventClose: true,
+  });
+  while (await connection.read(buffer) !== null);
+}
+
+Deno.test("socket ends at a text that is no UTF-8, which the runtime does not bear, and hands out what came before", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const text = (...bytes: number[]) => [0x81, bytes.length, ...bytes];
+  const peer = sendRaw(listener, new Uint8Array([...text(0x68, 0x69), ...text(0xff, 0xfe), ...text(0x68)]));
+  const { port } = listener.addr as Deno.NetAddr;
+  await using socket = await Socket.connect(`ws://127.0.0.1:${port}`, { credentials, signal: never });
+  assertEquals(await Array.fromAsync(socket.frames(never)), ["hi"]);
+  assertEquals(socket.end?.code, 1006);
+  await peer;
 });

@@ -94,7 +94,7 @@ Deno.test("control plane gives scripted answers in order before the normal one",
   assertEquals((await (await register(controlPlane.url, BODY)).json()).approvalStatus, "pending");
   assertEquals(await connectStatus(controlPlane, "a1"), 404);
   assertEquals((await (await register(controlPlane.url, BODY)).json()).status, "online");
-  await controlPlane.waitForRegistration(4);
+  assertEquals(controlPlane.registrations.length, 4);
 });
 
 Deno.test("control plane refuses connections without an agent, of unknown agents, and as scripted", async () => {
@@ -112,19 +112,13 @@ Deno.test("control plane refuses connections without an agent, of unknown agents
   await using _agent = await HandAgent.join(controlPlane.url);
 });
 
-Deno.test("control plane leaves requests hanging as told until it is closed", async () => {
+Deno.test("control plane leaves a request to connect hanging as told until it is closed", async () => {
   const controlPlane = ControlPlane.start();
-  controlPlane.hangRegistration();
   controlPlane.hangConnect();
-  const registration = register(controlPlane.url, BODY);
-  await controlPlane.waitForRegistration(1);
   // One of the two is left without an answer; the other's answer shows that both have arrived.
   const connections = [connectStatus(controlPlane, "a1"), connectStatus(controlPlane, "a1")];
   assertEquals(await Promise.race(connections), 404);
   await controlPlane[Symbol.asyncDispose]();
-  const answer = await registration;
-  await answer.body?.cancel();
-  assertEquals(answer.status, 503);
   assertEquals((await Promise.all(connections)).sort(), [404, 503]);
 });
 

@@ -5,7 +5,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Pod,
 } from "@kubernetes/client-node";
-import type { SessionEvent } from "../../lib/kubernetes/event_log.ts";
+import type { EventReason, SessionEvent } from "../../lib/kubernetes/event_log.ts";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import { CAUSES, type Reason } from "../../lib/diagnosis/causes.ts";
 import { currentPod, isReady, judge } from "../../lib/diagnosis/readiness.ts";
@@ -24,7 +24,9 @@ interface PodParts {
   created?: string | Date;
   isDeleted?: boolean;
   phase?: string;
-  conditions?: Array<{ type: string; status: string; reason?: string; message?: string }>;
+  conditions?: Array<
+    { type: string; status: string; reason?: string; message?: string; lastTransitionTime?: Date }
+  >;
   containers?: V1ContainerStatus[];
   initContainers?: V1ContainerStatus[];
   nodeName?: string;
@@ -73,7 +75,7 @@ function waiting(
 }
 
 /** What the cluster tells about pod p1, or the claim, oldest first. */
-function told(...events: Array<[reason: string, message: string, about?: string]>): SessionEvent[] {
+function told(...events: Array<[reason: EventReason, message: string, about?: string]>): SessionEvent[] {
   return events.map(([reason, message, about = "uid-p1"], nth) => ({ about, reason, message, version: nth }));
 }
 
@@ -115,6 +117,20 @@ const NO_VOLUME = "0/3 nodes are available: pod has unbound immediate Persistent
 const CREATING = { nodeName: "n1", hasHome: true, containers: [waiting("ContainerCreating")] };
 const SERVING = pod({ nodeName: "n1", containers: [container({ state: RUNNING })] });
 const BOUND = claim("Bound");
+/** A container that the cluster puts into each pod, and that crashed once. */
+const PROXY = container({
+  name: "istio-proxy",
+  state: RUNNING,
+  ready: true,
+  restartCount: 1,
+  lastState: ended("Error", { exitCode: 255 }),
+});
+/** A container that crashed often before it served at last. */
+const HARDENED = container({
+  state: RUNNING,
+  restartCount: 3,
+  lastState: ended("OOMKilled", { exitCode: 137 }),
+});
 
 /** Pods that nodes rejected, one second after the other. */
 function rejected(count: number): V1Pod[] {
@@ -244,10 +260,10 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
   [
     "a pull that waits before it tries again, with the registry's words from the event",
     objects([pod({ containers: [waiting("ImagePullBackOff", 'Back-off pulling image "x/y:1"')] })], {
-      events: told(
-        ["Failed", 'Failed to pull image "x/y:1": rpc error: code = Unknown desc = pull access denied'],
-        ["BackOff", 'Back-off pulling image "x/y:1"'],
-      ),
+      events: told([
+        "Failed",
+        'Failed to pull image "x/y:1": rpc error: code = Unknown desc = pull access denied',
+      ]),
     }),
     "ImagePull",
     'image "x/y:1" cannot be pulled: pull access denied',
@@ -327,11 +343,41 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     "a container that needs too much memory",
     objects([pod({
       containers: [
-        container({ state: RUNNING, restartCount: 1, lastState: ended("OOMKilled", { exitCode: 137 }) }),
+        container({ state: RUNNING, restartCount: 2, lastState: ended("OOMKilled", { exitCode: 137 }) }),
       ],
     })]),
     "OOMKilled",
     "its container needs more memory than its limit of 512Mi",
+  ],
+  [
+    "a container that was killed by its probe",
+    objects([
+      pod({
+        containers: [
+          waiting("CrashLoopBackOff", "back-off", {
+            restartCount: 2,
+            lastState: ended("Error", { exitCode: 137 }),
+          }),
+        ],
+      }),
+    ], { events: told(["Unhealthy", "Startup probe failed: dial tcp 10.0.0.1:3000: connection refused"]) }),
+    "CrashLoop",
+    "its container crashes: exit code 137: Startup probe failed: dial tcp 10.0.0.1:3000: connection refused",
+  ],
+  [
+    "a container that was killed, and a probe that kills nothing",
+    objects([
+      pod({
+        containers: [
+          waiting("CrashLoopBackOff", "back-off", {
+            restartCount: 2,
+            lastState: ended("Error", { exitCode: 143 }),
+          }),
+        ],
+      }),
+    ], { events: told(["Unhealthy", "Readiness probe failed: connection refused"]) }),
+    "CrashLoop",
+    "its container crashes: exit code 143",
   ],
   [
     "a container without a limit that needs too much memory",
@@ -339,7 +385,34 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
       pod({ containers: [container({ name: "other", state: ended("OOMKilled", { exitCode: 137 }) })] }),
     ]),
     "OOMKilled",
-    "its container needs more memory than its node has",
+    'its container "other" needs more memory than its node has',
+  ],
+  [
+    "a container of the cluster's that crashes again and again",
+    objects([pod({
+      initContainers: [PROXY],
+      containers: [
+        waiting("CrashLoopBackOff", "back-off", {
+          name: "log-shipper",
+          restartCount: 2,
+          lastState: ended("Error", { exitCode: 1 }),
+        }),
+        container({ state: RUNNING }),
+      ],
+    })]),
+    "CrashLoop",
+    'its container "log-shipper" crashes: exit code 1',
+  ],
+  [
+    "a container of the cluster's that lacks a Secret",
+    objects([pod({
+      initContainers: [
+        waiting("CreateContainerConfigError", 'secret "x" not found', { name: "init" }),
+      ],
+      containers: [waiting("PodInitializing")],
+    })]),
+    "ContainerConfig",
+    'its container "init" cannot be created: secret "x" not found',
   ],
   [
     "a network that is not there",
@@ -412,16 +485,33 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     'volume "s1-home" cannot be created: no persistent volumes available for this claim and no storage class is set',
   ],
   [
-    "a provisioner that fails, and tries again",
+    "a provisioner that fails",
     objects([pod(unschedulable(NO_VOLUME))], {
       claim: claim("Pending"),
-      events: told(
-        ["ProvisioningFailed", "rpc error: code = ResourceExhausted desc = disk quota exceeded", "uid-claim"],
-        ["Provisioning", "External provisioner is provisioning volume", "uid-claim"],
-      ),
+      events: told([
+        "ProvisioningFailed",
+        "rpc error: code = ResourceExhausted desc = disk quota exceeded",
+        "uid-claim",
+      ]),
     }),
     "VolumeNotBound",
     'volume "s1-home" cannot be created: disk quota exceeded',
+  ],
+  [
+    "a provisioner that fails for the node that was found",
+    objects([pod({ hasHome: true })], {
+      claim: claim("Pending"),
+      events: told(
+        [
+          "ProvisioningFailed",
+          'failed to provision volume with StorageClass "gp3": rpc error: code = Internal desc = Could not create ' +
+          'volume "pvc-1": UnauthorizedOperation: You are not authorized',
+          "uid-claim",
+        ],
+      ),
+    }),
+    "VolumeNotBound",
+    'volume "s1-home" cannot be created: Could not create volume "pvc-1": UnauthorizedOperation: You are not authorized',
   ],
   [
     "a volume that is lost",
@@ -445,14 +535,7 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
   ],
   [
     "no node that can take it, and a volume that waits for one",
-    objects([pod(unschedulable(NO_NODE))], {
-      claim: claim("Pending"),
-      events: told([
-        "WaitForFirstConsumer",
-        "waiting for first consumer to be created before binding",
-        "uid-claim",
-      ]),
-    }),
+    objects([pod(unschedulable(NO_NODE))], { claim: claim("Pending") }),
     "Unschedulable",
     `no node can take its pod: ${NO_NODE}`,
   ],
@@ -468,12 +551,21 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     "no node can take its pod, and the cluster does not grow for it: 1 max node group size reached",
   ],
   [
-    "a display port that does not answer",
-    objects([SERVING], {
-      events: told(["Unhealthy", "Readiness probe failed: dial tcp: connection refused"]),
+    "a cluster that fails to grow",
+    objects([pod(unschedulable(NO_NODE))], {
+      events: told(
+        ["TriggeredScaleUp", "pod triggered scale-up: [{pool 1->2 (max: 2)}]"],
+        [
+          "FailedScaleUp",
+          "Node scale up in zones us-east4-a associated with this pod failed: GCE out of resources. " +
+          "Pod is at risk of not being scheduled.",
+        ],
+        ["NotTriggerScaleUp", "pod didn't trigger scale-up: 1 in backoff after failed scale-up"],
+      ),
     }),
-    "NotAnswering",
-    "its display port does not answer: dial tcp: connection refused",
+    "NoScaleUp",
+    "no node can take its pod, and the cluster does not grow for it: Node scale up in zones us-east4-a " +
+    "associated with this pod failed: GCE out of resources. Pod is at risk of not being scheduled.",
   ],
   [
     "a node that fell silent before it began",
@@ -492,10 +584,20 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     'node "n1" does not answer',
   ],
   [
-    "a pod that is taken from its node",
+    "a node that fell silent under a container that was killed long ago",
     objects([pod({
       nodeName: "n1",
-      conditions: [{ type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager" }],
+      conditions: [{ type: "ContainersReady", status: "True" }, { type: "Ready", status: "False" }],
+      containers: [{ ...HARDENED, ready: true }],
+    })]),
+    "NodeLost",
+    'node "n1" does not answer',
+  ],
+  [
+    "a pod whose node is gone",
+    objects([pod({
+      nodeName: "n1",
+      conditions: [{ type: "DisruptionTarget", status: "True", reason: "DeletionByPodGC" }],
     })]),
     "NodeLost",
     'node "n1" does not answer',
@@ -522,18 +624,102 @@ const TROUBLES: ReadonlyArray<[name: string, objects: SessionObjects, reason: Re
     "Evicted",
     "its pod was evicted: The node was low on resource: memory.",
   ],
+  [
+    "a ReplicaSet that is refused",
+    objects([], {
+      deployment: conditions(
+        "Progressing",
+        "False",
+        "ReplicaSetCreateError",
+        'Failed to create new replica set "s1-5c9d": replicasets.apps "s1-5c9d" is forbidden: exceeded quota: q1',
+      ),
+    }),
+    "Quota",
+    "the cluster refuses its pod: exceeded quota: q1",
+  ],
 ];
 
 for (const [name, of, reason, words] of TROUBLES) {
   Deno.test(`judge() finds a session with ${name} in trouble: ${reason}`, () => {
-    const verdict = judge(of);
-    const progress = reason === "NotAnswering" ? "waiting for its display port to answer" : words;
-    assertEquals(verdict, { state: "trouble", reason, words, progress, graceMs: CAUSES[reason].graceMs });
+    const { graceMs } = CAUSES[reason];
+    assertEquals(judge(of), { state: "trouble", reason, words, progress: words, graceMs });
+  });
+}
+
+const REFUSED = told(["Unhealthy", "Readiness probe failed: dial tcp: connection refused"]);
+
+/** What may pass as long as the start may last. */
+const PASSING: ReadonlyArray<
+  [name: string, objects: SessionObjects, reason: Reason, words: string, progress: string]
+> = [
+  [
+    "a display port that does not answer",
+    objects([SERVING], { events: REFUSED }),
+    "NotAnswering",
+    "its display port does not answer: dial tcp: connection refused",
+    "waiting for its display port to answer",
+  ],
+  [
+    "a display port that does not answer any more, long after the last crash",
+    objects([
+      pod({
+        nodeName: "n1",
+        conditions: [{ type: "Ready", status: "False", lastTransitionTime: time(LATE) }],
+        containers: [HARDENED],
+      }),
+    ], { events: REFUSED }),
+    "NotAnswering",
+    "its display port does not answer: dial tcp: connection refused",
+    "waiting for its display port to answer",
+  ],
+  [
+    "a container that crashed once and runs again",
+    objects([
+      pod({
+        nodeName: "n1",
+        conditions: [{ type: "Ready", status: "False", lastTransitionTime: time(EARLY) }],
+        containers: [
+          container({ state: RUNNING, restartCount: 1, lastState: ended("Error", { exitCode: 1 }) }),
+        ],
+      }),
+    ], { events: REFUSED }),
+    "CrashLoop",
+    "its container crashes: exit code 1",
+    "waiting for its display port to answer",
+  ],
+  [
+    "an image that is pulled again after a registry's hiccup",
+    objects([pod({ nodeName: "n1", containers: [waiting("ImagePullBackOff", "Back-off pulling image")] })], {
+      events: told(
+        ["Failed", 'Failed to pull image "x/y:1": net/http: TLS handshake timeout'],
+        ["Pulling", 'Pulling image "x/y:1"'],
+      ),
+    }),
+    "ImagePull",
+    'image "x/y:1" cannot be pulled: Back-off pulling image',
+    'pulling image "x/y:1"',
+  ],
+  [
+    "an init container in its second attempt",
+    objects([pod({
+      nodeName: "n1",
+      initContainers: [{ ...PROXY, name: "init", ready: false }],
+      containers: [waiting("PodInitializing")],
+    })]),
+    "CrashLoop",
+    'its container "init" crashes: exit code 255',
+    "creating its container",
+  ],
+];
+
+for (const [name, of, reason, words, progress] of PASSING) {
+  Deno.test(`judge() finds a session with ${name} in trouble that may pass: ${reason}`, () => {
+    assertEquals(judge(of), { state: "trouble", reason, words, progress, graceMs: Infinity });
   });
 }
 
 Deno.test("every cause of the table is found by a test, but the deadline's own", () => {
-  const found = new Set<string>(TROUBLES.map(([, , reason]) => reason));
+  const found = new Set<string>([...TROUBLES, ...PASSING].map(([, , reason]) => reason));
   assertEquals(Object.keys(CAUSES).filter((reason) => !found.has(reason)), ["Timeout"]);
 });
 
@@ -545,6 +731,15 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "pods that were rejected long ago",
     objects([...rejected(3), pod({ created: "2026-01-01T00:01:03Z" })]),
     "waiting for a node",
+  ],
+  [
+    "a pod that somebody deleted, and that its node calls failed before it goes",
+    objects([pod({
+      isDeleted: true,
+      phase: "Failed",
+      containers: [container({ state: ended("Error", { exitCode: 143 }) })],
+    })]),
+    "waiting for its old pod to go",
   ],
   [
     "a refusal that is over",
@@ -570,7 +765,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
   ],
   [
     "a home that is attached",
-    objects([pod(CREATING)], { claim: BOUND, events: told(["FailedScheduling", NO_VOLUME]) }),
+    objects([pod(CREATING)], { claim: BOUND, events: told(["TriggeredScaleUp", "pod triggered scale-up"]) }),
     'attaching volume "s1-home"',
   ],
   [
@@ -582,7 +777,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "an image that is pulled, after a mount that failed at first",
     objects([pod(CREATING)], {
       claim: BOUND,
-      events: told(["FailedMount", "no"], ["Pulling", "Pulling image"]),
+      events: told(["FailedMount", "no"], ["Pulling", 'Pulling image "x/y:1"']),
     }),
     'pulling image "x/y:1"',
   ],
@@ -590,7 +785,7 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "an image that is pulled for longer than its Deployment expects",
     objects([pod(CREATING)], {
       deployment: conditions("Progressing", "False", "ProgressDeadlineExceeded"),
-      events: told(["Pulling", "Pulling image"]),
+      events: told(["Pulling", 'Pulling image "x/y:1"']),
     }),
     'pulling image "x/y:1"',
   ],
@@ -603,6 +798,55 @@ const WAITS: ReadonlyArray<[name: string, objects: SessionObjects, progress: str
     "a container that runs and does not serve yet",
     objects([SERVING]),
     "waiting for its display port to answer",
+  ],
+  [
+    "another container's image that is pulled",
+    objects([pod(CREATING)], { events: told(["Pulling", 'Pulling image "istio/proxyv2:1.24"']) }),
+    'pulling image "istio/proxyv2:1.24"',
+  ],
+  [
+    "a container of the cluster's that runs before the session's own, and a probe that fails",
+    objects([pod({
+      nodeName: "n1",
+      containers: [container({ ...PROXY, restartCount: 0, ready: false }), waiting("ContainerCreating")],
+    })], { events: told(["Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503"]) }),
+    "creating its container",
+  ],
+  [
+    "an init container that runs for long, after a mount that failed at first",
+    objects([pod({
+      ...CREATING,
+      initContainers: [container({ name: "init", state: RUNNING })],
+      containers: [waiting("PodInitializing")],
+    })], {
+      claim: BOUND,
+      events: told([
+        "FailedMount",
+        'MountVolume.SetUp failed for volume "x" : failed to sync configmap cache',
+      ]),
+    }),
+    "creating its container",
+  ],
+  [
+    "a readiness gate that is not open yet, though a probe failed before",
+    objects([pod({
+      nodeName: "n1",
+      conditions: [{ type: "ContainersReady", status: "True" }, {
+        type: "Ready",
+        status: "False",
+        reason: "ReadinessGatesNotReady",
+        message: 'corresponding condition of pod readiness gate "example.com/lb" does not exist.',
+      }],
+      containers: [container({ state: RUNNING, ready: true })],
+    })], { events: REFUSED }),
+    'waiting for a readiness gate: corresponding condition of pod readiness gate "example.com/lb" does not exist.',
+  ],
+  [
+    "a container of the cluster's that crashed once and is ready, and an image that is pulled",
+    objects([pod({ nodeName: "n1", initContainers: [PROXY], containers: [waiting("PodInitializing")] })], {
+      events: told(["Pulling", 'Pulling image "x/y:1"']),
+    }),
+    'pulling image "x/y:1"',
   ],
   [
     "an init container that needed two attempts and is done, and an image that is pulled",
@@ -627,14 +871,15 @@ for (const [name, of, progress] of WAITS) {
 }
 
 for (
-  const [reason, message] of [["TriggeredScaleUp", "pod triggered scale-up"], [
-    "Nominated",
-    "nodeclaim/x",
-  ]] as const
+  const [reason, message, earlier] of [
+    ["TriggeredScaleUp", "pod triggered scale-up", "NotTriggerScaleUp"],
+    ["TriggeredScaleUp", "pod triggered scale-up", "FailedScaleUp"],
+    ["Nominated", "nodeclaim/x", "NotTriggerScaleUp"],
+  ] as const
 ) {
-  Deno.test(`K6 judge() gives a session more time for ${reason}`, () => {
+  Deno.test(`K6 judge() gives a session more time for ${reason} after ${earlier}`, () => {
     const of = objects([pod(unschedulable(NO_NODE))], {
-      events: told(["NotTriggerScaleUp", "pod didn't trigger scale-up"], [reason, message]),
+      events: told([earlier, "pod didn't trigger scale-up"], [reason, message]),
     });
     const progress = "waiting for a node: the cluster is scaling up";
     assertEquals(judge(of), { state: "waiting", progress, extensionMs: 300_000 });

@@ -33,6 +33,10 @@ const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
     "mount failed: exit status 32",
   ],
   [
+    'failed to provision volume with StorageClass "gp3": rpc error: code = Internal desc = out of disks',
+    "out of disks",
+  ],
+  [
     "Readiness probe failed: dial tcp 10.0.0.1:3000: connect: connection refused",
     "dial tcp 10.0.0.1:3000: connect: connection refused",
   ],
@@ -62,6 +66,13 @@ const REFUSALS: ReadonlyArray<[reason: string, text: string]> = [
   ["Refused", 'admission webhook "policy.example.com" denied the request: no'],
   ["Refused", "no PriorityClass with name high was found"],
   ["AdmissionDown", 'Internal error occurred: failed calling webhook "w": connect: connection refused'],
+  [
+    "AdmissionDown",
+    'Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has been modified; ' +
+    "please apply your changes to the latest version and try again",
+  ],
+  ["AdmissionDown", "status unknown for quota: q1, resources: pods"],
+  ["AdmissionDown", "not yet ready to handle request"],
 ];
 
 for (const [reason, text] of REFUSALS) {

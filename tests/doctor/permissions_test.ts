@@ -2,7 +2,6 @@ import { assertEquals } from "@std/assert";
 import type { KubernetesObject, V1Role } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { PERMISSIONS } from "../../lib/doctor/permissions.ts";
-import { ISSUED_KEYS, JOURNAL } from "../../lib/kubernetes/stores.ts";
 
 Deno.test("the doctor asks for just the rights that the shipped Role grants", async () => {
   const text = await Deno.readTextFile(new URL("../../k8s/rbac.yaml", import.meta.url));
@@ -18,9 +17,4 @@ Deno.test("the doctor asks for just the rights that the shipped Role grants", as
     verbs.map((verb) => [verb, group, resource, name].join(" "))
   );
   assertEquals(asked.toSorted(), granted?.toSorted());
-});
-
-Deno.test("the rights on single objects are on those that the agent uses", () => {
-  const names = PERMISSIONS.map(({ name }) => name).filter((name) => name !== "");
-  assertEquals(names.sort(), [ISSUED_KEYS, JOURNAL].sort());
 });

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { HEALTH_ARGS, scrape } from "../support/scrape.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
 const GOOD = {
@@ -120,45 +121,54 @@ onEachCluster(
   },
 );
 
-onEachCluster("broken frames are ignored, and what stands beside them is carried out", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  const { controlPlane } = stage;
-  const command = (commandId: unknown) =>
-    JSON.stringify({
-      type: "command",
-      timestamp: new Date().toISOString(),
-      payload: { commandId, action: "stop_session", payload: { sessionId: "ghost" } },
-    });
-  for (
-    const frame of [
-      "",
-      "\n\n",
-      "not json",
-      "[]",
-      "null",
-      '{"type":7}',
-      '{"type":"command"}',
-      command(undefined),
-      command(""),
-      command(7),
-      command("x".repeat(257)),
-      '{"type":"no_such_type","payload":{}}',
-      "x".repeat(2 * 1024 * 1024),
-      new Uint8Array([0xff, 0xfe, 0x00]),
-    ]
-  ) controlPlane.sendFrame(AGENT_ID, frame);
-  controlPlane.sendFrame(
-    AGENT_ID,
-    [command("cmd-a"), '{"type":"command", broken', command("cmd-b")].join("\n"),
-  );
-  const results = await Promise.all(["cmd-a", "cmd-b"].map((id) => controlPlane.result(id)));
-  assertEquals(results.map((result) => result.type), ["complete", "complete"]);
-  controlPlane.send(AGENT_ID, { type: "ping" });
-  await controlPlane.waitFor((message) => message.type === "pong");
-  const answered = controlPlane.messages.map(({ message }) => message.payload.commandId).filter(Boolean);
-  assertEquals(new Set(answered), new Set(["cmd-a", "cmd-b"]));
-  assertEquals(controlPlane.connections.length, 1);
-});
+onEachCluster(
+  "broken frames are ignored and counted, and what stands beside them is carried out",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+    const { controlPlane } = stage;
+    const command = (commandId: unknown) =>
+      JSON.stringify({
+        type: "command",
+        timestamp: new Date().toISOString(),
+        payload: { commandId, action: "stop_session", payload: { sessionId: "ghost" } },
+      });
+    for (
+      const frame of [
+        "",
+        "\n\n",
+        "not json",
+        "[]",
+        "null",
+        '{"type":7}',
+        '{"type":"command"}',
+        command(undefined),
+        command(""),
+        command(7),
+        command("x".repeat(257)),
+        '{"type":"no_such_type","payload":{}}',
+        "x".repeat(2 * 1024 * 1024),
+        new Uint8Array([0xff, 0xfe, 0x00]),
+      ]
+    ) controlPlane.sendFrame(AGENT_ID, frame);
+    controlPlane.sendFrame(
+      AGENT_ID,
+      [command("cmd-a"), '{"type":"command", broken', command("cmd-b")].join("\n"),
+    );
+    const results = await Promise.all(["cmd-a", "cmd-b"].map((id) => controlPlane.result(id)));
+    assertEquals(results.map((result) => result.type), ["complete", "complete"]);
+    controlPlane.send(AGENT_ID, { type: "ping" });
+    await controlPlane.waitFor((message) => message.type === "pong");
+    const answered = controlPlane.messages.map(({ message }) => message.payload.commandId).filter(Boolean);
+    assertEquals(new Set(answered), new Set(["cmd-a", "cmd-b"]));
+    assertEquals(controlPlane.connections.length, 1);
+    const ignored = [...await scrape(stage.agent)].filter(([name]) => name.includes("messages_ignored"));
+    assertEquals(ignored, [
+      ['k8s_agent_messages_ignored_total{reason="malformed"}', 11],
+      ['k8s_agent_messages_ignored_total{reason="unknown"}', 1],
+      ['k8s_agent_messages_ignored_total{reason="binary"}', 1],
+    ]);
+  },
+);
 
 onEachCluster(
   "what a payload holds beside its fields changes nothing and reaches no log",

@@ -1,10 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async";
 import type { V1Deployment, V1Service } from "@kubernetes/client-node";
+import { Actor } from "../support/actor.ts";
 import { REAL } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 onEachCluster("a session is started, hibernated, woken and stopped", async (cluster) => {
   await using stage = await Stage.set(cluster);
@@ -49,6 +48,27 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
   ]);
   assertEquals([...stage.controlPlane.problems], []);
 });
+
+onEachCluster(
+  "a session is hibernated once its pod is gone, and not when that has ended",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster);
+    const { result } = await stage.command("start_session", { sessionId: "s1", ...START });
+    const name = String((result as Record<string, unknown>).podName);
+    const held = { apiVersion: "v1", kind: "Pod", metadata: { name } };
+    await cluster.setFinalizers(held, ["example.com/hold"]);
+    const commandId = stage.give("hibernate_session", { sessionId: "s1" });
+    const actor = new Actor(cluster);
+    const pod = await actor.pod("s1", { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+    await actor.report(pod, { phase: "Succeeded" });
+    // Whoever sees the pod of this one has seen that.
+    await stage.command("start_session", { sessionId: "s2", ...START });
+    assertEquals([stage.answers(commandId), stage.states("s1")], [[], ["pending", "running"]]);
+    await cluster.setFinalizers(held, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "hibernated");
+  },
+);
 
 onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
   await using stage = await Stage.set(cluster, {
@@ -183,13 +203,7 @@ onEachCluster("K13 an object of somebody else is neither used nor touched", asyn
 onEachCluster(
   "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
   async (cluster) => {
-    const quota = {
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "small" },
-      spec: { hard: { pods: "0" } },
-    };
-    await cluster.create(quota);
+    await cluster.limit("small", { pods: "0" });
     await using stage = await Stage.set(cluster);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
@@ -212,6 +226,21 @@ onEachCluster("R6 a session is found again by the next process", async (cluster)
   await stage.relaunch();
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
+});
+
+onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });
+  for (const app of ["another", "streamspace-session"]) {
+    const metadata = { name: "s1", labels: { app } };
+    await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata });
+  }
+  // Whoever sees this one asleep has seen that.
+  await stage.command("hibernate_session", { sessionId: "s2" });
+  const { error } = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals(error, undefined);
+  await stage.untilState("s1", "hibernated");
+  assertEquals(stage.states("s1"), ["pending", "running", "hibernated"]);
 });
 
 onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {
@@ -284,12 +313,12 @@ onEachCluster(
 
 onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
   await using stage = await Stage.set(cluster, {
-    args: ["--storage-class=no-such-class", "--start-timeout=2s"],
+    args: ["--storage-class=no-such-class", "--start-timeout=5s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(
     error,
-    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be created: ' +
+    'Cannot start session "s1": it was not ready within 5s: volume "s1-home" cannot be created: ' +
       'storageclass.storage.k8s.io "no-such-class" not found',
   );
   await cluster.untilEmpty();

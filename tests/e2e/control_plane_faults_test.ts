@@ -1,15 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { CLUSTERS } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { MEMORY } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** Gives a start that hangs in a request to the cluster until the faults are cleared. */
 async function hangingStart(stage: Stage, sessionId: string): Promise<string> {
-  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const reached = stage.proxies.next("create deployments");
+  const reached = stage.proxies.hang("create deployments");
   const commandId = stage.give("start_session", { sessionId, ...START });
   await reached;
   return commandId;
@@ -24,7 +20,7 @@ onEachCluster("C1 an agent that starts before its Control Plane finds it later",
   stage.proxies.controlPlaneLink.mode = { kind: "pass" };
   await stage.untilUp();
   assertEquals((await stage.command("start_session", { sessionId: "s1", ...START })).error, undefined);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster(
   "C5 results that the end of a link overtook come over the next one, in their order",
@@ -58,8 +54,7 @@ onEachCluster(
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
-    proxies.api.inject({ kind: "hang", verb: "patch", resource: "configmaps" });
-    const reached = proxies.next("patch configmaps");
+    const reached = proxies.hang("patch configmaps");
     const commandId = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     proxies.controlPlaneLink.reset();
@@ -96,7 +91,19 @@ onEachCluster(
     const problems = controlPlane.problems.filter((problem) => !problem.includes("silent"));
     assertEquals([...problems], []);
   },
-  MEMORY,
+  [MEMORY],
+);
+
+onEachCluster(
+  "C6 an agent that is told to stop ends, though its link is dead without knowing it",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    stage.proxies.controlPlaneLink.mode = { kind: "half-open" };
+    stage.agent.kill("SIGTERM");
+    await stage.agent.line(/Stopped/);
+    assertEquals(await stage.agent.exit(), 0);
+  },
+  [MEMORY],
 );
 
 onEachCluster(
@@ -115,7 +122,7 @@ onEachCluster(
     assertEquals((await next.result(asleep)).type, "complete");
     assertEquals(next.registrations.length, 1);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster("C8 a link that goes up and down does nothing twice", async (cluster) => {
@@ -140,7 +147,7 @@ onEachCluster("C8 a link that goes up and down does nothing twice", async (clust
   const waits = stage.agent.output.flatMap((line) => /attempt (\d) of 5/.exec(line)?.[1] ?? []);
   assertEquals(waits, ["1", "2"]);
   assertEquals([...controlPlane.problems], []);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("C10 100 commands that come at once after an outage are all answered", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
@@ -166,4 +173,4 @@ onEachCluster("C10 100 commands that come at once after an outage are all answer
   assert(reasons.every((reason) => reason.endsWith("cancelled by stop")), reasons.join("\n"));
   assertEquals(await cluster.leftovers(), []);
   assertEquals([...controlPlane.problems], []);
-}, MEMORY);
+}, [MEMORY]);

@@ -1,11 +1,15 @@
+import type { V1Container, V1Pod } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { ControlPlane, type ControlPlaneOptions } from "../../dev/control_plane/control_plane.ts";
+import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { IssuedKey } from "../../lib/control_plane/issued_key.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { Secret } from "../../lib/secret.ts";
-import { CLUSTERS, temporaryFile, type TestCluster } from "../support/clusters.ts";
+import { MEMORY, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { Diagnosis, makeKnown, PATIENT, type Patient } from "../support/diagnosis.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 
@@ -16,10 +20,8 @@ const KEY = "0123456789abcdef";
 const ANSWERS = ["control-plane-key", "control-plane-websocket"] as const;
 const UNTRIED = "skip  A WebSocket was not tried (the key comes first)";
 
-async function openMemory(): Promise<TestCluster> {
-  const [memory] = CLUSTERS;
-  if (!memory) throw new Error("There is no cluster in memory");
-  return await memory.open();
+function pem(name: string): string {
+  return Deno.readTextFileSync(new URL(name, TLS));
 }
 
 /** Lets the cluster keep an issued key, as an agent keeps it. */
@@ -37,7 +39,7 @@ async function examine(
   controlPlaneUrl: string,
   settings: Pick<Patient, "args" | "env"> = {},
 ): Promise<Diagnosis> {
-  await using cluster = await openMemory();
+  await using cluster = await MEMORY.open();
   return await Diagnosis.of({ cluster, controlPlaneUrl, ...settings });
 }
 
@@ -123,7 +125,7 @@ controlPlaneTest("doctor tells of a Control Plane that cannot say now", async (c
 
 controlPlaneTest("doctor tells of an agent of the same id in another namespace", async (controlPlane) => {
   await makeKnown(controlPlane, { namespace: "elsewhere" });
-  await using cluster = await openMemory();
+  await using cluster = await MEMORY.open();
   const { about } = await Diagnosis.of({ cluster, controlPlaneUrl: controlPlane.url });
   assertEquals(
     about("second-agent")[0],
@@ -152,7 +154,7 @@ Deno.test("doctor comes to an end where everything takes connections and nothing
   await Deno.remove(kubeconfig);
   assertEquals(failures, [
     `FAIL  Nothing answers at http://${address}/: no answer within 4 seconds: look for a NetworkPolicy or firewall on the way, or set HTTPS_PROXY`,
-    "FAIL  Kubernetes does not answer: no answer within 4 seconds",
+    `FAIL  Kubernetes does not answer at https://${address}: no answer within 4 seconds: check the server that the kubeconfig names, and look for a NetworkPolicy or firewall on the way`,
   ]);
 });
 
@@ -174,7 +176,7 @@ controlPlaneTest(
   "doctor finds out that the key which was issued is refused, and the configured one is not",
   async (controlPlane) => {
     await makeKnown(controlPlane, { key: KEY });
-    await using cluster = await openMemory();
+    await using cluster = await MEMORY.open();
     const env = { AGENT_API_KEY: KEY };
     await keepIssuedKey(cluster, { key: "is5ued", insteadOf: KEY });
     const { lines, about } = await Diagnosis.of({ cluster, controlPlaneUrl: controlPlane.url, env });
@@ -213,17 +215,70 @@ controlPlaneTest("doctor tells of what lets no WebSocket through", async (contro
   );
 });
 
-controlPlaneTest(
-  "doctor tries no WebSocket where the Control Plane tells nothing of agents",
-  async (controlPlane) => {
-    controlPlane.answerConnect({ status: 400, body: "Bad Request" });
-    const { about } = await examine(controlPlane.url);
+/** A Control Plane that tells nothing of agents, and what comes of an attempt to open a WebSocket. */
+function secretive(upgrade: (request: Request) => Response): Deno.HttpServer<Deno.NetAddr> {
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    if (request.headers.get("upgrade") === "websocket") return upgrade(request);
+    const status = new URL(request.url).pathname.endsWith("/connect") ? 400 : 401;
+    return Response.json({ error: "no" }, { status });
+  });
+}
+
+const UPGRADES = [
+  [
+    "opens a WebSocket",
+    (request: Request) => Deno.upgradeWebSocket(request).response,
+    /^ok {4}The Control Plane opens a WebSocket$/,
+  ],
+  [
+    "lets no WebSocket through",
+    () => new Response(null, { status: 502 }),
+    /^FAIL {2}The Control Plane refused the WebSocket at ws:\S+: .*502.*: let what stands between, .*$/,
+  ],
+] as const;
+for (const [name, upgrade, expected] of UPGRADES) {
+  Deno.test(`doctor tries a Control Plane that tells nothing of agents and ${name}, where it sees none`, async () => {
+    const server = secretive(upgrade);
+    const { about } = await examine(`ws://127.0.0.1:${server.addr.port}`);
+    await server.shutdown();
+    assertMatch(about("control-plane-websocket").join(), expected);
+  });
+}
+
+const ANY_AGENT: V1Pod = {
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name: "one", labels: { component: "k8s-agent" } },
+  spec: { containers: [{ name: "k8s-agent", image: "example.com/agent:1" }] },
+};
+const SEEN: ReadonlyArray<[name: string, container: Partial<V1Container>, isTried: boolean]> = [
+  ["its own id", { env: [{ name: "AGENT_ID", value: PATIENT }] }, false],
+  ["an id that is in a ConfigMap", { envFrom: [{ configMapRef: { name: "k8s-agent" } }] }, false],
+  ["another id", { args: ["--agent-id", "another"] }, true],
+];
+for (const [name, container, isTried] of SEEN) {
+  Deno.test(`doctor ${isTried ? "tries" : "does not try"} a WebSocket where it sees a pod of an agent with ${name}`, async () => {
+    let attempts = 0;
+    const server = secretive((request) => {
+      attempts += 1;
+      return Deno.upgradeWebSocket(request).response;
+    });
+    await using cluster = await MEMORY.open();
+    const [agent] = ANY_AGENT.spec?.containers ?? [];
+    await cluster.create({ ...ANY_AGENT, spec: { containers: [{ ...agent, ...container }] } });
+    const { about } = await Diagnosis.of({
+      cluster,
+      controlPlaneUrl: `ws://127.0.0.1:${server.addr.port}`,
+    });
+    await server.shutdown();
     assertEquals(about("control-plane-websocket"), [
-      "skip  A WebSocket was not tried (the Control Plane does not tell agents whether they are connected)",
+      isTried
+        ? "ok    The Control Plane opens a WebSocket"
+        : 'warn  A WebSocket was not tried: an agent may be connected, which the Control Plane does not tell: the log of the agent that leads has "WebSocket connected" where it is',
     ]);
-    assertEquals(controlPlane.connections.length, 0);
-  },
-);
+    assertEquals(attempts, isTried ? 1 : 0);
+  });
+}
 
 controlPlaneTest("doctor closes no running agent's link", async (controlPlane) => {
   await makeKnown(controlPlane);
@@ -257,7 +312,7 @@ controlPlaneTest("doctor tells of a Control Plane's wrong clock", async (control
   const [clock = ""] = about("control-plane-clock");
   assertMatch(
     clock,
-    /^FAIL {2}The Control Plane's clock is (1h|59m59(\.\d)?s|1h0\.\ds) behind this machine's: set both by NTP: /,
+    /^FAIL {2}The Control Plane's clock is (59m59(\.\d)?s|1h([0-4](\.\d)?s)?) behind this machine's: set both by NTP: /,
   );
 });
 
@@ -308,9 +363,8 @@ for (const [name, url, expected] of UNREACHABLE) {
 
 /** Answers like a Control Plane that has never heard of the agent. */
 function serveTls(certificate: "server" | "expired"): Deno.HttpServer<Deno.NetAddr> {
-  const cert = Deno.readTextFileSync(new URL(`${certificate}.pem`, TLS));
-  const key = Deno.readTextFileSync(new URL(`${certificate}.key`, TLS));
-  const options = { hostname: "0.0.0.0", port: 0, onListen: () => {}, cert, key };
+  const files = { cert: pem(`${certificate}.pem`), key: pem(`${certificate}.key`) };
+  const options = { hostname: "0.0.0.0", port: 0, onListen: () => {}, ...files };
   return Deno.serve(options, () => Response.json({ error: "Agent not found" }, { status: 404 }));
 }
 
@@ -319,6 +373,13 @@ const CERTIFICATES = [
     name: "a certificate that --ca-file vouches for",
     certificate: "server",
     host: "localhost",
+    args: [`--ca-file=${CA_FILE}`],
+    expected: /^ok {4}The Control Plane's certificate is accepted, and is valid until 2126-10-30$/,
+  },
+  {
+    name: "a certificate for an address",
+    certificate: "server",
+    host: "127.0.0.1",
     args: [`--ca-file=${CA_FILE}`],
     expected: /^ok {4}The Control Plane's certificate is accepted, and is valid until 2126-10-30$/,
   },
@@ -356,6 +417,40 @@ for (const { name, certificate, host, args, expected } of CERTIFICATES) {
     await server.shutdown();
   });
 }
+
+Deno.test("doctor shows the agent's certificate to whoever asks for it", async () => {
+  const [cert, key, ca] = ["server.pem", "server.key", "client.pem"].map(pem);
+  const demands = { requestCert: true, rejectUnauthorized: true, maxVersion: "TLSv1.2" } as const;
+  const server = createServer({ cert, key, ca, ...demands }, (_request, response) => {
+    response.writeHead(426).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const args = ["ca-file=ca.pem", "client-cert=client.pem", "client-key=client.key"]
+    .map((arg) => `--${arg.replace("=", `=${TLS.pathname}`)}`);
+  const { about } = await examine(`wss://localhost:${(server.address() as AddressInfo).port}`, { args });
+  await new Promise((resolve) => server.close(resolve));
+  assertEquals(about("control-plane-tls", "client-certificate"), [
+    "ok    The Control Plane's certificate is accepted, and is valid until 2126-10-30",
+    "ok    The agent's certificate is valid until 2126-10-31",
+  ]);
+});
+
+Deno.test("doctor does not call a certificate bad that it could not look at once more", async () => {
+  const files = { cert: pem("server.pem"), key: pem("server.key") };
+  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...files };
+  const server = Deno.serve(options, () => {
+    proxy.mode = { kind: "refuse" };
+    return new Response(null, { status: 426 });
+  });
+  await using proxy = await TcpProxy.start({ hostname: "127.0.0.1", port: server.addr.port });
+  const { about } = await examine(`wss://localhost:${proxy.port}`, { args: [`--ca-file=${CA_FILE}`] });
+  await server.shutdown();
+  const [line = ""] = about("control-plane-tls");
+  assertMatch(
+    line,
+    /^skip {2}The Control Plane's certificate is accepted, and until when it is valid is not known \(.+\)$/,
+  );
+});
 
 Deno.test("doctor tells until when the agent's own certificate is valid", async () => {
   await using controlPlane = ControlPlane.start();

@@ -146,9 +146,9 @@ function withoutNames(lines: readonly string[], names: { agentId: string; namesp
   );
 }
 
-onEachCluster("the report in the README is one that the doctor gives", async (cluster) => {
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const [, sample = ""] = /\n```\n(ok {4}The settings of agent [^`]+)\n```\n/.exec(readme) ?? [];
+onEachCluster("the report on the page of troubleshooting is one that the doctor gives", async (cluster) => {
+  const page = await Deno.readTextFile(new URL("../../docs/troubleshooting.md", import.meta.url));
+  const [, sample = ""] = /\n```\n(ok {4}The settings of agent [^`]+)\n```\n/.exec(page) ?? [];
   await installKinds(cluster);
   await applyRole(cluster);
   const server = encryptedControlPlane();
@@ -161,7 +161,7 @@ onEachCluster("the report in the README is one that the doctor gives", async (cl
     env: { AGENT_API_KEY: "k1" },
   });
   await server.shutdown();
-  // In the README's own namespace there is nothing to look at.
+  // In the page's own namespace there is nothing to look at.
   const expected = lines.filter((line) => !line.startsWith("warn"))
     .map((line) => line.replace("1 to look at, ", ""));
   assertEquals(

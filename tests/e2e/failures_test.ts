@@ -4,12 +4,11 @@ import {
   PatchStrategy,
   type V1PersistentVolumeClaim,
   type V1Pod,
+  type V1PodStatus,
 } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** A start that fails. */
 interface Row {
@@ -18,7 +17,7 @@ interface Row {
   readonly template?: string;
   readonly persistentHome?: boolean;
   /** What is done to the session while it starts. */
-  readonly act?: (actor: Actor) => Promise<void>;
+  readonly act?: (actor: Actor, sessionId: string) => Promise<void>;
   readonly reason: string;
   /** What is told after `Cannot start session "…": `. */
   readonly words: string;
@@ -33,7 +32,7 @@ async function fail(
   await Promise.all(rows.map(async (row) => {
     const { sessionId, template = "stuck", persistentHome = false, act, reason, words } = row;
     const command = stage.command("start_session", { sessionId, ...START, template, persistentHome });
-    await act?.(actor);
+    await act?.(actor, sessionId);
     const { error } = await command;
     const message = `Cannot start session "${sessionId}": ${words}`;
     assertEquals(error, message);
@@ -51,39 +50,33 @@ async function fail(
 }
 
 /** A node keeps the container of the session waiting. */
-function keptWaiting(
-  sessionId: string,
-  ...state: Parameters<typeof waiting>
-): (actor: Actor) => Promise<void> {
-  return async (actor) => actor.container(await actor.begun(sessionId), waiting(...state));
+function keptWaiting(...state: Parameters<typeof waiting>): NonNullable<Row["act"]> {
+  return async (actor, sessionId) => actor.container(await actor.begun(sessionId), waiting(...state));
 }
 
 /** The container of the session crashes again and again. */
-function crashing(sessionId: string, ...end: Parameters<typeof ended>): (actor: Actor) => Promise<void> {
-  return async (actor) => {
+function crashing(...end: Parameters<typeof ended>): NonNullable<Row["act"]> {
+  return async (actor, sessionId) => {
     const rest = { restartCount: 2, lastState: ended(...end) };
     await actor.container(await actor.begun(sessionId), waiting("CrashLoopBackOff", "back-off 20s"), rest);
   };
 }
 
 /** Something is told about the session's pod. */
-function told(sessionId: string, reason: string, message: string): (actor: Actor) => Promise<void> {
-  return async (actor) => actor.tell(await actor.begun(sessionId), reason, message);
+function told(reason: string, message: string): NonNullable<Row["act"]> {
+  return async (actor, sessionId) => actor.tell(await actor.begun(sessionId), reason, message);
 }
 
-/** Nodes reject three pods of the session. */
-async function rejectPods(actor: Actor, sessionId: string): Promise<void> {
-  const pods: V1Pod[] = [];
-  for (let nth = 0; nth < 3; nth++) {
-    const pod = await actor.begun(sessionId, pods);
-    pods.push(pod);
-    await actor.report(pod, {
-      phase: "Failed",
-      reason: "OutOfcpu",
-      message: "Pod was rejected: Node didn't have enough resource: cpu",
-      containerStatuses: [],
-    });
-  }
+/** Nodes end three pods of the session. */
+function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
+  return async (actor, sessionId) => {
+    const pods: V1Pod[] = [];
+    for (let nth = 0; nth < 3; nth++) {
+      const pod = await actor.begun(sessionId, pods);
+      pods.push(pod);
+      await actor.report(pod, { phase: "Failed", ...status });
+    }
+  };
 }
 
 onEachCluster("failures are told at once, or after ten seconds, and leave nothing", async (cluster) => {
@@ -94,21 +87,21 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
     rows: [
       {
         sessionId: "invalid",
-        act: keptWaiting("invalid", "InvalidImageName"),
+        act: keptWaiting("InvalidImageName"),
         reason: "InvalidImage",
         words: 'image "example.com/stuck:1" has no valid name',
       },
       {
         sessionId: "never",
-        act: keptWaiting("never", "ErrImageNeverPull"),
+        act: keptWaiting("ErrImageNeverPull"),
         reason: "ImageNeverPulled",
         words: 'image "example.com/stuck:1" is not on the node and may not be pulled',
       },
       {
         sessionId: "deleted",
         persistentHome: true,
-        act: async (actor) => {
-          await actor.begun("deleted");
+        act: async (actor, sessionId) => {
+          await actor.begun(sessionId);
           await cluster.delete("apps/v1", "Deployment", "deleted");
         },
         reason: "DeploymentDeleted",
@@ -116,13 +109,13 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
       },
       {
         sessionId: "config",
-        act: keptWaiting("config", "CreateContainerConfigError", 'secret "keys" not found'),
+        act: keptWaiting("CreateContainerConfigError", 'secret "keys" not found'),
         reason: "ContainerConfig",
         words: 'its container cannot be created: secret "keys" not found',
       },
       {
         sessionId: "run",
-        act: keptWaiting("run", "RunContainerError", 'exec: "nope": executable file not found in $PATH'),
+        act: keptWaiting("RunContainerError", 'exec: "nope": executable file not found in $PATH'),
         reason: "CannotRun",
         words: 'its container cannot be started: exec: "nope": executable file not found in $PATH',
       },
@@ -134,21 +127,31 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
       },
       {
         sessionId: "words",
-        act: crashing("words", "Error", { exitCode: 2, message: "cannot open display :1\n" }),
+        act: crashing("Error", { exitCode: 2, message: "cannot open display :1\n" }),
         reason: "CrashLoop",
         words: "its container crashes: exit code 2: cannot open display :1",
       },
       {
         sessionId: "memory",
-        act: crashing("memory", "OOMKilled", { exitCode: 137 }),
+        act: crashing("OOMKilled", { exitCode: 137 }),
         reason: "OOMKilled",
         words: "its container needs more memory than its limit of 512Mi",
       },
       {
         sessionId: "rejected",
-        act: (actor) => rejectPods(actor, "rejected"),
+        act: endedPods({
+          reason: "OutOfcpu",
+          message: "Pod was rejected: Node didn't have enough resource: cpu",
+          containerStatuses: [],
+        }),
         reason: "PodRejected",
         words: 'node "node-1" rejects its pod: Node didn\'t have enough resource: cpu',
+      },
+      {
+        sessionId: "evicted",
+        act: endedPods({ reason: "Evicted", message: "The node was low on resource: memory. " }),
+        reason: "Evicted",
+        words: "its pod was evicted: The node was low on resource: memory.",
       },
     ],
   });
@@ -171,8 +174,8 @@ onEachCluster(
           },
           {
             sessionId: "silent",
-            act: async (actor) => {
-              const pod = await actor.begun("silent");
+            act: async (actor, sessionId) => {
+              const pod = await actor.begun(sessionId);
               await actor.report(pod, { conditions: [] });
               await actor.tell(pod, "NodeNotReady", "Node is not ready");
             },
@@ -185,8 +188,8 @@ onEachCluster(
         stage: unfit,
         rows: [{
           sessionId: "growth",
-          act: async (actor) => {
-            const pod = await actor.pod("growth");
+          act: async (actor, sessionId) => {
+            const pod = await actor.pod(sessionId);
             await actor.tell(
               pod,
               "NotTriggerScaleUp",
@@ -220,9 +223,13 @@ function home(sessionId: string, storageClassName: string): V1PersistentVolumeCl
 onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it", async (cluster) => {
   await using stage = await Stage.set(cluster);
   await cluster.create(home("classless", "no-such-class"));
-  await cluster.create(home("leaving", "no-such-class"));
+  // Were it gone, the scheduler would sooner or later find other words.
+  const leaving = home("leaving", "no-such-class");
+  const { apiVersion, kind, metadata } = leaving;
+  await cluster.create({ ...leaving, metadata: { ...metadata, finalizers: ["example.com/held"] } });
   await fail(cluster, {
     stage,
+    homes: ["leaving-home"],
     rows: [
       {
         sessionId: "classless",
@@ -234,8 +241,8 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
       {
         sessionId: "leaving",
         persistentHome: true,
-        act: async (actor) => {
-          await actor.pod("leaving");
+        act: async (actor, sessionId) => {
+          await actor.pod(sessionId);
           await cluster.delete("v1", "PersistentVolumeClaim", "leaving-home");
         },
         reason: "VolumeGone",
@@ -243,6 +250,8 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
       },
     ],
   });
+  await cluster.setFinalizers({ apiVersion, kind, metadata }, []);
+  await cluster.untilEmpty();
 });
 
 /** Makes a storage class of the test's own, by the name of its namespace. */
@@ -259,7 +268,7 @@ async function storageClass(
 onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
   // It leaves its volumes to somebody whom this cluster does not have.
   await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=20s"] });
   await cluster.create(home("classless", ""));
   const claim = await cluster.create(home("homeless", cluster.namespace));
   await fail(cluster, {
@@ -278,9 +287,29 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         act: (actor) =>
           actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
         reason: "VolumeNotBound",
-        words: 'it was not ready within 12s: volume "homeless-home" cannot be created: out of disks',
+        words: 'it was not ready within 20s: volume "homeless-home" cannot be created: out of disks',
       },
     ],
+  });
+}, [REAL]);
+
+onEachCluster("K7 a home that nobody makes for the node that was found fails a start", async (cluster) => {
+  await using _class = await storageClass(cluster, {
+    provisioner: "example.com/none",
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  const claim = await cluster.create(home("s1", cluster.namespace));
+  const words = "rpc error: code = Internal desc = UnauthorizedOperation";
+  await fail(cluster, {
+    stage,
+    rows: [{
+      sessionId: "s1",
+      persistentHome: true,
+      act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
+      reason: "VolumeNotBound",
+      words: 'it was not ready within 12s: volume "s1-home" cannot be created: UnauthorizedOperation',
+    }],
   });
 }, [REAL]);
 
@@ -291,7 +320,7 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
   });
   await cluster.create(home("s1", cluster.namespace));
   await using stage = await Stage.set(cluster);
-  const options = { ...START, template: "firefox", persistentHome: true };
+  const options = { ...START, persistentHome: true };
   const { error } = await stage.command("start_session", { sessionId: "s1", ...options });
   assertEquals(error, undefined);
 }, [REAL]);
@@ -309,19 +338,20 @@ onEachCluster(
         { sessionId: "stuck", reason: "Timeout", words: `${LATE}, still creating its container` },
         {
           sessionId: "sandbox",
-          act: told(
-            "sandbox",
-            "FailedCreatePodSandBox",
-            'Failed to create pod sandbox: plugin type="x" failed',
-          ),
+          act: async (actor, sessionId) => {
+            const pod = await actor.begun(sessionId);
+            const words = 'Failed to create pod sandbox: plugin type="x" failed';
+            await actor.tell(pod, "FailedCreatePodSandBox", words);
+            await actor.tell(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+          },
           reason: "Sandbox",
           words: `${LATE}: its pod cannot be set up: plugin type="x" failed`,
         },
         {
           sessionId: "attached",
           persistentHome: true,
-          act: async (actor) => {
-            const pod = await actor.begun("attached");
+          act: async (actor, sessionId) => {
+            const pod = await actor.begun(sessionId);
             await actor.tell(pod, "FailedAttachVolume", "Multi-Attach error: Volume is used by pod(s) other");
             await actor.tell(
               pod,
@@ -336,14 +366,14 @@ onEachCluster(
         {
           sessionId: "mounted",
           persistentHome: true,
-          act: told("mounted", "FailedMount", 'MountVolume.SetUp failed for volume "home" : exit status 32'),
+          act: told("FailedMount", 'MountVolume.SetUp failed for volume "home" : exit status 32'),
           reason: "VolumeStuck",
           words: `${LATE}: volume "mounted-home" cannot be mounted: exit status 32`,
         },
         {
           sessionId: "deaf",
-          act: async (actor) => {
-            const pod = await actor.begun("deaf");
+          act: async (actor, sessionId) => {
+            const pod = await actor.begun(sessionId);
             await actor.container(pod, { running: {} });
             await actor.tell(
               pod,
@@ -356,7 +386,7 @@ onEachCluster(
         },
         {
           sessionId: "pulled",
-          act: told("pulled", "Pulling", 'Pulling image "example.com/stuck:1"'),
+          act: told("Pulling", 'Pulling image "example.com/stuck:1"'),
           reason: "Timeout",
           words: `${LATE}, still pulling image "example.com/stuck:1"`,
         },
@@ -369,20 +399,19 @@ onEachCluster(
   "K6 a pod that fits no node fails the start at the deadline, unless the cluster grows",
   async (cluster) => {
     await using stage = await Stage.set(cluster, {
-      args: ["--node-selector={no: node}", "--start-timeout=3s"],
+      args: ["--node-selector={no: node}", "--start-timeout=6s"],
     });
     const actor = new Actor(cluster);
-    const growing = stage.command("start_session", { sessionId: "growing", ...START, template: "firefox" });
+    const growing = stage.command("start_session", { sessionId: "growing", ...START });
     const pod = await actor.pod("growing");
     await actor.tell(pod, "TriggeredScaleUp", "pod triggered scale-up: [{desktops 1->2 (max: 3)}]");
     const { error } = await stage.command("start_session", {
       sessionId: "small",
       ...START,
-      template: "firefox",
     });
     assertEquals(
       error,
-      'Cannot start session "small": it was not ready within 3s: no node can take its pod: 0/1 nodes are ' +
+      'Cannot start session "small": it was not ready within 6s: no node can take its pod: 0/1 nodes are ' +
         "available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: " +
         "1 Preemption is not helpful for scheduling.",
     );
@@ -423,7 +452,7 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
 onEachCluster("a wake that fails puts the session to sleep again, and says why", async (cluster) => {
   await using stage = await Stage.set(cluster);
   const sessionId = "s1";
-  await stage.command("start_session", { sessionId, ...START, template: "firefox" });
+  await stage.command("start_session", { sessionId, ...START });
   await stage.command("hibernate_session", { sessionId });
   const spec = { template: { spec: { containers: [{ name: "session", image: "example.com/stuck:1" }] } } };
   await cluster.change(
@@ -431,7 +460,15 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
     PatchStrategy.StrategicMergePatch,
   );
   const waking = stage.command("wake_session", { sessionId });
-  await keptWaiting(sessionId, "InvalidImageName")(new Actor(cluster));
+  const actor = new Actor(cluster);
+  const pod = await actor.begun(sessionId);
+  const held = { apiVersion: "v1", kind: "Pod", metadata: { name: pod.metadata?.name ?? "" } };
+  await cluster.setFinalizers(held, ["example.com/hold"]);
+  await actor.container(pod, waiting("InvalidImageName"));
+  await actor.pod(sessionId, { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+  await stage.command("start_session", { ...START, sessionId: "s2", template: "firefox" });
+  assertEquals(stage.lastStatus(sessionId).state, "pending");
+  await cluster.setFinalizers(held, []);
   const { error } = await waking;
   const message = 'Cannot wake session "s1": image "example.com/stuck:1" has no valid name';
   assertEquals(error, message);
@@ -453,7 +490,6 @@ onEachCluster(
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
       ...START,
-      template: "firefox",
     });
     assertEquals(error, undefined);
     const refused = await stage.command("start_session", { sessionId: "s2", ...START, template: "crashing" });

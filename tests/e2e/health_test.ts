@@ -1,10 +1,9 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { AgentProcess } from "../../dev/agent_process.ts";
-import { CLUSTERS } from "../support/clusters.ts";
+import { MEMORY } from "../support/clusters.ts";
 import { HEALTH_ARGS, healthUrl, probe, scrape, unready } from "../support/scrape.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
 
 onEachCluster("an agent that is connected is alive and ready, and says why", async (cluster) => {
@@ -61,7 +60,7 @@ onEachCluster("an agent that waits for approval is not ready and says so", async
   await stage.agent.line(/Waiting for an administrator of the Control Plane to approve this agent/);
   const reason = "an administrator of the Control Plane has to approve this agent";
   assertEquals((await unready(stage.agent)).slice(0, 2), [`registered: ${reason}`, `link: ${reason}`]);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("an agent whose watch is refused is not ready until it is in sync again", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
@@ -123,7 +122,7 @@ onEachCluster("a replica that cannot read the lease is not ready", async (cluste
   stage.proxies.api.inject({ kind: "status", code: 403, resource: "leases", times: Infinity });
   await stage.agent.line(/Waiting to lead: it is unknown who leads/);
   assertEquals((await unready(stage.agent))[0], "leadership: it is unknown who leads, see the log");
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("probes answer GET and HEAD at their three paths, and nothing else", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, env: { AGENT_API_KEY: "s3cret-key" } });
@@ -156,7 +155,7 @@ onEachCluster("probes answer GET and HEAD at their three paths, and nothing else
     "GET /metrics/: 404",
     "GET /../etc/passwd: 404",
   ]);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("an address for probes that is taken ends the agent with 2 and a sentence", async (cluster) => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -168,4 +167,4 @@ onEachCluster("an address for probes that is taken ends the agent with 2 and a s
     stage.agent.output.at(-1) ?? "",
     `  - --health-addr (HEALTH_ADDR) cannot be listened at: 127.0.0.1:${listener.addr.port} is taken by another program, choose another or off`,
   );
-}, MEMORY);
+}, [MEMORY]);

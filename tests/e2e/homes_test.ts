@@ -1,9 +1,13 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { V1PersistentVolumeClaim, V1ResourceQuota } from "@kubernetes/client-node";
+import {
+  CoreV1Api,
+  type KubernetesObject,
+  PatchStrategy,
+  setHeaderOptions,
+  type V1PersistentVolumeClaim,
+} from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** The home of session s1, which somebody made beforehand. */
 const HOME: V1PersistentVolumeClaim = {
@@ -28,13 +32,7 @@ onEachCluster("K10 a home of another size is used as it is", async (cluster) => 
 
 onEachCluster("K10 a home that exists is used where a quota allows no more of them", async (cluster) => {
   await cluster.create(HOME);
-  const quota: V1ResourceQuota = {
-    apiVersion: "v1",
-    kind: "ResourceQuota",
-    metadata: { name: "full" },
-    spec: { hard: { persistentvolumeclaims: "1" } },
-  };
-  await cluster.create(quota);
+  await cluster.limit("full", { persistentvolumeclaims: "1" });
   await using stage = await Stage.set(cluster);
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(error, undefined);
@@ -91,11 +89,45 @@ onEachCluster(
   },
 );
 
+onEachCluster(
+  "a user's home goes with the last sessions, also where they are stopped at once",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+    for (const sessionId of ["s1", "s2", "s3"]) await homeOf(stage, { sessionId });
+    const stop = (sessionId: string) => stage.command("stop_session", { sessionId, deletePVC: true });
+    await stop("s3");
+    assertEquals(await claimNames(cluster), ["home-alice"]);
+    await Promise.all([stop("s1"), stop("s2")]);
+    assertEquals(await claimNames(cluster), []);
+  },
+);
+
+/** A home whose volume is gone: it may be restored. */
+const LOST: V1PersistentVolumeClaim = {
+  ...HOME,
+  metadata: { ...HOME.metadata, annotations: { "pv.kubernetes.io/bind-completed": "yes" } },
+  spec: { ...HOME.spec, volumeName: "gone" },
+};
+
+onEachCluster("a failed start leaves a home whose volume is lost", async (cluster) => {
+  const { metadata } = await cluster.create(LOST);
+  const core = cluster.config.makeApiClient(CoreV1Api);
+  const request = { name: "s1-home", namespace: cluster.namespace };
+  const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
+  const body = { status: { phase: "Lost" } };
+  await core.patchNamespacedPersistentVolumeClaimStatus({ ...request, body }, merge);
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  const { error } = await stage.command("start_session", { ...START, sessionId: "s1", template: "stuck" });
+  assertStringIncludes(String(error), 'Cannot start session "s1": ');
+  const claims = await cluster.list("v1", "PersistentVolumeClaim") as V1PersistentVolumeClaim[];
+  assertEquals(claims.map((claim) => [claim.metadata?.uid, claim.status?.phase]), [[metadata?.uid, "Lost"]]);
+});
+
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=1s"] });
+  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=3s"] });
   await homeOf(stage, { sessionId: "s1" });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
-  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 1s');
+  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 3s');
   assertEquals(await claimNames(cluster), ["home-alice"]);
 });
 
@@ -117,24 +149,49 @@ onEachCluster("homes of earlier versions are carried on with, and another user's
   );
 });
 
-onEachCluster("K9 a user's home on its way out is waited for, and made anew", async (cluster) => {
-  const labels = { app: "streamspace-session", user: "alice" };
-  const home: V1PersistentVolumeClaim = {
-    ...HOME,
-    metadata: { name: "home-alice", labels, finalizers: ["example.com/hold"] },
-  };
-  const old = await cluster.create(home);
+/** The home of user alice, on its way out and held by somebody. */
+async function leavingHome(cluster: TestCluster, labels: Record<string, string>): Promise<KubernetesObject> {
+  const metadata = { name: "home-alice", labels, finalizers: ["example.com/hold"] };
+  const home = await cluster.create({ ...HOME, metadata });
   await cluster.delete("v1", "PersistentVolumeClaim", "home-alice");
-  await using stage = await Stage.set(cluster, { throughProxies: true, args: ["--home-strategy=per-user"] });
-  const refused = stage.proxies.next("get persistentvolumeclaims");
-  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
-  await refused;
-  await stage.exchange();
-  assertEquals(stage.answers(commandId), []);
+  return home;
+}
+
+/** Labels of a home that no watch of the agent's shows. */
+const OF_EARLIER_STREAMSPACE = { app: "streamspace-user-home", user: "alice" };
+
+for (
+  const [name, labels] of [
+    ["of this agent", { app: "streamspace-session", user: "alice" }],
+    ["that an earlier StreamSpace made", OF_EARLIER_STREAMSPACE],
+  ] as const
+) {
+  onEachCluster(`K9 a user's home ${name} on its way out is waited for, and made anew`, async (cluster) => {
+    const old = await leavingHome(cluster, labels);
+    const args = ["--home-strategy=per-user"];
+    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    const refused = stage.proxies.next("get persistentvolumeclaims");
+    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await refused;
+    await stage.exchange();
+    assertEquals(stage.answers(commandId), []);
+    await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
+    assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+    assertEquals(stage.asked("create persistentvolumeclaims"), 2);
+  });
+}
+
+onEachCluster("K9 a start waits no longer than it may for a home on its way out", async (cluster) => {
+  await leavingHome(cluster, OF_EARLIER_STREAMSPACE);
+  const args = ["--home-strategy=per-user", "--start-timeout=3s"];
+  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+  const problem = '"home-alice" of an earlier session is still being deleted';
+  assertEquals(error, `Cannot start session "s1": after 3s, ${problem}`);
+  assertEquals(stage.asked("create persistentvolumeclaims"), 1);
   await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
-  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
-  const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
-  assert(claim && claim.metadata?.uid !== old.metadata?.uid);
 });
 
 onEachCluster("no session has a home where the operator wants none", async (cluster) => {

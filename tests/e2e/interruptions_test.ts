@@ -1,11 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLUSTERS } from "../support/clusters.ts";
+import { abortable } from "@std/async";
+import { type ClusterKind, MEMORY } from "../support/clusters.ts";
 import type { Proxies } from "../support/proxies.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
-const FOR_EVER_MS = 3_600_000;
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** A moment in the life of a command: lays the trap, and resolves when the command is in it. */
 interface Moment {
@@ -26,29 +23,19 @@ interface Action {
 
 /** The server never hears of the request. */
 function asking(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
-  return (proxies) => {
-    proxies.api.inject({ kind: "hang", verb, resource });
-    return proxies.next(what);
-  };
+  return (proxies) => proxies.hang(what);
 }
 
 /** The server has carried the request out, and the agent does not hear of it. */
 function done(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
-  return (proxies) => {
-    proxies.api.inject({ kind: "delay", verb, resource, ms: FOR_EVER_MS });
-    return proxies.next(what, "held back");
-  };
+  return (proxies) => proxies.holdBack(what);
 }
 
 /** The request is answered, and of what follows from it the agent hears nothing. */
 function waitingAfter(what: string): Moment["reach"] {
-  const [verb = "", resource = ""] = what.split(" ");
   return (proxies) => {
     proxies.api.silenceWatches();
-    proxies.api.inject({ kind: "delay", verb, resource, ms: 0 });
-    return proxies.next(what, "held back");
+    return proxies.holdBack(what, 0);
   };
 }
 
@@ -60,6 +47,15 @@ const LAST: readonly Moment[] = [
   { name: "before its outcome is recorded", reach: asking("patch services") },
   { name: "before its answer is sent", reach: done("patch services") },
 ];
+
+/** What can be interrupted between what is written down at first and at last, where replicas change from or to none. */
+function scalingMoments(awaited: string): readonly Moment[] {
+  return [
+    { name: "before it scales", reach: asking("patch deployments") },
+    { name: "after it scaled, of which it does not know", reach: done("patch deployments") },
+    { name: `while it waits for ${awaited}`, reach: waitingAfter("patch deployments") },
+  ];
+}
 
 const ACTIONS: readonly Action[] = [
   {
@@ -83,26 +79,14 @@ const ACTIONS: readonly Action[] = [
     before: ["start_session"],
     state: "hibernated",
     kinds: ["Deployment", "Service"],
-    moments: [
-      ...FIRST,
-      { name: "before it scales", reach: asking("patch deployments") },
-      { name: "after it scaled, of which it does not know", reach: done("patch deployments") },
-      { name: "while it waits for the end of the pod", reach: waitingAfter("patch deployments") },
-      ...LAST,
-    ],
+    moments: [...FIRST, ...scalingMoments("the end of the pod"), ...LAST],
   },
   {
     action: "wake_session",
     before: ["start_session", "hibernate_session"],
     state: "running",
     kinds: ["Deployment", "Pod", "Service"],
-    moments: [
-      ...FIRST,
-      { name: "before it scales", reach: asking("patch deployments") },
-      { name: "after it scaled, of which it does not know", reach: done("patch deployments") },
-      { name: "while it waits for the pod", reach: waitingAfter("patch deployments") },
-      ...LAST,
-    ],
+    moments: [...FIRST, ...scalingMoments("the pod"), ...LAST],
   },
   {
     action: "stop_session",
@@ -134,16 +118,23 @@ function thenAsking(first: string, second: string): Moment["reach"] {
   };
 }
 
-/** Brings a session into the state that an action needs, and the action to a moment; gives the command's id. */
-async function interrupted(
+/** An action that was interrupted at a moment. */
+interface Interrupted extends Action {
+  readonly moment: Moment;
+  readonly sessionId: string;
+  readonly commandId: string;
+}
+
+/** Brings a session into the state that an action needs, and the action to a moment. */
+async function interrupt(
   stage: Stage,
-  { action, before, moment, sessionId }: Action & { moment: Moment; sessionId: string },
-): Promise<string> {
-  for (const earlier of before) await stage.command(earlier, { sessionId, ...START });
+  { action, moment, sessionId }: { action: Action; moment: Moment; sessionId: string },
+): Promise<Interrupted> {
+  for (const earlier of action.before) await stage.command(earlier, { sessionId, ...START });
   const reached = moment.reach(stage.proxies);
-  const commandId = stage.give(action, { sessionId, ...START });
+  const commandId = stage.give(action.action, { sessionId, ...START });
   await reached;
-  return commandId;
+  return { ...action, moment, sessionId, commandId };
 }
 
 /** Lets all requests and watches pass again. */
@@ -155,7 +146,7 @@ function release({ proxies: { api } }: Stage): void {
 /** The command has its answer, and session and Control Plane are where it leads. */
 async function assertDone(
   stage: Stage,
-  { state, kinds, sessionId, commandId }: Action & { sessionId: string; commandId: string },
+  { state, kinds, sessionId, commandId }: Interrupted,
 ): Promise<void> {
   const { type, payload } = await stage.controlPlane.result(commandId, {
     signal: AbortSignal.timeout(30_000),
@@ -170,57 +161,120 @@ async function assertDone(
   assertEquals([...stage.controlPlane.problems], []);
 }
 
-for (const action of ACTIONS) {
-  onEachCluster(
-    `R6 an agent killed in a ${action.action} leaves it to the next one`,
-    async (cluster, context) => {
-      await using stage = await Stage.set(cluster, { throughProxies: true });
-      for (const [index, moment] of action.moments.entries()) {
-        await context.step(moment.name, async () => {
-          const sessionId = `s${index}`;
-          const commandId = await interrupted(stage, { ...action, moment, sessionId });
-          // What hangs is not let go: the server hears nothing more from an agent that is dead.
-          await stage.killAndRelaunch();
-          if (moment.isWritten === false) {
-            const told = stage.controlPlane.messages.some(({ message }) =>
-              message.payload.commandId === commandId
-            );
-            assert(!told);
-            // Of a command that was never acknowledged the Control Plane knows that, and sends it again.
-            stage.controlPlane.command(AGENT_ID, {
-              action: action.action,
-              sessionId,
-              payload: START,
-              commandId,
-            });
-          }
-          await assertDone(stage, { ...action, sessionId, commandId });
-        });
-      }
-    },
-  );
-
-  onEachCluster(
-    `R6 an agent told to stop in a ${action.action} finishes it first`,
-    async (cluster, context) => {
-      await using stage = await Stage.set(cluster, { throughProxies: true });
-      for (const [index, moment] of action.moments.entries()) {
-        await context.step(moment.name, async () => {
-          const sessionId = `s${index}`;
-          const commandId = await interrupted(stage, { ...action, moment, sessionId });
-          stage.agent.kill("SIGTERM");
-          await stage.agent.line(/Stopping: no new commands/);
-          release(stage);
-          assertEquals(await stage.agent.exit(), 0);
-          await assertDone(stage, { ...action, sessionId, commandId });
-          const { length } = stage.controlPlane.messages;
-          await stage.relaunch();
-          await stage.command("hibernate_session", { sessionId: "nobody" });
-          const later = stage.controlPlane.messages.slice(length);
-          assert(!later.some(({ message }) => message.payload.commandId === commandId));
-        });
-      }
-    },
-    MEMORY,
-  );
+/** Registers a test that interrupts an action at each of its moments. */
+function interrupting(
+  action: Action,
+  { name, kinds, then }: {
+    name: string;
+    kinds?: readonly ClusterKind[];
+    then: (stage: Stage, interrupted: Interrupted) => Promise<void>;
+  },
+): void {
+  onEachCluster(name, async (cluster, context) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    for (const [index, moment] of action.moments.entries()) {
+      await context.step(moment.name, async () => {
+        await then(stage, await interrupt(stage, { action, moment, sessionId: `s${index}` }));
+      });
+    }
+  }, kinds);
 }
+
+for (const action of ACTIONS) {
+  interrupting(action, {
+    name: `R6 an agent killed in a ${action.action} leaves it to the next one`,
+    then: async (stage, interrupted) => {
+      const { moment, action, sessionId, commandId } = interrupted;
+      // What hangs is not let go: the server hears nothing more from an agent that is dead.
+      await stage.killAndRelaunch();
+      if (moment.isWritten === false) {
+        const { controlPlane } = stage;
+        assert(!controlPlane.messages.some(({ message }) => message.payload.commandId === commandId));
+        // Of a command that was never acknowledged the Control Plane knows that, and sends it again.
+        controlPlane.command(AGENT_ID, { action, sessionId, payload: START, commandId });
+      }
+      await assertDone(stage, interrupted);
+    },
+  });
+
+  interrupting(action, {
+    name: `R6 an agent told to stop in a ${action.action} finishes it first`,
+    kinds: [MEMORY],
+    then: async (stage, interrupted) => {
+      stage.agent.kill("SIGTERM");
+      await stage.agent.line(/Stopping: no new commands/);
+      release(stage);
+      assertEquals(await stage.agent.exit(), 0);
+      await assertDone(stage, interrupted);
+      const { length } = stage.controlPlane.messages;
+      await stage.relaunch();
+      await stage.command("hibernate_session", { sessionId: "nobody" });
+      // What was answered in the last moment may be overwritten: it is said again, and is not done again.
+      const later = stage.controlPlane.messages.slice(length).map(({ message }) => message)
+        .filter(({ payload }) => payload.commandId === interrupted.commandId);
+      assert(later.every(({ type }) => type === "complete"));
+      assertEquals([...stage.controlPlane.problems], []);
+    },
+  });
+}
+
+onEachCluster(
+  "R6 an agent killed after it answered two commands of one session repeats neither",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const sessionId = "s1";
+    await stage.command("start_session", { sessionId, ...START });
+    const atWork = done("patch deployments")(stage.proxies);
+    const ids = [stage.give("hibernate_session", { sessionId })];
+    await atWork;
+    ids.push(stage.give("wake_session", { sessionId }));
+    await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === ids[1]);
+    release(stage);
+    const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+    assertEquals(results.map(({ type }) => type), ["complete", "complete"]);
+    const scaled = stage.asked("patch deployments");
+    await stage.killAndRelaunch();
+    // It has its turn after what the killed agent may have left.
+    await stage.command("wake_session", { sessionId });
+    assertEquals(stage.asked("patch deployments"), scaled);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
+  "R6 an agent that has no time to stop ends also where a command is still being written down",
+  async (cluster) => {
+    const args = ["--drain-timeout=0s", "--start-timeout=1h"];
+    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    const writing = asking("patch configmaps")(stage.proxies);
+    const start = stage.give("start_session", { ...START, sessionId: "s1", template: "stuck" });
+    await writing;
+    stage.agent.kill("SIGTERM");
+    await stage.controlPlane.waitFor(({ payload }) => payload.status === "draining");
+    release(stage);
+    assertEquals(await abortable(stage.agent.exit(), AbortSignal.timeout(120_000)), 0);
+    assertEquals(stage.answers(start), []);
+    await stage.relaunch();
+    await stage.command("stop_session", { sessionId: "s1" });
+    assertEquals(stage.answers(start), ["failed"]);
+  },
+);
+
+onEachCluster(
+  "R6 a start that is more than the next process may give fails, and leaves nothing behind",
+  async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: ["--max-cpu=4"] });
+    const start = stage.give("start_session", { ...START, sessionId: "s1", template: "stuck", cpu: "3" });
+    await stage.controlPlane.waitFor(() => stage.messages("s1").length > 0);
+    stage.agent.kill("SIGKILL");
+    await stage.agent.exit();
+    await using _next = stage.replica({ args: ["--max-cpu=2"] });
+    const { payload } = await stage.controlPlane.result(start);
+    assertEquals(
+      payload.error,
+      'Cannot start session "s1": template "stuck": cannot use "cpu": it is more than this agent has (2 cores), and is "3"',
+    );
+    await stage.untilState("s1", "failed");
+    await cluster.untilEmpty();
+  },
+);

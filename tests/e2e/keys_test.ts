@@ -5,11 +5,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { AgentProcess } from "../../dev/agent_process.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { CLUSTERS, type TestCluster } from "../support/clusters.ts";
+import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 import { onEachCluster } from "../support/stage.ts";
 
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const AGENT_ID = "keyed";
 const WRONG = "wrong-key-0123456789";
 const BOOTSTRAP = "bootstrap-key-0123456789";
@@ -126,7 +125,7 @@ for (const format of ["text", "json"]) {
       assertShowsNoSecret("What the Control Plane got", restOf(controlPlane));
       assertEquals([...controlPlane.problems], []);
     },
-    MEMORY,
+    [MEMORY],
   );
 }
 
@@ -149,7 +148,7 @@ onEachCluster(
     await runs.until(/answered 401/, { env: {}, args: [`--api-key-file=${file}`] });
     assertEquals(keysOf(controlPlane), [BOOTSTRAP, REVOKED]);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(
@@ -171,7 +170,7 @@ onEachCluster(
     );
     assert(runs.output.some((line) => line.endsWith(`The way to the Control Plane leads through ${url}`)));
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster("a proxy that is none ends the program with 2 and the variable's name", async (cluster) => {
@@ -181,4 +180,4 @@ onEachCluster("a proxy that is none ends the program with 2 and the variable's n
   assertEquals(await runs.toEnd({ env }), 2);
   assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy's address")));
   assertShowsNoSecret("The agent's output", runs.output.join("\n"));
-}, MEMORY);
+}, [MEMORY]);

@@ -1,10 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { ApiFault } from "../../dev/faults/api_proxy.ts";
-import { CLUSTERS } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { MEMORY } from "../support/clusters.ts";
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 onEachCluster("K13 a conflict while a session is put to sleep or woken is tried again", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
@@ -20,14 +17,12 @@ onEachCluster("K13 a conflict while a session is put to sleep or woken is tried 
 onEachCluster("K14 what others delete while a session is stopped counts as stopped", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
-  const { api } = stage.proxies;
-  api.inject({ kind: "hang", verb: "delete", resource: "deployments" });
-  const reached = stage.proxies.next("delete deployments");
+  const reached = stage.proxies.hang("delete deployments");
   const stopping = stage.give("stop_session", { sessionId: "s1" });
   await reached;
   await cluster.delete("apps/v1", "Deployment", "s1");
   await cluster.untilEmpty();
-  api.clearFaults();
+  stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
   await stage.untilState("s1", "terminated");
 });
@@ -37,15 +32,13 @@ onEachCluster(
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     await stage.command("start_session", { sessionId: "s1", ...START });
-    const { api } = stage.proxies;
-    api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments");
+    const reached = stage.proxies.hang("patch deployments");
     const commandId = stage.give("hibernate_session", { sessionId: "s1" });
     await reached;
     await cluster.delete("apps/v1", "Deployment", "s1");
     await cluster.delete("v1", "Service", "s1");
     await cluster.untilEmpty();
-    api.clearFaults();
+    stage.proxies.api.clearFaults();
     const { payload } = await stage.controlPlane.result(commandId);
     assertStringIncludes(String(payload.error), 'Cannot hibernate session "s1": ');
     await stage.untilState("s1", "terminated");
@@ -75,8 +68,7 @@ for (const [name, fault, requests] of PASSING) {
 
 onEachCluster("K15 a request whose connection is reset is sent again", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const reached = stage.proxies.next("create deployments");
+  const reached = stage.proxies.hang("create deployments");
   const commandId = stage.give("start_session", { sessionId: "s1", ...START });
   await reached;
   stage.proxies.apiLink.reset();
@@ -88,8 +80,7 @@ onEachCluster(
   "K15 a request that nobody answers is given up, sent again, and delays no other session",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const reached = stage.proxies.next("create deployments");
+    const reached = stage.proxies.hang("create deployments");
     const slow = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     const other = await stage.command("start_session", { sessionId: "s2", ...START });
@@ -97,16 +88,20 @@ onEachCluster(
     assertEquals((await stage.controlPlane.result(slow)).type, "complete");
     assertEquals((await cluster.leftovers()).length, 6);
   },
-  MEMORY,
+  [MEMORY],
 );
 
-onEachCluster(
-  "K15 a start that the API server refuses for too long fails with its reason and leaves nothing",
-  async (cluster) => {
+for (
+  const [name, code, requests] of [
+    ["K15 a start that the API server refuses for too long fails with its reason and leaves nothing", 503, 5],
+    ["K17 a start that is forbidden is asked for once, fails with its reason and leaves nothing", 403, 1],
+  ] as const
+) {
+  onEachCluster(name, async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     stage.proxies.api.inject({
       kind: "status",
-      code: 503,
+      code,
       verb: "create",
       resource: "deployments",
       times: Infinity,
@@ -116,26 +111,8 @@ onEachCluster(
       String(error),
       'Cannot start session "s1": Kubernetes refused to create deployments: ',
     );
-    assertEquals(stage.asked("create deployments"), 5);
+    assertEquals(stage.asked("create deployments"), requests);
     await stage.untilState("s1", "failed");
     await cluster.untilEmpty();
-  },
-);
-
-onEachCluster("K17 what is forbidden is asked once, and the answer says what was", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({
-    kind: "status",
-    code: 403,
-    verb: "create",
-    resource: "deployments",
-    times: Infinity,
   });
-  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertStringIncludes(
-    String(error),
-    'Cannot start session "s1": Kubernetes refused to create deployments: ',
-  );
-  assertEquals(stage.asked("create deployments"), 1);
-  await cluster.untilEmpty();
-});
+}

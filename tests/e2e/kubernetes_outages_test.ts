@@ -1,10 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { CLUSTERS } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { MEMORY } from "../support/clusters.ts";
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 onEachCluster("K18 watches that end again and again, or with an error, miss nothing", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
@@ -54,7 +51,7 @@ onEachCluster(
     await stage.untilState("s1", "hibernated");
     assertEquals([...stage.controlPlane.problems], []);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(
@@ -73,7 +70,7 @@ onEachCluster(
     assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
     assertEquals([...stage.controlPlane.problems], []);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(

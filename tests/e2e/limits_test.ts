@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
 const ROOM = 30;
 
@@ -98,9 +97,9 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
 });
 
 onEachCluster("a start that fails or is cancelled gives its place back", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1", "--start-timeout=1s"] });
+  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1", "--start-timeout=3s"] });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
-  assert(String(error).startsWith('Cannot start session "s1": it was not ready within 1s'));
+  assert(String(error).startsWith('Cannot start session "s1": it was not ready within 3s'));
   stage.give("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.untilState("s2", "pending");
   await stage.command("stop_session", { sessionId: "s2" });
@@ -116,8 +115,7 @@ onEachCluster(
       args: ["--max-concurrent-starts=1"],
     });
     const { proxies, controlPlane } = stage;
-    proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const begun = proxies.next("create deployments");
+    const begun = proxies.hang("create deployments");
     const ids = ["s1", "s2", "s3"].map((sessionId) => stage.give("start_session", { sessionId, ...START }));
     await begun;
     await stage.untilState("s3", "pending");

@@ -1,18 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { AgentProcess } from "../../dev/agent_process.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { CLUSTERS } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+import { MEMORY } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage, START_WITH_HOME } from "../support/stage.ts";
 
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = {
-  sessionId: "s1",
-  user: "alice",
-  template: "firefox",
-  persistentHome: true,
-  memory: "512Mi",
-  cpu: "250m",
-};
+const START = { sessionId: "s1", ...START_WITH_HOME };
 
 /** A log line without its time. */
 function text(line: string): string {
@@ -36,17 +28,18 @@ onEachCluster("the agent logs the documented lines in their order", async (clust
     capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
     metadata: { namespace: cluster.namespace, kubernetes: true },
   });
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster(
   "C5 a command whose link is cut is finished, and its result comes over the next one",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.set(cluster, { throughProxies: true });
+    const reached = stage.proxies.hang("create deployments");
     const commandId = stage.give("start_session", START);
-    await stage.controlPlane.waitFor((message) =>
-      message.type === "status" && message.payload.state === "pending"
-    );
+    await reached;
     stage.controlPlane.disconnect(AGENT_ID);
+    await stage.agent.line(/Disconnected from Control Plane/);
+    stage.proxies.api.clearFaults();
     const { type, payload } = await stage.controlPlane.result(commandId);
     assertEquals([type, (payload.result as Record<string, unknown>).state], ["complete", "running"]);
     // A new registration comes before the new connection.
@@ -59,17 +52,17 @@ onEachCluster(
 );
 
 onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends with 0", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.set(cluster, { throughProxies: true });
+  const reached = stage.proxies.hang("create deployments");
   const running = stage.give("start_session", START);
-  await stage.controlPlane.waitFor((message) =>
-    message.type === "status" && message.payload.state === "pending"
-  );
+  await reached;
   stage.agent.kill("SIGTERM");
   await stage.controlPlane.waitFor((message) =>
     message.type === "heartbeat" && message.payload.status === "draining"
   );
   const refused = await stage.command("stop_session", { sessionId: "other" });
   assertEquals(refused.error, "The agent is stopping and takes no more commands");
+  stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(running)).type, "complete");
   assertEquals(await stage.agent.exit(), 0);
   assertEquals(stage.controlPlane.connections.map(({ closed }) => closed?.code), [1000]);
@@ -93,7 +86,7 @@ onEachCluster(
     assertEquals(await cluster.leftovers(), []);
     assertEquals([...stage.controlPlane.problems], []);
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster(
@@ -113,7 +106,7 @@ onEachCluster(
     const { payload } = await stage.controlPlane.result(running);
     assertEquals(payload.error, 'Cannot start session "s1": cancelled by stop');
   },
-  MEMORY,
+  [MEMORY],
 );
 
 onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", async (cluster) => {
@@ -125,11 +118,10 @@ onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", asyn
   cluster.expireWatches();
   const woken = await stage.command("wake_session", { sessionId: "s1" });
   assertEquals((woken.result as Record<string, unknown>).state, "running");
-}, MEMORY);
+}, [MEMORY]);
 
 Deno.test("C1 a Control Plane that is not there ends the agent with 1 once its attempts are used up", async () => {
-  await using cluster = await MEMORY[0]?.open();
-  assert(cluster);
+  await using cluster = await MEMORY.open();
   await using agent = AgentProcess.start({
     args: [
       "--agent-id=lonely",
@@ -151,8 +143,7 @@ Deno.test("C1 a Control Plane that is not there ends the agent with 1 once its a
 });
 
 Deno.test("a key is sent with registration and connection, and shown nowhere", async () => {
-  await using cluster = await MEMORY[0]?.open();
-  assert(cluster);
+  await using cluster = await MEMORY.open();
   const key = "0123456789abcdef".repeat(4);
   await using controlPlane = ControlPlane.start({ apiKey: key });
   await using agent = AgentProcess.start({

@@ -1,9 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { LOG_FIELDS } from "../../lib/log_fields.ts";
-import { CLUSTERS } from "../support/clusters.ts";
+import { MEMORY } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
 const FORGED =
   '\n2030-01-01T00:00:00.000Z [K8sAgent] forged\r\n{"level":"info","message":"forged"}\u001b[31m\u202e\u2028';
 const SECRET = "s3cret-in-a-payload";
@@ -38,7 +37,7 @@ onEachCluster("hostile texts are one text line each, and no payload is in any", 
     assert(!line.startsWith("2030") && !UNPRINTABLE.test(line) && !line.includes(SECRET), line);
   }
   assert(lines.some((line) => line.includes("forged")));
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("hostile texts are one JSON line each, with fields of the table alone", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--log-level=debug", "--log-format=json"] });
@@ -52,4 +51,4 @@ onEachCluster("hostile texts are one JSON line each, with fields of the table al
     assert(!UNPRINTABLE.test(line) && !line.includes(SECRET), line);
   }
   assert(lines.some((line) => line.includes("forged")));
-}, MEMORY);
+}, [MEMORY]);

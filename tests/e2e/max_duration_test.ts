@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Message } from "../../dev/control_plane/messages.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
 const WHY = { reason: "MaxDuration", message: "It ran for 1s, the longest that it may" };
 
 /** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */
@@ -69,8 +68,7 @@ onEachCluster(
   "the next process tells why a session sleeps that the last one put to sleep",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "delay", ms: 3_600_000, verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments", "held back");
+    const reached = stage.proxies.holdBack("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
     await stage.killAndRelaunch();
@@ -81,8 +79,7 @@ onEachCluster(
 
 onEachCluster("a stop that comes as the time is up has the last word", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
-  stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-  const reached = stage.proxies.next("patch deployments");
+  const reached = stage.proxies.hang("patch deployments");
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await reached;
   const stopping = stage.give("stop_session", { sessionId: "s1", deletePVC: true });
@@ -99,8 +96,7 @@ onEachCluster(
   "a hibernation that is asked for as the time is up finds it done, and is answered",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    stage.proxies.api.inject({ kind: "hang", verb: "patch", resource: "deployments" });
-    const reached = stage.proxies.next("patch deployments");
+    const reached = stage.proxies.hang("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
     const hibernating = stage.give("hibernate_session", { sessionId: "s1" });

@@ -121,12 +121,15 @@ onEachCluster(
   "metrics tell of a link that is down, what waits for it, and that it is up again",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
-    const { controlPlaneLink } = stage.proxies;
+    const { api, controlPlaneLink } = stage.proxies;
     const before = await scrape(stage.agent);
+    const reached = stage.proxies.hang("create deployments");
     const commandId = stage.give("start_session", START);
-    await stage.untilState("s1", "pending");
+    await reached;
     controlPlaneLink.mode = { kind: "refuse" };
     controlPlaneLink.cut();
+    await stage.agent.line(/Disconnected from Control Plane/);
+    api.clearFaults();
     await stage.agent.line(/The result of command .* waits for a link/);
     const down = await scrape(stage.agent);
     assertEquals(

@@ -1,8 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** Ids that no object could be named after. */
 const IDS = [

@@ -1,11 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { CLUSTERS } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
-
-const MEMORY = CLUSTERS.filter((kind) => kind.name === "API in memory");
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
-const FOR_EVER_MS = 3_600_000;
+import { MEMORY } from "../support/clusters.ts";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 function start(sessionId: string) {
   return { action: "start_session", sessionId, payload: { ...START, sessionId } };
@@ -27,14 +23,12 @@ onEachCluster(
 
 onEachCluster("R1 a command that comes again while it runs is carried out once", async (cluster) => {
   await using stage = await Stage.set(cluster, { throughProxies: true });
-  const { api } = stage.proxies;
-  api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-  const running = stage.proxies.next("create deployments");
+  const running = stage.proxies.hang("create deployments");
   const commandId = stage.give("start_session", { sessionId: "s1", ...START });
   await running;
   stage.controlPlane.command(AGENT_ID, { ...start("s1"), commandId });
   await stage.exchange();
-  api.clearFaults();
+  stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
   await stage.exchange();
   assertEquals([stage.asked("create deployments"), stage.asked("create services")], [1, 1]);
@@ -67,17 +61,11 @@ onEachCluster(
   },
 );
 
-for (
-  const [moment, fault, point] of [
-    ["is being created", { kind: "hang" }, "asked"],
-    ["was created unseen", { kind: "delay", ms: FOR_EVER_MS }, "held back"],
-  ] as const
-) {
+for (const [moment, trap] of [["is being created", "hang"], ["was created unseen", "holdBack"]] as const) {
   onEachCluster(`R2 a stop that comes while the Deployment ${moment} leaves nothing`, async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
     const { proxies, controlPlane } = stage;
-    proxies.api.inject({ ...fault, verb: "create", resource: "deployments" });
-    const reached = proxies.next("create deployments", point);
+    const reached = proxies[trap]("create deployments");
     const starting = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     const stopping = stage.give("stop_session", { sessionId: "s1" });
@@ -166,16 +154,18 @@ for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
       assertEquals((await cluster.list("apps/v1", "Deployment")).length, 100);
       assertEquals([...controlPlane.problems], []);
     },
-    MEMORY,
+    [MEMORY],
   );
 }
 
 onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.set(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
-  await using other = await CLUSTERS[0]?.open();
-  assert(other);
-  await using second = stage.replica({ kubeconfig: other.kubeconfig, namespace: other.namespace });
+  await using other = await MEMORY.open();
+  // The one that is displaced does not come back.
+  stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
+  const { kubeconfig, namespace } = other;
+  await using second = stage.replica({ throughProxies: false, kubeconfig, namespace });
   await second.line(/Starting heartbeat sender/);
   // The Control Plane gave the place of the first one to it.
   await stage.agent.line(/Disconnected from Control Plane/);
@@ -186,7 +176,7 @@ onEachCluster("R8 two agents of one id in two clusters keep to their own session
   const names = async (one: typeof cluster) =>
     (await one.list("apps/v1", "Deployment")).map(({ metadata }) => metadata?.name);
   assertEquals([await names(cluster), await names(other)], [["s1"], ["s2"]]);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions", async (cluster) => {
   await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=old"] });
@@ -212,22 +202,20 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   const beat = later.findLast(({ type }) => type === "heartbeat");
   assertEquals(beat?.payload.activeSessions, 50);
   assertEquals([...stage.controlPlane.problems], []);
-}, MEMORY);
+}, [MEMORY]);
 
 onEachCluster(
   "R11 an agent that the Control Plane shuts down finishes its commands first",
   async (cluster) => {
     await using stage = await Stage.set(cluster, { throughProxies: true });
-    const { api } = stage.proxies;
-    api.inject({ kind: "hang", verb: "create", resource: "deployments" });
-    const reached = stage.proxies.next("create deployments");
+    const reached = stage.proxies.hang("create deployments");
     const running = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
     await stage.agent.line(/The Control Plane asks this agent to stop: maintenance/);
     const refused = await stage.command("stop_session", { sessionId: "s1" });
     assertEquals(refused.error, "The agent is stopping and takes no more commands");
-    api.clearFaults();
+    stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(running)).type, "complete");
     // Kubernetes starts the container again, whatever its code: the cluster does not stay without an agent.
     assertEquals(await stage.agent.exit(), 0);

@@ -12,10 +12,9 @@ import { loadAll } from "js-yaml";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
 import { installKinds, Onlooker } from "../support/custom_kinds.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
+import { AGENT_ID, onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 const FILES = ["rbac.yaml", "configmap.yaml", "deployment.yaml"];
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
 
 /** Commands, and what the session's object shows then, if there is one. */
 const COMMANDS = [

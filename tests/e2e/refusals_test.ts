@@ -3,9 +3,7 @@ import type { KubernetesObject } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Actor } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: false, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** Something that keeps pods, or other objects, from being created. */
 interface Obstacle {
@@ -97,27 +95,25 @@ const REFUSES = "the cluster refuses its pod: ";
 const OBSTACLES: readonly Obstacle[] = [
   {
     name: "a ResourceQuota for pods",
-    place: create({
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "small" },
-      spec: { hard: { pods: "0" } },
-    }),
+    place: (cluster) => cluster.limit("small", { pods: "0" }),
     reason: "Quota",
     words: `${REFUSES}exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0`,
   },
   {
     name: "a ResourceQuota for Deployments",
-    place: create({
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "none" },
-      spec: { hard: { "count/deployments.apps": "0" } },
-    }),
+    place: (cluster) => cluster.limit("none", { "count/deployments.apps": "0" }),
     reason: "Quota",
     words:
       'Kubernetes refused to create deployments: deployments.apps "s1" is forbidden: exceeded quota: none, ' +
       "requested: count/deployments.apps=1, used: count/deployments.apps=0, limited: count/deployments.apps=0",
+  },
+  {
+    name: "a ResourceQuota for ReplicaSets",
+    place: (cluster) => cluster.limit("none", { "count/replicasets.apps": "0" }),
+    reason: "Quota",
+    words:
+      `${REFUSES}exceeded quota: none, requested: count/replicasets.apps=1, used: count/replicasets.apps=0, ` +
+      "limited: count/replicasets.apps=0",
   },
   {
     name: "a LimitRange",

@@ -23,7 +23,7 @@ const SPEC = {
 async function edit(
   cluster: TestCluster,
   name: string,
-  change: { spec?: unknown; status?: unknown },
+  change: { metadata?: unknown; spec?: unknown; status?: unknown },
 ): Promise<void> {
   const api = cluster.config.makeApiClient(CustomObjectsApi);
   const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
@@ -115,7 +115,7 @@ onEachCluster("a session is shown under its object's name, by the id that it has
 
 onEachCluster("a start that fails leaves no object", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  await using stage = await Stage.set(cluster, { args: ["--start-timeout=6s"] });
   await using sessions = new Onlooker(cluster, "sessions");
   const command = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
   const pending = await sessions.until("s1", isIn("pending"));
@@ -137,11 +137,18 @@ onEachCluster("objects that people edit or delete are put right", async (cluster
   await stage.command("start_session", { sessionId: "s1", ...START });
   const { metadata } = await sessions.until("s1", isIn("running"));
   await edit(cluster, "s1", { spec: { state: "hibernated", user: "mallory", idleTimeout: "1h" } });
-  const restored = await sessions.until("s1", (object) => object.metadata?.generation === 3);
+  const restored = await sessions.until(
+    "s1",
+    (object) => object.metadata?.generation === 3 && isIn("running")(object),
+  );
   assertEquals(restored.spec, { ...SPEC, state: "running" });
   await edit(cluster, "s1", { status: { state: "failed" } });
   await sessions.until("s1", isIn("failed"));
   await sessions.until("s1", isIn("running"));
+  const labels = { app: null, "stream.space/agent": "another" };
+  await edit(cluster, "s1", { metadata: { labels }, spec: { user: "mallory" } });
+  const ours = await sessions.until("s1", (object) => object.metadata?.generation === 5);
+  assertEquals([ours.spec, ours.metadata?.labels], [restored.spec, metadata?.labels]);
   await cluster.delete("stream.space/v1alpha1", "Session", "s1");
   await sessions.until("s1", (object) => object.metadata?.uid !== metadata?.uid && isIn("running")(object));
   // None of it was a command.

@@ -1,8 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { SessionRow } from "../../lib/sessions/listing.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** What the command prints, and its exit code. */
 async function sessions(

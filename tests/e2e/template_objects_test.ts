@@ -2,9 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { ApiException, CustomObjectsApi, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
 import { installKinds, Onlooker } from "../support/custom_kinds.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-
-const START = { user: "alice", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 const TEMPLATE = {
   apiVersion: "stream.space/v1alpha1",

@@ -257,8 +257,12 @@ onEachCluster("whatever is read of a template, the API server takes", async (clu
     const manifests = manifestsOf(spec, namespace);
     if (!manifests) continue;
     const { deployment, service } = manifests;
-    await deployments.createNamespacedDeployment({ namespace, body: deployment, dryRun: "All" });
-    await services.createNamespacedService({ namespace, body: service, dryRun: "All" });
+    try {
+      await deployments.createNamespacedDeployment({ namespace, body: deployment, dryRun: "All" });
+      await services.createNamespacedService({ namespace, body: service, dryRun: "All" });
+    } catch (cause) {
+      throw new Error(`The API server refuses what is read of ${JSON.stringify(spec)}`, { cause });
+    }
   }
 }, [REAL]);
 

@@ -1,12 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLUSTERS } from "../support/clusters.ts";
+import { CLUSTERS, MEMORY } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 import { TraceCollector } from "../support/trace_collector.ts";
 
 /** Whether an executable exports traces is decided when it is compiled; those that are tested here do not. */
 const isExecutable = Deno.env.has("K8S_AGENT");
 const KINDS = CLUSTERS.map((kind) => ({ ...kind, isMissing: kind.isMissing || isExecutable }));
-const MEMORY = KINDS.filter((kind) => kind.name === "API in memory");
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
 /** Spans leave in batches: this is how often. */
 const OTEL = { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", OTEL_BSP_SCHEDULE_DELAY: "100" };
@@ -47,4 +46,4 @@ onEachCluster("a command that fails is a span with its error", async (cluster) =
     "exception.type": "not_found",
     "exception.message": message,
   }]]);
-}, MEMORY);
+}, [{ ...MEMORY, isMissing: isExecutable }]);

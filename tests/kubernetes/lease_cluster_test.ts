@@ -14,7 +14,7 @@ const never = new AbortController().signal;
 const NAME = "agent-leader";
 const TIMING = { leaseMs: 2000, renewDeadlineMs: 1500, retryPeriodMs: 50 };
 /** A lease that no test waits for the end of. */
-const LONG = { ...TIMING, leaseMs: 3_600_000 };
+const LONG = { ...TIMING, leaseMs: 3_600_000, renewDeadlineMs: 1_800_000 };
 const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 
 /** A candidate's way to the cluster that tells what it wrote. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { SESSION_ANNOTATION, sessionName } from "../../lib/manifests/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { type FakeObject, FakeTransport } from "../support/fake_transport.ts";
@@ -7,6 +8,7 @@ import { FixedRandom } from "../support/fixed_random.ts";
 
 const never = new AbortController().signal;
 const LABELS = { app: "streamspace-session", session: "s1", "stream.space/agent": "a1" };
+const USER_LABELS = { app: "streamspace-session", user: "alice", "stream.space/agent": "a1" };
 
 interface Parts {
   uid?: string;
@@ -50,8 +52,9 @@ class Following implements AsyncDisposable {
   #following: Promise<void> | undefined;
 
   async begin(): Promise<void> {
-    const { transport } = this.cluster;
-    this.#following = this.cache.follow(transport, { namespace: "streamspace", signal: this.#stop.signal });
+    const { cache, cluster: { transport } } = this;
+    const options = { namespace: "streamspace", signal: this.#stop.signal };
+    this.#following = followSessions({ cache, transport }, options);
     await this.cache.synced(never);
   }
 
@@ -107,11 +110,11 @@ Deno.test("session cache gives a session what is told about its pods and its cla
   const seen: string[] = [];
   cache.listen((sessionId) => seen.push(sessionId));
   await cluster.emit("events", "ADDED", event("p2", { version: 102 }));
-  await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "FailedScheduling" }));
+  await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "Pulling" }));
   assertEquals(told(cache), [
     "FailedMount: words 90",
     "ProvisioningFailed: words 101",
-    "FailedScheduling: words 103",
+    "Pulling: words 103",
   ]);
   assertEquals(told(cache, "s2"), ["FailedMount: words 102"]);
   assertEquals(seen, ["s2", "s1"]);
@@ -232,8 +235,55 @@ Deno.test("session cache forgets what a later list lacks, unless it was put afte
   cluster.version = "200";
   await cluster.expire("pods");
   assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
-  cache.put("pod", object("p1", { version: 202 }));
+  cache.put("pod", object("p1", { version: 199 }));
   assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
+});
+
+Deno.test("K18 session cache finds an object again whose labels were taken off and put back", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.items.deployments = [object("s1")];
+  cluster.items.services = [object("s1", { uid: "service" })];
+  await following.begin();
+  await cluster.emit("deployments", "DELETED", object("s1", { version: 103 }));
+  await cluster.emit("deployments", "ADDED", object("s1", { version: 104 }));
+  assertEquals(known(cache), { deployment: "104", service: "1" });
+  cluster.items.services = [];
+  cluster.version = "200";
+  await cluster.expire("services");
+  assertEquals(known(cache), { deployment: "104" });
+  cluster.items.services = [object("s1", { uid: "service", version: 201 })];
+  cluster.version = "300";
+  await cluster.expire("services");
+  assertEquals(known(cache), { deployment: "104", service: "201" });
+});
+
+Deno.test("K18 session cache believes a list of a cluster that was restored to an earlier state", async () => {
+  await using following = new Following();
+  const { cache, cluster } = following;
+  cluster.version = "500";
+  cluster.items.pods = [object("p1", { version: 400 }), object("p2", { version: 401 })];
+  cluster.items.persistentvolumeclaims = [
+    object("home-alice", { labels: USER_LABELS, version: 450 }),
+    object("home-bob", { labels: USER_LABELS, version: 451 }),
+  ];
+  await following.begin();
+  await cluster.emit("pods", "DELETED", object("p2", { version: 501 }));
+  await cluster.emit("pods", "ADDED", object("p3", { version: 502 }));
+  const seen: string[] = [];
+  cache.listen((sessionId) => seen.push(`${sessionId}: ${Object.keys(known(cache)).join(", ")}`));
+  cluster.version = "300";
+  cluster.items.pods = [object("p1", { version: 200 }), object("p2", { version: 201 })];
+  cluster.items.persistentvolumeclaims = [object("home-alice", { labels: USER_LABELS, version: 250 })];
+  await cluster.expire("pods");
+  await cluster.expire("persistentvolumeclaims");
+  assertEquals(known(cache), { "pod p1": "200", "pod p2": "201" });
+  await cluster.emit("pods", "MODIFIED", object("p1", { version: 301 }));
+  assertEquals(known(cache), { "pod p1": "301", "pod p2": "201" });
+  const isGone = (name: string) => cache.isGone(object(name), "s1");
+  assertEquals([isGone("home-alice"), isGone("home-bob")], [false, true]);
+  // It is never seen without what it has all the while.
+  assertEquals(seen.filter((objects) => !objects.includes("pod p1")), []);
 });
 
 Deno.test("K18 session cache comes to hold just the 1,000 objects of a list that it begins anew with", async () => {
@@ -330,8 +380,6 @@ function atHome(session: string, claimName: string): FakeObject {
   return { ...object(session, { labels }), spec: { replicas: 1, template: { spec: { volumes } } } };
 }
 
-const USER_LABELS = { app: "streamspace-session", user: "alice", "stream.space/agent": "a1" };
-
 Deno.test("session cache finds a user's home by each session that mounts it, until it is gone", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
@@ -346,6 +394,10 @@ Deno.test("session cache finds a user's home by each session that mounts it, unt
   ]);
   assertEquals(["s1", "s3"].map((id) => cache.isShared("home-alice", id)), [true, true]);
   assertEquals(cache.isShared("other", "s3"), false);
+  const { metadata, ...rest } = atHome("s2", "home-alice");
+  const leaving = { ...metadata, resourceVersion: "101", deletionTimestamp: new Date(0) };
+  await cluster.emit("deployments", "MODIFIED", { ...rest, metadata: leaving });
+  assertEquals(["s1", "s2"].map((id) => cache.isShared("home-alice", id)), [false, true]);
   assertEquals(cache.sessionIds(), ["s1", "s2", "s3"]);
   assertEquals(cache.isGone(home, "s1"), false);
   await cluster.emit("persistentvolumeclaims", "DELETED", home);

@@ -110,18 +110,21 @@ Deno.test("K15 Transport sends a request again after its connection was reset, u
   assertStringIncludes(error.message, "Kubernetes did not answer a request to read pods: ");
 });
 
-Deno.test("K15 Transport leaves an overloaded API server alone for as long as it asks", async () => {
-  using time = new FakeTime();
-  using _random = new FixedRandom(0.5);
-  await using api = new ScriptedApi((nth) => nth === 0 ? refusal(429, { "Retry-After": "3" }) : list());
-  using transport = api.connect();
-  const listed = transport.getJson(PATH);
-  await time.timer(3000);
-  assertEquals(api.authorizations.length, 1);
-  await time.tickAsync(3000);
-  await time.tickAsync(await time.timer(FIRST_WAIT_MS));
-  assertEquals(await listed, { kind: "List", items: [] });
-});
+for (const [asked, waitedMs] of [["3", 3000], ["3600", 32_000]] as const) {
+  Deno.test(`K15 Transport leaves an overloaded API server that asks for ${asked} seconds alone for ${waitedMs} ms`, async () => {
+    using time = new FakeTime();
+    using _random = new FixedRandom(0.5);
+    const headers = { "Retry-After": asked };
+    await using api = new ScriptedApi((nth) => nth === 0 ? refusal(429, headers) : list());
+    using transport = api.connect();
+    const listed = transport.getJson(PATH);
+    await time.tickAsync(await time.timer(FIRST_WAIT_MS));
+    await time.tickAsync(await time.timer(waitedMs) - 1);
+    assertEquals(api.authorizations.length, 1);
+    await time.tickAsync(1);
+    assertEquals(await listed, { kind: "List", items: [] });
+  });
+}
 
 Deno.test("K15 Transport gives a request that hangs up after 10 seconds, and sends it again", async () => {
   using time = new FakeTime();
@@ -145,6 +148,24 @@ for (const status of [400, 403, 404, 409, 422]) {
     assertEquals(error.message, `Kubernetes refused to read pods: no (${status})`);
   });
 }
+
+Deno.test("Transport creates an object again where a quota was changed in the same moment, and no more than that", async () => {
+  using _random = new FixedRandom(1);
+  const asked: string[] = [];
+  await using api = new ScriptedApi((nth, { method }) => {
+    asked.push(method);
+    const message = nth === 0
+      ? 'Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has been modified'
+      : 'services "s1" already exists';
+    const reason = nth === 0 ? "Conflict" : "AlreadyExists";
+    return Response.json({ kind: "Status", code: 409, reason, message }, { status: 409 });
+  });
+  using transport = api.connect();
+  const { services } = createSessionClient(transport, "streamspace");
+  const error = await assertRejects(() => services.create({ metadata: { name: "s1" } }), KubernetesError);
+  assertEquals(error.reason, "AlreadyExists");
+  assertEquals(asked, ["POST", "POST"]);
+});
 
 /** An API server that takes only the token that is written in the kubeconfig now. */
 function rotating(current: { token: string }): ScriptedApi {

@@ -113,6 +113,15 @@ Deno.test("K18 watch() goes on from the last change when the server ends the str
   await running.request("watch 102");
 });
 
+Deno.test("K15 watch() leaves an overloaded API server alone for as long as it asks", async () => {
+  using time = new FakeTime();
+  await using running = new RunningWatch();
+  (await running.request("list")).list([], "100");
+  (await running.request("watch 100")).refuse(429, "not now", { "Retry-After": "7" });
+  await time.tickAsync(await time.timer(7000));
+  await running.request("watch 100");
+});
+
 Deno.test("K18 watch() goes on from a bookmark and tells nobody of it", async () => {
   await using running = new RunningWatch();
   const first = await running.begin();

@@ -57,12 +57,33 @@ Deno.test("names never meet, even where an id looks like the name of another one
   assert(sessionName(made) !== made);
   assert(labelValue(labelValue("a b")) !== labelValue("a b"));
   assert(userHomeClaimName("x-home") !== homeClaimName("home-x"));
+  assert(userHomeClaimName("home") !== homeClaimName("home"));
 });
 
-Deno.test("homes are named as earlier versions did", () => {
+Deno.test("a session's home is named as earlier versions did", () => {
   assertEquals(homeClaimName("s1"), "s1-home");
-  assertEquals(userHomeClaimName("alice"), "home-alice");
 });
+
+for (const user of ["alice", "john.doe", "1bob", "a--b", "home.x", "my.home", "x".repeat(248)]) {
+  Deno.test(`userHomeClaimName() names the home of ${user} as StreamSpace did`, () => {
+    assertEquals(userHomeClaimName(user), `home-${user}`);
+  });
+}
+
+const OTHER_USERS: Array<[what: string, user: string, readable: string]> = [
+  ["no name of an object", "Bob@example.com", "bob-example-com"],
+  ["one with an empty part", "john..doe", "john-doe"],
+  ["one that would be a session's home", "home", "home"],
+  ["another one that would be", "at-home", "at-home"],
+  ["one that looks like a name that was made", "a--0123456789abcdef", "a-0123456789abcdef"],
+  ["one that is too long", "x".repeat(249), "x".repeat(45)],
+];
+
+for (const [what, user, readable] of OTHER_USERS) {
+  Deno.test(`userHomeClaimName() makes a name for a user that is ${what}`, () => {
+    assertMatch(userHomeClaimName(user), new RegExp(`^home-${readable}--[0-9a-f]{16}$`));
+  });
+}
 
 for (const text of ["a", "alice", "Alice.Smith_2", "x".repeat(63)]) {
   Deno.test(`labelValue() leaves ${text} as it is`, () => {

@@ -23,7 +23,7 @@ class Bench implements Disposable {
   readonly dispatcher: Dispatcher;
   /** What the observer was told. */
   readonly observed: string[] = [];
-  readonly #outbox = new Outbox();
+  readonly outbox = new Outbox();
 
   /** @param store what an earlier process left */
   constructor(store = new MemoryJournalStore()) {
@@ -31,7 +31,7 @@ class Bench implements Disposable {
     this.journal = store.journal();
     this.dispatcher = new Dispatcher(this.operations, {
       journal: this.journal,
-      reporter: new Reporter(this.#outbox),
+      reporter: new Reporter(this.outbox),
       limits: { maxCpu: 4, maxMemory: 8 },
       observer: {
         received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
@@ -41,7 +41,7 @@ class Bench implements Disposable {
           this.observed.push(`${commandId} ${outcome}${error ? `: ${messageOf(error)}` : ""}`),
       },
     });
-    this.#outbox.attach(this.wire);
+    this.outbox.attach(this.wire);
   }
 
   receive(commandId: string, action: string, payload: unknown): void {
@@ -73,7 +73,7 @@ class Bench implements Disposable {
 
   [Symbol.dispose](): void {
     this.journal[Symbol.dispose]();
-    this.#outbox[Symbol.dispose]();
+    this.outbox[Symbol.dispose]();
   }
 }
 
@@ -364,6 +364,18 @@ Deno.test("dispatcher sends the results that an earlier process may not have sen
   assertEquals(next.results("c1"), [...bench.results("c1"), ...bench.results("c1")]);
 });
 
+Deno.test("dispatcher lets a result that an earlier process left wait since its command came", async () => {
+  const store = new MemoryJournalStore();
+  using time = new FakeTime(1_000_000);
+  using bench = new Bench(store);
+  bench.receive("c1", "explode_session", { sessionId: "s1" });
+  await time.tickAsync(7000);
+  using next = new Bench(store);
+  next.outbox.detach({ hasArrived: true });
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  assertEquals(next.outbox.backlog, { results: 1, statuses: 0, oldestMs: 7000 });
+});
+
 Deno.test("dispatcher finishes what an earlier process began, in its order and with the time that is left", async () => {
   const store = new MemoryJournalStore();
   using time = new FakeTime(1_000_000);
@@ -396,11 +408,27 @@ Deno.test("dispatcher lets the stop that an earlier process left cancel the star
   ]);
 });
 
+Deno.test("dispatcher lets a start that an earlier process began with higher limits be carried out, which fails and removes it", async () => {
+  const store = new MemoryJournalStore();
+  const request = {
+    action: "start_session",
+    sessionId: "s1",
+    ...FIELDS,
+    persistentHome: false,
+    cpu: "8",
+    memory: "16Gi",
+  } as const;
+  store.data["agent.0000000000000001"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
+  using bench = new Bench(store);
+  bench.dispatcher.resume((await bench.journal.load(never)).entries);
+  assertEquals((await bench.operations.runs.next()).request, request);
+});
+
 Deno.test("dispatcher refuses what is in the journal and is no request", async () => {
   const store = new MemoryJournalStore();
   const request = { action: "start_session", sessionId: "../x" };
-  store.data["agent.1"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
-  store.data["agent.2"] = JSON.stringify({ commandId: "c2", receivedAt: 1 });
+  store.data["agent.0000000000000001"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
+  store.data["agent.0000000000000002"] = JSON.stringify({ commandId: "c2", receivedAt: 1 });
   using bench = new Bench(store);
   bench.dispatcher.resume((await bench.journal.load(never)).entries);
   await settled();
@@ -420,6 +448,33 @@ Deno.test("dispatcher says nothing of a session that a stop reached while its st
     "stop_session",
   );
   await settled();
+});
+
+Deno.test("dispatcher says nothing of a session from the moment that its stop comes", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  bench.store.held = held;
+  finish();
+  await settled();
+  // While the start's result is written down, the stop waits to be.
+  bench.stop("c2", "s1");
+  release();
+  await bench.finishNext();
+  assertEquals(bench.wire.told, [
+    "ack c1",
+    "complete c1",
+    "ack c2",
+    "complete c2",
+    "status s1 terminated",
+  ]);
+});
+
+Deno.test("dispatcher counts a session as busy from the moment that its stop comes", () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  assertEquals([bench.dispatcher.isBusy("s1"), bench.dispatcher.isBusy("s2")], [true, false]);
 });
 
 /** What a process leaves that was killed while it carried out the stop `c1` of session `s1`. */
@@ -455,11 +510,11 @@ Deno.test("dispatcher does a command once that came again before the journal cou
 Deno.test("dispatcher refuses commands, loudly, while too many are not answered yet", async () => {
   using logs = new LogCapture();
   using bench = new Bench();
-  for (let nth = 0; !bench.journal.isFull; nth += 100) {
-    for (let one = nth; one < nth + 100; one++) bench.start(`c${one}`, `s${one}`);
-    await settled();
+  for (let nth = 0; bench.journal.extent.bytes < 512 * 1024 - 200; nth++) {
+    bench.start(`c${nth}`, `s${nth}`);
+    if (nth % 100 === 0 || bench.journal.extent.bytes > 500_000) await settled();
   }
-  bench.start("last", "s");
+  bench.start("last", "s".repeat(200));
   await logs.line("WARN: Command last failed: The agent has too many commands that are not answered yet");
   assertEquals(bench.results("last").length, 1);
   assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);

@@ -68,6 +68,7 @@ Deno.test("listRows() gives each session its state, and a reason to those that s
   const service: V1Service = { metadata: metadata("lost") };
   const cache = cacheOf(
     [deployment("going", { isGoing: true }), pod("going", "going-x", true)],
+    [deployment("nods", { replicas: 0 }), pod("nods", "nods-x", false)],
     [deployment("sleeps", { replicas: 0 }), undefined],
     [deployment("waits"), pod("waits", "waits-x", false)],
   );
@@ -76,10 +77,11 @@ Deno.test("listRows() gives each session its state, and a reason to those that s
   assertEquals(rows.map(({ session, state, pod }) => [session, state, pod]), [
     ["going", "terminating", "going-x"],
     ["lost", "failed", ""],
+    ["nods", "hibernating", "nods-x"],
     ["sleeps", "hibernated", ""],
     ["waits", "pending", "waits-x"],
   ]);
-  assertEquals(rows.map(({ reason }) => reason !== ""), [false, true, false, true]);
+  assertEquals(rows.map(({ reason }) => reason !== ""), [false, true, false, false, true]);
 });
 
 Deno.test("formatRows() lines up the columns, and keeps a long or hostile text short and on its line", () => {

@@ -195,6 +195,23 @@ Deno.test("mirror undoes what others change of an object, and keeps what they ad
   assertEquals(await scene.requestsAfter(GATHER), ["create s1", "patch status of s1"]);
 });
 
+for (
+  const [name, labels] of [
+    ["lost its labels", {}],
+    ["was given to another agent", { app: "streamspace-session", "stream.space/agent": "another" }],
+  ] as const
+) {
+  Deno.test(`mirror puts an object right that ${name}`, async () => {
+    await using scene = new Scene();
+    await scene.begin();
+    await scene.show("s1");
+    const { metadata, ...rest } = scene.api.get("s1") as CustomObject;
+    scene.api.put({ ...rest, metadata: { ...metadata, labels } });
+    assertEquals(await scene.requestsAfter(GATHER), ["patch s1"]);
+    assertEquals(scene.api.get("s1")?.metadata?.labels, metadata?.labels);
+  });
+}
+
 Deno.test("mirror leaves an object alone that is another's", async () => {
   await using scene = new Scene();
   const labels = { app: "streamspace-session", session: "s1", "stream.space/agent": "another" };

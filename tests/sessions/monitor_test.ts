@@ -4,6 +4,7 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { Monitor } from "../../lib/sessions/monitor.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -78,7 +79,7 @@ function watchedSession(situation: Situation = {}): {
   const sent: string[] = [];
   const remembered: string[] = [];
   const outbox = new Outbox();
-  if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) });
+  if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
   const remember = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
   const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy, remember });
   monitor.expect(expected);
@@ -94,6 +95,13 @@ function watchedSession(situation: Situation = {}): {
       ].filter(Boolean).join(" ")
     );
   return { cache, told, sent, remembered, monitor };
+}
+
+/** The session is put to sleep, perhaps with annotations, and its pod has ended. */
+function fallAsleep(cache: SessionCache, annotations: Record<string, string> = {}): void {
+  const asleep = deployment(0, 11);
+  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+  cache.put("pod", pod("p1", { version: 12, isReady: false, status: { phase: "Succeeded" } }));
 }
 
 Deno.test("monitor tells nothing of sessions as it finds them", () => {
@@ -128,12 +136,17 @@ Deno.test("K21 monitor tells that a session is not ready once that has lasted", 
   assertEquals(told(), ["pending", "running p1"]);
 });
 
-Deno.test("monitor tells hibernation by others, and no end before the end", () => {
+Deno.test("monitor tells hibernation by others once the pod is gone, and no end before the end", () => {
   const { cache, told, monitor } = watchedSession();
   using _ = monitor;
   cache.put("deployment", deployment(0, 3));
+  const ended = { version: 4, isReady: false, status: { phase: "Succeeded" } };
+  cache.put("pod", pod("p1", { ...ended, isLeaving: true }));
+  assertEquals(told(), []);
+  // Nobody deletes it, as one that was evicted: it has no volume any more.
+  cache.put("pod", pod("p1", { ...ended, version: 5 }));
   assertEquals(told(), ["hibernated"]);
-  const leaving = deployment(0, 4);
+  const leaving = deployment(0, 6);
   cache.put("deployment", { ...leaving, metadata: { ...leaving.metadata, deletionTimestamp: new Date() } });
   assertEquals(told(), ["hibernated"]);
 });
@@ -142,7 +155,7 @@ Deno.test("monitor leaves a session to the command that is at work on it", () =>
   let isBusy = true;
   const { cache, told, monitor } = watchedSession({ isBusy: () => isBusy });
   using _ = monitor;
-  cache.put("deployment", deployment(0, 3));
+  fallAsleep(cache);
   assertEquals(told(), []);
   isBusy = false;
   monitor.look("s1");
@@ -172,6 +185,16 @@ Deno.test("K4 monitor tells that a container was killed for want of memory, also
   cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
   time.tick(10_000);
   assertEquals(told(), [`running p1 ${OUT_OF_MEMORY}`]);
+});
+
+Deno.test("K4 monitor tells that a container was killed for want of memory while it comes back", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
+  time.tick(15_000);
+  cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
+  assertEquals(told(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
 });
 
 Deno.test("K3 monitor tells a crash loop once and not at each restart, however fast it goes", () => {
@@ -215,10 +238,51 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
   ],
   [
     "K20 the loss of its node",
-    { conditions: [{ ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" }] },
+    {
+      conditions: [
+        { type: "ContainersReady", status: "True" },
+        { ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" },
+      ],
+    },
     'NodeLost node "n1" does not answer',
   ],
+  [
+    "K20 a taint of an administrator's",
+    {
+      conditions: [
+        { type: "ContainersReady", status: "False" },
+        {
+          ...GONE,
+          reason: "DeletionByTaintManager",
+          message: "Taint manager: deleting due to NoExecute taint",
+        },
+      ],
+    },
+    "Evicted its pod was evicted: Taint manager: deleting due to NoExecute taint",
+  ],
+  [
+    "K20 a drain of a container that ends with an error",
+    {
+      phase: "Failed",
+      containerStatuses: restarted("Error")?.containerStatuses ?? [],
+      conditions: [{ ...GONE, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }],
+    },
+    "Evicted its pod was evicted: Eviction API: evicting",
+  ],
 ];
+
+Deno.test("K20 monitor has no reason for a pod that somebody deleted, though its node calls it failed", () => {
+  using time = new FakeTime();
+  const { cache, told, monitor } = watchedSession();
+  using _ = monitor;
+  const { containerStatuses = [] } = restarted("Error") ?? {};
+  const status = { phase: "Failed", containerStatuses };
+  cache.put("pod", pod("p1", { version: 4, isReady: false, isLeaving: true, status }));
+  time.tick(500);
+  cache.put("pod", pod("p2", { version: 5, isReady: true }));
+  time.tick(10_000);
+  assertEquals(told(), ["running p2"]);
+});
 
 for (const [name, status, note] of LOSSES) {
   const lost = (version: number) =>
@@ -261,7 +325,10 @@ Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the 
   cluster.items.services = [{
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS },
   }];
-  const following = cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
+  const following = followSessions({ cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   await cache.synced(stop.signal);
   assertEquals(told(), ["failed DeploymentDeleted its Deployment was deleted"]);
   stop.abort();
@@ -271,12 +338,10 @@ Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the 
 Deno.test("monitor tells why a session sleeps that an agent put to sleep as its time was up", () => {
   const { cache, sent, monitor } = watchedSession();
   using _ = monitor;
-  const asleep = deployment(0, 3);
-  const annotations = {
+  fallAsleep(cache, {
     "stream.space/command-id": "max-duration",
     "stream.space/max-session-duration": "28800s",
-  };
-  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+  });
   assertEquals(sent.map((text) => JSON.parse(text).payload), [{
     sessionId: "s1",
     state: "hibernated",
@@ -343,7 +408,7 @@ Deno.test("monitor lets a session remember what was told, and not what waits for
   for (const isLinkDown of [false, true]) {
     const { cache, remembered, monitor } = watchedSession({ isLinkDown });
     using _ = monitor;
-    cache.put("deployment", deployment(0, 4));
+    fallAsleep(cache);
     assertEquals(remembered, isLinkDown ? [] : ["hibernated"]);
   }
 });

@@ -3,6 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { CommandError } from "../../lib/errors.ts";
 import type { SessionClient } from "../../lib/kubernetes/client.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { SessionCapacity } from "../../lib/sessions/capacity.ts";
 import { OUTCOME_ANNOTATION } from "../../lib/manifests/names.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
@@ -58,7 +59,7 @@ class Bench implements AsyncDisposable {
   /** Lets the cluster be known from now on. */
   follow(): void {
     const options = { namespace: "streamspace", signal: this.#stop.signal };
-    this.#following = this.#cache.follow(this.#cluster.transport, options);
+    this.#following = followSessions({ cache: this.#cache, transport: this.#cluster.transport }, options);
   }
 
   /** Resolves once the cluster is known, and what waited for that has gone on. */

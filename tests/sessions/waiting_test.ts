@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/errors.ts";
-import { type Finding, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { type Look, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -21,7 +22,7 @@ class Waiting {
   readonly told: string[] = [];
   #version = 1;
 
-  constructor() {
+  constructor(options: { spentMs?: number } = {}) {
     const deployment: V1Deployment = {
       metadata: { name: "s1", uid: "d", resourceVersion: "1", labels: LABELS },
       spec: { replicas: 1, selector: {}, template: {} },
@@ -29,6 +30,7 @@ class Waiting {
     this.cache.put("deployment", deployment);
     this.ready = waitUntilReady(this.cache, "s1", {
       timeoutMs: TIMEOUT_MS,
+      ...options,
       signal: never,
       onProgress: ({ reason, message }) => this.told.push(`${Date.now()} ${reason} ${message}`),
     });
@@ -130,6 +132,33 @@ for (const [kase, state, graceMs] of TROUBLES.filter(([, , graceMs]) => graceMs 
   });
 }
 
+const CRASHED = { exitCode: 1, reason: "Error" };
+
+Deno.test("K3 a start survives one crash, however long the container takes then", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  await time.tickAsync(1000);
+  session.container({ state: { terminated: CRASHED } });
+  session.container({ state: { running: {} }, restartCount: 1, lastState: { terminated: CRASHED } });
+  await time.tickAsync(60_000);
+  session.beReady();
+  assertEquals((await session.ready).metadata?.name, "p1");
+});
+
+Deno.test("K3 a start fails once its container crashed twice in more than ten seconds", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  session.container({ state: { running: {} }, restartCount: 1, lastState: { terminated: CRASHED } });
+  await time.tickAsync(10_000);
+  session.container({ state: { running: {} }, restartCount: 2, lastState: { terminated: CRASHED } });
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals([error.failure, error.reason, error.message], [
+    "start_failed",
+    "CrashLoop",
+    "its container crashes: exit code 1",
+  ]);
+});
+
 function unscheduled(message: string): V1Pod["status"] {
   return { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message }] };
 }
@@ -203,29 +232,74 @@ Deno.test("a start tells what it waits for after a second, each change once, and
   ]);
 });
 
-/** Lets a session hear that the cluster scales up for its pod. */
-async function scaleUp(session: Waiting): Promise<void> {
+Deno.test("a cause that differs in each attempt only in its words is told once, and in the end as it was last", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  for (const words of ["lookup on 10.0.0.1:53211", "lookup on 10.0.0.1:40332", "lookup on 10.0.0.1:38921"]) {
+    await time.tickAsync(3000);
+    session.container(waiting("CreateContainerError", words));
+    await time.tickAsync(1000);
+    session.container(waiting("RunContainerError", words));
+  }
+  await time.tickAsync(1000);
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals(error.message, "its container cannot be started: lookup on 10.0.0.1:38921");
+  assertEquals(session.told, [
+    "1000  waiting for its pod to be created",
+    "3000 CannotRun its container cannot be started: lookup on 10.0.0.1:53211",
+  ]);
+});
+
+/** Lets a session hear what the cluster tells about its pod. */
+async function hear(
+  session: Waiting,
+  { reason, message, version = 1 }: { reason: string; message: string; version?: number },
+): Promise<void> {
   const cluster = new FakeTransport();
   const stop = new AbortController();
-  const metadata = { name: "e1", uid: "e1", resourceVersion: "1" };
-  const about = { involvedObject: { kind: "Pod", uid: "p" }, reason: "TriggeredScaleUp" };
+  const metadata = { name: "e1", uid: "e1", resourceVersion: String(version) };
   // The lists were made before the session's objects.
   cluster.version = "0";
-  cluster.items.events = [{ metadata, ...about, message: "pod triggered scale-up" }];
-  const following = session.cache.follow(cluster.transport, { namespace: "n", signal: stop.signal });
-  session.report(unscheduled("0/3 nodes are available."));
+  cluster.items.events = [{ metadata, involvedObject: { kind: "Pod", uid: "p" }, reason, message }];
+  const following = followSessions({ cache: session.cache, transport: cluster.transport }, {
+    namespace: "n",
+    signal: stop.signal,
+  });
   await session.cache.waitFor("s1", {
     signal: never,
-    look: ({ events }): Finding<true> => events.length > 0 ? { answer: true } : {},
+    look: ({ events }): Look<true> => events.at(-1)?.version === version ? { answer: true } : {},
   });
   stop.abort();
   await following;
 }
 
+const PULLING = { reason: "Pulling", message: 'Pulling image "x:1"' };
+const NOT_PULLED = { reason: "Failed", message: 'Failed to pull image "x:1": TLS handshake timeout' };
+
+Deno.test("K1 an image that is pulled again may take its time, and its next failure is the last", async () => {
+  using time = new FakeTime();
+  const session = new Waiting();
+  session.container(waiting("ErrImagePull", "TLS handshake timeout"));
+  await hear(session, { ...NOT_PULLED, version: 1 });
+  await time.tickAsync(10_000);
+  // The status is still that of the first attempt.
+  await hear(session, { ...PULLING, version: 2 });
+  await time.tickAsync(60_000);
+  let isOver = false;
+  session.ready.catch(() => isOver = true);
+  await time.tickAsync(1);
+  assertEquals(isOver, false);
+  await hear(session, { ...NOT_PULLED, version: 3 });
+  const error = await assertRejects(() => session.ready, CommandError);
+  assertEquals([error.failure, error.reason], ["start_failed", "ImagePull"]);
+  assertEquals(error.message, 'image "x:1" cannot be pulled: TLS handshake timeout');
+});
+
 Deno.test("K6 a start gets five minutes from the moment at which the cluster scales up for it", async () => {
   using time = new FakeTime();
   const session = new Waiting();
-  await scaleUp(session);
+  session.report(unscheduled("0/3 nodes are available."));
+  await hear(session, { reason: "TriggeredScaleUp", message: "pod triggered scale-up" });
   let isOver = false;
   session.ready.catch(() => isOver = true);
   await time.tickAsync(299_999);
@@ -253,3 +327,26 @@ Deno.test("K22 a wait for what is stuck on its way out ends in time, and says wh
   const error = await rejected;
   assertEquals([error.failure, error.message], ["timeout", 'after 2m, "s1" is still being deleted']);
 });
+
+for (
+  const [name, spentMs, leftMs] of [
+    ["has the rest of the time", 50_000, 70_000],
+    ["has half a minute when little is left", 110_000, 30_000],
+    ["has half a minute when by the clock of another machine nothing is left", 300_000, 30_000],
+  ] as const
+) {
+  Deno.test(`a start for which an earlier process waited ${name}`, async () => {
+    using time = new FakeTime();
+    const session = new Waiting({ spentMs });
+    let isOver = false;
+    session.ready.catch(() => isOver = true);
+    await time.tickAsync(leftMs - 1);
+    assertEquals(isOver, false);
+    await time.tickAsync(1);
+    await assertRejects(
+      () => session.ready,
+      CommandError,
+      "it was not ready within 2m, still waiting for its pod to be created",
+    );
+  });
+}

@@ -8,6 +8,7 @@ import {
   type KubernetesObject,
   KubernetesObjectApi,
   PatchStrategy,
+  type V1ResourceQuota,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "../../dev/cluster/cluster.ts";
@@ -23,6 +24,13 @@ export interface ClusterKind {
 
 const KUBECONFIG = Deno.env.get("KUBECONFIG") ?? "";
 
+/** The Kubernetes API in memory. */
+export const MEMORY: ClusterKind = {
+  name: "API in memory",
+  isMissing: false,
+  open: () => TestCluster.open(undefined),
+};
+
 /** The real API server. */
 export const REAL: ClusterKind = {
   name: "real API server",
@@ -31,10 +39,7 @@ export const REAL: ClusterKind = {
 };
 
 /** Every kind of cluster. */
-export const CLUSTERS: readonly ClusterKind[] = [
-  { name: "API in memory", isMissing: false, open: () => TestCluster.open(undefined) },
-  REAL,
-];
+export const CLUSTERS: readonly ClusterKind[] = [MEMORY, REAL];
 
 /** A namespace in a cluster, and an administrator's way to it. */
 export class TestCluster implements AsyncDisposable {
@@ -85,6 +90,28 @@ export class TestCluster implements AsyncDisposable {
       : { namespace: this.namespace, ...object.metadata };
     const none = undefined;
     await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
+  }
+
+  /** Creates a quota, and waits until it holds, which is once its status says so. */
+  async limit(
+    name: string,
+    hard: Readonly<Record<string, string>>,
+    { scopes }: { scopes?: string[] } = {},
+  ): Promise<void> {
+    const used = Object.fromEntries(Object.keys(hard).map((what) => [what, "0"]));
+    // The status is for the API in memory, where nobody else writes it.
+    const quota = {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name },
+      spec: { hard, ...(scopes ? { scopes } : {}) },
+      status: { hard, used },
+    };
+    await this.create(quota);
+    await this.until(async () => {
+      const quotas = await this.list("v1", "ResourceQuota") as V1ResourceQuota[];
+      return quotas.some(({ metadata, status }) => metadata?.name === name && status?.hard !== undefined);
+    });
   }
 
   /** Deletes an object of the test's namespace. */

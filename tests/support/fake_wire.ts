@@ -20,10 +20,14 @@ export const CAPACITY = {
 /** Takes messages and remembers them without their time. */
 export class FakeWire implements Wire {
   readonly messages: Outbound[] = [];
+  /** Whether nothing leaves any more, as by a socket that is closing. */
+  isClosing = false;
 
-  send(text: string): void {
+  send(text: string): boolean {
+    if (this.isClosing) return false;
     const { type, payload } = JSON.parse(text);
     this.messages.push({ type, payload } as Outbound);
+    return true;
   }
 
   /** Each message as its type and the id that it is about. */

@@ -72,8 +72,9 @@ export class PendingRequest {
   }
 
   /** Refuses as an API server does. */
-  refuse(code: number, message: string): void {
-    this.respond(Response.json({ kind: "Status", status: "Failure", code, message }, { status: code }));
+  refuse(code: number, message: string, headers: Readonly<Record<string, string>> = {}): void {
+    const body = { kind: "Status", status: "Failure", code, message };
+    this.respond(Response.json(body, { status: code, headers }));
   }
 
   /** Answers with a watch. */

@@ -3,7 +3,8 @@
  * @module
  */
 import { KubernetesError } from "../../lib/errors.ts";
-import { Journal, type JournalOptions, type JournalStore } from "../../lib/sessions/journal.ts";
+import { Journal, type JournalOptions } from "../../lib/sessions/journal.ts";
+import type { JournalStore } from "../../lib/sessions/journal_file.ts";
 
 /** What becomes of requests. */
 type Behaviour = "answer" | "refuse" | "fail" | "hang";
@@ -14,6 +15,10 @@ export class MemoryJournalStore implements JournalStore {
   /** The changes of each write that was answered. */
   readonly writes: Array<Readonly<Record<string, string | null>>> = [];
   behaviour: Behaviour = "answer";
+  /** What requests wait for. */
+  held: Promise<void> = Promise.resolve();
+  /** The most that the values may take together, in bytes. */
+  capacity = Infinity;
 
   /** A journal that is kept here. */
   journal(options: Partial<Pick<JournalOptions, "sessionIds" | "patienceMs">> = {}): Journal {
@@ -28,6 +33,14 @@ export class MemoryJournalStore implements JournalStore {
 
   async write(changes: Readonly<Record<string, string | null>>): Promise<void> {
     await this.#pass();
+    const after = Object.entries({ ...this.data, ...changes });
+    const bytes = after.reduce((sum, [, text]) => sum + new TextEncoder().encode(text ?? "").length, 0);
+    if (bytes > this.capacity) {
+      throw new KubernetesError("Kubernetes refused to change configmaps: Too long", {
+        status: 422,
+        reason: "Invalid",
+      });
+    }
     this.writes.push(changes);
     for (const [key, text] of Object.entries(changes)) {
       if (text === null) delete this.data[key];
@@ -36,7 +49,7 @@ export class MemoryJournalStore implements JournalStore {
   }
 
   async #pass(): Promise<void> {
-    await Promise.resolve();
+    await this.held;
     if (this.behaviour === "hang") return await new Promise<never>(() => {});
     if (this.behaviour === "answer") return;
     const status = this.behaviour === "refuse" ? 403 : 500;

@@ -51,28 +51,24 @@ export class OperatorShell implements AsyncDisposable {
     await shell.#move("k8s");
     await shell.#move("examples");
     for (const name of OWN_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, "0123456789abcdef");
-    for (const [name, text] of YAML_FILES) await Deno.writeTextFile(`${shell.#folder}/${name}`, text);
+    for (const [name, text] of YAML_FILES) {
+      await Deno.writeTextFile(`${shell.#folder}/${name}`, shell.#moved(text));
+    }
     return shell;
   }
 
   /** Runs a command of the guide, which has to succeed. */
   async run(command: string): Promise<void> {
-    const adapted = await this.#adapted(command);
-    await retry(async () => {
-      const { code, output } = await this.#execute(adapted);
-      // A diff that is not empty is no failure.
-      assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
-    }, { isRetriable: isTooSoon, minTimeout: 1000, jitter: 0 });
+    await this.#succeed(await this.#adapted(command));
   }
 
   /** Has the cluster know some kinds until they are disposed. */
   async install(kinds: readonly unknown[]): Promise<AsyncDisposable> {
     const path = `${this.#folder}/kinds.json`;
     await Deno.writeTextFile(path, JSON.stringify({ apiVersion: "v1", kind: "List", items: kinds }));
-    const { code, output } = await this.#execute(
+    await this.#succeed(
       "kubectl apply -f kinds.json && kubectl wait --for=condition=Established -f kinds.json",
     );
-    assert(code === 0, output);
     return { [Symbol.asyncDispose]: async () => void await this.#execute("kubectl delete -f kinds.json") };
   }
 
@@ -95,6 +91,7 @@ export class OperatorShell implements AsyncDisposable {
         `${Deno.execPath()} run -P -c ${ROOT}deno.json ${ROOT}main.ts $1${kubeconfig}`,
       )
       .replace(/^helm /, `${HELM.path} `)
+      .replace("$HOME/.kube/config", this.#cluster.kubeconfig)
       .replace("wss://control.example.com", `${this.#controlPlane.url} --namespace=${namespace}`)
       .replaceAll(/(-n|--namespace) streamspace\b/g, `$1 ${namespace}`)
       .replace(/$/, isShared ? " --dry-run=server" : "");
@@ -102,6 +99,14 @@ export class OperatorShell implements AsyncDisposable {
 
   async #kubeconfigOfAgent(): Promise<string> {
     return this.#kubeconfig ??= await this.#cluster.kubeconfigOf("k8s-agent");
+  }
+
+  async #succeed(command: string): Promise<void> {
+    await retry(async () => {
+      const { code, output } = await this.#execute(command);
+      // A diff that is not empty is no failure.
+      assert(code === 0 || (code === 1 && command.startsWith("kubectl diff")), `${command}\n${output}`);
+    }, { isRetriable: isTooSoon, minTimeout: 1000, jitter: 0 });
   }
 
   async #execute(command: string): Promise<{ code: number; output: string }> {
@@ -115,20 +120,23 @@ export class OperatorShell implements AsyncDisposable {
 
   /** Moves manifests into the test's namespace. */
   async #move(folder: string): Promise<void> {
-    const { namespace } = this.#cluster;
     for await (const { name, isDirectory } of Deno.readDir(`${this.#folder}/${folder}`)) {
       const path = `${this.#folder}/${folder}/${name}`;
       if (isDirectory) await this.#move(`${folder}/${name}`);
       if (!name.endsWith(".yaml")) continue;
-      const text = await Deno.readTextFile(path);
-      const moved = text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)
-        .replaceAll("  name: streamspace\n", `  name: ${namespace}\n`);
-      await Deno.writeTextFile(path, moved);
+      await Deno.writeTextFile(path, this.#moved(await Deno.readTextFile(path)));
     }
+  }
+
+  #moved(text: string): string {
+    const { namespace } = this.#cluster;
+    return text.replaceAll("namespace: streamspace", `namespace: ${namespace}`)
+      .replaceAll("  name: streamspace\n", `  name: ${namespace}\n`);
   }
 }
 
-/** Whether kubectl refused to restart a Deployment twice in one second, which no reader of the guide is quick enough for. */
+/** Whether kubectl refused what no reader of the guide is quick enough for: a second restart within a second, or to wait for a kind without a status. */
 function isTooSoon(error: unknown): boolean {
-  return error instanceof Error && error.message.includes("restart has already been triggered");
+  return error instanceof Error &&
+    /restart has already been triggered|\.status\.conditions accessor error/.test(error.message);
 }

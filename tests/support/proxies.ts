@@ -11,6 +11,9 @@ import { temporaryFile, type TestCluster } from "./clusters.ts";
 /** When a request is at a point: as it reaches the proxy, or once the server has carried it out and its answer is held back. */
 type Point = "asked" | "held back";
 
+/** Longer than any test takes. */
+const FOR_EVER_MS = 3_600_000;
+
 /** The proxies of one stage. */
 export class Proxies implements AsyncDisposable {
   readonly api: ApiProxy;
@@ -72,10 +75,28 @@ export class Proxies implements AsyncDisposable {
     return promise;
   }
 
+  /** Leaves the next such request unanswered until the faults are cleared; resolves when it is there, and the server never heard of it. */
+  hang(what: string): Promise<void> {
+    this.api.inject({ kind: "hang", ...wordsOf(what) });
+    return this.next(what);
+  }
+
+  /** Holds the answer to the next such request back for `ms`, or until the faults are cleared; resolves when the server has carried it out. */
+  holdBack(what: string, ms = FOR_EVER_MS): Promise<void> {
+    this.api.inject({ kind: "delay", ms, ...wordsOf(what) });
+    return this.next(what, "held back");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.api.clearFaults();
     for (const one of [this.controlPlaneLink, this.apiLink, this.api]) await one[Symbol.asyncDispose]();
     this.#client.close();
     await Deno.remove(this.kubeconfig);
   }
+}
+
+/** The words of a request such as `patch configmaps`. */
+function wordsOf(what: string): RequestWords {
+  const [verb = "", resource = ""] = what.split(" ");
+  return { verb, resource };
 }

@@ -16,8 +16,8 @@ export interface Received {
 /** Answers to the requests of one kind; each is told how many came before it. */
 export interface Script {
   readonly register: (nth: number, controlPlane: ScriptedControlPlane) => Response | Promise<Response>;
-  /** Whether a connection is accepted; all are by default. */
-  readonly refuse?: (nth: number) => Response | undefined;
+  /** Whether a connection is accepted; all are by default. Whoever asks without an upgrade gets the answer to the last one. */
+  readonly refuse?: (nth: number, key: string | null) => Response | undefined;
 }
 
 /** What an agent of the tests says of itself. */
@@ -38,6 +38,8 @@ export function registered(extra: Record<string, unknown> = {}): Response {
 export class ScriptedControlPlane implements AsyncDisposable {
   readonly registrations: Received[] = [];
   readonly connections: Received[] = [];
+  /** Requests at the address of connections without an upgrade. */
+  readonly questions: Received[] = [];
   /** The Control Plane's ends of the connections, as they open. */
   readonly sockets = new Queue<WebSocket>();
   /** Texts that arrived over any connection. */
@@ -86,9 +88,14 @@ export class ScriptedControlPlane implements AsyncDisposable {
       return await this.#script.register(this.registrations.length - 1, this);
     }
     if (url.pathname !== "/api/v1/agents/connect") return new Response(null, { status: 404 });
-    this.connections.push(received);
-    const refusal = this.#script.refuse?.(this.connections.length - 1);
-    return refusal ?? this.#connect(request);
+    const isUpgrade = received.headers.has("upgrade");
+    (isUpgrade ? this.connections : this.questions).push(received);
+    const refusal = this.#script.refuse?.(
+      this.connections.length - 1,
+      received.headers.get("x-agent-api-key"),
+    );
+    if (refusal) return refusal;
+    return isUpgrade ? this.#connect(request) : new Response(null, { status: 426 });
   }
 
   #connect(request: Request): Response {

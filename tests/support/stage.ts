@@ -10,6 +10,18 @@ import { Proxies } from "./proxies.ts";
 /** Id of the agent on a stage. */
 export const AGENT_ID = "k8s-e2e";
 
+/** What a start says of a session without a home. */
+export const START = {
+  user: "alice",
+  template: "firefox",
+  persistentHome: false,
+  memory: "512Mi",
+  cpu: "250m",
+};
+
+/** What a start says of a session with a home. */
+export const START_WITH_HOME = { ...START, persistentHome: true };
+
 /** Images of the simulated nodes that do not start, beside the built-in templates. */
 const TEMPLATES = {
   missing: "example.com/missing:1",
@@ -137,12 +149,13 @@ export class Stage implements AsyncDisposable {
 
   /** Starts one more agent like the stage's, or with other options, which the test has to end. */
   replica(options: StageOptions = {}): AgentProcess {
-    const { args = [], env = {}, kubeconfig, namespace } = { ...this.#options, ...options };
+    const { args = [], env = {}, kubeconfig, namespace, throughProxies } = { ...this.#options, ...options };
+    const proxies = throughProxies ? this.#proxies : undefined;
     return AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
-        `--control-plane-url=${this.#proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
-        `--kubeconfig=${kubeconfig ?? this.#proxies?.kubeconfig ?? this.cluster.kubeconfig}`,
+        `--control-plane-url=${proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
+        `--kubeconfig=${kubeconfig ?? proxies?.kubeconfig ?? this.cluster.kubeconfig}`,
         `--namespace=${namespace ?? this.cluster.namespace}`,
         `--templates=${JSON.stringify(TEMPLATES)}`,
         "--storage-size=1Gi",

@@ -223,6 +223,12 @@ const REFUSED: Array<[name: string, request: StartRequest, rules: Partial<Templa
       'cannot use "templateManifest.spec.defaultResources.memory": it is more than this agent has (8Gi), and is "16Gi"',
     ],
     [
+      "more of the request than the agent has by now",
+      { ...bring({}), cpu: "3" },
+      { maxCpu: 2 },
+      'cannot use "cpu": it is more than this agent has (2 cores), and is "3"',
+    ],
+    [
       "less than the default on the whole agent",
       REQUEST,
       { maxMemory: 1 },

@@ -8,7 +8,6 @@ import { assertMatch as assertMatchImplementation } from "deno-std/assert/match.
 import { assertRejects as assertRejectsImplementation } from "deno-std/assert/rejects.js";
 import { assertStringIncludes as assertStringIncludesImplementation } from "deno-std/assert/string_includes.js";
 import { assertThrows as assertThrowsImplementation } from "deno-std/assert/throws.js";
-import { fail as failImplementation } from "deno-std/assert/fail.js";
 
 // deno-lint-ignore no-explicit-any -- a constructor's arguments are contravariant: nothing narrower takes each error class
 type ErrorClass<E extends Error> = new (...args: any[]) => E;
@@ -50,6 +49,3 @@ export const assertThrows = assertThrowsImplementation as <E extends Error = Err
   errorClass?: ErrorClass<E>,
   messageIncludes?: string,
 ) => E;
-
-/** Fails always. */
-export const fail = failImplementation as (message?: string) => never;

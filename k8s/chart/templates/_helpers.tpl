@@ -19,3 +19,19 @@ labels:
 {{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
 {{- end }}
 {{- end }}
+
+{{- /* What would kill every pod: probes where nothing answers, and an end before DRAIN_TIMEOUT is over, where one number says how long that is. */ -}}
+{{- define "k8s-agent.check" -}}
+{{- $asked := eq .Values.probes "http" | ternary "probes: http needs" (.Values.monitoring.enabled | ternary "monitoring.enabled needs" "") -}}
+{{- if and $asked (ne (.Values.settings.HEALTH_ADDR | default ":8080") ":8080") -}}
+{{- fail (printf "Leave settings.HEALTH_ADDR at :8080, which %s" $asked) -}}
+{{- end -}}
+{{- $drain := get .Values.settings "DRAIN_TIMEOUT" | toString | default "25s" -}}
+{{- if regexMatch "^[0-9]+[smh]?$" $drain -}}
+{{- $amount := regexFind "^[0-9]+" $drain -}}
+{{- $seconds := trimPrefix $amount $drain | get (dict "" 1 "s" 1 "m" 60 "h" 3600) | mul (atoi $amount) -}}
+{{- if ge $seconds (int64 .Values.terminationGracePeriodSeconds) -}}
+{{- fail (printf "Set terminationGracePeriodSeconds to more than settings.DRAIN_TIMEOUT, which is %s" $drain) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

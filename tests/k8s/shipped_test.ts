@@ -17,10 +17,10 @@ import type {
 } from "@kubernetes/client-node";
 import { assert, assertEquals } from "@std/assert";
 import { loadAll } from "js-yaml";
-import { loadConfig } from "../lib/config.ts";
-import { CUSTOM_API } from "../lib/kubernetes/custom_collection.ts";
-import { type Config, OPTIONS } from "../lib/options.ts";
-import { baseImages, finalStage } from "./image/dockerfile.ts";
+import { loadConfig } from "../../lib/config.ts";
+import { CUSTOM_API } from "../../lib/kubernetes/custom_collection.ts";
+import { type Config, OPTIONS } from "../../lib/options.ts";
+import { baseImages, finalStage } from "../image/dockerfile.ts";
 
 /** What every object has. */
 interface Manifest {
@@ -28,12 +28,12 @@ interface Manifest {
   readonly metadata?: { readonly name: string; readonly namespace?: string };
 }
 
-const FOLDER = new URL("../k8s/", import.meta.url);
+const FOLDER = new URL("../../k8s/", import.meta.url);
 const FILES = filesOf(".");
 const MANIFESTS = FILES.flatMap(read);
 const KINDS = filesOf("crds").filter((file) => file !== "kustomization.yaml")
   .flatMap((file) => read(`crds/${file}`)) as V1CustomResourceDefinition[];
-const DOCKERFILE = Deno.readTextFileSync(new URL("../Dockerfile", import.meta.url));
+const DOCKERFILE = Deno.readTextFileSync(new URL("../../Dockerfile", import.meta.url));
 
 const deployment = only<V1Deployment>("Deployment");
 const settings = only<V1ConfigMap>("ConfigMap", "k8s-agent").data ?? {};
@@ -114,7 +114,7 @@ Deno.test("Deployment gives the agent more time to end than running commands get
 });
 
 Deno.test("Deployment asks for the memory that 100 sessions take, and allows twice as much", async () => {
-  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
   const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(readme)?.[1]);
   const { requests, limits } = container.resources ?? {};
   const mebibytes = (text = "") => Number(/^(\d+)Mi$/.exec(text)?.[1]);
