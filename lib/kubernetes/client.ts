@@ -33,7 +33,8 @@ export interface ObjectApi<T> {
   delete(name: string, uid: string): Promise<void>;
 }
 
-type Annotations = Readonly<Record<string, string>>;
+/** `null` removes one. */
+type Annotations = Readonly<Record<string, string | null>>;
 
 /** The APIs that a session needs, in one namespace. */
 export interface SessionClient {

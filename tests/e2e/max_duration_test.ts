@@ -29,6 +29,19 @@ onEachCluster("a session sleeps when its time is up, and a wake gives it as much
   assertEquals([...stage.controlPlane.problems], []);
 });
 
+onEachCluster("a session whose time was up can be scaled up by hand", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
+  await ended(stage);
+  await cluster.change({
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "s1" },
+    spec: { replicas: 1 },
+  });
+  await stage.untilState("s1", "running");
+});
+
 onEachCluster(
   "a session ends when its time is up, if the operator wants that, and its home stays",
   async (cluster) => {
