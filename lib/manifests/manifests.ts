@@ -75,10 +75,11 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
   };
   const metadata = { name, namespace: settings.namespace, labels, annotations };
   const ports = template.ports.map(({ name, containerPort: port, protocol }) => ({ name, port, protocol }));
+  const deployment = buildDeployment(spec, { metadata, selector });
   return {
     claim: home && buildClaim(home, metadata),
-    policy: buildPolicy(settings, { metadata, selector, ports }),
-    deployment: buildDeployment(spec, { metadata, selector }),
+    policy: buildPolicy(settings, deployment),
+    deployment,
     service: {
       apiVersion: "v1",
       kind: "Service",

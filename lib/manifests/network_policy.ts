@@ -2,7 +2,8 @@
  * Who may reach a session. Pure.
  * @module
  */
-import type { V1NetworkPolicy, V1ObjectMeta } from "@kubernetes/client-node";
+import type { V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
+import { SESSION_ANNOTATION, TEMPLATE_ANNOTATION, USER_ANNOTATION } from "./names.ts";
 
 /** What the operator decides about the way to sessions. */
 export interface IngressSettings {
@@ -10,35 +11,32 @@ export interface IngressSettings {
   readonly ingressNamespaces: readonly string[];
 }
 
-/** A port on which a session serves. */
-export interface IngressPort {
-  /** Number of the port. */
-  readonly port: number;
-  readonly protocol: string;
-}
-
 /** The label that Kubernetes gives each namespace. Source: https://kubernetes.io/docs/reference/labels-annotations-taints/ */
 const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
 
-/** A policy that lets just the chosen namespaces in, and just to the session's ports; none where the operator chose no namespaces. */
+/** A policy that lets just the chosen namespaces in, and just to a session's ports; none where the operator chose no namespaces. */
 export function buildPolicy(
   { ingressNamespaces }: IngressSettings,
-  session: { metadata: V1ObjectMeta; selector: Record<string, string>; ports: readonly IngressPort[] },
+  { metadata: { name, namespace, labels, annotations } = {}, spec }: V1Deployment,
 ): V1NetworkPolicy | undefined {
   if (ingressNamespaces.length === 0) return undefined;
-  const { metadata, selector, ports } = session;
+  const ports = spec?.template.spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
+  const originals = [SESSION_ANNOTATION, USER_ANNOTATION, TEMPLATE_ANNOTATION].flatMap((key) => {
+    const original = annotations?.[key];
+    return original === undefined ? [] : [[key, original]];
+  });
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
-    metadata,
+    metadata: { name, namespace, labels, annotations: Object.fromEntries(originals) },
     spec: {
-      podSelector: { matchLabels: selector },
+      podSelector: { matchLabels: spec?.selector.matchLabels ?? {} },
       policyTypes: ["Ingress"],
       ingress: [{
         _from: ingressNamespaces.map((name) => ({
           namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
         })),
-        ports: ports.map(({ port, protocol }) => ({ port, protocol })),
+        ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
       }],
     },
   };

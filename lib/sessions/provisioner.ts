@@ -24,13 +24,17 @@ import { timeLeft, waitUntil } from "./waiting.ts";
 /** How often an object is looked for whose end nothing tells, in milliseconds. */
 const LOOK_AGAIN_MS = 1000;
 
-/** How a creation may be ended. */
+/** How the creation of an object may be ended. */
 export interface CreationOptions {
   readonly sessionId: string;
-  readonly user: string;
   readonly signal: AbortSignal;
   /** Longest wait for all objects of an earlier session to go, in milliseconds. */
   readonly timeoutMs: number;
+}
+
+/** Whose session is created, and how that may be ended. */
+export interface SessionCreationOptions extends CreationOptions {
+  readonly user: string;
   /** Told when its turn has come. */
   readonly onTurn?: (() => void) | undefined;
 }
@@ -60,11 +64,25 @@ export class Provisioner {
    * Creates what a session needs. The claim comes before the Deployment, whose pod could not be scheduled without it; the Service waits for
    * neither. It takes its turn for that, and gives it back before it waits for anything. When it throws, nothing is being created any more.
    */
-  async create(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+  async create(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
+    const create = () => this.#starts.run(() => this.#createAll(manifests, options), options.signal);
+    await this.#untilNothingIsInTheWay(create, options);
+  }
+
+  /** Has a session be reached by whom a policy lets in, or by everybody where there is none. */
+  async renewPolicy(policy: V1NetworkPolicy | undefined, options: CreationOptions): Promise<void> {
+    const { policy: existing } = this.#cache.session(options.sessionId);
+    if (!policy) await this.delete({ policy: existing });
+    else if (!isAlive(existing) || !isSamePolicy(existing, policy)) {
+      await this.#untilNothingIsInTheWay(() => this.#createPolicy(policy, options), options);
+    }
+  }
+
+  async #untilNothingIsInTheWay(create: () => Promise<void>, options: CreationOptions): Promise<void> {
     const startedAt = performance.now();
     while (true) {
       try {
-        return await this.#starts.run(() => this.#createAll(manifests, options), options.signal);
+        return await create();
       } catch (error) {
         if (!(error instanceof InTheWay)) throw error;
         await this.#untilGone(error, { ...options, startedAt });
@@ -72,12 +90,15 @@ export class Provisioner {
     }
   }
 
-  async #createAll(manifests: SessionManifests, options: CreationOptions): Promise<void> {
+  async #createAll(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
     options.onTurn?.();
     const { deployments, services } = this.#client;
-    const { deployment, service } = manifests;
+    const { deployment, service, policy } = manifests;
     const createFirstAndDeployment = async () => {
-      await allDone([this.#createClaim(manifests, options), this.#createPolicy(manifests, options)]);
+      await allDone([
+        this.#createClaim(manifests, options),
+        ...(policy ? [this.#createPolicy(policy, options)] : []),
+      ]);
       options.signal.throwIfAborted();
       this.#cache.put(
         "deployment",
@@ -92,7 +113,7 @@ export class Provisioner {
     await allDone([createFirstAndDeployment(), createService()]);
   }
 
-  async #createClaim({ claim }: SessionManifests, options: CreationOptions): Promise<void> {
+  async #createClaim({ claim }: SessionManifests, options: SessionCreationOptions): Promise<void> {
     if (!claim) return;
     const { user, sessionId } = options;
     const isOurs = (existing: V1PersistentVolumeClaim) =>
@@ -103,11 +124,10 @@ export class Provisioner {
     this.#cache.put("claim", home);
   }
 
-  async #createPolicy({ policy }: SessionManifests, options: CreationOptions): Promise<void> {
-    if (!policy) return;
-    // One that an interrupted start with other settings left would let others in, or nobody.
-    const fits = (existing: V1NetworkPolicy) => isDeepStrictEqual(plain(existing.spec), plain(policy.spec));
+  async #createPolicy(policy: V1NetworkPolicy, options: CreationOptions): Promise<void> {
     const { policies } = this.#client;
+    // One that was made under other settings would let others in, or nobody.
+    const fits = (existing: V1NetworkPolicy) => isSamePolicy(existing, policy);
     this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
   }
 
@@ -233,6 +253,10 @@ async function deleteOne<T extends KubernetesObject>(
 ): Promise<void> {
   const { name, uid, deletionTimestamp } = object?.metadata ?? {};
   if (name && uid && !deletionTimestamp) await api.delete(name, uid);
+}
+
+function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
+  return isDeepStrictEqual(plain(one.spec), plain(other.spec));
 }
 
 /** An object without the classes of the typed client. */

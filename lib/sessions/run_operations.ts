@@ -8,6 +8,8 @@ import { CommandError, messageOf } from "../errors.ts";
 import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../log.ts";
+import { buildPolicy, type IngressSettings } from "../manifests/network_policy.ts";
+import { checkImage, type ImageRules } from "../templates/rules.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { type CommandContext, isLeftToOthers } from "./command_context.ts";
 import { failureOf, noteOf } from "./failure.ts";
@@ -24,6 +26,8 @@ export interface RunOptions {
   readonly cache: SessionCache;
   readonly recorder: Recorder;
   readonly capacity: SessionCapacity;
+  readonly settings: IngressSettings;
+  readonly templates: { readonly rules: ImageRules };
   /** Longest time for a session to become ready, in milliseconds. */
   readonly startTimeoutMs: number;
   /** Told of each change of a session's state but the last, which is part of the outcome. */
@@ -76,10 +80,14 @@ export class RunOperations {
     if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
       return await this.running(sessionId, context);
     }
+    if (!isAwake) this.#checkImages(deployment);
     using _place = this.#options.capacity.reserve(sessionId, deployment);
     this.report(sessionId, "pending", { deployment });
     try {
-      if (!isAwake) await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
+      if (!isAwake) {
+        await this.#renewPolicy(sessionId, { deployment, signal });
+        await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
+      }
       return await this.running(sessionId, context);
     } catch (error) {
       const note = noteOf(failureOf(request, error));
@@ -142,6 +150,22 @@ export class RunOperations {
       const message = "Session {sessionId} could not be put to sleep again: {reason}";
       log.error(message, { sessionId, reason: messageOf(error) });
     }
+  }
+
+  /** What was allowed at the start may be no more. */
+  #checkImages({ spec }: V1Deployment): void {
+    for (const { image = "" } of spec?.template.spec?.containers ?? []) {
+      checkImage(image, this.#options.templates.rules);
+    }
+  }
+
+  /** Who may reach the session may have been chosen anew since it ran. */
+  async #renewPolicy(
+    sessionId: string,
+    { deployment, signal }: { deployment: V1Deployment; signal: AbortSignal },
+  ): Promise<void> {
+    const { settings, startTimeoutMs: timeoutMs } = this.#options;
+    await this.#provisioner.renewPolicy(buildPolicy(settings, deployment), { sessionId, signal, timeoutMs });
   }
 
   #existing(sessionId: string): V1Deployment {

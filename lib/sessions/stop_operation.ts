@@ -2,7 +2,7 @@
  * How a session leaves the cluster: all of it but the home, which goes only when that is asked for.
  * @module
  */
-import type { V1PersistentVolumeClaim } from "@kubernetes/client-node";
+import type { KubernetesObject, V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { Outcome } from "./outcome.ts";
@@ -29,28 +29,37 @@ export class StopOperation {
     const { sessionId, deletePVC } = request;
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     const patience = { signal, timeoutMs: STOP_TIMEOUT_MS, startedAt: performance.now() };
-    await this.#provisioner.delete({ deployment, service, policy });
+    await this.#provisioner.delete({ deployment, service });
     const home = deletePVC ? await this.#home(claim, { sessionId, ...patience }) : undefined;
     await this.#provisioner.delete({ claim: home });
-    const remaining = (objects: SessionObjects) =>
-      [
-        objects.deployment,
-        objects.service,
-        objects.policy,
-        ...objects.pods,
-        home && !this.#cache.isGone(home, sessionId) ? home : undefined,
-      ].flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
-    await waitUntil(this.#cache, sessionId, {
-      ...patience,
-      isDone: (objects) => remaining(objects).length === 0,
-      left: (objects) => `${remaining(objects).join(", ")} is still being deleted`,
-    });
+    await this.#untilGone(({ deployment, service, pods }) => [
+      deployment,
+      service,
+      ...pods,
+      home && !this.#cache.isGone(home, sessionId) ? home : undefined,
+    ], { sessionId, ...patience });
+    // Not before: as long as a pod lives, just those reach it who may.
+    await this.#provisioner.delete({ policy });
+    await this.#untilGone(({ policy }) => [policy], { sessionId, ...patience });
     const doomed = { deployment, service, policy, claim: home };
     const deleted = Object.entries(doomed)
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
     // The status is told even when there was nothing: the Control Plane ends a session only on it.
     const result = { sessionId, state: "terminated", deleted };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+  }
+
+  async #untilGone(
+    of: (objects: SessionObjects) => ReadonlyArray<KubernetesObject | undefined>,
+    { sessionId, ...patience }: { sessionId: string; signal: AbortSignal } & WaitTime,
+  ): Promise<void> {
+    const remaining = (objects: SessionObjects) =>
+      of(objects).flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
+    await waitUntil(this.#cache, sessionId, {
+      ...patience,
+      isDone: (objects) => remaining(objects).length === 0,
+      left: (objects) => `${remaining(objects).join(", ")} is still being deleted`,
+    });
   }
 
   /**

@@ -10,10 +10,14 @@ import { domainOf, Field } from "../untrusted.ts";
 import type { RequestLimits } from "./amounts.ts";
 import type { Template } from "./template.ts";
 
-/** What the operator allows templates. */
-export interface TemplateRules extends RequestLimits {
+/** Which images the operator allows. */
+export interface ImageRules {
   /** Patterns in which `*` stands for any text; empty: every image. */
   readonly allowedImages: readonly string[];
+}
+
+/** What the operator allows templates. */
+export interface TemplateRules extends RequestLimits, ImageRules {
   /** Patterns of the Secrets and ConfigMaps that a payload's template may refer to. */
   readonly allowedSecrets: readonly string[];
   readonly runtimeClass: string;
@@ -63,7 +67,7 @@ export function checkRules(found: TemplateToCheck, rules: TemplateRules): void {
  *
  * @throws {CommandError} where the operator allows others only
  */
-export function checkImage(image: string, { allowedImages }: Pick<TemplateRules, "allowedImages">): void {
+export function checkImage(image: string, { allowedImages }: ImageRules): void {
   if (allowedImages.length === 0 || matchesAny(image, allowedImages)) return;
   throw new CommandError(
     "invalid",

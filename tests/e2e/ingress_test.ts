@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1NetworkPolicy } from "@kubernetes/client-node";
+import type { AgentProcess } from "../../dev/agent_process.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { user: "alice", template: "vscode", persistentHome: false, memory: "512Mi", cpu: "250m" };
@@ -27,6 +28,60 @@ onEachCluster(
     assertEquals(await cluster.leftovers(), []);
   },
 );
+
+onEachCluster("a session's policy goes last, when none of its pods is left", async (cluster) => {
+  const args = ["--ingress-namespaces=edge"];
+  await using stage = await Stage.set(cluster, { args, throughProxies: true });
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  const reached = stage.proxies.hang("delete networkpolicies");
+  const stop = stage.give("stop_session", { sessionId: "s1" });
+  await reached;
+  assertEquals([await cluster.list("v1", "Pod"), await cluster.list("apps/v1", "Deployment")], [[], []]);
+  stage.proxies.api.clearFaults();
+  assertEquals((await stage.controlPlane.result(stop)).type, "complete");
+});
+
+/** Ends the agent and starts one with other settings. */
+async function next(stage: Stage, args: string[]): Promise<AgentProcess> {
+  stage.agent.kill("SIGTERM");
+  await stage.agent.exit();
+  const agent = stage.replica({ args });
+  await agent.line(/Starting heartbeat sender/);
+  return agent;
+}
+
+const REACH: Array<[what: string, before: string[], after: string[], reachedFrom: string[]]> = [
+  ["those who may by then", ["--ingress-namespaces=old"], ["--ingress-namespaces=edge"], ["edge"]],
+  ["those who may by then, and no more by all", [], ["--ingress-namespaces=edge"], ["edge"]],
+  ["all, where that is not bounded any more", ["--ingress-namespaces=old"], [], []],
+];
+
+for (const [what, before, after, reachedFrom] of REACH) {
+  onEachCluster(`a session that wakes is reached by ${what}`, async (cluster) => {
+    await using stage = await Stage.set(cluster, { args: before });
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    await stage.command("hibernate_session", { sessionId: "s1" });
+    await using _next = await next(stage, after);
+    const { error } = await stage.command("wake_session", { sessionId: "s1" });
+    const policies = await cluster.list("networking.k8s.io/v1", "NetworkPolicy") as V1NetworkPolicy[];
+    const names = policies.flatMap(({ spec }) => spec?.ingress?.[0]?._from ?? []).map(
+      ({ namespaceSelector }) => namespaceSelector?.matchLabels?.["kubernetes.io/metadata.name"],
+    );
+    assertEquals([error, names], [undefined, reachedFrom]);
+  });
+}
+
+onEachCluster("a session does not wake with an image that is not allowed any more", async (cluster) => {
+  await using stage = await Stage.set(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await stage.command("hibernate_session", { sessionId: "s1" });
+  await using _next = await next(stage, ["--allowed-images=none/*"]);
+  const { error } = await stage.command("wake_session", { sessionId: "s1" });
+  assertEquals(
+    error,
+    'Cannot wake session "s1": image "lscr.io/linuxserver/code-server:latest" is not allowed here: see --allowed-images',
+  );
+});
 
 onEachCluster("a policy that an earlier start left with other namespaces is made anew", async (cluster) => {
   const labels = { app: "streamspace-session", session: "s1" };
