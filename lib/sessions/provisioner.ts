@@ -259,9 +259,9 @@ function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
   return isDeepStrictEqual(plain(one.spec), plain(other.spec));
 }
 
-/** An object without the classes of the typed client. */
+/** An object as a watch shows it: without the classes of the typed client, which also has another name for `from`. */
 function plain(value: unknown): unknown {
-  return JSON.parse(JSON.stringify(value ?? null));
+  return JSON.parse(JSON.stringify(value ?? null).replaceAll('"_from":', '"from":'));
 }
 
 function portsOf({ spec }: V1Service): unknown {

@@ -111,15 +111,17 @@ export class StartOperation {
   ): Promise<void> {
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     try {
-      await this.#provisioner.delete({ deployment, service, policy });
-      // So that the session's next command does not find it alive.
+      await this.#provisioner.delete({ deployment, service });
+      // So that the session's next command does not find it alive, and as long as a pod lives, just those reach it who may.
       await waitUntil(this.#cache, sessionId, {
         signal,
         timeoutMs: ROLL_BACK_TIMEOUT_MS,
         isDone: (objects) =>
-          ![objects.deployment, objects.service, objects.policy].some((object) => isAlive(object)),
+          ![objects.deployment, objects.service].some((object) => isAlive(object)) &&
+          (!policy || objects.pods.length === 0),
         left: () => "",
       }).catch(() => {});
+      await this.#provisioner.delete({ policy });
       // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
       if ((claim?.status?.phase ?? "Pending") === "Pending") {
         await this.#provisioner.delete({ claim: this.#provisioner.unshared(claim, sessionId) });

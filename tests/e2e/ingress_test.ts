@@ -41,6 +41,18 @@ onEachCluster("a session's policy goes last, when none of its pods is left", asy
   assertEquals((await stage.controlPlane.result(stop)).type, "complete");
 });
 
+onEachCluster("a failed start's policy goes last, too", async (cluster) => {
+  const args = ["--ingress-namespaces=edge"];
+  await using stage = await Stage.set(cluster, { args, throughProxies: true });
+  const reached = stage.proxies.hang("delete networkpolicies");
+  const start = stage.give("start_session", { sessionId: "s1", ...START, template: "crashing" });
+  await reached;
+  assertEquals([await cluster.list("v1", "Pod"), await cluster.list("apps/v1", "Deployment")], [[], []]);
+  stage.proxies.api.clearFaults();
+  assertEquals((await stage.controlPlane.result(start)).type, "failed");
+  assertEquals(await cluster.leftovers(), []);
+});
+
 /** Ends the agent and starts one with other settings. */
 async function next(stage: Stage, args: string[]): Promise<AgentProcess> {
   stage.agent.kill("SIGTERM");
@@ -70,6 +82,23 @@ for (const [what, before, after, reachedFrom] of REACH) {
     assertEquals([error, names], [undefined, reachedFrom]);
   });
 }
+
+onEachCluster(
+  "a wake asks nothing about who may reach a session whose policy is right already",
+  async (cluster) => {
+    const args = ["--ingress-namespaces=streamspace,edge"];
+    await using stage = await Stage.set(cluster, { args, throughProxies: true });
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    await stage.command("hibernate_session", { sessionId: "s1" });
+    await stage.command("wake_session", { sessionId: "s1" });
+    await stage.command("hibernate_session", { sessionId: "s1" });
+    // The next process knows the policy by its list, and not by the answer to its creation.
+    await stage.killAndRelaunch();
+    await stage.command("wake_session", { sessionId: "s1" });
+    const requests = ["create", "get", "delete"].map((verb) => stage.asked(`${verb} networkpolicies`));
+    assertEquals(requests, [1, 0, 0]);
+  },
+);
 
 onEachCluster("a session does not wake with an image that is not allowed any more", async (cluster) => {
   await using stage = await Stage.set(cluster);
