@@ -183,6 +183,7 @@ async function drain(
   await done;
   // What the Control Plane is to know leaves first, if a link comes up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
+  outbox.repeatNow();
   clearTimeout(timer);
   ended.abort();
 }

@@ -20,6 +20,8 @@ export interface Wire {
  */
 const FAST_RESULT_MS = 1000;
 const REPEAT_AFTER_MS = 2000;
+/** When a repetition is late enough for what it is for: the Control Plane writes down that it sent a command within milliseconds. */
+const LATE_ENOUGH_MS = 200;
 /**
  * A socket takes messages that no longer arrive: results and statuses sent this shortly before a break are sent again. A Control Plane drops
  * a silent link after 45 s, so that what was sent earlier did arrive.
@@ -30,6 +32,13 @@ const MAX_UNCERTAIN = 10_000;
 
 /** What is worth something later. */
 type Lasting = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
+
+/** A result that is still to be repeated. */
+interface Repetition {
+  readonly saidAt: number;
+  readonly timer: ReturnType<typeof setTimeout>;
+  readonly say: () => void;
+}
 
 interface Sent {
   readonly message: Lasting;
@@ -48,7 +57,7 @@ export class Outbox implements Disposable {
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
   /** Repetitions that are still due, by command. */
-  readonly #repeats = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #repeats = new Map<string, Repetition>();
 
   /** @param onArrival told of commands whose results have surely arrived; all that was sent before them has, too */
   constructor(onArrival: (commandIds: readonly string[]) => void = () => {}) {
@@ -134,6 +143,16 @@ export class Outbox implements Disposable {
     if (this.waiting > 0) await abortable(new Promise<void>((resolve) => this.#onEmpty = resolve), signal);
   }
 
+  /** Repeats at once what is still to be repeated, for an end of the link that is near; what was said just now is kept for the next link. */
+  repeatNow(): void {
+    const before = performance.now() - LATE_ENOUGH_MS;
+    for (const { saidAt, timer, say } of [...this.#repeats.values()]) {
+      if (saidAt > before) continue;
+      clearTimeout(timer);
+      say();
+    }
+  }
+
   /** Forgets the repetitions that are still due. */
   [Symbol.dispose](): void {
     this.#cancelRepeats();
@@ -194,15 +213,15 @@ export class Outbox implements Disposable {
 
   #repeatLater(result: Result): void {
     const { commandId } = result.payload;
-    clearTimeout(this.#repeats.get(commandId));
-    const repeat = () => {
+    clearTimeout(this.#repeats.get(commandId)?.timer);
+    const say = () => {
       if (this.#wire?.send(encode(result))) this.#repeats.delete(commandId);
     };
-    this.#repeats.set(commandId, setTimeout(repeat, REPEAT_AFTER_MS));
+    this.#repeats.set(commandId, { saidAt: performance.now(), timer: setTimeout(say, REPEAT_AFTER_MS), say });
   }
 
   #cancelRepeats(): void {
-    for (const timer of this.#repeats.values()) clearTimeout(timer);
+    for (const { timer } of this.#repeats.values()) clearTimeout(timer);
     this.#repeats.clear();
   }
 }

@@ -170,6 +170,21 @@ Deno.test("outbox repeats nothing on a link that came after the one it was said 
   assertEquals(wire.told, ["complete c1"]);
 });
 
+Deno.test("outbox repeats at once what an end of the link would cut off, but for what was said just now", () => {
+  using time = new FakeTime();
+  const arrived: string[] = [];
+  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  outbox.send(complete("c1"));
+  time.tick(200);
+  outbox.send(complete("c2"));
+  outbox.repeatNow();
+  assertEquals(wire.told, ["complete c1", "complete c2", "complete c1"]);
+  outbox.detach({ hasArrived: true });
+  assertEquals([arrived, outbox.waiting], [["c1"], 1]);
+});
+
 Deno.test("outbox leaves no timer behind when it is disposed", () => {
   const outbox = new Outbox();
   outbox.attach(new FakeWire());

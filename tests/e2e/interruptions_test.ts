@@ -209,7 +209,7 @@ for (const action of ACTIONS) {
       const { length } = stage.controlPlane.messages;
       await stage.relaunch();
       await stage.command("hibernate_session", { sessionId: "nobody" });
-      // What was answered in the last moment may be overwritten: it is said again, and is not done again.
+      // What was answered in the very last moment may be overwritten: it is said again, and is not done again.
       const later = stage.controlPlane.messages.slice(length).map(({ message }) => message)
         .filter(({ payload }) => payload.commandId === interrupted.commandId);
       assert(later.every(({ type }) => type === "complete"));
