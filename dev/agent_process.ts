@@ -2,6 +2,7 @@
  * The agent as a process of its own, as demo, benchmark and end-to-end tests run it: from source, or as the executable that `K8S_AGENT` names.
  * @module
  */
+import { abortable } from "@std/async";
 
 /** How to start an agent. */
 export interface AgentProcessOptions {
@@ -118,11 +119,11 @@ export class AgentProcess implements AsyncDisposable {
     }
   }
 
-  #nextChange(signal: AbortSignal): Promise<void> {
+  /** Leaves nothing at the signal: a timeout that is listened to keeps a program from ending. */
+  async #nextChange(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiters.push(resolve);
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    return promise;
+    await abortable(promise, signal).catch(() => {});
   }
 
   #wake(): void {
