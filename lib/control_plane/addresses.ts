@@ -35,6 +35,11 @@ export function linkPath(agentId: string): string {
   return `/api/v1/agents/connect?agent_id=${encodeURIComponent(agentId)}`;
 }
 
+/** A URL's host as a connection takes it: an IPv6 address without the brackets that a URL writes. */
+export function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, "");
+}
+
 function problem(text: string): ControlPlaneAddresses {
   return { http: "", webSocket: "", problem: text };
 }

@@ -28,11 +28,13 @@ export async function agentsSeen(view: ClusterView, agentId: string): Promise<Ag
 /** Whether no agent of the id can be seen, where one that is there would be; rejects with a {@linkcode KubernetesError}. */
 export async function isNoneSeen(view: ClusterView, agentId: string): Promise<boolean> {
   const { leader, pods } = await agentsSeen(view, agentId);
-  const isAnother = (pod: V1Pod) => {
-    const id = settingOf(pod, "agentId");
-    return id.isKnown && id.value !== agentId;
-  };
-  return leader === undefined && pods !== undefined && pods.every(isAnother);
+  return leader === undefined && pods !== undefined && pods.every((pod) => isOf(pod, agentId) === false);
+}
+
+/** Whether a pod is of the agent of the id; `undefined` where that is not known. */
+export function isOf(pod: V1Pod, agentId: string): boolean | undefined {
+  const id = settingOf(pod, "agentId");
+  return id.isKnown ? id.value === agentId : undefined;
 }
 
 async function leaderOf(view: ClusterView, agentId: string): Promise<string | undefined> {

@@ -5,6 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect } from "node:tls";
+import { hostOf } from "../control_plane/addresses.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 
 const SOON_DAYS = 30;
@@ -26,7 +27,7 @@ export function shownCertificate(
   { signal, ...own }: OwnCertificate & { signal: AbortSignal },
 ): Promise<X509Certificate> {
   const { promise, resolve, reject } = Promise.withResolvers<X509Certificate>();
-  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const host = hostOf(url);
   // An address is no name that could be asked for.
   const name = isIP(host) === 0 ? { servername: host } : {};
   const options = { host, ...name, ...own, port: Number(url.port || 443), rejectUnauthorized: false };

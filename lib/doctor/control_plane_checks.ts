@@ -3,7 +3,7 @@
  * @module
  */
 import { abortable } from "@std/async";
-import { controlPlaneAddresses, linkPath } from "../control_plane/addresses.ts";
+import { controlPlaneAddresses, hostOf, linkPath } from "../control_plane/addresses.ts";
 import type { ConnectionCredentials, Credentials } from "../control_plane/credentials.ts";
 import { Socket } from "../control_plane/socket.ts";
 import { isTimeout, LinkError, messageOf } from "../errors.ts";
@@ -13,7 +13,7 @@ import { judgeClock } from "./clock.ts";
 import { plainWords, troubleOf } from "./connection_trouble.ts";
 import { askRecord, askStanding, type ProbeOptions } from "./control_plane_probe.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
-import { CHECK_MS, inTime } from "./in_time.ts";
+import { CHECK_MS, inTime, NO_ANSWER } from "./in_time.ts";
 import { describeStanding, type Standing } from "./standing.ts";
 
 const PASS_ON = "let what stands between, such as an ingress or a proxy, pass WebSockets on";
@@ -50,7 +50,7 @@ function wayOf({ proxy }: Config): Finding {
 async function checkAddress({ proxy }: Config, controlPlane: URL): Promise<Finding[]> {
   const findings = new Findings("control-plane-address");
   const url = proxy ? new URL(proxy.url) : controlPlane;
-  const hostname = url.hostname.replace(/^\[|\]$/g, "");
+  const hostname = hostOf(url);
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
   const place = `${proxy ? "The proxy" : "The Control Plane"} at ${url.hostname}:${port}`;
   const deadline = AbortSignal.timeout(CHECK_MS);
@@ -59,7 +59,7 @@ async function checkAddress({ proxy }: Config, controlPlane: URL): Promise<Findi
     connection.close();
     return [findings.ok(`${place} can be reached`)];
   } catch (error) {
-    const words = deadline.aborted ? `no answer within ${CHECK_MS / 1000} seconds` : messageOf(error);
+    const words = deadline.aborted ? NO_ANSWER : messageOf(error);
     const advice = proxy ? "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY" : troubleOf(words).advice;
     return [findings.fail(`${place} cannot be reached: ${words}`, advice)];
   }
@@ -127,8 +127,7 @@ function unanswered(url: URL, error: unknown): Finding[] {
     const check = "control-plane-tls";
     return [new Findings(check).fail(error.message, ""), ...untried("it was not asked", check)];
   }
-  const isLate = isTimeout(error);
-  const words = isLate ? `no answer within ${CHECK_MS / 1000} seconds` : plainWords(messageOf(error));
+  const words = isTimeout(error) ? NO_ANSWER : plainWords(messageOf(error));
   const { check, advice } = troubleOf(words);
   const message = check === "control-plane-tls"
     ? `There is no safe connection to ${url.host}: ${words}`

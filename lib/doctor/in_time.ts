@@ -7,6 +7,8 @@ import type { Finding } from "./finding.ts";
 
 /** How long one check may take, in milliseconds; three of them may follow one another. */
 export const CHECK_MS = 4000;
+/** What there is to say of one that took longer. */
+export const NO_ANSWER = `no answer within ${CHECK_MS / 1000} seconds`;
 
 /**
  * Runs a check for at most {@linkcode CHECK_MS}.
@@ -21,6 +23,6 @@ export async function inTime(
   try {
     return await abortable(run(deadline), deadline);
   } catch (error) {
-    return [judge(deadline.aborted ? new Error(`no answer within ${CHECK_MS / 1000} seconds`) : error)];
+    return [judge(deadline.aborted ? new Error(NO_ANSWER) : error)];
   }
 }

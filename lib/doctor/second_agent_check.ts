@@ -7,7 +7,7 @@ import { nameOf } from "../kubernetes/objects.ts";
 import { switchValue } from "../option_parsers.ts";
 import type { Config } from "../options.ts";
 import { settingOf } from "./agent_pod.ts";
-import { agentsSeen } from "./agents_seen.ts";
+import { agentsSeen, isOf } from "./agents_seen.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 
@@ -57,11 +57,6 @@ function judgeLeader(
   return leaderElection
     ? findings.ok(`One replica of agent ${agentId} leads: ${leader}`)
     : findings.warn(`${leads}, and this one is to run without leader election`, ADVICE);
-}
-
-function isOf(pod: V1Pod, agentId: string): boolean {
-  const id = settingOf(pod, "agentId");
-  return id.isKnown && id.value === agentId;
 }
 
 /** The pods that take part in an election, or do not, or of which that is not known. */

@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
 import type { V1NetworkPolicy } from "@kubernetes/client-node";
-import type { AgentProcess } from "../../dev/agent_process.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { user: "alice", template: "vscode", persistentHome: false, memory: "512Mi", cpu: "250m" };
@@ -54,12 +53,10 @@ onEachCluster("a failed start's policy goes last, too", async (cluster) => {
 });
 
 /** Ends the agent and starts one with other settings. */
-async function next(stage: Stage, args: string[]): Promise<AgentProcess> {
+async function change(stage: Stage, args: string[]): Promise<void> {
   stage.agent.kill("SIGTERM");
   await stage.agent.exit();
-  const agent = stage.replica({ args });
-  await agent.line(/Starting heartbeat sender/);
-  return agent;
+  await stage.relaunch({ args });
 }
 
 const REACH: Array<[what: string, before: string[], after: string[], reachedFrom: string[]]> = [
@@ -73,7 +70,7 @@ for (const [what, before, after, reachedFrom] of REACH) {
     await using stage = await Stage.set(cluster, { args: before });
     await stage.command("start_session", { sessionId: "s1", ...START });
     await stage.command("hibernate_session", { sessionId: "s1" });
-    await using _next = await next(stage, after);
+    await change(stage, after);
     const { error } = await stage.command("wake_session", { sessionId: "s1" });
     const policies = await cluster.list("networking.k8s.io/v1", "NetworkPolicy") as V1NetworkPolicy[];
     const names = policies.flatMap(({ spec }) => spec?.ingress?.[0]?._from ?? []).map(
@@ -104,7 +101,7 @@ onEachCluster("a session does not wake with an image that is not allowed any mor
   await using stage = await Stage.set(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   await stage.command("hibernate_session", { sessionId: "s1" });
-  await using _next = await next(stage, ["--allowed-images=none/*"]);
+  await change(stage, ["--allowed-images=none/*"]);
   const { error } = await stage.command("wake_session", { sessionId: "s1" });
   assertEquals(
     error,

@@ -266,9 +266,7 @@ onEachCluster(
     await using stage = await Stage.set(cluster, { args: ["--max-cpu=4"] });
     const start = stage.give("start_session", { ...START, sessionId: "s1", template: "stuck", cpu: "3" });
     await stage.controlPlane.waitFor(() => stage.messages("s1").length > 0);
-    stage.agent.kill("SIGKILL");
-    await stage.agent.exit();
-    await using _next = stage.replica({ args: ["--max-cpu=2"] });
+    await stage.killAndRelaunch({ args: ["--max-cpu=2"] });
     const { payload } = await stage.controlPlane.result(start);
     assertEquals(
       payload.error,

@@ -130,9 +130,7 @@ onEachCluster(
     await stage.controlPlane.waitFor(({ type, payload }) =>
       type === "status" && Boolean((payload.platformMetadata as Record<string, unknown>).message)
     );
-    stage.agent.kill("SIGKILL");
-    await stage.agent.exit();
-    await using _next = stage.replica({ args: ["--allowed-images=none/*"] });
+    await stage.killAndRelaunch({ args: ["--allowed-images=none/*"] });
     const { payload } = await stage.controlPlane.result(commandId);
     assertEquals(
       payload.error,

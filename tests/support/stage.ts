@@ -90,17 +90,17 @@ export class Stage implements AsyncDisposable {
     await this.#agent.line(/Starting heartbeat sender/);
   }
 
-  /** Starts a new agent after the old one has ended. */
-  async relaunch(): Promise<void> {
-    this.#agent = this.replica();
+  /** Starts a new agent after the old one has ended, with the same options or others. */
+  async relaunch(options: StageOptions = {}): Promise<void> {
+    this.#agent = this.replica(options);
     await this.untilUp();
   }
 
-  /** Kills the agent and starts a new one. */
-  async killAndRelaunch(): Promise<void> {
+  /** Kills the agent and starts a new one, with the same options or others. */
+  async killAndRelaunch(options: StageOptions = {}): Promise<void> {
     this.#agent.kill("SIGKILL");
     await this.#agent.exit();
-    await this.relaunch();
+    await this.relaunch(options);
   }
 
   /** Gives a command and returns its id. */
