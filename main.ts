@@ -4,15 +4,15 @@
  */
 import denoJson from "./deno.json" with { type: "json" };
 import { run } from "./lib/agent.ts";
-import { loadConfig } from "./lib/config.ts";
+import { loadConfig } from "./lib/cli/config.ts";
 import { diagnose } from "./lib/doctor/doctor.ts";
 import { exitCodeOf, formatReport } from "./lib/doctor/report.ts";
-import { ConfigError, LeadershipError, messageOf } from "./lib/errors.ts";
-import { helpText } from "./lib/help.ts";
-import { configureLog, log } from "./lib/log.ts";
-import type { Config, OutputFormat } from "./lib/options.ts";
-import { PROXY_VARIABLES } from "./lib/proxies.ts";
-import { listSessions } from "./lib/session_list.ts";
+import { ConfigError, LeadershipError, messageOf } from "./lib/common/errors.ts";
+import { helpText } from "./lib/cli/help.ts";
+import { configureLog, log } from "./lib/common/log.ts";
+import type { Config, OutputFormat } from "./lib/cli/options.ts";
+import { PROXY_VARIABLES } from "./lib/common/proxies.ts";
+import { listSessions } from "./lib/cli/session_list.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_BAD_CONFIG = 2;

@@ -2,7 +2,7 @@
  * The settings of sessions as they are when an operator sets nothing.
  * @module
  */
-import { OPTIONS } from "../lib/options.ts";
+import { OPTIONS } from "../lib/cli/options.ts";
 import type { SessionSettings } from "../lib/manifests/manifests.ts";
 import type { TemplateRules } from "../lib/templates/rules.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
-import { helpText } from "../lib/help.ts";
+import { helpText } from "../lib/cli/help.ts";
 
 interface Outcome {
   code: number;

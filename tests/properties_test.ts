@@ -1,11 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { SETTINGS } from "../dev/session_settings.ts";
-import { CommandError } from "../lib/errors.ts";
-import { parseDuration, parseQuantity } from "../lib/quantities.ts";
+import { CommandError } from "../lib/common/errors.ts";
+import { parseDuration, parseQuantity } from "../lib/common/quantities.ts";
 import { buildManifests } from "../lib/manifests/manifests.ts";
-import { homeClaimName, labelValue, sessionName, userHomeClaimName } from "../lib/manifests/names.ts";
-import { parseRequest, type StartRequest } from "../lib/sessions/requests.ts";
+import { homeClaimName, labelValue, sessionName, userHomeClaimName } from "../lib/model/names.ts";
+import { parseRequest } from "../lib/sessions/requests.ts";
+import type { StartRequest } from "../lib/model/requests.ts";
 import { resolveTemplate } from "../lib/templates/sources.ts";
 import { TEMPLATE_SPEC as spec } from "./support/any_template.ts";
 

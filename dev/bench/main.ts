@@ -9,8 +9,8 @@
  */
 import { parseArgs } from "@std/cli";
 import { buildManifests, type SessionManifests } from "../../lib/manifests/manifests.ts";
-import { homeClaimName } from "../../lib/manifests/names.ts";
-import { imageTemplate } from "../../lib/templates/template.ts";
+import { homeClaimName } from "../../lib/model/names.ts";
+import { imageTemplate } from "../../lib/model/template.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { SETTINGS } from "../session_settings.ts";
 import { connectToApiServer } from "../api_server.ts";

@@ -13,7 +13,7 @@ import {
 } from "@kubernetes/client-node";
 import { abortable, retry } from "@std/async";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
-import { SESSION_LABEL } from "../../lib/manifests/names.ts";
+import { SESSION_LABEL } from "../../lib/model/names.ts";
 import type { Deletion } from "./event.ts";
 
 /** A session's objects, as the cluster has them. */

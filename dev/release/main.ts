@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "@std/cli";
 import denoJson from "../../deno.json" with { type: "json" };
-import { messageOf } from "../../lib/errors.ts";
+import { messageOf } from "../../lib/common/errors.ts";
 import { buildExecutable } from "./executable.ts";
 import { packagesOf } from "./packages.ts";
 import { sbom } from "./sbom.ts";

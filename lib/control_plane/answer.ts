@@ -2,7 +2,7 @@
  * What the Control Plane says over HTTP, read as far as an honest answer is long.
  * @module
  */
-import { parseRecord } from "../json.ts";
+import { parseRecord } from "../common/json.ts";
 
 /** An answer is a few hundred bytes; more is no Control Plane. */
 const MAX_LENGTH = 64 * 1024;

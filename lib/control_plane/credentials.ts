@@ -3,9 +3,9 @@
  * connection, so that rotated files are used from the next one on.
  * @module
  */
-import { LinkError, messageOf } from "../errors.ts";
-import { clientProxy, type HttpProxy } from "../proxies.ts";
-import { readKey, type Secret } from "../secret.ts";
+import { LinkError, messageOf } from "../common/errors.ts";
+import { clientProxy, type HttpProxy } from "../common/proxies.ts";
+import { readKey, type Secret } from "../common/secret.ts";
 import { IssuedKey, type KeyStore } from "./issued_key.ts";
 
 /** Paths of files; empty where there is none. */

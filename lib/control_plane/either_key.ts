@@ -2,8 +2,8 @@
  * Which key is used: one that the Control Plane issued comes first; where it is refused, the configured one has a try.
  * @module
  */
-import { ControlPlaneError } from "../errors.ts";
-import { log } from "../log.ts";
+import { ControlPlaneError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import type { ConnectionCredentials, Credentials } from "./credentials.ts";
 
 /** What is tried. */

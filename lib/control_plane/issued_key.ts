@@ -4,10 +4,10 @@
  * @module
  */
 import { abortable } from "@std/async";
-import { isFinal, isTimeout, messageOf } from "../errors.ts";
-import { parseRecord } from "../json.ts";
-import { log } from "../log.ts";
-import { isKey, Secret } from "../secret.ts";
+import { isFinal, isTimeout, messageOf } from "../common/errors.ts";
+import { parseRecord } from "../common/json.ts";
+import { log } from "../common/log.ts";
+import { isKey, Secret } from "../common/secret.ts";
 
 /** Keeps one text beyond the end of the program. */
 export interface KeyStore {

@@ -4,11 +4,11 @@
  * @module
  */
 import { delay } from "@std/async";
-import { ControlPlaneError, LinkError } from "../errors.ts";
-import { log } from "../log.ts";
-import { formatDuration } from "../quantities.ts";
+import { ControlPlaneError, LinkError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import { formatDuration } from "../common/quantities.ts";
 import { type ControlPlaneAddresses, linkPath } from "./addresses.ts";
-import { Backoff } from "./backoff.ts";
+import { Backoff } from "../common/backoff.ts";
 import type { Credentials } from "./credentials.ts";
 import { withEitherKey } from "./either_key.ts";
 import { enroll } from "./enroll.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { abortable } from "@std/async";
-import { log } from "../log.ts";
+import { log } from "../common/log.ts";
 import { encode, type Outbound, type Result } from "./protocol.ts";
 
 /** Where messages go while the link is up. */

@@ -3,7 +3,7 @@
  * The shapes are the StreamSpace v2.0 WebSocket protocol of its documentation.
  * @module
  */
-import { asRecord } from "../json.ts";
+import { asRecord } from "../common/json.ts";
 
 /** A command as received; its payload is untrusted. */
 export interface Command {

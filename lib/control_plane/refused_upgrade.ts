@@ -3,8 +3,8 @@
  * disturbs none, and tells what the Control Plane holds against agent or key.
  * @module
  */
-import { LinkError } from "../errors.ts";
-import { retryAfter } from "../retry.ts";
+import { LinkError } from "../common/errors.ts";
+import { retryAfter } from "../common/retry.ts";
 import { ask, type AskOptions } from "./ask.ts";
 import { describeRefusal, UPGRADE_MISSING } from "./refusal.ts";
 

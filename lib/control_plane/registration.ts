@@ -2,13 +2,13 @@
  * Registration with the Control Plane over HTTP: one request, and every answer told apart.
  * @module
  */
-import { isTimeout, messageOf, RegistrationError } from "../errors.ts";
+import { isTimeout, messageOf, RegistrationError } from "../common/errors.ts";
 import type { Answer } from "./answer.ts";
 import { ask } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
-import { asRecord } from "../json.ts";
-import { retryAfter } from "../retry.ts";
-import { isKey } from "../secret.ts";
+import { asRecord } from "../common/json.ts";
+import { retryAfter } from "../common/retry.ts";
+import { isKey } from "../common/secret.ts";
 import type { Capacity } from "./protocol.ts";
 import { describeRefusal, hideKeys, ownWords } from "./refusal.ts";
 

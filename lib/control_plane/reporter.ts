@@ -2,7 +2,7 @@
  * What the agent has to say, as messages: results and states of sessions come in, messages go into the outbox.
  * @module
  */
-import { log } from "../log.ts";
+import { log } from "../common/log.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 

@@ -2,8 +2,8 @@
  * One WebSocket to the Control Plane: frames in as an async iterable, text out. No retries; when it is closed it stays closed.
  * @module
  */
-import { LinkError } from "../errors.ts";
-import { log } from "../log.ts";
+import { LinkError } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import { API_KEY_HEADER } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { refusedUpgrade } from "./refused_upgrade.ts";

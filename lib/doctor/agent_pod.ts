@@ -3,8 +3,8 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
-import { readCommandLine } from "../command_line.ts";
-import { OPTIONS, type Settings } from "../options.ts";
+import { readCommandLine } from "../cli/command_line.ts";
+import { OPTIONS, type Settings } from "../cli/options.ts";
 
 /** A setting of a pod: `isKnown` is false where it may be set and cannot be seen. */
 export type PodSetting = { readonly isKnown: true; readonly value: string | undefined } | {

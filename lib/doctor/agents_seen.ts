@@ -3,8 +3,8 @@
  * @module
  */
 import type { V1Lease, V1Pod } from "@kubernetes/client-node";
-import { hasEnded } from "../diagnosis/readiness.ts";
-import { leaseName } from "../manifests/names.ts";
+import { hasEnded } from "../status/readiness.ts";
+import { leaseName } from "../model/names.ts";
 import { settingOf } from "./agent_pod.ts";
 import type { ClusterView } from "./cluster_view.ts";
 

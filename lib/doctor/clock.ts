@@ -2,7 +2,7 @@
  * Whether another machine's clock and this one agree. Pure.
  * @module
  */
-import { formatDuration } from "../quantities.ts";
+import { formatDuration } from "../common/quantities.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 
 const WARN_MS = 5000;

@@ -2,7 +2,7 @@
  * What to say of a check that the cluster did not let be made, and what to do about it. Pure.
  * @module
  */
-import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
+import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
 import { plainWords, troubleOf } from "./connection_trouble.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 

@@ -5,7 +5,7 @@
 import { AuthorizationV1Api, HttpMethod, RequestContext, VersionApi } from "@kubernetes/client-node";
 import { configurationOf, orUndefined } from "../kubernetes/client.ts";
 import type { Transport } from "../kubernetes/transport.ts";
-import { asRecord } from "../json.ts";
+import { asRecord } from "../common/json.ts";
 import type { DatedAnswer } from "./clock.ts";
 import type { TrialObject } from "./trial_session.ts";
 

@@ -6,7 +6,7 @@
 import { linkPath } from "../control_plane/addresses.ts";
 import { ask } from "../control_plane/ask.ts";
 import type { ConnectionCredentials } from "../control_plane/credentials.ts";
-import { asRecord } from "../json.ts";
+import { asRecord } from "../common/json.ts";
 import type { DatedAnswer } from "./clock.ts";
 import { type Standing, standingOf } from "./standing.ts";
 

@@ -3,12 +3,12 @@
  * @module
  */
 import { Credentials } from "../control_plane/credentials.ts";
-import { ConfigError, messageOf } from "../errors.ts";
+import { ConfigError, messageOf } from "../common/errors.ts";
 import { loadKubeConfig } from "../kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../kubernetes/stores.ts";
 import { Transport } from "../kubernetes/transport.ts";
-import type { Config } from "../options.ts";
-import { labelValue } from "../manifests/names.ts";
+import type { Config } from "../cli/options.ts";
+import { labelValue } from "../model/names.ts";
 import { isNoneSeen } from "./agents_seen.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { checkControlPlane } from "./control_plane_checks.ts";

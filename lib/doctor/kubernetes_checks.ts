@@ -2,8 +2,8 @@
  * Everything about the cluster: whether the API server answers, and, side by side, what the agent needs of it.
  * @module
  */
-import { isFinal, isRefusal } from "../errors.ts";
-import type { Config } from "../options.ts";
+import { isFinal, isRefusal } from "../common/errors.ts";
+import type { Config } from "../cli/options.ts";
 import { judgeClock } from "./clock.ts";
 import { apiTrouble, checkTrouble } from "./cluster_trouble.ts";
 import type { ClusterView } from "./cluster_view.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { V1Namespace } from "@kubernetes/client-node";
-import type { Config } from "../options.ts";
+import type { Config } from "../cli/options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { JOURNAL } from "../kubernetes/stores.ts";

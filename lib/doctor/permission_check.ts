@@ -2,7 +2,7 @@
  * Which of its rights the agent lacks, by an access review each.
  * @module
  */
-import type { Config } from "../options.ts";
+import type { Config } from "../cli/options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { type Permission, PERMISSIONS } from "./permissions.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 import { ISSUED_KEYS, JOURNAL } from "../kubernetes/stores.ts";
-import type { Config } from "../options.ts";
+import type { Config } from "../cli/options.ts";
 
 /** Some verbs on one resource. */
 export interface Permission {

@@ -3,8 +3,8 @@
  * @module
  */
 import type { V1ResourceQuota } from "@kubernetes/client-node";
-import type { Config } from "../options.ts";
-import { parseQuantity } from "../quantities.ts";
+import type { Config } from "../cli/options.ts";
+import { parseQuantity } from "../common/quantities.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { type Demand, demandOf } from "./quota_demand.ts";

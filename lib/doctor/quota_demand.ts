@@ -4,7 +4,7 @@
  * @module
  */
 import type { V1Deployment, V1PersistentVolumeClaim } from "@kubernetes/client-node";
-import { parseQuantity } from "../quantities.ts";
+import { parseQuantity } from "../common/quantities.ts";
 import type { TrialObject } from "./trial_session.ts";
 
 /** Amounts by the names that quotas have for them, such as `pods`, `requests.cpu` and `count/deployments.apps`. */

@@ -2,8 +2,8 @@
  * The doctor's report: findings in, text or one JSON document and an exit code out. Pure.
  * @module
  */
-import { shown } from "../log.ts";
-import type { OutputFormat } from "../options.ts";
+import { shown } from "../common/log.ts";
+import type { OutputFormat } from "../cli/options.ts";
 import { CHECKS, type Finding, type Status } from "./finding.ts";
 
 const WORDS: Readonly<Record<Status, string>> = { ok: "ok", warn: "warn", fail: "FAIL", skip: "skip" };

@@ -4,8 +4,8 @@
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import { nameOf } from "../kubernetes/objects.ts";
-import { switchValue } from "../option_parsers.ts";
-import type { Config } from "../options.ts";
+import { switchValue } from "../cli/option_parsers.ts";
+import type { Config } from "../cli/options.ts";
 import { settingOf } from "./agent_pod.ts";
 import { agentsSeen, isOf } from "./agents_seen.ts";
 import type { ClusterView } from "./cluster_view.ts";

@@ -4,8 +4,8 @@
  */
 import { abortable, delay } from "@std/async";
 import type { Transport } from "../kubernetes/transport.ts";
-import { log } from "../log.ts";
-import type { Config } from "../options.ts";
+import { log } from "../common/log.ts";
+import type { Config } from "../cli/options.ts";
 import { ClusterView } from "./cluster_view.ts";
 import { checkAtStart } from "./kubernetes_checks.ts";
 import { sentence } from "./report.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { V1PersistentVolumeClaim, V1StorageClass } from "@kubernetes/client-node";
-import type { Config } from "../options.ts";
-import { APP, APP_LABEL } from "../manifests/names.ts";
+import type { Config } from "../cli/options.ts";
+import { APP, APP_LABEL } from "../model/names.ts";
 import { nameOf } from "../kubernetes/objects.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";

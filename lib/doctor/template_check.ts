@@ -3,11 +3,11 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { isRefusal } from "../errors.ts";
+import { isRefusal } from "../common/errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { nameOf } from "../kubernetes/objects.ts";
-import type { Config } from "../options.ts";
-import { BUILT_IN_TEMPLATES } from "../templates/template.ts";
+import type { Config } from "../cli/options.ts";
+import { BUILT_IN_TEMPLATES } from "../model/template.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { templateProblem } from "./trial_session.ts";

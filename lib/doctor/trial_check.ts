@@ -4,8 +4,8 @@
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
  * @module
  */
-import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
-import type { Config } from "../options.ts";
+import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import type { Config } from "../cli/options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
 import { trialObjects, trialTemplate } from "./trial_session.ts";

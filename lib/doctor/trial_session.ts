@@ -3,12 +3,12 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { messageOf } from "../errors.ts";
+import { messageOf } from "../common/errors.ts";
 import { COLLECTIONS } from "../kubernetes/session_watch.ts";
-import type { Config } from "../options.ts";
+import type { Config } from "../cli/options.ts";
 import { chooseHome } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";
-import type { StartRequest } from "../sessions/requests.ts";
+import type { StartRequest } from "../model/requests.ts";
 import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
 
 /** An object, and the path of its API and its plural, such as `/apis/apps/v1` and `deployments`. */

@@ -21,7 +21,7 @@ import {
   type V1Service,
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
-import { isRefusal } from "../errors.ts";
+import { isRefusal } from "../common/errors.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */

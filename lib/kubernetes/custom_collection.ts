@@ -5,9 +5,9 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
-import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
-import { asRecord } from "../json.ts";
-import { log } from "../log.ts";
+import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import { asRecord } from "../common/json.ts";
+import { log } from "../common/log.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { watch } from "./watch.ts";

@@ -3,7 +3,7 @@
  * words per reason, of others a few, for a while. A namespace may hold thousands of events; memory is bounded. Pure.
  * @module
  */
-import { asRecord } from "../json.ts";
+import { asRecord } from "../common/json.ts";
 import type { KubernetesObject } from "@kubernetes/client-node";
 
 /**

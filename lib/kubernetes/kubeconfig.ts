@@ -3,8 +3,8 @@
  * @module
  */
 import { KubeConfig } from "@kubernetes/client-node";
-import { messageOf } from "../errors.ts";
-import { clientProxy, parseProxy } from "../proxies.ts";
+import { messageOf } from "../common/errors.ts";
+import { clientProxy, parseProxy } from "../common/proxies.ts";
 
 /**
  * Loads a kubeconfig file, or the service account's credentials where none is named.

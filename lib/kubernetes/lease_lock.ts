@@ -5,8 +5,8 @@
  */
 import type { V1Lease } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
-import { isRefusal, type KubernetesError } from "../errors.ts";
-import { formatDuration } from "../quantities.ts";
+import { isRefusal, type KubernetesError } from "../common/errors.ts";
+import { formatDuration } from "../common/quantities.ts";
 import type { LeaseApi } from "./client.ts";
 import { type Candidate, claimed, LeaseObserver, type Ownership, released } from "./lease_record.ts";
 

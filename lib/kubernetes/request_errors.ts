@@ -2,9 +2,9 @@
  * Requests that failed, in words: what was asked of Kubernetes, and what it said. Pure.
  * @module
  */
-import { isTimeout, KubernetesError, messageOf } from "../errors.ts";
-import { parseRecord } from "../json.ts";
-import { retryAfter } from "../retry.ts";
+import { isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
+import { parseRecord } from "../common/json.ts";
+import { retryAfter } from "../common/retry.ts";
 
 /** What was asked. */
 interface Asked {

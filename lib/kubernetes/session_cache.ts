@@ -20,7 +20,7 @@ import {
   SESSION_LABEL,
   sessionName,
   USER_LABEL,
-} from "../manifests/names.ts";
+} from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import { Waiters } from "./waiters.ts";

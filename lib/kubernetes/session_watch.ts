@@ -3,7 +3,7 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { APP, APP_LABEL } from "../manifests/names.ts";
+import { APP, APP_LABEL } from "../model/names.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
 import { type Kind, KINDS, type SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";

@@ -10,13 +10,27 @@ import {
   type V1ConfigMap,
   type V1Secret,
 } from "@kubernetes/client-node";
-import type { KeyStore } from "../control_plane/issued_key.ts";
-import { isRefusal } from "../errors.ts";
-import type { JournalStore } from "../sessions/journal_file.ts";
+import { isRefusal } from "../common/errors.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
 
 type Data = Readonly<Record<string, string | null>>;
+
+/** Entries of a ConfigMap that only the agent writes. */
+export interface EntryStore {
+  /** Gives no entries where there is no ConfigMap yet. */
+  read(): Promise<Readonly<Record<string, string>>>;
+  /** Sets entries and removes those that are null; others stay as they are. */
+  write(changes: Data): Promise<void>;
+}
+
+/** One text in a Secret that only the agent writes. */
+export interface TextStore {
+  /** Gives `undefined` where nothing is kept. */
+  read(): Promise<string | undefined>;
+  /** Keeps the text, or removes it. */
+  write(text: string | undefined): Promise<void>;
+}
 
 /** Name of the ConfigMap with the journal. */
 export const JOURNAL = "k8s-agent-journal";
@@ -26,7 +40,7 @@ const LABELS = { component: "k8s-agent" };
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
 /** Builds the store of the journal over a transport. */
-export function createJournalStore(transport: Transport, namespace: string): JournalStore {
+export function createJournalStore(transport: Transport, namespace: string): EntryStore {
   const core = new CoreV1Api(configurationOf(transport));
   const name = JOURNAL;
   const body: V1ConfigMap = { metadata: { name, labels: LABELS } };
@@ -44,7 +58,7 @@ export function createJournalStore(transport: Transport, namespace: string): Jou
 export function createIssuedKeyStore(
   transport: Transport,
   { namespace, agent }: { namespace: string; agent: string },
-): KeyStore {
+): TextStore {
   const core = new CoreV1Api(configurationOf(transport));
   const name = ISSUED_KEYS;
   const body: V1Secret = { metadata: { name, labels: LABELS } };

@@ -5,7 +5,7 @@
  */
 import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernetes/client-node";
 import { abortable, delay, retry, RetryError } from "@std/async";
-import { KubernetesError, messageOf } from "../errors.ts";
+import { KubernetesError, messageOf } from "../common/errors.ts";
 import { readCredentials } from "./kubeconfig.ts";
 import { forbidden, refusal, unanswered } from "./request_errors.ts";
 import { type RequestWords, requestWords } from "./request_words.ts";

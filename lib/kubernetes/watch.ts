@@ -5,10 +5,10 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
-import { asRecord } from "../json.ts";
-import { isRefusal, KubernetesError, messageOf } from "../errors.ts";
-import { log } from "../log.ts";
-import { pauseAfter } from "../retry.ts";
+import { asRecord } from "../common/json.ts";
+import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import { pauseAfter } from "../common/retry.ts";
 import type { Transport } from "./transport.ts";
 
 /** One collection to watch, and who is told. */

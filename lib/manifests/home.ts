@@ -13,8 +13,8 @@ import {
   USER_ANNOTATION,
   USER_LABEL,
   userHomeClaimName,
-} from "./names.ts";
-import type { StartRequest } from "../sessions/requests.ts";
+} from "../model/names.ts";
+import type { StartRequest } from "../model/requests.ts";
 
 /** What the operator decides about homes. */
 export interface HomeSettings {

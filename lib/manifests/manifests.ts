@@ -33,10 +33,10 @@ import {
   TEMPLATE_LABEL,
   USER_ANNOTATION,
   USER_LABEL,
-} from "./names.ts";
+} from "../model/names.ts";
 import { buildPolicy, type IngressSettings } from "./network_policy.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
-import type { StartRequest } from "../sessions/requests.ts";
+import type { StartRequest } from "../model/requests.ts";
 
 /** What the operator decides about all sessions. */
 export interface SessionSettings extends HomeSettings, IngressSettings, PodSettings {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
-import { SESSION_ANNOTATION, TEMPLATE_ANNOTATION, USER_ANNOTATION } from "./names.ts";
+import { SESSION_ANNOTATION, TEMPLATE_ANNOTATION, USER_ANNOTATION } from "../model/names.ts";
 
 /** What the operator decides about the way to sessions. */
 export interface IngressSettings {

@@ -14,10 +14,11 @@ import type {
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { Home } from "./home.ts";
-import { SESSION_CONTAINER } from "./names.ts";
-import { containerSecurity, DEFAULT_ID, podSecurity, type SecurityLevel } from "./pod_security.ts";
-import type { StartRequest } from "../sessions/requests.ts";
-import { HOME_PATH, HOME_VOLUME, type Template } from "../templates/template.ts";
+import { SESSION_CONTAINER } from "../model/names.ts";
+import { containerSecurity, podSecurity } from "./pod_security.ts";
+import { DEFAULT_ID, type SecurityLevel } from "../model/security.ts";
+import type { StartRequest } from "../model/requests.ts";
+import { HOME_PATH, HOME_VOLUME, type Template } from "../model/template.ts";
 import { verbatim } from "../templates/env.ts";
 import type { SessionTemplate } from "../templates/sources.ts";
 

@@ -3,22 +3,8 @@
  * @module
  */
 import type { V1PodSecurityContext, V1SecurityContext } from "@kubernetes/client-node";
-import type { Template } from "../templates/template.ts";
-
-/** Pod Security level that a session's pod keeps to. */
-export type SecurityLevel = "baseline" | "restricted";
-
-/** User and group of linuxserver's images, unless a template or a command says otherwise. */
-export const DEFAULT_ID = 1000;
-
-/** The user and group that a session of a template is to run as where it may not begin as root. */
-export function sessionUser(template: Template): { runAsUser: number; runAsGroup: number } {
-  const { runAsUser, runAsGroup } = template.securityContext ?? {};
-  return {
-    runAsUser: runAsUser ?? variable(template, "PUID"),
-    runAsGroup: runAsGroup ?? variable(template, "PGID"),
-  };
-}
+import { type SecurityLevel, sessionUser } from "../model/security.ts";
+import type { Template } from "../model/template.ts";
 
 /** What the pod as a whole may do. */
 export function podSecurity(template: Template, level: SecurityLevel): V1PodSecurityContext {
@@ -38,8 +24,4 @@ export function containerSecurity(template: Template, level: SecurityLevel): V1S
   const always = { allowPrivilegeEscalation: false };
   if (level === "baseline") return { ...wanted, ...always };
   return { ...wanted, ...always, runAsNonRoot: true, capabilities: { drop: ["ALL"] } };
-}
-
-function variable({ env = [] }: Template, name: string): number {
-  return Number(env.find((one) => one.name === name)?.value ?? DEFAULT_ID);
 }

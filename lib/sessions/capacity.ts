@@ -5,10 +5,10 @@
  */
 import type { V1Container, V1Deployment } from "@kubernetes/client-node";
 import type { Usage } from "../control_plane/protocol.ts";
-import { CommandError } from "../errors.ts";
+import { CommandError } from "../common/errors.ts";
 import { wantsPod } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { parseQuantity } from "../quantities.ts";
+import { parseQuantity } from "../common/quantities.ts";
 
 /** The most that all sessions together may take. */
 export interface CapacityLimits {

@@ -2,7 +2,7 @@
  * What an operation knows of the command that it carries out, beside what was asked for.
  * @module
  */
-import { CommandError } from "../errors.ts";
+import { CommandError } from "../common/errors.ts";
 
 /** The command that brought a request. */
 export interface CommandContext {

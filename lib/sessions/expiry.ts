@@ -3,11 +3,11 @@
  * one timer waits for the earliest of them.
  * @module
  */
-import { CommandError, messageOf } from "../errors.ts";
+import { CommandError, messageOf } from "../common/errors.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { log } from "../log.ts";
-import { pauseAfter } from "../retry.ts";
-import { endOfRun } from "./max_duration.ts";
+import { log } from "../common/log.ts";
+import { pauseAfter } from "../common/retry.ts";
+import { endOfRun } from "../status/max_duration.ts";
 
 /** What an expiry needs. */
 export interface ExpiryOptions {

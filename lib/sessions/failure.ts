@@ -2,10 +2,10 @@
  * Errors of operations as those hear of them who gave the command, and those who see the session's state. Pure.
  * @module
  */
-import { CommandError, KubernetesError, messageOf } from "../errors.ts";
-import type { SessionRequest } from "./requests.ts";
-import type { Note } from "./status.ts";
-import { refusalReason } from "../diagnosis/words.ts";
+import { CommandError, KubernetesError, messageOf } from "../common/errors.ts";
+import type { SessionRequest } from "../model/requests.ts";
+import type { Note } from "../status/status.ts";
+import { refusalReason } from "../status/words.ts";
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",

@@ -4,19 +4,19 @@
  * @module
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import { CommandError } from "../errors.ts";
+import { CommandError } from "../common/errors.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { log } from "../log.ts";
+import { log } from "../common/log.ts";
 import { type CommandContext, isCancelledByStop } from "./command_context.ts";
 import { failureOf } from "./failure.ts";
-import { endOfRun, MAX_DURATION, maxDurationNote } from "./max_duration.ts";
-import { type Outcome, recallOutcome } from "./outcome.ts";
+import { endOfRun, MAX_DURATION, maxDurationNote } from "../status/max_duration.ts";
+import { type Outcome, recallOutcome } from "../status/outcome.ts";
 import { Provisioner, type ProvisionerOptions } from "./provisioner.ts";
-import type { ScaleRequest, SessionRequest, StopRequest } from "./requests.ts";
-import { RunOperations, type RunOptions } from "./run_operations.ts";
-import { StartOperation, type StartOptions } from "./start_operation.ts";
-import { statusOf } from "./status.ts";
-import { StopOperation } from "./stop_operation.ts";
+import type { ScaleRequest, SessionRequest, StopRequest } from "../model/requests.ts";
+import { RunOperations, type RunOptions } from "./hibernate_wake.ts";
+import { StartOperation, type StartOptions } from "./start.ts";
+import { statusOf } from "../status/status.ts";
+import { StopOperation } from "./stop.ts";
 
 /** What operations need to work. */
 export type OperationsOptions = ProvisionerOptions & StartOptions & RunOptions;

@@ -11,14 +11,14 @@ import type {
   V1Service,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
-import { CommandError, KubernetesError } from "../errors.ts";
+import { CommandError, KubernetesError } from "../common/errors.ts";
 import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeOfUser } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
-import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../manifests/names.ts";
+import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
 import { timeLeft, waitUntil } from "./waiting.ts";
 
 /** How often an object is looked for whose end nothing tells, in milliseconds. */

@@ -3,56 +3,14 @@
  * @module
  */
 import type { Command } from "../control_plane/protocol.ts";
-import { CommandError } from "../errors.ts";
-import { parseDuration } from "../quantities.ts";
+import { CommandError } from "../common/errors.ts";
+import { parseDuration } from "../common/quantities.ts";
 import { cpuBounds, memoryBounds, type RequestLimits } from "../templates/amounts.ts";
-import type { Template } from "../templates/template.ts";
+import { ACTIONS, type SessionRequest, type StartRequest } from "../model/requests.ts";
 import { readVariables } from "../templates/env.ts";
 import { parseManifest } from "../templates/manifest.ts";
-import { excerpt, Field } from "../untrusted.ts";
+import { excerpt, Field } from "../common/untrusted.ts";
 
-/** Start a session. What a request leaves out is decided by the template, or by the settings. */
-export interface StartRequest {
-  readonly action: "start_session";
-  readonly sessionId: string;
-  readonly user: string;
-  readonly template: string;
-  /** The template itself, where the command brings it. */
-  readonly templateManifest?: { readonly spec: Template };
-  /** Whether the session gets a home volume that outlives it. */
-  readonly persistentHome: boolean;
-  /** Kubernetes quantity; both request and limit. */
-  readonly memory?: string;
-  /** Kubernetes quantity; both request and limit. */
-  readonly cpu?: string;
-  /** Variables beside the template's, or in place of them. */
-  readonly env?: Readonly<Record<string, string>>;
-  /** Namespace that the payload names; it changes nothing. */
-  readonly namespace?: string;
-  /** For the Control Plane, which sees whether a session is used. */
-  readonly idleTimeoutMs?: number;
-  /** Longest time from a start or wake on. */
-  readonly maxSessionDurationMs?: number;
-}
-
-/** Remove a session. */
-export interface StopRequest {
-  readonly action: "stop_session";
-  readonly sessionId: string;
-  /** Whether the home volume goes too. */
-  readonly deletePVC: boolean;
-}
-
-/** Give a session's pod back to the cluster, or ask for a new one. */
-export interface ScaleRequest {
-  readonly action: "hibernate_session" | "wake_session";
-  readonly sessionId: string;
-}
-
-export type SessionRequest = StartRequest | StopRequest | ScaleRequest;
-
-/** What a command can ask for. */
-export const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;
 const LEAST_DURATION_MS = 1000;
 const LONGEST_DURATION_MS = 366 * 24 * 3_600_000;
 /** As Kubernetes has it. */

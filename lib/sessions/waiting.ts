@@ -3,11 +3,11 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
-import { CommandError } from "../errors.ts";
+import { CommandError } from "../common/errors.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { formatDuration } from "../quantities.ts";
-import { judge, type Verdict } from "../diagnosis/readiness.ts";
-import type { Note } from "./status.ts";
+import { formatDuration } from "../common/quantities.ts";
+import { judge, type Verdict } from "../status/readiness.ts";
+import type { Note } from "../status/status.ts";
 
 /** What is left at least to a session for which an earlier process waited, in milliseconds. */
 const LEAST_REST_MS = 30_000;

@@ -3,11 +3,11 @@
  * costs no request and is as exact as the watch is fast. Of a command that an earlier process received no phases are timed.
  * @module
  */
-import { CAUSES } from "../diagnosis/causes.ts";
-import { COMMAND_FAILURES, failureWord } from "../errors.ts";
+import { CAUSES } from "../status/causes.ts";
+import { COMMAND_FAILURES, failureWord } from "../common/errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { CommandObserver } from "../sessions/dispatcher.ts";
-import { ACTIONS, type SessionRequest } from "../sessions/requests.ts";
+import type { CommandObserver } from "../commands/dispatcher.ts";
+import { ACTIONS, type SessionRequest } from "../model/requests.ts";
 import { CommandTrace } from "./command_trace.ts";
 import type { Meter } from "./meter.ts";
 import { phaseOf, START_PHASES, type StartPhase } from "./start_phase.ts";

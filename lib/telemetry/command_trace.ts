@@ -5,8 +5,8 @@
  * @module
  */
 import { context, ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
-import { messageOf } from "../errors.ts";
-import { shown } from "../log.ts";
+import { messageOf } from "../common/errors.ts";
+import { shown } from "../common/log.ts";
 
 const NAME = "k8s-agent";
 /** Ids come from outside. */

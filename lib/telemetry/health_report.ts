@@ -4,8 +4,8 @@
  * @module
  */
 import type { LinkState } from "../control_plane/link.ts";
-import type { Standing } from "../kubernetes/lease.ts";
-import { formatDuration } from "../quantities.ts";
+import type { Standing } from "../kubernetes/leader_election.ts";
+import { formatDuration } from "../common/quantities.ts";
 
 /** One thing that was looked at. */
 export interface Check {

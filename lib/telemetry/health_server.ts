@@ -3,8 +3,8 @@
  * and shows no setting.
  * @module
  */
-import { ConfigError, messageOf } from "../errors.ts";
-import { log } from "../log.ts";
+import { ConfigError, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import type { Report } from "./health_report.ts";
 import { formatListenAddress, type ListenAddress } from "./listen_address.ts";
 import { METRICS_TYPE } from "./meter.ts";

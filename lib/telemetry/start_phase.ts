@@ -5,7 +5,7 @@
 import type { V1Pod } from "@kubernetes/client-node";
 import { conditionOf, wantsPod } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import { currentPod, isReady } from "../diagnosis/readiness.ts";
+import { currentPod, isReady } from "../status/readiness.ts";
 
 /**
  * What a start spends its time in, in this order: the commands before it; creating objects, or asking for a pod; waiting for a node; for images,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { LinkState } from "../control_plane/link.ts";
-import type { Standing } from "../kubernetes/lease.ts";
+import type { Standing } from "../kubernetes/leader_election.ts";
 import type { WatchObserver } from "../kubernetes/watch.ts";
 
 /** What was last heard of one watch. */

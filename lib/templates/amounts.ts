@@ -2,7 +2,7 @@
  * How much cpu and memory one session may have. Pure.
  * @module
  */
-import type { QuantityBounds } from "../untrusted.ts";
+import type { QuantityBounds } from "../common/untrusted.ts";
 
 /** The largest session that this agent may start. */
 export interface RequestLimits {

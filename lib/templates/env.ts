@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1EnvVar, V1EnvVarSource } from "@kubernetes/client-node";
-import type { Field } from "../untrusted.ts";
+import type { Field } from "../common/untrusted.ts";
 
 const MOST_VARIABLES = 128;
 const LONGEST_VALUE = 32 * 1024;

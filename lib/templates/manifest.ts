@@ -3,7 +3,7 @@
  * fields or an error that names the path comes out. Pure; what it does not know it ignores.
  * @module
  */
-import { parseQuantity } from "../quantities.ts";
+import { parseQuantity } from "../common/quantities.ts";
 import { cpuBounds, memoryBounds } from "./amounts.ts";
 import {
   DEFAULT_PORT,
@@ -11,12 +11,12 @@ import {
   type Template,
   type TemplatePort,
   type TemplateStorage,
-} from "./template.ts";
+} from "../model/template.ts";
 import { readEnvironment } from "./env.ts";
 import { readArguments, readProbes } from "./probes.ts";
 import { readMounts, readSecurity, readVolumes, refuseDangers } from "./safety.ts";
 import { readScheduling } from "./scheduling.ts";
-import { domainOf, Field } from "../untrusted.ts";
+import { domainOf, Field } from "../common/untrusted.ts";
 
 const MOST_PORTS = 32;
 const MOST_SECRETS = 16;

@@ -3,8 +3,8 @@
  * @module
  */
 import type { V1Probe } from "@kubernetes/client-node";
-import type { TemplatePort } from "./template.ts";
-import type { Field } from "../untrusted.ts";
+import type { TemplatePort } from "../model/template.ts";
+import type { Field } from "../common/untrusted.ts";
 
 const LONGEST_SECONDS = 86_400;
 const MOST_HEADERS = 16;

@@ -4,11 +4,11 @@
  * @module
  */
 import type { V1NodeSelectorTerm } from "@kubernetes/client-node";
-import { CommandError } from "../errors.ts";
-import type { SecurityLevel } from "../manifests/pod_security.ts";
-import { domainOf, Field } from "../untrusted.ts";
+import { CommandError } from "../common/errors.ts";
+import type { SecurityLevel } from "../model/security.ts";
+import { domainOf, Field } from "../common/untrusted.ts";
 import type { RequestLimits } from "./amounts.ts";
-import type { Template } from "./template.ts";
+import type { Template } from "../model/template.ts";
 
 /** Which images the operator allows. */
 export interface ImageRules {

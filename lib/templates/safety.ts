@@ -4,8 +4,8 @@
  * @module
  */
 import type { V1Volume, V1VolumeMount } from "@kubernetes/client-node";
-import { HOME_PATH, HOME_VOLUME, type TemplateSecurity } from "./template.ts";
-import type { Field } from "../untrusted.ts";
+import { HOME_PATH, HOME_VOLUME, type TemplateSecurity } from "../model/template.ts";
+import type { Field } from "../common/untrusted.ts";
 
 const MOST_VOLUMES = 16;
 const MOST_GROUPS = 32;

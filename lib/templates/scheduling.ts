@@ -8,8 +8,8 @@ import type {
   V1NodeSelectorTerm,
   V1Toleration,
 } from "@kubernetes/client-node";
-import type { Template } from "./template.ts";
-import { domainOf, type Field } from "../untrusted.ts";
+import type { Template } from "../model/template.ts";
+import { domainOf, type Field } from "../common/untrusted.ts";
 
 const MOST_ENTRIES = 32;
 const LABEL_VALUE = /^(?:[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?)?$/;

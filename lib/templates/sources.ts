@@ -3,15 +3,15 @@
  * table. What is found and wrong is an error, and never another template. Pure.
  * @module
  */
-import { CommandError } from "../errors.ts";
+import { CommandError } from "../common/errors.ts";
 import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds, type RequestLimits } from "./amounts.ts";
-import { sessionUser } from "../manifests/pod_security.ts";
-import type { StartRequest } from "../sessions/requests.ts";
+import { sessionUser } from "../model/security.ts";
+import type { StartRequest } from "../model/requests.ts";
 import { verbatim } from "./env.ts";
 import { readTemplate } from "./manifest.ts";
 import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";
-import type { Template, TemplateTable } from "./template.ts";
-import { Field } from "../untrusted.ts";
+import type { Template, TemplateTable } from "../model/template.ts";
+import { Field } from "../common/untrusted.ts";
 
 /** The Template objects of the cluster by name, as the API gave them; a `Map` is one. */
 export interface ClusterTemplates {

@@ -2,9 +2,9 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Credentials, type CredentialSettings } from "../../lib/control_plane/credentials.ts";
 import { register } from "../../lib/control_plane/registration.ts";
 import { Socket } from "../../lib/control_plane/socket.ts";
-import { LinkError, RegistrationError } from "../../lib/errors.ts";
-import { parseProxy } from "../../lib/proxies.ts";
-import { Secret } from "../../lib/secret.ts";
+import { LinkError, RegistrationError } from "../../lib/common/errors.ts";
+import { parseProxy } from "../../lib/common/proxies.ts";
+import { Secret } from "../../lib/common/secret.ts";
 import { MemoryKeyStore } from "../support/memory_key_store.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 

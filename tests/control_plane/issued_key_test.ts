@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { IssuedKey, type KeyStore } from "../../lib/control_plane/issued_key.ts";
-import { KubernetesError } from "../../lib/errors.ts";
-import { Secret } from "../../lib/secret.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
+import { Secret } from "../../lib/common/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { LogCapture } from "../support/log_capture.ts";
 import { MemoryKeyStore } from "../support/memory_key_store.ts";

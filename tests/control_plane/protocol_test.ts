@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { encode, failed, type Inbound, type Outbound, parseFrame } from "../../lib/control_plane/protocol.ts";
-import { asRecord } from "../../lib/json.ts";
+import { asRecord } from "../../lib/common/json.ts";
 
 const CAPACITY = {
   maxCpu: 100,

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { register, type RegistrationAnswer } from "../../lib/control_plane/registration.ts";
-import { retryAfter } from "../../lib/retry.ts";
-import { RegistrationError } from "../../lib/errors.ts";
-import { Secret } from "../../lib/secret.ts";
+import { retryAfter } from "../../lib/common/retry.ts";
+import { RegistrationError } from "../../lib/common/errors.ts";
+import { Secret } from "../../lib/common/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { registered, REGISTRATION, ScriptedControlPlane } from "../support/scripted_control_plane.ts";
 

@@ -3,7 +3,7 @@ import { KubeConfig, type KubernetesObject } from "@kubernetes/client-node";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { watch } from "../../lib/kubernetes/watch.ts";
 import { FakeTime } from "../support/fake_time.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { apiTrouble, checkTrouble } from "../../lib/doctor/cluster_trouble.ts";
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 
 const SERVER = "https://10.96.0.1:443";
 const BIND =

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { loadConfig } from "../../lib/config.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
 import { demandOf } from "../../lib/doctor/quota_demand.ts";
 import { trialObjects } from "../../lib/doctor/trial_session.ts";
-import type { Config } from "../../lib/options.ts";
+import type { Config } from "../../lib/cli/options.ts";
 
 function settings(...args: string[]): Config {
   const required = ["--agent-id=a1", "--control-plane-url=ws://localhost"];

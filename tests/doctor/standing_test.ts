@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { describeStanding, standingOf } from "../../lib/doctor/standing.ts";
-import { Secret } from "../../lib/secret.ts";
+import { Secret } from "../../lib/common/secret.ts";
 
 const CASES = [
   [{ status: 426 }, { kind: "accepted" }],

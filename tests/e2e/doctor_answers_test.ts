@@ -5,7 +5,7 @@
 import { assertEquals } from "@std/assert";
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { loadConfig } from "../../lib/config.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
 import { diagnose } from "../../lib/doctor/doctor.ts";
 import { CHECKS } from "../../lib/doctor/finding.ts";
 import { REAL, temporaryFile } from "../support/clusters.ts";

@@ -8,7 +8,7 @@ import { IssuedKey } from "../../lib/control_plane/issued_key.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
-import { Secret } from "../../lib/secret.ts";
+import { Secret } from "../../lib/common/secret.ts";
 import { MEMORY, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { Diagnosis, makeKnown, PATIENT, type Patient } from "../support/diagnosis.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { leaseName } from "../../lib/manifests/names.ts";
+import { leaseName } from "../../lib/model/names.ts";
 import { OperatorShell, PROMETHEUS_KINDS } from "../support/operator_shell.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { COMMANDS, HELM_COMMANDS, isOfHelm } from "../support/operations_page.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { SessionRow } from "../../lib/sessions/listing.ts";
+import type { SessionRow } from "../../lib/cli/listing.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** What the command prints, and its exit code. */

@@ -13,7 +13,7 @@ import {
 import fc from "fast-check";
 import { load } from "js-yaml";
 import { SETTINGS } from "../../dev/session_settings.ts";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import type { Home } from "../../lib/manifests/home.ts";
 import { buildManifests, type SessionManifests } from "../../lib/manifests/manifests.ts";
 import { parseRequest } from "../../lib/sessions/requests.ts";

@@ -7,8 +7,8 @@ import { assertEquals } from "@std/assert";
 import { load } from "js-yaml";
 import denoJson from "../../deno.json" with { type: "json" };
 import schema from "../../k8s/chart/values.schema.json" with { type: "json" };
-import { loadConfig } from "../../lib/config.ts";
-import { type Option, OPTIONS } from "../../lib/options.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
+import { type Option, OPTIONS } from "../../lib/cli/options.ts";
 import {
   EVERY_COMPONENT,
   HELM,

@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { OPTIONS } from "../../lib/options.ts";
+import { OPTIONS } from "../../lib/cli/options.ts";
 import { HELM, helm } from "../support/rendering.ts";
 
 const REQUIRED = { agentId: "k8s-prod-us-east-1", controlPlaneUrl: "wss://control.example.com" };

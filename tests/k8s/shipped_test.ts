@@ -17,9 +17,9 @@ import type {
 } from "@kubernetes/client-node";
 import { assert, assertEquals } from "@std/assert";
 import { loadAll } from "js-yaml";
-import { loadConfig } from "../../lib/config.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
 import { CUSTOM_API } from "../../lib/kubernetes/custom_collection.ts";
-import { type Config, OPTIONS } from "../../lib/options.ts";
+import { type Config, OPTIONS } from "../../lib/cli/options.ts";
 import { baseImages, finalStage } from "../image/dockerfile.ts";
 
 /** What every object has. */

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import { Cluster } from "../../dev/cluster/cluster.ts";
 import { createLeaseApi, type LeaseApi } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
-import { LeaderElection, type Leadership } from "../../lib/kubernetes/lease.ts";
+import { LeaderElection, type Leadership } from "../../lib/kubernetes/leader_election.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { LogCapture } from "../support/log_capture.ts";

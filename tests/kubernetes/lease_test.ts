@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { LeaderElection } from "../../lib/kubernetes/lease.ts";
+import { LeaderElection } from "../../lib/kubernetes/leader_election.ts";
 import { Campaign, leads, LEASE_MS, RENEW_DEADLINE_MS, RETRY_MS } from "../support/campaign.ts";
 import { refusal } from "../support/fake_leases.ts";
 import { FixedRandom } from "../support/fixed_random.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
-import { SESSION_ANNOTATION, sessionName } from "../../lib/manifests/names.ts";
+import { SESSION_ANNOTATION, sessionName } from "../../lib/model/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { type FakeObject, FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";

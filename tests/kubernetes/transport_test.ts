@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { KubeConfig } from "@kubernetes/client-node";
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import { createSessionClient } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";

@@ -6,7 +6,7 @@ import {
   type HomeSettings,
   isHomeOfUser,
 } from "../../lib/manifests/home.ts";
-import type { StartRequest } from "../../lib/sessions/requests.ts";
+import type { StartRequest } from "../../lib/model/requests.ts";
 
 const REQUEST: StartRequest = {
   action: "start_session",

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { buildManifests, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
-import { labelValue } from "../../lib/manifests/names.ts";
+import { labelValue } from "../../lib/model/names.ts";
 import type { Home } from "../../lib/manifests/home.ts";
-import type { StartRequest } from "../../lib/sessions/requests.ts";
-import { imageTemplate } from "../../lib/templates/template.ts";
+import type { StartRequest } from "../../lib/model/requests.ts";
+import { imageTemplate } from "../../lib/model/template.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 
 const REQUEST: StartRequest = {

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { buildPodSpec, type PodPlan } from "../../lib/manifests/pod.ts";
-import { imageTemplate } from "../../lib/templates/template.ts";
+import { imageTemplate } from "../../lib/model/template.ts";
 import type { SessionTemplate } from "../../lib/templates/sources.ts";
 
 const AMOUNTS = { cpu: "1", memory: "2Gi" };

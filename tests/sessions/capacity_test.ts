@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
 import fc from "fast-check";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { type CapacityLimits, SessionCapacity } from "../../lib/sessions/capacity.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { Expiry } from "../../lib/sessions/expiry.ts";
 import { FakeTime } from "../support/fake_time.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { CommandError, KubernetesError } from "../../lib/errors.ts";
+import { CommandError, KubernetesError } from "../../lib/common/errors.ts";
 import { failureOf, noteOf } from "../../lib/sessions/failure.ts";
 
 const WAKE = { action: "wake_session", sessionId: "s1" } as const;

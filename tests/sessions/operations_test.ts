@@ -1,14 +1,14 @@
 import { abortable } from "@std/async";
 import { assertEquals, assertRejects } from "@std/assert";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import type { SessionClient } from "../../lib/kubernetes/client.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { SessionCapacity } from "../../lib/sessions/capacity.ts";
-import { OUTCOME_ANNOTATION } from "../../lib/manifests/names.ts";
+import { OUTCOME_ANNOTATION } from "../../lib/model/names.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
 import { SessionOperations } from "../../lib/sessions/operations.ts";
-import { Recorder } from "../../lib/sessions/recorder.ts";
+import { Recorder } from "../../lib/status/recorder.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { CommandError } from "../../lib/errors.ts";
-import { parseRequest, type SessionRequest } from "../../lib/sessions/requests.ts";
+import { CommandError } from "../../lib/common/errors.ts";
+import { parseRequest } from "../../lib/sessions/requests.ts";
+import type { SessionRequest } from "../../lib/model/requests.ts";
 
 const LIMITS = { maxCpu: 4, maxMemory: 8 };
 const START = { sessionId: "s1", user: "alice", template: "firefox" };

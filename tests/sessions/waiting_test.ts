@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import { type Look, SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";

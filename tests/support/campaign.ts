@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { LeaderElection, type Leadership, type Standing } from "../../lib/kubernetes/lease.ts";
+import { LeaderElection, type Leadership, type Standing } from "../../lib/kubernetes/leader_election.ts";
 import { type FakeConnection, FakeLeases } from "./fake_leases.ts";
 import { FakeTime } from "./fake_time.ts";
 import { FixedRandom } from "./fixed_random.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 import type { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { loadConfig } from "../../lib/config.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
 import { diagnose } from "../../lib/doctor/doctor.ts";
 import type { CheckName } from "../../lib/doctor/finding.ts";
 import { formatReport } from "../../lib/doctor/report.ts";

@@ -2,7 +2,7 @@
  * Session objects in a cluster that exists only in a test: written by the API of custom objects, seen by list and watch.
  * @module
  */
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import type { CustomObjectApi, PatchOperation } from "../../lib/kubernetes/custom_objects.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 import type { CustomObject } from "./custom_kinds.ts";

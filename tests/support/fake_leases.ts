@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1Lease, V1LeaseSpec } from "@kubernetes/client-node";
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import type { LeaseApi } from "../../lib/kubernetes/client.ts";
 
 /** What becomes of requests. */

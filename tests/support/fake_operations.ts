@@ -2,10 +2,10 @@
  * Operations whose end a test decides.
  * @module
  */
-import type { Operations } from "../../lib/sessions/dispatcher.ts";
+import type { Operations } from "../../lib/commands/dispatcher.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
-import type { Outcome } from "../../lib/sessions/outcome.ts";
-import type { SessionRequest } from "../../lib/sessions/requests.ts";
+import type { Outcome } from "../../lib/status/outcome.ts";
+import type { SessionRequest } from "../../lib/model/requests.ts";
 import { Queue } from "./queue.ts";
 
 /** One request that is being carried out. */

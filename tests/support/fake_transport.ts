@@ -2,7 +2,7 @@
  * A way to a cluster that exists only in a test: lists as the test has them, and watches that the test speaks on.
  * @module
  */
-import { KubernetesError } from "../../lib/errors.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 
 /** What a test says about an object. */

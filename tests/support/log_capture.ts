@@ -2,7 +2,7 @@
  * The lines that the program logs, for tests.
  * @module
  */
-import { configureLog, type LogOptions } from "../../lib/log.ts";
+import { configureLog, type LogOptions } from "../../lib/common/log.ts";
 
 /** Collects finished log lines until it is disposed. */
 export class LogCapture implements Disposable {

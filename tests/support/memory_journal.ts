@@ -2,9 +2,9 @@
  * Where a journal is kept in tests: in memory, by a cluster that can refuse or not answer.
  * @module
  */
-import { KubernetesError } from "../../lib/errors.ts";
-import { Journal, type JournalOptions } from "../../lib/sessions/journal.ts";
-import type { JournalStore } from "../../lib/sessions/journal_file.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
+import { Journal, type JournalOptions } from "../../lib/commands/journal.ts";
+import type { JournalStore } from "../../lib/commands/journal_writer.ts";
 
 /** What becomes of requests. */
 type Behaviour = "answer" | "refuse" | "fail" | "hang";

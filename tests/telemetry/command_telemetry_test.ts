@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError } from "../../lib/common/errors.ts";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import { CommandTelemetry } from "../../lib/telemetry/command_telemetry.ts";
 import { Meter } from "../../lib/telemetry/meter.ts";

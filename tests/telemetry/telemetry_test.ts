@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { COMMAND_FAILURES } from "../../lib/errors.ts";
-import { CAUSES } from "../../lib/diagnosis/causes.ts";
+import { COMMAND_FAILURES } from "../../lib/common/errors.ts";
+import { CAUSES } from "../../lib/status/causes.ts";
 import { WATCHED_RESOURCES } from "../../lib/kubernetes/session_watch.ts";
-import { ACTIONS } from "../../lib/sessions/requests.ts";
+import { ACTIONS } from "../../lib/model/requests.ts";
 import { Telemetry } from "../../lib/telemetry/telemetry.ts";
 import { parseExposition, type Scrape } from "../support/scrape.ts";
 

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { CommandError } from "../../lib/errors.ts";
-import type { Template } from "../../lib/templates/template.ts";
+import { CommandError } from "../../lib/common/errors.ts";
+import type { Template } from "../../lib/model/template.ts";
 import { parseManifest, readTemplate } from "../../lib/templates/manifest.ts";
-import { Field } from "../../lib/untrusted.ts";
+import { Field } from "../../lib/common/untrusted.ts";
 
 const IMAGE = "example.com/gimp:1";
 const VNC = { name: "vnc", containerPort: 3000, protocol: "TCP" };

@@ -1,9 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { V1NodeAffinity } from "@kubernetes/client-node";
 import { SETTINGS } from "../../dev/session_settings.ts";
-import { CommandError } from "../../lib/errors.ts";
-import type { StartRequest } from "../../lib/sessions/requests.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate, type Template } from "../../lib/templates/template.ts";
+import { CommandError } from "../../lib/common/errors.ts";
+import type { StartRequest } from "../../lib/model/requests.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate, type Template } from "../../lib/model/template.ts";
 import type { TemplateRules } from "../../lib/templates/rules.ts";
 import { resolveTemplate, type TemplateSources } from "../../lib/templates/sources.ts";
 

@@ -1,0 +1,252 @@
+/**
+ * How the text of a setting becomes its value, or a problem in words. Pure.
+ * @module
+ */
+import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
+import { CORE_SCHEMA, load } from "js-yaml";
+import { controlPlaneAddresses } from "../control_plane/addresses.ts";
+import { messageOf } from "../common/errors.ts";
+import { asRecord } from "../common/json.ts";
+import { formatDuration, parseDuration, parseQuantity } from "../common/quantities.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "../model/template.ts";
+import { readImage, readSpec } from "../templates/manifest.ts";
+import { Field } from "../common/untrusted.ts";
+import { type ListenAddress, parseListenAddress } from "../telemetry/listen_address.ts";
+
+/** A value read from a setting, or what is wrong with it. */
+export type Parsed<T> = { readonly ok: true; readonly value: T } | {
+  readonly ok: false;
+  readonly problem: string;
+};
+
+function ok<T>(value: T): Parsed<T> {
+  return { ok: true, value };
+}
+
+function bad<T>(problem: string): Parsed<T> {
+  return { ok: false, problem };
+}
+
+/** Any text. */
+export function text(value: unknown): Parsed<string> {
+  return typeof value === "string" || typeof value === "number" ? ok(String(value)) : bad("must be text");
+}
+
+/** Text that stands in log lines, labels and JSON: printable and short. */
+export function label(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[\x20-\x7e]{0,253}$/.test(parsed.value) ? parsed : bad("must be at most 253 printable characters");
+}
+
+/** An id that stands in URLs, labels. */
+export function agentId(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(parsed.value) ? parsed : bad(
+    "must be 1 to 63 letters, digits, dots, hyphens or underscores, with a letter or digit at both ends",
+  );
+}
+
+/** A namespace's name. */
+export function namespace(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(parsed.value)
+    ? parsed
+    : bad("must be a Kubernetes namespace: lower-case letters, digits and hyphens");
+}
+
+/** The Control Plane's address. */
+export function url(value: unknown): Parsed<string> {
+  const problem = typeof value === "string" ? controlPlaneAddresses(value).problem : "must be text";
+  return problem ? bad(problem) : ok(String(value));
+}
+
+/** An amount of cores or memory, at least 1. */
+export function amount(
+  parse: (text: string) => number | undefined,
+  unit: string,
+): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const parsed = typeof value === "string" || typeof value === "number" ? parse(String(value)) : undefined;
+    if (parsed === undefined) return bad(`must be an amount of ${unit}`);
+    return parsed >= 1 && parsed <= 1_000_000 ? ok(parsed) : bad("must be between 1 and 1000000");
+  };
+}
+
+/** A whole number within limits. */
+export function whole(least: number, most: number): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const digits = text(value);
+    const parsed = digits.ok && /^\d+$/.test(digits.value) ? Number(digits.value) : NaN;
+    return parsed >= least && parsed <= most
+      ? ok(parsed)
+      : bad(`must be a whole number from ${least} to ${most}`);
+  };
+}
+
+/** A duration within limits, in milliseconds. */
+export function duration(least: number, most: number): (value: unknown) => Parsed<number> {
+  return (value) => {
+    const parsed = typeof value === "string" || typeof value === "number"
+      ? parseDuration(String(value))
+      : undefined;
+    if (parsed === undefined) return bad("must be a duration such as 10s or 2m");
+    return parsed >= least && parsed <= most
+      ? ok(parsed)
+      : bad(`must be between ${formatDuration(least)} and ${formatDuration(most)}`);
+  };
+}
+
+/** Less is a missing unit: "10" is ten bytes. */
+const LEAST_STORAGE_BYTES = 2 ** 20;
+
+/** A Kubernetes quantity of storage. */
+export function quantity(value: unknown): Parsed<string> {
+  const parsed = typeof value === "string" ? parseQuantity(value) : undefined;
+  return parsed !== undefined && parsed >= LEAST_STORAGE_BYTES
+    ? ok(String(value))
+    : bad("must be a Kubernetes quantity such as 10Gi, and at least 1Mi");
+}
+
+/** One of a few words. */
+export function oneOf<const T extends string>(...choices: T[]): (value: unknown) => Parsed<T> {
+  return (value) => {
+    const choice = choices.find((one) => one === value);
+    return choice === undefined ? bad(`must be one of ${choices.join(", ")}`) : ok(choice);
+  };
+}
+
+/** An address to listen at, or `off`. */
+export function listenAddress(value: unknown): Parsed<ListenAddress | "off"> {
+  const parsed = value === "off" ? value : parseListenAddress(String(value));
+  return parsed ? ok(parsed) : bad("must be an address such as :8080 or 127.0.0.1:8080, or off");
+}
+
+/** True or false. */
+export function switchValue(value: unknown): Parsed<boolean> {
+  const word = typeof value === "object" ? "" : String(value).toLowerCase();
+  if (word === "true" || word === "1") return ok(true);
+  return word === "false" || word === "0" ? ok(false) : bad("must be true or false");
+}
+
+/** A setting with structure: YAML text from a flag or variable, or what a file's YAML already holds. */
+function structure(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return load(value, { schema: CORE_SCHEMA });
+  } catch {
+    return undefined;
+  }
+}
+
+/** A list whose entries `parse` reads: YAML, or texts between commas. */
+export function list<T>(parse: (value: unknown) => Parsed<T>): (value: unknown) => Parsed<readonly T[]> {
+  return (value) => {
+    const isPlain = typeof value === "string" && !value.trimStart().startsWith("[");
+    const entries = isPlain ? value.split(",").map((entry) => entry.trim()) : structure(value);
+    if (!Array.isArray(entries)) return bad("must be a list, such as [a, b] or a,b");
+    const parsed = entries.map(parse);
+    const problem = parsed.find((one) => !one.ok);
+    if (problem && !problem.ok) return bad(`must be a list, each entry of which ${problem.problem}`);
+    return ok(parsed.flatMap((one) => one.ok ? [one.value] : []));
+  };
+}
+
+/** A name of an object in Kubernetes, or nothing. */
+export function objectName(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  const isName = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?$/.test(parsed.value);
+  return isName ? parsed : bad("must be a name in Kubernetes: lower-case letters, digits, hyphens and dots");
+}
+
+/** A text in which `*` stands for any text. */
+export function pattern(value: unknown): Parsed<string> {
+  const parsed = text(value);
+  if (!parsed.ok) return parsed;
+  return /^[\x21-\x7e]{1,512}$/.test(parsed.value)
+    ? parsed
+    : bad("must be text without spaces, with * for any text");
+}
+
+/** Node labels and their values. */
+export function labels(value: unknown): Parsed<Record<string, string>> {
+  const fields = asRecord(structure(value));
+  if (!fields || Object.values(fields).some((entry) => asRecord(entry) || Array.isArray(entry))) {
+    return bad("must be a mapping of node labels to values, such as {pool: desktops}");
+  }
+  return ok(Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, String(entry ?? "")])));
+}
+
+/** Amounts of extended resources, such as GPUs: whole numbers of what a vendor's domain names. */
+export function resourceAmounts(value: unknown): Parsed<Record<string, string>> {
+  const fields = Object.entries(asRecord(structure(value)) ?? { "": "" });
+  const isRight = ([name, amount]: [string, unknown]) =>
+    /^[a-z0-9.-]{1,253}\/[A-Za-z0-9._-]{1,63}$/.test(name) && /^[1-9]\d{0,5}$/.test(String(amount));
+  return fields.every(isRight)
+    ? ok(Object.fromEntries(fields.map(([name, amount]) => [name, String(amount)])))
+    : bad("must be a mapping of resources to whole numbers, such as {nvidia.com/gpu: 1}");
+}
+
+const NODE_AFFINITY_FIELDS = [
+  "requiredDuringSchedulingIgnoredDuringExecution",
+  "preferredDuringSchedulingIgnoredDuringExecution",
+];
+
+/** A node affinity; what is in its terms the API server checks. */
+export function nodeAffinity(value: unknown): Parsed<V1NodeAffinity> {
+  const fields = asRecord(structure(value));
+  return fields && Object.keys(fields).every((name) => NODE_AFFINITY_FIELDS.includes(name))
+    ? ok(fields as V1NodeAffinity)
+    : bad(`must be a mapping with ${NODE_AFFINITY_FIELDS.join(" or ")}`);
+}
+
+/** The type of each field. */
+const TOLERATION_FIELDS: ReadonlyMap<string, string> = new Map([
+  ["key", "string"],
+  ["operator", "string"],
+  ["value", "string"],
+  ["effect", "string"],
+  ["tolerationSeconds", "number"],
+]);
+
+/** A list of tolerations. */
+export function tolerations(value: unknown): Parsed<V1Toleration[]> {
+  const problem =
+    "must be a list of tolerations, such as [{key: desktops, operator: Exists, effect: NoSchedule}]";
+  const list = structure(value);
+  if (!Array.isArray(list)) return bad(problem);
+  const valid = list.every((entry) => {
+    const fields = asRecord(entry);
+    return fields &&
+      Object.entries(fields).every(([name, field]) => TOLERATION_FIELDS.get(name) === typeof field);
+  });
+  return valid ? ok(list as V1Toleration[]) : bad(problem);
+}
+
+/** The built-in templates and those that are set. */
+export function templates(value: unknown): Parsed<TemplateTable> {
+  const fields = asRecord(structure(value));
+  if (!fields) {
+    return bad(
+      "must be a mapping of names to images, such as {gimp: lscr.io/linuxserver/gimp:latest}, or to {image, port}",
+    );
+  }
+  const table = new Map(BUILT_IN_TEMPLATES);
+  try {
+    for (const [name, entry] of Object.entries(fields)) table.set(name, readEntry(new Field(entry, name)));
+  } catch (error) {
+    return bad(`must hold templates: ${messageOf(error)}`);
+  }
+  return ok(table);
+}
+
+/** An image, an image and its port, or the spec of a Template object. */
+function readEntry(entry: Field): Template {
+  if (typeof entry.value === "string") return imageTemplate(readImage(entry));
+  const image = entry.at("image");
+  if (image.isAbsent) return readSpec(entry);
+  return imageTemplate(readImage(image), entry.at("port").maybe((port) => port.whole(1, 65_535)));
+}

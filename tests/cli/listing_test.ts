@@ -1,0 +1,104 @@
+import { assertEquals } from "@std/assert";
+import type { V1Deployment, V1Pod, V1Service } from "@kubernetes/client-node";
+import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { formatRows, listRows } from "../../lib/cli/listing.ts";
+
+const NOON = Date.parse("2026-01-01T12:00:00Z");
+const TEN = new Date("2026-01-01T11:50:00Z");
+
+function metadata(name: string) {
+  return {
+    name,
+    uid: name,
+    resourceVersion: "1",
+    creationTimestamp: TEN,
+    labels: { app: "streamspace-session", session: name, user: "alice", "stream.space/agent": "a1" },
+    annotations: { "stream.space/session": name, "stream.space/user": "Alice B." },
+  };
+}
+
+function deployment(name: string, parts: { replicas?: number; isGoing?: boolean } = {}): V1Deployment {
+  const { replicas = 1, isGoing = false } = parts;
+  const limits = { cpu: "250m", memory: "512Mi" };
+  return {
+    metadata: { ...metadata(name), ...(isGoing ? { deletionTimestamp: TEN } : {}) },
+    spec: {
+      replicas,
+      selector: {},
+      template: { spec: { containers: [{ name: "session", resources: { limits } }] } },
+    },
+  };
+}
+
+function pod(session: string, name: string, isReady: boolean): V1Pod {
+  const conditions = [{ type: "Ready", status: isReady ? "True" : "False" }];
+  return {
+    metadata: { ...metadata(session), name, uid: name },
+    spec: { containers: [], nodeName: "n1" },
+    status: { conditions },
+  };
+}
+
+function cacheOf(...sessions: ReadonlyArray<readonly [V1Deployment | undefined, V1Pod | undefined]>) {
+  const cache = new SessionCache("a1");
+  for (const [deployment, pod] of sessions) {
+    if (deployment) cache.put("deployment", deployment);
+    if (pod) cache.put("pod", pod);
+  }
+  return cache;
+}
+
+Deno.test("listRows() tells all there is to know of a session", () => {
+  assertEquals(listRows(cacheOf([deployment("s1"), pod("s1", "s1-x", true)]), NOON), [{
+    session: "s1",
+    user: "Alice B.",
+    template: "",
+    state: "running",
+    pod: "s1-x",
+    node: "n1",
+    ageSeconds: 600,
+    home: "",
+    cpu: "250m",
+    memory: "512Mi",
+    reason: "",
+  }]);
+});
+
+Deno.test("listRows() gives each session its state, and a reason to those that should be running", () => {
+  const service: V1Service = { metadata: metadata("lost") };
+  const cache = cacheOf(
+    [deployment("going", { isGoing: true }), pod("going", "going-x", true)],
+    [deployment("nods", { replicas: 0 }), pod("nods", "nods-x", false)],
+    [deployment("sleeps", { replicas: 0 }), undefined],
+    [deployment("waits"), pod("waits", "waits-x", false)],
+  );
+  cache.put("service", service);
+  const rows = listRows(cache, NOON);
+  assertEquals(rows.map(({ session, state, pod }) => [session, state, pod]), [
+    ["going", "terminating", "going-x"],
+    ["lost", "failed", ""],
+    ["nods", "hibernating", "nods-x"],
+    ["sleeps", "hibernated", ""],
+    ["waits", "pending", "waits-x"],
+  ]);
+  assertEquals(rows.map(({ reason }) => reason !== ""), [false, true, false, false, true]);
+});
+
+Deno.test("formatRows() lines up the columns, and keeps a long or hostile text short and on its line", () => {
+  const [row] = listRows(cacheOf([deployment("s1"), undefined]), NOON);
+  if (!row) throw new Error("There is no row");
+  const rows = [{ ...row, reason: "it waits" }, {
+    ...row,
+    session: `x\n${"y".repeat(99)}`,
+    user: "",
+    reason: "",
+  }];
+  const long = `x\\n${"y".repeat(59)}…`;
+  assertEquals(formatRows(rows, "text").split("\n"), [
+    `${"SESSION".padEnd(63)}  USER      TEMPLATE  STATE    POD  NODE  AGE  HOME  CPU   MEMORY  REASON`,
+    `${"s1".padEnd(63)}  Alice B.  -         pending  -    -     10m  -     250m  512Mi   it waits`,
+    `${long}  -         -         pending  -    -     10m  -     250m  512Mi`,
+  ]);
+  assertEquals(JSON.parse(formatRows(rows, "json")), { sessions: rows });
+  assertEquals(formatRows([], "text"), "No sessions");
+});

@@ -1,0 +1,643 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Outbox } from "../../lib/control_plane/outbox.ts";
+import type { Outbound } from "../../lib/control_plane/protocol.ts";
+import { Reporter } from "../../lib/control_plane/reporter.ts";
+import { messageOf } from "../../lib/common/errors.ts";
+import { Dispatcher } from "../../lib/commands/dispatcher.ts";
+import type { Journal, JournalEntry } from "../../lib/commands/journal.ts";
+import { FakeOperations } from "../support/fake_operations.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { FakeWire } from "../support/fake_wire.ts";
+import { LogCapture } from "../support/log_capture.ts";
+import { MemoryJournalStore } from "../support/memory_journal.ts";
+
+const FIELDS = { user: "alice", template: "firefox" };
+const never = new AbortController().signal;
+
+/** A dispatcher between operations that the test decides on and a wire that the test reads. */
+class Bench implements Disposable {
+  readonly operations = new FakeOperations();
+  readonly wire = new FakeWire();
+  readonly store: MemoryJournalStore;
+  readonly journal: Journal;
+  readonly dispatcher: Dispatcher;
+  /** What the observer was told. */
+  readonly observed: string[] = [];
+  readonly outbox = new Outbox();
+
+  /** @param store what an earlier process left */
+  constructor(store = new MemoryJournalStore()) {
+    this.store = store;
+    this.journal = store.journal();
+    this.dispatcher = new Dispatcher(this.operations, {
+      journal: this.journal,
+      reporter: new Reporter(this.outbox),
+      limits: { maxCpu: 4, maxMemory: 8 },
+      observer: {
+        received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
+        begun: (commandId, { sessionId }) => this.observed.push(`${commandId} begun on ${sessionId}`),
+        turned: (commandId) => this.observed.push(`${commandId} has its turn`),
+        ended: (commandId, outcome, error) =>
+          this.observed.push(`${commandId} ${outcome}${error ? `: ${messageOf(error)}` : ""}`),
+      },
+    });
+    this.outbox.attach(this.wire);
+  }
+
+  receive(commandId: string, action: string, payload: unknown): void {
+    this.dispatcher.receive({ commandId, action, payload });
+  }
+
+  start(commandId: string, sessionId: string): void {
+    this.receive(commandId, "start_session", { ...FIELDS, sessionId });
+  }
+
+  stop(commandId: string, sessionId: string): void {
+    this.receive(commandId, "stop_session", { sessionId });
+  }
+
+  /** Lets the next request that began end well, and waits until its command has its result. */
+  async finishNext(): Promise<string> {
+    const { request, finish } = await this.operations.runs.next();
+    finish();
+    await settled();
+    return `${request.action} ${request.sessionId}`;
+  }
+
+  /** The result of a command, as it was sent. */
+  results(commandId: string): Outbound[] {
+    return this.wire.messages.filter((one) =>
+      (one.type === "complete" || one.type === "failed") && one.payload.commandId === commandId
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.journal[Symbol.dispose]();
+    this.outbox[Symbol.dispose]();
+  }
+}
+
+/** All that follows from what was done, short of input and output. */
+async function settled(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+Deno.test("dispatcher writes a command down, acknowledges it, and only then lets it be carried out", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "hang";
+  using bench = new Bench(store);
+  bench.start("c0", "s0");
+  await settled();
+  assertEquals([bench.wire.told, bench.operations.active], [[], 0]);
+});
+
+Deno.test("dispatcher acknowledges a command before its result", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  await bench.finishNext();
+  assertEquals(bench.wire.told, ["ack c1", "complete c1", "status s1 running"]);
+  assertEquals(bench.results("c1"), [
+    { type: "complete", payload: { commandId: "c1", result: { sessionId: "s1", action: "start_session" } } },
+  ]);
+});
+
+Deno.test("dispatcher hands on the request and not the payload", async () => {
+  using bench = new Bench();
+  bench.receive("c1", "stop_session", { sessionId: "s1", deletePVC: true, namespace: "kube-system" });
+  const { request, finish } = await bench.operations.runs.next();
+  assertEquals(request, { action: "stop_session", sessionId: "s1", deletePVC: true });
+  finish();
+  await settled();
+});
+
+Deno.test("R4 dispatcher carries out the commands of one session one after the other, in their order", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  bench.receive("c3", "wake_session", { sessionId: "s1" });
+  await settled();
+  assertEquals([bench.operations.active, bench.operations.runs.size], [1, 1]);
+  const order = [await bench.finishNext(), await bench.finishNext(), await bench.finishNext()];
+  assertEquals(order, ["start_session s1", "hibernate_session s1", "wake_session s1"]);
+  const results = bench.wire.told.filter((one) => one.startsWith("complete"));
+  assertEquals(results, ["complete c1", "complete c2", "complete c3"]);
+});
+
+Deno.test("dispatcher keeps the order of commands also where the journal waits for one and not for the next", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  store.behaviour = "fail";
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  await time.tickAsync(0);
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  bench.receive("c3", "fly", { sessionId: "s1" });
+  await time.tickAsync(5000);
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "ack c3", "failed c3"]);
+  assertEquals((await bench.operations.runs.next()).request.action, "start_session");
+});
+
+Deno.test("dispatcher carries out the commands of many sessions side by side", async () => {
+  using bench = new Bench();
+  for (let nth = 0; nth < 100; nth++) bench.start(`c${nth}`, `s${nth}`);
+  await settled();
+  assertEquals(bench.operations.active, 100);
+  for (let nth = 0; nth < 100; nth++) (await bench.operations.runs.next()).finish();
+  await settled();
+  assertEquals(bench.operations.active, 0);
+  for (let nth = 0; nth < 100; nth++) assertEquals(bench.results(`c${nth}`).length, 1);
+});
+
+Deno.test("dispatcher goes on with a session's next command after one that failed", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  (await bench.operations.runs.next()).fail(new Error("Cannot start: no room"));
+  await bench.finishNext();
+  assertEquals(bench.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "Cannot start: no room" } },
+  ]);
+  assertEquals(bench.results("c2").length, 1);
+});
+
+Deno.test("dispatcher reports something thrown that is no error", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  (await bench.operations.runs.next()).fail("no room");
+  await settled();
+  assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error: "no room" } }]);
+});
+
+Deno.test("R1 dispatcher does a command that comes twice once, and answers both", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c1", "s1");
+  await bench.finishNext();
+  assertEquals(bench.results("c1").length, 1);
+  bench.start("c1", "s1");
+  await settled();
+  assertEquals(bench.operations.runs.size, 0);
+  const [first, second] = bench.results("c1");
+  assertEquals(second, first);
+  // An ack after the result would undo it.
+  assertEquals(bench.wire.told.filter((one) => one === "ack c1").length, 1);
+});
+
+Deno.test("dispatcher repeats the failure of a command that comes again", async () => {
+  using bench = new Bench();
+  for (let nth = 0; nth < 3; nth++) {
+    bench.receive("c1", "start_session", { sessionId: "../x" });
+    await settled();
+  }
+  assertEquals(bench.wire.told, ["ack c1", "failed c1", "failed c1", "failed c1"]);
+});
+
+Deno.test("dispatcher remembers a command that runs longer than ten thousand others", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  for (let nth = 0; nth < 10_001; nth++) bench.receive(`bad${nth}`, "nonsense", {});
+  bench.start("c1", "s1");
+  finish();
+  await settled();
+  assertEquals(bench.results("c1").length, 1);
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("R2 dispatcher lets a stop cancel the start that is at work and those that wait, and not another stop", async () => {
+  using bench = new Bench();
+  bench.stop("c0", "s1");
+  bench.start("c1", "s1");
+  const { signal: stopSignal, finish } = await bench.operations.runs.next();
+  bench.stop("c2", "s1");
+  await settled();
+  assert(!stopSignal.aborted);
+  finish();
+  await settled();
+  const cancelled = await bench.operations.runs.next();
+  assertEquals([cancelled.request.action, cancelled.signal.aborted], ["start_session", true]);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.wire.told, [
+    "ack c0",
+    "ack c1",
+    "ack c2",
+    "complete c0",
+    "status s1 terminated",
+    "failed c1",
+    "complete c2",
+    "status s1 terminated",
+  ]);
+});
+
+Deno.test("dispatcher lets a stop cancel a start at once", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c2", "s2");
+  const first = await bench.operations.runs.next();
+  const second = await bench.operations.runs.next();
+  bench.stop("c3", "s1");
+  await settled();
+  assertEquals([first.signal.aborted, second.signal.aborted], [true, false]);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "cancelled by stop" } },
+  ]);
+  assert(!bench.wire.told.includes("status s1 running"));
+  second.finish();
+  await settled();
+});
+
+Deno.test("R3 dispatcher starts a session again after its stop", async () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  bench.start("c2", "s1");
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(await bench.finishNext(), "start_session s1");
+  assertEquals(bench.wire.told.slice(-2), ["complete c2", "status s1 running"]);
+});
+
+const BAD_COMMANDS: Array<[name: string, action: string, payload: unknown, field: string]> = [
+  ["an id of 300 characters", "stop_session", { sessionId: "x".repeat(300) }, '"sessionId"'],
+  ["an id of half a character", "wake_session", { sessionId: "\ud800" }, '"sessionId"'],
+  ["a bad quantity", "start_session", { ...FIELDS, sessionId: "s1", memory: "2GB" }, '"memory"'],
+  ["no payload", "start_session", undefined, '"payload"'],
+  ["a payload of text", "stop_session", '{"sessionId":"s1"}', '"payload"'],
+  ["no user", "start_session", { sessionId: "s1", template: "firefox" }, '"user"'],
+  ["an unknown action", "explode", { sessionId: "s1" }, 'action "explode"'],
+  ["no action", "", { sessionId: "s1" }, 'action ""'],
+];
+
+for (const [name, action, payload, field] of BAD_COMMANDS) {
+  Deno.test(`dispatcher answers a command with ${name} by one failed that names it, and does no work`, async () => {
+    using bench = new Bench();
+    bench.receive("c1", action, payload);
+    await settled();
+    assertEquals(bench.wire.told, ["ack c1", "failed c1"]);
+    const [result] = bench.results("c1");
+    assert(result?.type === "failed" && result.payload.error.includes(field), JSON.stringify(result));
+    assertEquals(bench.operations.runs.size, 0);
+  });
+}
+
+Deno.test("dispatcher that drains refuses new commands and waits for those that it has", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  await settled();
+  assertEquals(bench.dispatcher.isDraining, false);
+  let isDrained = false;
+  const drained = bench.dispatcher.drain(never).then(() => isDrained = true);
+  assertEquals(bench.dispatcher.isDraining, true);
+  bench.start("c3", "s3");
+  await settled();
+  assertEquals(bench.results("c3"), [
+    {
+      type: "failed",
+      payload: { commandId: "c3", error: "The agent is stopping and takes no more commands" },
+    },
+  ]);
+  await bench.finishNext();
+  assertEquals(isDrained, false);
+  await bench.finishNext();
+  await drained;
+  assertEquals([bench.results("c1").length, bench.results("c2").length], [1, 1]);
+});
+
+Deno.test("dispatcher that drains leaves what is unfinished when its time is up to the next process", async () => {
+  using bench = new Bench();
+  for (const id of ["1", "2", "3"]) bench.start(`c${id}`, `s${id}`);
+  bench.receive("c4", "hibernate_session", { sessionId: "s1" });
+  await settled();
+  const timeout = new AbortController();
+  const drained = bench.dispatcher.drain(timeout.signal);
+  timeout.abort();
+  await drained;
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "ack c3", "ack c4"]);
+
+  using next = new Bench(bench.store);
+  const { entries } = await next.journal.load(never);
+  next.dispatcher.resume(entries);
+  for (const _ of entries) await next.finishNext();
+  for (const id of ["1", "2", "3", "4"]) assertEquals(next.results(`c${id}`).length, 1);
+});
+
+Deno.test("dispatcher that drains cancels what it could not write down, and gives each a result", async () => {
+  const store = new MemoryJournalStore();
+  store.behaviour = "refuse";
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.start("c2", "s2");
+  await settled();
+  await bench.dispatcher.drain(AbortSignal.abort());
+  for (const id of ["1", "2"]) {
+    const error = "cancelled because the agent is stopping";
+    assertEquals(bench.results(`c${id}`), [{ type: "failed", payload: { commandId: `c${id}`, error } }]);
+  }
+});
+
+Deno.test("dispatcher that hands over leaves everything as it is, at once", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { signal } = await bench.operations.runs.next();
+  bench.dispatcher.handOver();
+  assert(signal.aborted);
+  await bench.dispatcher.drain(AbortSignal.abort());
+  assertEquals(bench.wire.told, ["ack c1"]);
+});
+
+Deno.test("dispatcher with nothing to do is drained at once", async () => {
+  using bench = new Bench();
+  await bench.dispatcher.drain(never);
+  assertEquals(bench.wire.told, []);
+});
+
+Deno.test("dispatcher sends the results that an earlier process may not have sent, and repeats them alike", async () => {
+  const store = new MemoryJournalStore();
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  await bench.finishNext();
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  next.start("c1", "s1");
+  await settled();
+  assertEquals(next.operations.runs.size, 0);
+  assertEquals(next.results("c1"), [...bench.results("c1"), ...bench.results("c1")]);
+});
+
+Deno.test("dispatcher lets a result that an earlier process left wait since its command came", async () => {
+  const store = new MemoryJournalStore();
+  using time = new FakeTime(1_000_000);
+  using bench = new Bench(store);
+  bench.receive("c1", "explode_session", { sessionId: "s1" });
+  await time.tickAsync(7000);
+  using next = new Bench(store);
+  next.outbox.detach({ hasArrived: true });
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  assertEquals(next.outbox.backlog, { results: 1, statuses: 0, oldestMs: 7000 });
+});
+
+Deno.test("dispatcher finishes what an earlier process began, in its order and with the time that is left", async () => {
+  const store = new MemoryJournalStore();
+  using time = new FakeTime(1_000_000);
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.receive("c2", "hibernate_session", { sessionId: "s1" });
+  await time.tickAsync(0);
+  await time.tickAsync(7000);
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries);
+  const first = await next.operations.runs.next();
+  assertEquals([first.request.action, first.spentMs], ["start_session", 7000]);
+  first.finish();
+  assertEquals((await next.operations.runs.next()).request.action, "hibernate_session");
+});
+
+Deno.test("dispatcher lets the stop that an earlier process left cancel the start before it", async () => {
+  const store = new MemoryJournalStore();
+  using bench = new Bench(store);
+  bench.start("c1", "s1");
+  bench.stop("c2", "s1");
+  // Killed before either had its result.
+  await bench.operations.runs.next();
+  using next = new Bench(store);
+  next.dispatcher.resume((await next.journal.load(never)).entries.filter(({ result }) => !result));
+  assert((await next.operations.runs.next()).signal.aborted);
+  assertEquals(await next.finishNext(), "stop_session s1");
+  assertEquals(next.results("c1"), [
+    { type: "failed", payload: { commandId: "c1", error: "cancelled by stop" } },
+  ]);
+});
+
+Deno.test("dispatcher lets a start that an earlier process began with higher limits be carried out, which fails and removes it", async () => {
+  const store = new MemoryJournalStore();
+  const request = {
+    action: "start_session",
+    sessionId: "s1",
+    ...FIELDS,
+    persistentHome: false,
+    cpu: "8",
+    memory: "16Gi",
+  } as const;
+  store.data["agent.0000000000000001"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
+  using bench = new Bench(store);
+  bench.dispatcher.resume((await bench.journal.load(never)).entries);
+  assertEquals((await bench.operations.runs.next()).request, request);
+});
+
+Deno.test("dispatcher refuses what is in the journal and is no request", async () => {
+  const store = new MemoryJournalStore();
+  const request = { action: "start_session", sessionId: "../x" };
+  store.data["agent.0000000000000001"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
+  store.data["agent.0000000000000002"] = JSON.stringify({ commandId: "c2", receivedAt: 1 });
+  using bench = new Bench(store);
+  bench.dispatcher.resume((await bench.journal.load(never)).entries);
+  await settled();
+  assertEquals(bench.wire.told, ["failed c1", "failed c2"]);
+});
+
+Deno.test("dispatcher says nothing of a session that a stop reached while its start was being written down", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  finish();
+  bench.stop("c2", "s1");
+  await settled();
+  assertEquals(bench.wire.told, ["ack c1", "ack c2", "complete c1"]);
+  assertEquals(
+    await bench.operations.runs.next().then(({ request, finish }) => (finish(), request.action)),
+    "stop_session",
+  );
+  await settled();
+});
+
+Deno.test("dispatcher says nothing of a session from the moment that its stop comes", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  bench.store.held = held;
+  finish();
+  await settled();
+  // While the start's result is written down, the stop waits to be.
+  bench.stop("c2", "s1");
+  release();
+  await bench.finishNext();
+  assertEquals(bench.wire.told, [
+    "ack c1",
+    "complete c1",
+    "ack c2",
+    "complete c2",
+    "status s1 terminated",
+  ]);
+});
+
+Deno.test("dispatcher counts a session as busy from the moment that its stop comes", () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  assertEquals([bench.dispatcher.isBusy("s1"), bench.dispatcher.isBusy("s2")], [true, false]);
+});
+
+/** What a process leaves that was killed while it carried out the stop `c1` of session `s1`. */
+async function unfinishedStop(): Promise<readonly JournalEntry[]> {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  await bench.operations.runs.next();
+  return (await bench.store.journal().load(never)).entries;
+}
+
+Deno.test("dispatcher lets a command that came before the journal could be read overtake what is in it", async () => {
+  using bench = new Bench();
+  bench.start("c2", "s1");
+  await settled();
+  bench.dispatcher.resume(await unfinishedStop());
+  await settled();
+  const error = "interrupted by a restart of the agent, and overtaken by a later command";
+  assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error } }]);
+  assertEquals(await bench.finishNext(), "start_session s1");
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher does a command once that came again before the journal could be read", async () => {
+  using bench = new Bench();
+  bench.stop("c1", "s1");
+  await settled();
+  bench.dispatcher.resume(await unfinishedStop());
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1").length, 1);
+  assertEquals(bench.operations.runs.size, 0);
+});
+
+Deno.test("dispatcher refuses commands, loudly, while too many are not answered yet", async () => {
+  using logs = new LogCapture();
+  using bench = new Bench();
+  for (let nth = 0; bench.journal.extent.bytes < 512 * 1024 - 200; nth++) {
+    bench.start(`c${nth}`, `s${nth}`);
+    if (nth % 100 === 0 || bench.journal.extent.bytes > 500_000) await settled();
+  }
+  bench.start("last", "s".repeat(200));
+  await logs.line("WARN: Command last failed: The agent has too many commands that are not answered yet");
+  assertEquals(bench.results("last").length, 1);
+  assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);
+});
+
+Deno.test("R1 dispatcher answers a command that its session remembers, and does not acknowledge it once more", async () => {
+  using bench = new Bench();
+  const result = { sessionId: "s1", state: "running" };
+  bench.operations.remembered.set("c1", { result, isRecorded: true });
+  bench.start("c1", "s1");
+  await settled();
+  assertEquals(bench.wire.messages, [{ type: "complete", payload: { commandId: "c1", result } }]);
+  assertEquals([bench.operations.runs.size, bench.store.writes.length], [0, 0]);
+});
+
+Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes too late to the one that leads now", async () => {
+  using bench = new Bench();
+  let mayAct = true;
+  bench.dispatcher.guard(() => mayAct);
+  bench.start("c1", "s1");
+  const { finish } = await bench.operations.runs.next();
+  mayAct = false;
+  finish();
+  await settled();
+  assertEquals(bench.wire.told, ["ack c1"]);
+});
+
+Deno.test("dispatcher lets the agent itself act on a session in its turn, and answers nobody", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  bench.start("c1", "s1");
+  const start = await bench.operations.runs.next();
+  const acted = Promise.withResolvers<void>();
+  const done = bench.dispatcher.insert(request, () => acted.promise);
+  bench.receive("c2", "wake_session", { sessionId: "s1" });
+  start.finish();
+  await settled();
+  assertEquals(bench.operations.active, 0);
+  acted.resolve();
+  await done;
+  assertEquals(await bench.finishNext(), "wake_session s1");
+  assertEquals(bench.dispatcher.isBusy("s1"), false);
+  const answered = bench.wire.messages.filter(({ type }) => type === "complete" || type === "failed");
+  assertEquals(answered.length, 2);
+});
+
+Deno.test("dispatcher lets a stop cancel what the agent itself does to a session, or was about to do", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const begun: AbortSignal[] = [];
+  const first = assertRejects(() =>
+    bench.dispatcher.insert(request, async (signal) => {
+      begun.push(signal);
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    })
+  );
+  const second = assertRejects(() =>
+    bench.dispatcher.insert(request, (signal) => Promise.resolve(void begun.push(signal)))
+  );
+  await settled();
+  bench.stop("c1", "s1");
+  assertEquals((await first as Error).message, "cancelled by stop");
+  assertEquals((await second as Error).message, "cancelled by stop");
+  assertEquals(begun.length, 1);
+  assertEquals(await bench.finishNext(), "stop_session s1");
+  assertEquals(bench.results("c1").length, 1);
+});
+
+Deno.test("dispatcher that drains lets the agent itself begin nothing, and cancels what it does in the end", async () => {
+  using bench = new Bench();
+  const request = { action: "hibernate_session", sessionId: "s1" } as const;
+  const stopping = new AbortController();
+  const acting = assertRejects(() =>
+    bench.dispatcher.insert(
+      request,
+      (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    )
+  );
+  await settled();
+  const drained = bench.dispatcher.drain(stopping.signal);
+  const refused = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
+  stopping.abort();
+  await drained;
+  const sentence = "cancelled because the agent is stopping";
+  assertEquals([(refused as Error).message, (await acting as Error).message], [sentence, sentence]);
+  assertEquals(bench.wire.messages, []);
+});
+
+Deno.test("dispatcher tells its observer once of each command what becomes of it", async () => {
+  using bench = new Bench();
+  bench.start("c1", "s1");
+  bench.start("c1", "s1");
+  bench.receive("c2", "explode_session", { sessionId: "s1" });
+  await bench.finishNext();
+  bench.start("c3", "s1");
+  const { fail } = await bench.operations.runs.next();
+  fail(new Error("no"));
+  await settled();
+  bench.start("c3", "s1");
+  const unknown =
+    'Unknown action "explode_session": known are start_session, stop_session, hibernate_session, wake_session';
+  assertEquals(bench.observed, [
+    "c1 start_session",
+    "c2 explode_session",
+    "c1 begun on s1",
+    `c2 failed: ${unknown}`,
+    "c1 complete",
+    "c3 start_session",
+    "c3 begun on s1",
+    "c3 failed: no",
+  ]);
+});
+
+Deno.test("dispatcher tells its observer of commands that it takes over and hands over", async () => {
+  const store = new MemoryJournalStore();
+  using earlier = new Bench(store);
+  earlier.start("c1", "s1");
+  await earlier.operations.runs.next();
+  earlier.dispatcher.handOver();
+  await settled();
+  assertEquals(earlier.observed, ["c1 start_session", "c1 begun on s1", "c1 handed_over"]);
+  using later = new Bench(store);
+  later.dispatcher.resume((await later.journal.load(never)).entries);
+  await later.finishNext();
+  assertEquals(later.observed, ["c1 start_session", "c1 begun on s1", "c1 complete"]);
+});

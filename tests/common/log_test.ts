@@ -1,0 +1,101 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { log } from "../../lib/common/log.ts";
+import type { LogFields } from "../../lib/common/log_fields.ts";
+import { Secret } from "../../lib/common/secret.ts";
+import { LogCapture } from "../support/log_capture.ts";
+
+// deno-lint-ignore no-control-regex -- what must not be in a line
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u2028-\u202e\u2066-\u2069\ufeff]/;
+
+/** A line without its time. */
+function untimed(line: string | undefined): string {
+  return line?.replace(/^\S+Z /, "") ?? "";
+}
+
+Deno.test("log writes text lines with the time, the agent's mark and the level unless it is info", () => {
+  using capture = new LogCapture();
+  log.info("Registered successfully: {agentId} (status: {status})", { agentId: "a1", status: "online" });
+  log.warn("Low on {resource}", { resource: "memory" });
+  log.error("Lost");
+  log.debug("Detail");
+  assertMatch(capture.lines[0] ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[K8sAgent\] /);
+  assertEquals(capture.lines.map(untimed), [
+    "[K8sAgent] Registered successfully: a1 (status: online)",
+    "[K8sAgent] WARN: Low on memory",
+    "[K8sAgent] ERROR: Lost",
+    "[K8sAgent] DEBUG: Detail",
+  ]);
+});
+
+Deno.test("log writes JSON lines with constant field names", () => {
+  using capture = new LogCapture({ format: "json" });
+  log.warn("Session {sessionId} is {state}", { sessionId: "s1", state: "failed", attempt: 2 });
+  const { time, ...fields } = JSON.parse(capture.lines[0] ?? "");
+  assertMatch(time, /^\d{4}-.*Z$/);
+  assertEquals(fields, {
+    level: "warn",
+    message: "Session s1 is failed",
+    sessionId: "s1",
+    state: "failed",
+    attempt: 2,
+  });
+});
+
+Deno.test("log leaves out what is below its level", () => {
+  using capture = new LogCapture({ level: "warn" });
+  log.debug("one");
+  log.info("two");
+  log.warn("three");
+  log.error("four");
+  assertEquals(capture.lines.map(untimed), ["[K8sAgent] WARN: three", "[K8sAgent] ERROR: four"]);
+});
+
+for (const format of ["text", "json"] as const) {
+  Deno.test(`log keeps a hostile value on one ${format} line without control characters`, () => {
+    using capture = new LogCapture({ format });
+    const value =
+      "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t\u202e\u2066\ufeff\u061c";
+    log.info("Value: {name}", { name: value });
+    log.error("{reason}", { reason: new Error(value) });
+    assertEquals(capture.lines.length, 2);
+    for (const line of capture.lines) {
+      assert(
+        !UNPRINTABLE.test(line),
+        JSON.stringify(line),
+      );
+      assert(line.includes("forged"));
+    }
+  });
+}
+
+Deno.test("log cuts a value of a mebibyte", () => {
+  using capture = new LogCapture();
+  log.info("Value: {name}", { name: "x".repeat(2 ** 20) });
+  const line = capture.lines[0] ?? "";
+  assert(line.length < 1200, String(line.length));
+  assert(line.endsWith("…"));
+});
+
+Deno.test("log does not read placeholders in a value", () => {
+  using capture = new LogCapture();
+  log.info("Value: {name}", { name: "{reason} {name} {{x}}", reason: "s3cret" });
+  assertEquals(untimed(capture.lines[0]), "[K8sAgent] Value: {reason} {name} {{x}}");
+});
+
+for (const format of ["text", "json"] as const) {
+  Deno.test(`log redacts a secret in a ${format} line`, () => {
+    using capture = new LogCapture({ format });
+    log.info("Key: {name}", { name: new Secret("s3cret") });
+    assert(capture.lines[0]?.includes("[redacted]"));
+    assert(!capture.lines[0]?.includes("s3cret"));
+  });
+}
+
+Deno.test("log does not let a field replace the level, the time, the message or the agent of a JSON line", () => {
+  using capture = new LogCapture({ format: "json", agentId: "a1" });
+  const fields = { message: "forged", level: "forged", time: "forged", agentId: "forged" };
+  log.info("Told: {message}", fields as LogFields);
+  const line = JSON.parse(capture.lines[0] ?? "");
+  assertEquals([line.level, line.message, line.agentId], ["info", "Told: forged", "a1"]);
+  assertMatch(line.time, /^\d{4}-/);
+});

@@ -1,0 +1,54 @@
+import { assertEquals } from "@std/assert";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { endOfRun, isAsleepByMaxDuration, maxDurationNote } from "../../lib/status/max_duration.ts";
+
+const SINCE = "2026-01-02T03:04:05.000Z";
+
+function deployment(annotations: Record<string, string>, replicas = 1): V1Deployment {
+  return { metadata: { annotations }, spec: { replicas, selector: {}, template: {} } };
+}
+
+function annotations(duration: string, since = SINCE): Record<string, string> {
+  return { "stream.space/max-session-duration": duration, "stream.space/running-since": since };
+}
+
+Deno.test("a run ends when its maximal duration has passed since its start or its last wake", () => {
+  assertEquals(endOfRun(deployment(annotations("28800s"))), Date.parse("2026-01-02T11:04:05.000Z"));
+  assertEquals(endOfRun(deployment(annotations("1.5s"))), Date.parse("2026-01-02T03:04:06.500Z"));
+});
+
+const ENDLESS: readonly { name: string; deployment: V1Deployment | undefined }[] = [
+  { name: "a session that does not exist", deployment: undefined },
+  { name: "a hibernated session", deployment: deployment(annotations("1s"), 0) },
+  {
+    name: "a session that is being deleted",
+    deployment: {
+      ...deployment({}),
+      metadata: { annotations: annotations("1s"), deletionTimestamp: new Date() },
+    },
+  },
+  { name: "a session without a duration", deployment: deployment({ "stream.space/running-since": SINCE }) },
+  { name: "a session with an unreadable duration", deployment: deployment(annotations("soon")) },
+  { name: "a session with an unreadable start", deployment: deployment(annotations("1s", "yesterday")) },
+  {
+    name: "a session without a start",
+    deployment: deployment({ "stream.space/max-session-duration": "1s" }),
+  },
+];
+
+for (const { name, deployment } of ENDLESS) {
+  Deno.test(`the run of ${name} has no end`, () => assertEquals(endOfRun(deployment), undefined));
+}
+
+Deno.test("a session knows that the agent itself put it to sleep until the next command", () => {
+  const asleep = (commandId: string, replicas: number) =>
+    isAsleepByMaxDuration(deployment({ "stream.space/command-id": commandId }, replicas));
+  assertEquals([asleep("max-duration", 0), asleep("c1", 0), asleep("max-duration", 1)], [true, false, false]);
+});
+
+Deno.test("a note says in words that a session's time was up", () => {
+  assertEquals(maxDurationNote(deployment(annotations("90s"), 0)), {
+    reason: "MaxDuration",
+    message: "It ran for 1m30s, the longest that it may",
+  });
+});
