@@ -84,7 +84,7 @@ Deno.test("the operator's PrometheusRule holds the rules of the plain file", () 
 });
 
 Deno.test("the operator's PodMonitor finds the Deployment's pods and their port", () => {
-  const text = Deno.readTextFileSync(new URL("../../deployment.yaml", FOLDER));
+  const text = Deno.readTextFileSync(new URL("../deployment.yaml", FOLDER));
   const [deployment] = loadAll(text) as [V1Deployment];
   const { spec } = read("podmonitor.yaml") as {
     spec: { selector: unknown; podMetricsEndpoints: Array<{ port: string; path: string }> };
