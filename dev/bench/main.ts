@@ -14,7 +14,7 @@ import { imageTemplate } from "../../lib/model/template.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { SETTINGS } from "../session_settings.ts";
 import { connectToApiServer } from "../api_server.ts";
-import { Cluster } from "../cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { AgentUnderTest } from "./agent_under_test.ts";
 import { measureFailovers } from "./failover.ts";
 import { Floor } from "./floor.ts";

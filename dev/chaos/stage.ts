@@ -3,7 +3,7 @@
  * @module
  */
 import { connectToApiServer } from "../api_server.ts";
-import { Cluster } from "../cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 import { Administrator } from "./administrator.ts";
 import { ApiServerProcess } from "./api_server.ts";

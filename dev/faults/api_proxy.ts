@@ -5,7 +5,7 @@
  */
 import { delay } from "@std/async";
 import { type RequestWords, requestWords } from "../../lib/kubernetes/request_words.ts";
-import { ApiError, usualReason } from "../cluster/api_error.ts";
+import { ApiError, usualReason } from "@streamspace/memory-cluster/api_error";
 import { type ApiFault, ApiFaults, type Refusal } from "./api_fault.ts";
 import { type BreakableConnection, BreakableServer } from "./breakable_server.ts";
 import { WatchStream } from "./watch_stream.ts";

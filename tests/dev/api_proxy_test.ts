@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { KubeConfig, type KubernetesObject } from "@kubernetes/client-node";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/common/errors.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Administrator } from "../../dev/chaos/administrator.ts";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
 import { temporaryFile } from "../support/clusters.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { ApiException } from "@kubernetes/client-node";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { type Answer, call, claim, deployment, typedClients } from "./cluster_client.ts";
 
 const APPS = "/apis/apps/v1/namespaces/default/deployments";

@@ -3,7 +3,7 @@
  * @module
  */
 import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
-import type { Cluster } from "../../dev/cluster/cluster.ts";
+import type { Cluster } from "@streamspace/memory-cluster";
 
 /** client-node's typed clients of a cluster. */
 export function typedClients(cluster: Cluster): { apps: AppsV1Api; core: CoreV1Api } {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { type Answer, call, claim, deployment, typedClients, waitFor } from "./cluster_client.ts";
 
 const FAST = { podStartMs: 5, podStopMs: 5 };

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { type Answer, call, waitFor, watch } from "./cluster_client.ts";
 
 const MAPS = "/api/v1/namespaces/default/configmaps";

@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { loadConfig } from "../../lib/cli/config.ts";
 import { diagnose } from "../../lib/doctor/doctor.ts";

@@ -8,7 +8,7 @@ import type {
   V1Pod,
 } from "@kubernetes/client-node";
 import { V1MicroTime } from "@kubernetes/client-node";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import type { CheckName } from "../../lib/doctor/finding.ts";
 import { PERMISSIONS } from "../../lib/doctor/permissions.ts";

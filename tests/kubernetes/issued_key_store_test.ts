@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { V1Secret } from "@kubernetes/client-node";
-import { Cluster, type ClusterOptions } from "../../dev/cluster/cluster.ts";
+import { Cluster, type ClusterOptions } from "@streamspace/memory-cluster";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { KeyStore } from "../../lib/control_plane/issued_key.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";

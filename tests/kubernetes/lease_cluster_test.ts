@@ -1,6 +1,6 @@
 import type { V1Lease } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { createLeaseApi, type LeaseApi } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "../../lib/kubernetes/leader_election.ts";

@@ -11,7 +11,7 @@ import {
   type V1ResourceQuota,
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
-import { Cluster } from "../../dev/cluster/cluster.ts";
+import { Cluster } from "@streamspace/memory-cluster";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 
 /** A kind of cluster, and whether it is at hand. */
