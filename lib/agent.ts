@@ -18,26 +18,24 @@ import { buildParts, type Parts } from "./wiring.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Dispatcher } from "./commands/dispatcher.ts";
 import { leaseName } from "./model/names.ts";
+import { DEFAULT_TIMINGS, type Timings } from "./model/timings.ts";
 import { HealthServer } from "./telemetry/health_server.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
-
-/** Longest wait for what the cluster holds, the sessions and what an earlier process left: it is told before anything new is begun. */
-const FIRST_VIEW_MS = 5000;
-
-/** How long an agent that was told to stop listens on for commands that are on their way. */
-const LAST_COMMANDS_MS = 300;
-
-/** Longest wait for the last entries of the journal to be written. */
-const LAST_WRITE_MS = 2000;
 
 /**
  * Runs the agent until `stop` is aborted and running commands are done.
  *
+ * @param overrides shorter times, for tests
  * @throws {LinkError} when the Control Plane cannot be reached in the attempts that are configured
  * @throws {LeadershipError} when another replica leads now
  * @throws {ConfigError} when the address for probes cannot be listened at
  */
-export async function run(config: Config, stop: AbortSignal): Promise<void> {
+export async function run(
+  config: Config,
+  stop: AbortSignal,
+  overrides: Partial<Timings> = {},
+): Promise<void> {
+  const timings = { ...DEFAULT_TIMINGS, ...overrides };
   log.info("Starting agent: {agentId} (platform: {platform}, region: {region})", {
     agentId: config.agentId,
     platform: config.platform,
@@ -49,12 +47,16 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
   const ended = new AbortController();
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
-  using parts = buildParts(config);
+  using parts = buildParts(config, timings);
   const { healthAddr } = config;
   await using _health = healthAddr === "off" ? undefined : new HealthServer(healthAddr, parts.telemetry);
   let following: Promise<void> | undefined;
   try {
-    await using leadership = await lead(config, { signal: stopping.signal, telemetry: parts.telemetry });
+    await using leadership = await lead(config, {
+      signal: stopping.signal,
+      telemetry: parts.telemetry,
+      timings,
+    });
     const leave = () => {
       // Whoever leads now may be at work on the same sessions: not one more request leaves from here.
       parts.dispatcher.handOver();
@@ -70,7 +72,7 @@ export async function run(config: Config, stop: AbortSignal): Promise<void> {
     const { namespace } = config;
     following = follow(parts, { namespace, signal: ended.signal, observer: parts.telemetry.watches });
     void checkLater(parts.transport, config, ended.signal);
-    await work(parts, { drainTimeoutMs: config.drainTimeout, stopping, ended });
+    await work(parts, { drainTimeoutMs: config.drainTimeout, timings, stopping, ended });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } catch (error) {
     // Told to stop before it came to lead.
@@ -95,15 +97,21 @@ async function follow(
 /** Takes commands until the link has ended: because the agent was told to stop and is done, or by itself. */
 async function work(
   parts: Parts,
-  options: { drainTimeoutMs: number; stopping: AbortController; ended: AbortController },
+  options: { drainTimeoutMs: number; timings: Timings; stopping: AbortController; ended: AbortController },
 ): Promise<void> {
-  const { drainTimeoutMs, stopping, ended } = options;
-  const drained = drain(parts, { stopping: stopping.signal, timeoutMs: drainTimeoutMs, ended });
+  const { drainTimeoutMs, timings, stopping, ended } = options;
+  const { lateCommandsMs } = timings;
+  const drained = drain(parts, {
+    stopping: stopping.signal,
+    timeoutMs: drainTimeoutMs,
+    lateCommandsMs,
+    ended,
+  });
   const recovered = recover(parts, ended.signal).catch((error) => {
     if (!ended.signal.aborted) throw error;
   });
   try {
-    await firstView(recovered, stopping.signal);
+    await firstView(recovered, { stopping: stopping.signal, timeoutMs: timings.recoveryMs });
     for await (const frame of parts.link.frames(ended.signal)) receive(frame, { ...parts, stopping });
   } finally {
     ended.abort();
@@ -112,7 +120,7 @@ async function work(
     // Also what was begun since the last look at what is at work: nothing holds up the end of the process.
     parts.dispatcher.handOver();
     // With the link's end it has turned out which results arrived.
-    await parts.journal.flush(AbortSignal.timeout(LAST_WRITE_MS)).catch(() => {});
+    await parts.journal.flush(AbortSignal.timeout(timings.journalFlushMs)).catch(() => {});
   }
 }
 
@@ -131,7 +139,7 @@ async function recover(parts: Parts, signal: AbortSignal): Promise<void> {
 /** Waits to be the one replica that works; without leader election there is nothing to wait for. */
 async function lead(
   config: Config,
-  { signal, telemetry }: { signal: AbortSignal; telemetry: Telemetry },
+  { signal, telemetry, timings }: { signal: AbortSignal; telemetry: Telemetry; timings: Timings },
 ): Promise<Leadership | undefined> {
   if (!config.leaderElection) return undefined;
   // A connection of its own: a renewal never queues behind the requests of sessions.
@@ -143,6 +151,7 @@ async function lead(
     leases: createLeaseApi(transport, config.namespace),
     name: leaseName(config.agentId),
     identity: config.podName || Deno.hostname(),
+    timing: timings,
     onTurn: (standing) => telemetry.vitals.turned(standing),
   });
   try {
@@ -161,9 +170,9 @@ async function lead(
 /** Once told to stop: refuses new commands, says so, lets running ones end, and then ends the link. */
 async function drain(
   { dispatcher, outbox, beat }: Parts,
-  options: { stopping: AbortSignal; timeoutMs: number; ended: AbortController },
+  options: { stopping: AbortSignal; timeoutMs: number; lateCommandsMs: number; ended: AbortController },
 ): Promise<void> {
-  const { stopping, timeoutMs, ended } = options;
+  const { stopping, timeoutMs, lateCommandsMs, ended } = options;
   if (!stopping.aborted) {
     await new Promise((resolve) => stopping.addEventListener("abort", resolve, { once: true }));
   }
@@ -179,7 +188,7 @@ async function drain(
   const done = dispatcher.drain(timeout.signal);
   beat();
   // Commands that were on their way meanwhile are refused in words, and not left without an answer.
-  if (patienceMs > 0) await delay(LAST_COMMANDS_MS);
+  if (patienceMs > 0) await delay(lateCommandsMs);
   await done;
   // What the Control Plane is to know leaves first, if a link comes up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
@@ -188,8 +197,11 @@ async function drain(
   ended.abort();
 }
 
-async function firstView(recovered: Promise<void>, stopping: AbortSignal): Promise<void> {
-  const enough = AbortSignal.any([stopping, AbortSignal.timeout(FIRST_VIEW_MS)]);
+async function firstView(
+  recovered: Promise<void>,
+  { stopping, timeoutMs }: { stopping: AbortSignal; timeoutMs: number },
+): Promise<void> {
+  const enough = AbortSignal.any([stopping, AbortSignal.timeout(timeoutMs)]);
   try {
     await abortable(recovered, enough);
   } catch {

@@ -32,6 +32,7 @@ import { Journal } from "./commands/journal.ts";
 import { Mirror } from "./status/mirror.ts";
 import { Monitor } from "./status/monitor.ts";
 import { labelValue } from "./model/names.ts";
+import type { Timings } from "./model/timings.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { Recorder } from "./status/recorder.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
@@ -55,11 +56,8 @@ export interface Parts extends Disposable {
   readonly beat: () => void;
 }
 
-/** Longest wait for the journal: a cluster that does not answer must not keep commands from being answered. */
-const JOURNAL_PATIENCE_MS = 5000;
-
 /** Builds the parts; dispose them when the agent has ended. */
-export function buildParts(config: Config): Parts {
+export function buildParts(config: Config, timings: Timings): Parts {
   using disposables = new DisposableStack();
   const telemetry = new Telemetry(config);
   const transport = disposables.use(
@@ -74,7 +72,7 @@ export function buildParts(config: Config): Parts {
       store: createJournalStore(transport, namespace),
       prefix: agentLabel,
       sessionIds: () => reporter.sessionIds(),
-      patienceMs: config.leaderElection ? Infinity : JOURNAL_PATIENCE_MS,
+      patienceMs: config.leaderElection ? Infinity : timings.journalWriteMs,
     }),
   );
   const outbox = disposables.use(new Outbox((commandIds) => journal.forget(commandIds)));
@@ -99,7 +97,7 @@ export function buildParts(config: Config): Parts {
     recall: (sessionId, commandId) => operations.recall(sessionId, commandId),
     run: (request, context) =>
       telemetry.commands.within(context.commandId, () => operations.run(request, context)),
-  }, { journal, reporter, limits: config, onIdle, observer: telemetry.commands });
+  }, { journal, reporter, limits: config, cancelMs: timings.cancelMs, onIdle, observer: telemetry.commands });
   const monitor = disposables.use(
     new Monitor({
       cache,

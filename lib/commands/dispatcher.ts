@@ -41,6 +41,8 @@ export interface DispatcherOptions {
   readonly journal: Journal;
   readonly reporter: Reporter;
   readonly limits: RequestLimits;
+  /** Longest wait for cancelled commands to clean up, in milliseconds. */
+  readonly cancelMs: number;
   /** Told when no command of a session is left. */
   readonly onIdle?: (sessionId: string) => void;
   readonly observer?: CommandObserver;
@@ -54,9 +56,6 @@ interface Task {
   readonly spentMs: number;
   readonly cancel: AbortController;
 }
-
-/** Longest wait for cancelled commands to clean up, in milliseconds. */
-const CANCEL_MS = 3000;
 
 /** For what an earlier process was let do: with less to give away by now, it is the operation that fails, and removes what it made. */
 const NO_LIMITS: RequestLimits = { maxCpu: Infinity, maxMemory: Infinity };
@@ -174,7 +173,7 @@ export class Dispatcher {
       for (const { commandId, cancel } of this.#lanes.all()) {
         cancel.abort(this.#options.journal.holds(commandId) ? HANDED_OVER : STOPPING);
       }
-      timer = setTimeout(abandon, CANCEL_MS);
+      timer = setTimeout(abandon, this.#options.cancelMs);
     };
     if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });

@@ -33,6 +33,7 @@ class Bench implements Disposable {
       journal: this.journal,
       reporter: new Reporter(this.outbox),
       limits: { maxCpu: 4, maxMemory: 8 },
+      cancelMs: 3000,
       observer: {
         received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
         begun: (commandId, { sessionId }) => this.observed.push(`${commandId} begun on ${sessionId}`),
