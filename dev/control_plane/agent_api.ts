@@ -2,10 +2,11 @@
  * What agents call: registrations and requests for a WebSocket come in, answers (normal or scripted) go out.
  * @module
  */
+import type { Hono } from "hono";
 import { excerpt, isObject } from "./fields.ts";
 import type { Links } from "./links.ts";
 import { checkRegistration, type Registry } from "./registry.ts";
-import { errorResponse, readBody, type Route } from "./router.ts";
+import { errorResponse, readBody } from "./router.ts";
 import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
 
 /** A request to register, as it came; the body is text where it is no JSON. */
@@ -31,23 +32,13 @@ export interface AgentApiParts {
   report(problem: string): void;
 }
 
-/** The routes for agents. */
-export function agentRoutes(parts: AgentApiParts): Route[] {
-  return [
-    {
-      method: "POST",
-      path: "/api/v1/agents/register",
-      handler: async (request) => {
-        const body = await readBody(request);
-        return register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
-      },
-    },
-    {
-      method: "GET",
-      path: "/api/v1/agents/connect",
-      handler: (request) => connect(request, parts),
-    },
-  ];
+/** Adds the routes for agents. */
+export function addAgentRoutes(app: Hono, parts: AgentApiParts): void {
+  app.post("/api/v1/agents/register", async ({ req: { raw: request } }) => {
+    const body = await readBody(request);
+    return register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
+  });
+  app.get("/api/v1/agents/connect", ({ req: { raw: request } }) => connect(request, parts));
 }
 
 function register(registration: Registration, parts: AgentApiParts): Response {

@@ -4,7 +4,8 @@
  * each message it gets against the protocol, and shares no code with the agent.
  * @module
  */
-import { agentRoutes, type Registration } from "./agent_api.ts";
+import type { Hono } from "hono";
+import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
 import { CommandLog } from "./command_log.ts";
 import { Feed } from "./feed.ts";
@@ -12,9 +13,9 @@ import { excerpt } from "./fields.ts";
 import { type Connection, Links } from "./links.ts";
 import { type Message, readFrame } from "./messages.ts";
 import { Registry } from "./registry.ts";
-import { route } from "./router.ts";
+import { createApp } from "./router.ts";
 import { Script, type ScriptedAnswer } from "./script.ts";
-import { userRoutes } from "./user_api.ts";
+import { addUserRoutes } from "./user_api.ts";
 
 /** Options of {@linkcode ControlPlane.start}. */
 export interface ControlPlaneOptions {
@@ -79,11 +80,11 @@ export class ControlPlane implements AsyncDisposable {
     const { port = 0, hostname = "127.0.0.1", prefix = "", silenceLimitMs = 45_000 } = options;
     this.#log = options.onEvent ?? (() => {});
     this.#links = this.#createLinks(silenceLimitMs);
-    const routes = [...this.#agentRoutes(options.apiKey), ...this.#userRoutes()];
-    this.#server = Deno.serve(
-      { port, hostname, onListen: () => {} },
-      (request) => route(request, routes, prefix),
-    );
+    const app = createApp(prefix, (app) => {
+      this.#addAgentRoutes(app, options.apiKey);
+      this.#addUserRoutes(app);
+    });
+    this.#server = Deno.serve({ port, hostname, onListen: () => {} }, (request) => app.fetch(request));
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     this.url = `http://${host}:${this.#server.addr.port}${prefix}`;
   }
@@ -215,8 +216,8 @@ export class ControlPlane implements AsyncDisposable {
     });
   }
 
-  #agentRoutes(apiKey: string | undefined) {
-    return agentRoutes({
+  #addAgentRoutes(app: Hono, apiKey: string | undefined): void {
+    addAgentRoutes(app, {
       apiKey,
       registry: this.#registry,
       links: this.#links,
@@ -229,8 +230,8 @@ export class ControlPlane implements AsyncDisposable {
     });
   }
 
-  #userRoutes() {
-    return userRoutes({
+  #addUserRoutes(app: Hono): void {
+    addUserRoutes(app, {
       registry: this.#registry,
       commands: this.#commands,
       isConnected: (agentId) => this.#links.isConnected(agentId),

@@ -1,38 +1,26 @@
 /**
- * Plain HTTP: requests come in, the route that fits answers; all else gets a JSON error that says what there is.
+ * The HTTP application: Hono with the answers in the Control Plane's form for unknown paths and methods.
  * @module
  */
+import { Hono } from "hono";
 
-/** Answers a request; `parameters` are the parts of the path that the route names with a colon, decoded. */
-export type Handler = (
-  request: Request,
-  parameters: Readonly<Record<string, string>>,
-) => Response | Promise<Response>;
-
-/** One method of one path. */
-export interface Route {
-  readonly method: "GET" | "POST";
-  /** For example `/api/v1/agents/:agentId`. */
-  readonly path: string;
-  readonly handler: Handler;
-}
-
-/** Lets the first route that fits answer; `prefix` stands before each route's path. */
-export async function route(request: Request, routes: readonly Route[], prefix: string): Promise<Response> {
-  const pathname = new URL(request.url).pathname;
-  const allowed: string[] = [];
-  for (const { method, path, handler } of routes) {
-    const parameters = matchPath(pathname, prefix + path);
-    if (parameters === undefined) continue;
-    if (method === request.method) return await handler(request, parameters);
-    allowed.push(method);
+/** Builds an application whose routes are all below a prefix, such as `/streamspace`; `register` adds the routes. */
+export function createApp(prefix: string, register: (app: Hono) => void): Hono {
+  const app = new Hono().basePath(prefix);
+  register(app);
+  const routes = app.routes.map(({ method, path }) => ({ method, path }));
+  for (const path of new Set(routes.map(({ path }) => path))) {
+    const allowed = routes.filter((route) => route.path === path).map(({ method }) => method).join(", ");
+    app.all(path.slice(prefix.length), (context) => {
+      const details = `${context.req.path} accepts ${allowed} only`;
+      return errorResponse(405, "Method not allowed", details, { Allow: allowed });
+    });
   }
-  if (allowed.length > 0) {
-    const details = `${pathname} answers ${allowed.join(", ")} only`;
-    return errorResponse(405, "Method not allowed", details, { Allow: allowed.join(", ") });
-  }
-  const known = routes.map(({ method, path }) => `${method} ${prefix}${path}`).join(", ");
-  return errorResponse(404, "Not found", `There is no ${pathname}; there is ${known}`);
+  const known = routes.map(({ method, path }) => `${method} ${path}`).join(", ");
+  app.notFound((context) =>
+    errorResponse(404, "Not found", `${context.req.path} does not exist; available: ${known}`)
+  );
+  return app;
 }
 
 /** An error in the Control Plane's form. */
@@ -45,38 +33,12 @@ export function errorResponse(
   return Response.json({ error, details }, { status, headers });
 }
 
-/** The body as JSON, or as text where it is none. */
+/** The body as JSON, or as text where it is not JSON. */
 export async function readBody(request: Request): Promise<unknown> {
   const text = await request.text();
   try {
     return JSON.parse(text);
   } catch {
     return text;
-  }
-}
-
-function matchPath(pathname: string, path: string): Record<string, string> | undefined {
-  const parts = pathname.split("/");
-  const names = path.split("/");
-  if (parts.length !== names.length) return undefined;
-  const parameters: Record<string, string> = {};
-  for (const [index, name] of names.entries()) {
-    const part = parts[index] ?? "";
-    if (!name.startsWith(":")) {
-      if (part !== name) return undefined;
-    } else {
-      const value = decode(part);
-      if (value === undefined || value === "") return undefined;
-      parameters[name.slice(1)] = value;
-    }
-  }
-  return parameters;
-}
-
-function decode(part: string): string | undefined {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return undefined;
   }
 }

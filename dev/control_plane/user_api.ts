@@ -2,11 +2,12 @@
  * What people and scripts call (the curl calls): commands come in, records of agents, commands and sessions go out.
  * @module
  */
+import type { Hono } from "hono";
 import type { Command } from "./command_frame.ts";
 import type { CommandLog } from "./command_log.ts";
 import { checkFields, excerpt, isObject, type JsonObject, OBJECT, oneOf, optional, TEXT } from "./fields.ts";
 import type { AgentRecord, Registry } from "./registry.ts";
-import { errorResponse, readBody, type Route } from "./router.ts";
+import { errorResponse, readBody } from "./router.ts";
 
 /** What the users' endpoints work on. */
 export interface UserApiParts {
@@ -25,42 +26,28 @@ const COMMAND = {
   payload: optional(OBJECT),
 };
 
-/** The routes for users. */
-export function userRoutes(parts: UserApiParts): Route[] {
+/** Adds the routes for users. */
+export function addUserRoutes(app: Hono, parts: UserApiParts): void {
   const { registry, commands } = parts;
   const view = (agent: AgentRecord) => ({ ...agent, connected: parts.isConnected(agent.agentId) });
-  return [
-    {
-      method: "GET",
-      path: "/api/v1/agents",
-      handler: () => Response.json({ agents: registry.list().map(view), total: registry.list().length }),
-    },
-    {
-      method: "GET",
-      path: "/api/v1/agents/:agentId",
-      handler: (_request, { agentId = "" }) => {
-        const agent = registry.get(agentId);
-        return agent === undefined ? unknownAgent(agentId, registry) : Response.json(view(agent));
-      },
-    },
-    {
-      method: "POST",
-      path: "/api/v1/agents/:agentId/command",
-      handler: (request, { agentId = "" }) => sendCommand(request, agentId, parts),
-    },
-    {
-      method: "GET",
-      path: "/api/v1/commands/:commandId",
-      handler: (_request, { commandId = "" }) =>
-        found(commands.get(commandId), "Command", `No command "${commandId}" was sent`),
-    },
-    {
-      method: "GET",
-      path: "/api/v1/sessions/:sessionId",
-      handler: (_request, { sessionId = "" }) =>
-        found(parts.lastStatus(sessionId), "Session", `No agent reported on session "${sessionId}"`),
-    },
-  ];
+  app.get("/api/v1/agents", () => {
+    const agents = registry.list().map(view);
+    return Response.json({ agents, total: agents.length });
+  });
+  app.get("/api/v1/agents/:agentId", ({ req }) => {
+    const agentId = req.param("agentId");
+    const agent = registry.get(agentId);
+    return agent === undefined ? unknownAgent(agentId, registry) : Response.json(view(agent));
+  });
+  app.post("/api/v1/agents/:agentId/command", ({ req }) => sendCommand(req.raw, req.param("agentId"), parts));
+  app.get("/api/v1/commands/:commandId", ({ req }) => {
+    const commandId = req.param("commandId");
+    return jsonOr404(commands.get(commandId), "Command", `No command "${commandId}" was sent`);
+  });
+  app.get("/api/v1/sessions/:sessionId", ({ req }) => {
+    const sessionId = req.param("sessionId");
+    return jsonOr404(parts.lastStatus(sessionId), "Session", `No agent reported on session "${sessionId}"`);
+  });
 }
 
 async function sendCommand(request: Request, agentId: string, parts: UserApiParts): Promise<Response> {
@@ -85,6 +72,6 @@ function unknownAgent(agentId: string, registry: Registry): Response {
   return errorResponse(404, "Agent not found", `No agent "${agentId}" has registered; registered: ${known}`);
 }
 
-function found(value: object | undefined, what: string, details: string): Response {
+function jsonOr404(value: object | undefined, what: string, details: string): Response {
   return value === undefined ? errorResponse(404, `${what} not found`, details) : Response.json(value);
 }
