@@ -14,6 +14,8 @@ export interface ExpiryOptions {
   readonly cache: SessionCache;
   /** Ends a session's run, if its time is still up when its turn has come. */
   readonly end: (sessionId: string) => Promise<void>;
+  /** Delays between failed attempts to end a run, in milliseconds. @default {{ firstMs: 5000, longestMs: 300_000 }} */
+  readonly retry?: { readonly firstMs: number; readonly longestMs: number };
 }
 
 /** One stretch of a session's life that has an end. */
@@ -97,7 +99,7 @@ export class Expiry implements Disposable {
     }
     // The run is known no more if it was ended; if not, it is tried again, but never at once.
     run.isEnding = false;
-    run.dueAt = Date.now() + pauseAfter(run.failures, RETRY);
+    run.dueAt = Date.now() + pauseAfter(run.failures, this.#options.retry ?? RETRY);
     run.failures += 1;
     if (this.#runs.get(sessionId) === run) this.#setTimer();
   }

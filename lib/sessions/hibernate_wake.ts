@@ -19,7 +19,7 @@ import { holders, isAsleep } from "../status/readiness.ts";
 import type { Recorder } from "../status/recorder.ts";
 import type { SessionRequest } from "../model/requests.ts";
 import { displayPort, type Note, podFields, statusOf, type StatusSource } from "../status/status.ts";
-import { waitUntil, waitUntilReady } from "./waiting.ts";
+import { type OperationTimings, waitUntil, waitUntilReady } from "./waiting.ts";
 
 /** What it takes to let sessions run and sleep. */
 export interface RunOptions {
@@ -32,10 +32,8 @@ export interface RunOptions {
   readonly startTimeoutMs: number;
   /** Told of each change of a session's state but the last, which is part of the outcome. */
   readonly onStatus: (status: SessionStatus) => void;
+  readonly timings: OperationTimings;
 }
-
-/** Longest time for a session's pods to go, in milliseconds. */
-const SLEEP_TIMEOUT_MS = 120_000;
 
 /** Hibernates and wakes. */
 export class RunOperations {
@@ -103,6 +101,7 @@ export class RunOperations {
       timeoutMs: this.#options.startTimeoutMs,
       spentMs,
       signal,
+      timings: this.#options.timings,
       onProgress: (note) => {
         const { deployment } = this.#cache.session(sessionId);
         this.report(sessionId, "pending", { note, deployment });
@@ -126,7 +125,7 @@ export class RunOperations {
   async #untilAsleep(sessionId: string, signal: AbortSignal): Promise<void> {
     await waitUntil(this.#cache, sessionId, {
       signal,
-      timeoutMs: SLEEP_TIMEOUT_MS,
+      timeoutMs: this.#options.timings.terminationTimeoutMs,
       isDone: (objects) => {
         if (!isAlive(objects.deployment)) throw new CommandError("not_found", "it was deleted meanwhile");
         return isAsleep(objects);

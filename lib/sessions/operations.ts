@@ -17,9 +17,13 @@ import { RunOperations, type RunOptions } from "./hibernate_wake.ts";
 import { StartOperation, type StartOptions } from "./start.ts";
 import { statusOf } from "../status/status.ts";
 import { StopOperation } from "./stop.ts";
+import { OPERATION_TIMINGS, type OperationTimings } from "./waiting.ts";
 
 /** What operations need to work. */
-export type OperationsOptions = ProvisionerOptions & StartOptions & RunOptions;
+export type OperationsOptions = Omit<ProvisionerOptions & StartOptions & RunOptions, "timings"> & {
+  /** @default {OPERATION_TIMINGS} */
+  readonly timings?: OperationTimings;
+};
 
 /** Carries out requests; those of one session must come one after the other. */
 export class SessionOperations {
@@ -29,12 +33,13 @@ export class SessionOperations {
   readonly #runs: RunOperations;
   readonly #patienceMs: number;
 
-  constructor(options: OperationsOptions) {
+  constructor({ timings = OPERATION_TIMINGS, ...others }: OperationsOptions) {
+    const options = { ...others, timings };
     const provisioner = new Provisioner(options);
     this.#cache = options.cache;
     this.#runs = new RunOperations(options, provisioner);
     this.#starts = new StartOperation(options, { provisioner, runs: this.#runs });
-    this.#stops = new StopOperation(options.cache, provisioner);
+    this.#stops = new StopOperation(options.cache, { provisioner, timeoutMs: timings.terminationTimeoutMs });
     this.#patienceMs = options.startTimeoutMs;
   }
 

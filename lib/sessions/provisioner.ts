@@ -19,10 +19,7 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { isHomeOfUser } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
-import { timeLeft, waitUntil } from "./waiting.ts";
-
-/** How often an object is looked for whose end nothing tells, in milliseconds. */
-const LOOK_AGAIN_MS = 1000;
+import { type OperationTimings, timeLeft, waitUntil } from "./waiting.ts";
 
 /** How the creation of an object may be ended. */
 export interface CreationOptions {
@@ -45,6 +42,7 @@ export interface ProvisionerOptions {
   readonly cache: SessionCache;
   /** How many sessions' objects may be created, or scaled up, at once. */
   readonly maxConcurrentStarts: number;
+  readonly timings: Pick<OperationTimings, "pollIntervalMs">;
 }
 
 /** Creates and deletes. */
@@ -53,8 +51,10 @@ export class Provisioner {
   readonly #cache: SessionCache;
   /** Bounds what starts and wakes ask of the API at once; what they wait for is not bounded. */
   readonly #starts: Semaphore;
+  readonly #pollIntervalMs: number;
 
-  constructor({ client, cache, maxConcurrentStarts }: ProvisionerOptions) {
+  constructor({ client, cache, maxConcurrentStarts, timings }: ProvisionerOptions) {
+    this.#pollIntervalMs = timings.pollIntervalMs;
     this.#client = client;
     this.#cache = cache;
     this.#starts = new Semaphore(maxConcurrentStarts);
@@ -222,7 +222,7 @@ export class Provisioner {
     if (!isGone()) return await waitUntil(this.#cache, sessionId, { ...options, isDone: isGone, left });
     // Nothing tells the end of what the cache does not follow, such as a home that another agent made.
     while ((await read())?.metadata?.uid === object.metadata?.uid) {
-      await delay(Math.min(LOOK_AGAIN_MS, timeLeft(options, left)), { signal });
+      await delay(Math.min(this.#pollIntervalMs, timeLeft(options, left)), { signal });
     }
   }
 }

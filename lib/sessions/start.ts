@@ -26,7 +26,7 @@ import type { StartRequest } from "../model/requests.ts";
 import type { RunOperations } from "./hibernate_wake.ts";
 import type { Note } from "../status/status.ts";
 import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
-import { waitUntil } from "./waiting.ts";
+import { type OperationTimings, waitUntil } from "./waiting.ts";
 
 /** What a start needs. */
 export interface StartOptions {
@@ -38,10 +38,8 @@ export interface StartOptions {
   readonly templates: TemplateSources;
   /** Longest time for a session to become ready, in milliseconds. */
   readonly startTimeoutMs: number;
+  readonly timings: OperationTimings;
 }
-
-/** Longest wait for the deletion of a failed start's objects to be seen, in milliseconds. */
-const ROLL_BACK_TIMEOUT_MS = 5000;
 
 /** Starts sessions. */
 export class StartOperation {
@@ -115,7 +113,7 @@ export class StartOperation {
       // So that the session's next command does not find it alive, and as long as a pod lives, just those reach it who may.
       await waitUntil(this.#cache, sessionId, {
         signal,
-        timeoutMs: ROLL_BACK_TIMEOUT_MS,
+        timeoutMs: this.#options.timings.rollBackTimeoutMs,
         isDone: (objects) =>
           ![objects.deployment, objects.service].some((object) => isAlive(object)) &&
           (!policy || objects.pods.length === 0),

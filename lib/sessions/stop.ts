@@ -11,24 +11,27 @@ import type { StopRequest } from "../model/requests.ts";
 import { statusOf } from "../status/status.ts";
 import { type WaitTime, waitUntil } from "./waiting.ts";
 
-/** Longest time for a session's pods and volumes to go, in milliseconds. */
-const STOP_TIMEOUT_MS = 120_000;
-
 /** Stops sessions. */
 export class StopOperation {
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
 
-  constructor(cache: SessionCache, provisioner: Provisioner) {
+  readonly #timeoutMs: number;
+
+  constructor(
+    cache: SessionCache,
+    { provisioner, timeoutMs }: { provisioner: Provisioner; timeoutMs: number },
+  ) {
     this.#cache = cache;
     this.#provisioner = provisioner;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Deletes a session and waits until nothing of it is left. */
   async stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
     const { sessionId, deletePVC } = request;
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
-    const patience = { signal, timeoutMs: STOP_TIMEOUT_MS, startedAt: performance.now() };
+    const patience = { signal, timeoutMs: this.#timeoutMs, startedAt: performance.now() };
     await this.#provisioner.delete({ deployment, service });
     const home = deletePVC ? await this.#home(claim, { sessionId, ...patience }) : undefined;
     await this.#provisioner.delete({ claim: home });

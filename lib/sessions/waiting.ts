@@ -9,11 +9,31 @@ import { formatDuration } from "../common/quantities.ts";
 import { judge, type Verdict } from "../status/readiness.ts";
 import type { Note } from "../status/status.ts";
 
-/** What is left at least to a session for which an earlier process waited, in milliseconds. */
-const LEAST_REST_MS = 30_000;
+/** How long the operations wait for the cluster. Durations are milliseconds. */
+export interface OperationTimings {
+  /** Longest wait for a session's pods and volumes to be released or deleted. */
+  readonly terminationTimeoutMs: number;
+  /** Longest wait for the objects of a failed start to be deleted. */
+  readonly rollBackTimeoutMs: number;
+  /** Time between two reads of an object that no watch covers. */
+  readonly pollIntervalMs: number;
+  /** Shortest time between two progress reports of a session. */
+  readonly progressIntervalMs: number;
+  /** Shortest time that a resumed start has left, however long ago it began. */
+  readonly minRemainingMs: number;
+  /** Factor on the grace periods of failure causes. */
+  readonly graceFactor: number;
+}
 
-/** Time between two words about one session, in milliseconds. */
-const PROGRESS_MS = 1000;
+/** The timings in production; tests set shorter ones. */
+export const OPERATION_TIMINGS: OperationTimings = {
+  terminationTimeoutMs: 120_000,
+  rollBackTimeoutMs: 5000,
+  pollIntervalMs: 1000,
+  progressIntervalMs: 1000,
+  minRemainingMs: 30_000,
+  graceFactor: 1,
+};
 
 /** The time that a wait has. */
 export interface WaitTime {
@@ -69,6 +89,8 @@ export interface ReadyOptions {
    * process may have been at something else. @default {0}
    */
   readonly spentMs?: number;
+  /** @default {OPERATION_TIMINGS} */
+  readonly timings?: Pick<OperationTimings, "progressIntervalMs" | "minRemainingMs" | "graceFactor">;
   /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
   readonly onProgress?: (note: Note) => void;
 }
@@ -83,9 +105,9 @@ export async function waitUntilReady(
   sessionId: string,
   options: ReadyOptions,
 ): Promise<V1Pod> {
-  const { signal, onProgress = () => {} } = options;
-  const patience = new Patience(options);
-  const progress = new Progress(onProgress);
+  const { signal, onProgress = () => {}, timings = OPERATION_TIMINGS } = options;
+  const patience = new Patience({ ...options, timings });
+  const progress = new Progress(onProgress, timings.progressIntervalMs);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
     look: (objects) => {
@@ -104,13 +126,19 @@ class Patience {
   readonly #startedAt = performance.now();
   /** As the setting has it. */
   readonly #timeoutMs: number;
+  readonly #graceFactor: number;
   #limitMs: number;
   #isExtended = false;
   #trouble: { readonly reason: string; readonly sinceMs: number } | undefined;
 
-  constructor({ timeoutMs, spentMs = 0 }: Pick<ReadyOptions, "timeoutMs" | "spentMs">) {
+  constructor(
+    { timeoutMs, spentMs = 0, timings }: Pick<ReadyOptions, "timeoutMs" | "spentMs"> & {
+      readonly timings: Pick<OperationTimings, "minRemainingMs" | "graceFactor">;
+    },
+  ) {
     this.#timeoutMs = timeoutMs;
-    this.#limitMs = Math.min(timeoutMs, Math.max(LEAST_REST_MS, timeoutMs - spentMs));
+    this.#graceFactor = timings.graceFactor;
+    this.#limitMs = Math.min(timeoutMs, Math.max(timings.minRemainingMs, timeoutMs - spentMs));
   }
 
   /**
@@ -132,7 +160,7 @@ class Patience {
     }
     const { reason, words, graceMs } = verdict;
     if (this.#trouble?.reason !== reason) this.#trouble = { reason, sinceMs: nowMs };
-    const graceLeftMs = this.#trouble.sinceMs + graceMs - nowMs;
+    const graceLeftMs = this.#trouble.sinceMs + graceMs * this.#graceFactor - nowMs;
     if (graceLeftMs <= 0) throw new CommandError("start_failed", words, { reason });
     if (leftMs <= 0) throw this.#timeout(words, reason);
     return Math.min(leftMs, graceLeftMs);
@@ -150,11 +178,14 @@ class Patience {
 /** Tells what a session waits for, and neither what is over in a moment nor all that changes within one, nor one cause in new words. */
 class Progress {
   readonly #tell: (note: Note) => void;
-  #notBefore = performance.now() + PROGRESS_MS;
+  readonly #intervalMs: number;
+  #notBefore: number;
   #told = "";
 
-  constructor(tell: (note: Note) => void) {
+  constructor(tell: (note: Note) => void, intervalMs: number) {
     this.#tell = tell;
+    this.#intervalMs = intervalMs;
+    this.#notBefore = performance.now() + intervalMs;
   }
 
   /** Tells it, or gives the time until it may be told. */
@@ -166,7 +197,7 @@ class Progress {
     const now = performance.now();
     if (now < this.#notBefore) return this.#notBefore - now;
     this.#told = news;
-    this.#notBefore = now + PROGRESS_MS;
+    this.#notBefore = now + this.#intervalMs;
     this.#tell({ reason: verdict.state === "trouble" ? verdict.reason : "", message: verdict.progress });
     return Infinity;
   }

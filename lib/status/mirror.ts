@@ -22,8 +22,8 @@ import { SESSION_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
 import { pauseAfter } from "../common/retry.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
-/** Changes of a session within this time are written as one, in milliseconds. */
-const GATHER_MS = 500;
+/** Default of {@linkcode MirrorOptions.batchMs}. */
+const BATCH_MS = 500;
 /** Sessions that are written at once: the commands' requests have the rest of the API server. */
 const CONCURRENCY = 4;
 const RETRY = { firstMs: 1000, longestMs: 60_000 };
@@ -33,6 +33,8 @@ export interface MirrorOptions {
   readonly cache: SessionCache;
   readonly reporter: Pick<Reporter, "lastStatus" | "listen">;
   readonly api: CustomObjectApi;
+  /** Changes of a session within this time are written together, in milliseconds. @default {500} */
+  readonly batchMs?: number;
 }
 
 /** Keeps the Session objects of this agent's sessions. */
@@ -92,7 +94,7 @@ export class Mirror {
     let failures = 0;
     try {
       while (look.isDue) {
-        await delay(waitMs(failures), { signal });
+        await delay(this.#waitMs(failures), { signal });
         const write = () => {
           look.isDue = false;
           return this.#write(sessionId);
@@ -105,6 +107,11 @@ export class Mirror {
     } finally {
       this.#looks.delete(sessionId);
     }
+  }
+
+  #waitMs(failures: number): number {
+    const { batchMs = BATCH_MS } = this.#options;
+    return failures === 0 ? batchMs : batchMs + Math.random() * pauseAfter(failures, RETRY);
   }
 
   /** Gives whether there is nothing left to try: what is refused is tried again at the session's next change. */
@@ -187,9 +194,4 @@ function changes(known: KubernetesObject, { metadata, spec }: SessionResource): 
   const operations = parts.filter(([_, is, should]) => !isDeepStrictEqual(is, should))
     .map(([path, _, value]): PatchOperation => ({ op: "add", path, value }));
   return operations.length === 0 ? [] : [{ op: "test", path: "/metadata/uid", value: uid }, ...operations];
-}
-
-function waitMs(failures: number): number {
-  if (failures === 0) return GATHER_MS;
-  return GATHER_MS + Math.random() * pauseAfter(failures, RETRY);
 }

@@ -12,8 +12,8 @@ import { isSame, lossOf, observedStatus } from "./observed.ts";
 import { lastTold } from "./outcome.ts";
 import { statusOf } from "./status.ts";
 
-/** A pod that is not ready for a moment is not worth a word, in milliseconds. */
-const FLAP_MS = 2000;
+/** Default of {@linkcode MonitorOptions.unreadyGraceMs}. */
+const UNREADY_GRACE_MS = 2000;
 
 /** What the monitor listens to and speaks through. */
 export interface MonitorOptions {
@@ -23,6 +23,8 @@ export interface MonitorOptions {
   readonly isBusy: (sessionId: string) => boolean;
   /** Lets a session remember what was told of it. */
   readonly remember: (status: SessionStatus) => Promise<void>;
+  /** How long a running session may be unready before that is reported, in milliseconds. @default {2000} */
+  readonly unreadyGraceMs?: number;
 }
 
 /** Compares each session's state with the one that was told last. */
@@ -103,7 +105,8 @@ export class Monitor implements Disposable {
   }
 
   #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
-    return setTimeout(() => this.#look(sessionId, { hasLasted: true }), FLAP_MS);
+    const { unreadyGraceMs = UNREADY_GRACE_MS } = this.#options;
+    return setTimeout(() => this.#look(sessionId, { hasLasted: true }), unreadyGraceMs);
   }
 
   #assume(status: SessionStatus): void {

@@ -11,17 +11,22 @@ import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../common/log.ts";
 import { type Outcome, outcomeAnnotations, statusAnnotation } from "./outcome.ts";
 
-/** Longest wait for a session to remember an outcome, in milliseconds: whoever waits for the answer shall not wait for this. */
-const TIMEOUT_MS = 5000;
-
 /** Writes to sessions' Services; never fails. */
 export class Recorder {
   readonly #client: Pick<SessionClient, "annotate">;
   readonly #cache: SessionCache;
 
-  constructor(client: Pick<SessionClient, "annotate">, cache: SessionCache) {
+  readonly #timeoutMs: number;
+
+  /** @param options.timeoutMs longest wait for a write, as command results wait for it, in milliseconds. @default {5000} */
+  constructor(
+    client: Pick<SessionClient, "annotate">,
+    cache: SessionCache,
+    { timeoutMs = 5000 }: { readonly timeoutMs?: number } = {},
+  ) {
     this.#client = client;
     this.#cache = cache;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Lets a session remember the outcome of a command, and gives it as an outcome that says whether it does. */
@@ -44,7 +49,7 @@ export class Recorder {
     try {
       const service = await abortable(
         this.#client.annotate(name, annotations),
-        AbortSignal.timeout(TIMEOUT_MS),
+        AbortSignal.timeout(this.#timeoutMs),
       );
       this.#cache.put("service", service);
       return true;
