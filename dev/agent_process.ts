@@ -1,23 +1,25 @@
 /**
- * The agent as a process of its own, as demo, benchmark and end-to-end tests run it: from source, or as the executable that `K8S_AGENT` names.
+ * The agent as a separate process for demo, benchmark, chaos and end-to-end tests: the bundled source with the permissions of `deno.json`, or
+ * the executable that `K8S_AGENT` names.
  * @module
  */
 import { abortable } from "@std/async";
+import { bundleAgent } from "./agent_bundle.ts";
 
-/** How to start an agent. */
+/** Options of {@linkcode AgentProcess.start}. */
 export interface AgentProcessOptions {
-  /** Flags. */
+  /** Command-line flags. */
   readonly args: readonly string[];
-  /** The whole environment besides what the runtime itself needs; agents beside each other cannot all have the default `HEALTH_ADDR`. */
+  /** Environment variables besides those that the runtime needs; `HEALTH_ADDR` is `off` unless set, as agents cannot share a port. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Told each line of the agent's log as it comes. */
+  /** Receives each line of output. */
   readonly onLine?: (line: string) => void;
 }
 
-/** Variables without which the runtime that runs the source cannot find its packages. */
+/** Variables that the runtime needs to find its cache. */
 const RUNTIME_VARIABLES = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME"];
-/** Longest wait for a line, in milliseconds: longer than whatever an agent does takes on a slow machine. */
-const LONGEST_WAIT_MS = 120_000;
+/** Timeout of {@linkcode AgentProcess.line}, in milliseconds: generous, so that no test fails because the machine is slow. */
+const LINE_TIMEOUT_MS = 120_000;
 const ROOT = new URL("../", import.meta.url);
 
 /** A running agent; disposing it kills it. */
@@ -38,16 +40,19 @@ export class AgentProcess implements AsyncDisposable {
     });
   }
 
+  /** Builds what {@linkcode AgentProcess.start} needs, so that the next start is quick. */
+  static async prepare(): Promise<void> {
+    await programOf([]);
+  }
+
   /** Starts an agent. */
-  static start(options: AgentProcessOptions): AgentProcess {
-    const executable = Deno.env.get("K8S_AGENT");
+  static async start(options: AgentProcessOptions): Promise<AgentProcess> {
+    const [path, args] = await programOf(options.args);
     const runtime = Object.fromEntries(
       RUNTIME_VARIABLES.map((name) => [name, Deno.env.get(name)]).filter(([, value]) => value),
     );
-    const command = new Deno.Command(executable ?? Deno.execPath(), {
-      args: executable
-        ? [...options.args]
-        : ["run", "--permission-set", "--quiet", new URL("main.ts", ROOT).pathname, ...options.args],
+    const command = new Deno.Command(path, {
+      args: [...args],
       env: { ...runtime, NO_COLOR: "1", HEALTH_ADDR: "off", ...options.env },
       clearEnv: true,
       cwd: ROOT,
@@ -68,9 +73,9 @@ export class AgentProcess implements AsyncDisposable {
     return this.#lines;
   }
 
-  /** Waits for a line, also among those that came already; rejects with all of the output when the agent ends first, or after two minutes. */
+  /** Waits for a line of output, past or future; rejects with the whole output when the agent ends first, or after two minutes. */
   async line(pattern: RegExp): Promise<string> {
-    const signal = AbortSignal.timeout(LONGEST_WAIT_MS);
+    const signal = AbortSignal.timeout(LINE_TIMEOUT_MS);
     while (true) {
       const found = this.#lines.find((line) => pattern.test(line));
       if (found !== undefined) return found;
@@ -78,13 +83,13 @@ export class AgentProcess implements AsyncDisposable {
         throw new Error(`The agent ended without a line like ${pattern}:\n${this.#lines.join("\n")}`);
       }
       if (signal.aborted) {
-        throw new Error(`Waited in vain for a line like ${pattern}:\n${this.#lines.join("\n")}`);
+        throw new Error(`The agent logged no line like ${pattern} in time:\n${this.#lines.join("\n")}`);
       }
       await this.#nextChange(signal);
     }
   }
 
-  /** Sends a signal; one to a process that has ended is lost. */
+  /** Sends a signal, unless the process has ended. */
   kill(signal: Deno.Signal): void {
     try {
       this.#child.kill(signal);
@@ -93,7 +98,7 @@ export class AgentProcess implements AsyncDisposable {
     }
   }
 
-  /** Resolves with the exit code once the agent has ended and all its output was read. */
+  /** Resolves with the exit code when the process has ended and all its output was read. */
   async exit(): Promise<number> {
     const { code } = await this.#child.status;
     await this.#reading;
@@ -119,7 +124,7 @@ export class AgentProcess implements AsyncDisposable {
     }
   }
 
-  /** Leaves nothing at the signal: a timeout that is listened to keeps a program from ending. */
+  /** Leaves no listener on the signal: a timeout with a listener keeps the event loop running. */
   async #nextChange(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiters.push(resolve);
@@ -131,4 +136,13 @@ export class AgentProcess implements AsyncDisposable {
     this.#waiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+/** The program and its arguments: the executable that `K8S_AGENT` names, or the bundled source. */
+async function programOf(args: readonly string[]): Promise<[path: string, args: readonly string[]]> {
+  const executable = Deno.env.get("K8S_AGENT");
+  if (executable) return [executable, args];
+  const config = new URL("deno.json", ROOT).pathname;
+  const bundle = await bundleAgent();
+  return [Deno.execPath(), ["run", `--config=${config}`, "--permission-set", "--quiet", bundle, ...args]];
 }

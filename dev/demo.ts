@@ -59,7 +59,7 @@ async function play(given: string): Promise<void> {
   if (!memory) await ensureNamespace(objects);
   await using controlPlane = ControlPlane.start();
   tell(`A Control Plane listens at ${controlPlane.url}`);
-  await using agent = AgentProcess.start({
+  await using agent = await AgentProcess.start({
     args: [
       `--agent-id=${AGENT_ID}`,
       `--control-plane-url=${controlPlane.url}`,

@@ -24,8 +24,9 @@ export class AgentUnderTest implements AsyncDisposable {
   /** Launches an agent and waits until it can be commanded. */
   static async launch(options: { kubeconfig: string; namespace: string }): Promise<AgentUnderTest> {
     const controlPlane = ControlPlane.start();
+    await AgentProcess.prepare();
     const launchedAt = Date.now();
-    const process = AgentProcess.start({
+    const process = await AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
         `--control-plane-url=${controlPlane.url}`,

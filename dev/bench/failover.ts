@@ -22,23 +22,25 @@ export async function measureFailovers(
   await using controlPlane = ControlPlane.start();
   await using replicas = new AsyncDisposableStack();
   let nth = 0;
-  const launch = () => {
+  const launch = async () => {
     nth += 1;
-    return replicas.use(AgentProcess.start({
-      args: [
-        `--agent-id=${AGENT_ID}`,
-        `--control-plane-url=${controlPlane.url}`,
-        `--kubeconfig=${options.kubeconfig}`,
-        `--namespace=${options.namespace}`,
-        "--leader-election",
-        `--pod-name=replica-${nth}`,
-      ],
-    }));
+    return replicas.use(
+      await AgentProcess.start({
+        args: [
+          `--agent-id=${AGENT_ID}`,
+          `--control-plane-url=${controlPlane.url}`,
+          `--kubeconfig=${options.kubeconfig}`,
+          `--namespace=${options.namespace}`,
+          "--leader-election",
+          `--pod-name=replica-${nth}`,
+        ],
+      }),
+    );
   };
-  let leader = launch();
+  let leader = await launch();
   await leader.line(/Starting heartbeat sender/);
   const measure = async (signal: Deno.Signal): Promise<number> => {
-    const standby = launch();
+    const standby = await launch();
     await standby.line(/Waiting to lead/);
     const startedAt = performance.now();
     leader.kill(signal);

@@ -126,7 +126,7 @@ export class Replica implements AsyncDisposable {
   async #live(): Promise<void> {
     const { args, logbook, onEvent } = this.#options;
     const run = logbook.begin(this.name);
-    const process = AgentProcess.start({
+    const process = await AgentProcess.start({
       args: [
         ...args,
         `--pod-name=${this.name}`,
@@ -143,6 +143,7 @@ export class Replica implements AsyncDisposable {
     });
     const current = { run, process, isWanted: false };
     this.#current = current;
+    if (this.#closing.signal.aborted) process.kill("SIGKILL");
     const code = await process.exit();
     this.#current = undefined;
     run.end = { at: Date.now(), code, isWanted: current.isWanted || this.#closing.signal.aborted };

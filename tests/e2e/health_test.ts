@@ -37,7 +37,7 @@ onEachCluster("an agent that is connected is alive and ready, and says why", asy
 });
 
 onEachCluster("an agent without a Control Plane is alive and not ready", async (cluster) => {
-  await using agent = AgentProcess.start({
+  await using agent = await AgentProcess.start({
     args: [
       ...HEALTH_ARGS,
       "--agent-id=lonely",
@@ -98,7 +98,7 @@ onEachCluster(
     const argsOf = (name: string) => [...HEALTH_ARGS, "--leader-election", `--pod-name=${name}`];
     await using stage = await Stage.set(cluster, { args: argsOf("replica-a") });
     await stage.command("start_session", START);
-    await using second = stage.replica({ args: argsOf("replica-b") });
+    await using second = await stage.replica({ args: argsOf("replica-b") });
     await second.line(/Waiting to lead: replica-a is the leader/);
     for (
       const [agent, leadership, link, leader] of [

@@ -37,7 +37,7 @@ class Runs {
 
   /** Starts the agent, waits until it says something, and stops it. */
   async until(line: RegExp, options: { env: Record<string, string>; args?: string[] }): Promise<void> {
-    await using agent = this.#start(options);
+    await using agent = await this.#start(options);
     await agent.line(line);
     agent.kill("SIGTERM");
     assertEquals(await agent.exit(), 0);
@@ -45,11 +45,11 @@ class Runs {
 
   /** Runs the agent until it ends by itself, and gives its exit code. */
   async toEnd(options: { env: Record<string, string>; args?: string[] }): Promise<number> {
-    await using agent = this.#start(options);
+    await using agent = await this.#start(options);
     return await agent.exit();
   }
 
-  #start(options: { env: Record<string, string>; args?: string[] }): AgentProcess {
+  #start(options: { env: Record<string, string>; args?: string[] }): Promise<AgentProcess> {
     return AgentProcess.start({
       args: [...this.#args, ...options.args ?? []],
       env: options.env,

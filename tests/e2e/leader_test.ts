@@ -9,7 +9,7 @@ const FIRST = { args: ["--leader-election", "--pod-name=replica-a"] };
 
 /** One more replica of the stage's agent, once it stands by; no proxy is in its way. */
 async function standby(stage: Stage): Promise<AgentProcess> {
-  const second = stage.replica({
+  const second = await stage.replica({
     throughProxies: false,
     args: ["--leader-election", "--pod-name=replica-b"],
   });

@@ -122,7 +122,7 @@ onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", asyn
 
 Deno.test("C1 a Control Plane that is not there ends the agent with 1 once its attempts are used up", async () => {
   await using cluster = await MEMORY.open();
-  await using agent = AgentProcess.start({
+  await using agent = await AgentProcess.start({
     args: [
       "--agent-id=lonely",
       "--control-plane-url=ws://127.0.0.1:9",
@@ -146,7 +146,7 @@ Deno.test("a key is sent with registration and connection, and shown nowhere", a
   await using cluster = await MEMORY.open();
   const key = "0123456789abcdef".repeat(4);
   await using controlPlane = ControlPlane.start({ apiKey: key });
-  await using agent = AgentProcess.start({
+  await using agent = await AgentProcess.start({
     args: [
       "--agent-id=keyed",
       `--control-plane-url=${controlPlane.url}`,
@@ -162,7 +162,7 @@ Deno.test("a key is sent with registration and connection, and shown nowhere", a
 });
 
 Deno.test("settings that are not valid end the program with 2, all problems in one message and no stack", async () => {
-  await using agent = AgentProcess.start({
+  await using agent = await AgentProcess.start({
     args: ["--max-cpu=lots", "--no-such-flag"],
     env: { HEARTBEAT_INTERVAL: "1h" },
   });

@@ -112,7 +112,7 @@ onEachCluster(
 onEachCluster("of several replicas the one that leads ends each run, once", async (cluster) => {
   const args = ["--leader-election", "--pod-name=replica-a"];
   await using stage = await Stage.set(cluster, { throughProxies: true, args });
-  await using second = stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
+  await using second = await stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
   await second.line(/Waiting to lead/);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await ended(stage);

@@ -165,7 +165,7 @@ onEachCluster("R8 two agents of one id in two clusters keep to their own session
   // The one that is displaced does not come back.
   stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
   const { kubeconfig, namespace } = other;
-  await using second = stage.replica({ throughProxies: false, kubeconfig, namespace });
+  await using second = await stage.replica({ throughProxies: false, kubeconfig, namespace });
   await second.line(/Starting heartbeat sender/);
   // The Control Plane gave the place of the first one to it.
   await stage.agent.line(/Disconnected from Control Plane/);
@@ -183,7 +183,7 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   const sessions = Array.from({ length: 50 }, (_, index) => start(`s${index}`));
   const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);
   await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
-  await using next = stage.replica({ args: ["--leader-election", "--pod-name=new"] });
+  await using next = await stage.replica({ args: ["--leader-election", "--pod-name=new"] });
   await next.line(/Waiting to lead: old is the leader/);
   const view = async () => {
     const deployments = await cluster.list("apps/v1", "Deployment") as V1Deployment[];

@@ -7,7 +7,7 @@ async function sessions(
   stage: Stage,
   ...args: string[]
 ): Promise<{ lines: readonly string[]; code: number }> {
-  await using command = stage.replica({ args: ["sessions", ...args] });
+  await using command = await stage.replica({ args: ["sessions", ...args] });
   const code = await command.exit();
   return { lines: command.output, code };
 }

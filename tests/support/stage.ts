@@ -47,7 +47,7 @@ export class Stage implements AsyncDisposable {
   readonly controlPlane: ControlPlane;
   readonly #options: StageOptions;
   readonly #proxies: Proxies | undefined;
-  #agent: AgentProcess;
+  #agent: AgentProcess | undefined;
 
   private constructor(
     cluster: TestCluster,
@@ -57,7 +57,6 @@ export class Stage implements AsyncDisposable {
     this.controlPlane = parts.controlPlane;
     this.#proxies = parts.proxies;
     this.#options = parts.options;
-    this.#agent = this.replica();
   }
 
   /** Sets the stage and waits until the agent can be commanded. */
@@ -71,11 +70,14 @@ export class Stage implements AsyncDisposable {
   static async launch(cluster: TestCluster, options: StageOptions = {}): Promise<Stage> {
     const controlPlane = ControlPlane.start();
     const proxies = options.throughProxies ? await Proxies.start(cluster, controlPlane.url) : undefined;
-    return new Stage(cluster, { controlPlane, proxies, options });
+    const stage = new Stage(cluster, { controlPlane, proxies, options });
+    stage.#agent = await stage.replica();
+    return stage;
   }
 
   /** The agent as it runs now. */
   get agent(): AgentProcess {
+    if (!this.#agent) throw new Error("Cannot use the agent before it is started");
     return this.#agent;
   }
 
@@ -87,19 +89,19 @@ export class Stage implements AsyncDisposable {
 
   /** Waits until the agent can be commanded. */
   async untilUp(): Promise<void> {
-    await this.#agent.line(/Starting heartbeat sender/);
+    await this.agent.line(/Starting heartbeat sender/);
   }
 
   /** Starts a new agent after the old one has ended, with the same options or others. */
   async relaunch(options: StageOptions = {}): Promise<void> {
-    this.#agent = this.replica(options);
+    this.#agent = await this.replica(options);
     await this.untilUp();
   }
 
   /** Kills the agent and starts a new one, with the same options or others. */
   async killAndRelaunch(options: StageOptions = {}): Promise<void> {
-    this.#agent.kill("SIGKILL");
-    await this.#agent.exit();
+    this.agent.kill("SIGKILL");
+    await this.agent.exit();
     await this.relaunch(options);
   }
 
@@ -148,10 +150,10 @@ export class Stage implements AsyncDisposable {
   }
 
   /** Starts one more agent like the stage's, or with other options, which the test has to end. */
-  replica(options: StageOptions = {}): AgentProcess {
+  async replica(options: StageOptions = {}): Promise<AgentProcess> {
     const { args = [], env = {}, kubeconfig, namespace, throughProxies } = { ...this.#options, ...options };
     const proxies = throughProxies ? this.#proxies : undefined;
-    return AgentProcess.start({
+    return await AgentProcess.start({
       args: [
         `--agent-id=${AGENT_ID}`,
         `--control-plane-url=${proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
@@ -197,7 +199,7 @@ export class Stage implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent[Symbol.asyncDispose]();
+    await this.#agent?.[Symbol.asyncDispose]();
     await this.#proxies?.[Symbol.asyncDispose]();
     await this.controlPlane[Symbol.asyncDispose]();
   }
