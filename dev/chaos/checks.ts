@@ -104,7 +104,7 @@ function excuseFor(
 function checkProblems({ problems }: Evidence, excused: string[]): Violation[] {
   return problems.flatMap((problem) => {
     const commandId = /Command "(c-\d+)"/.exec(problem)?.[1];
-    if (/It was silent for/.test(problem)) {
+    if (/It sent nothing for/.test(problem)) {
       excused.push(`${problem}; the chaos froze its link, or the agent itself`);
       return [];
     }

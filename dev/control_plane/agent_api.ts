@@ -1,5 +1,5 @@
 /**
- * What agents call: registrations and requests for a WebSocket come in, answers (normal or scripted) go out.
+ * The endpoints that agents call: registration and the WebSocket, with normal or scripted answers.
  * @module
  */
 import type { Hono } from "hono";
@@ -9,7 +9,7 @@ import { checkRegistration, type Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
 import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
 
-/** A request to register, as it came; the body is text where it is no JSON. */
+/** A registration request as received; the body is text if it is not JSON. */
 export interface Registration {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -17,17 +17,17 @@ export interface Registration {
   readonly body: unknown;
 }
 
-/** What the agents' endpoints work on. */
+/** What the agents' endpoints need. */
 export interface AgentApiParts {
   readonly apiKey: string | undefined;
   readonly registry: Registry;
   readonly links: Links;
   readonly registrationScript: Script<ScriptedAnswer>;
-  /** `"hang"` leaves a request without an answer. */
+  /** `"hang"` leaves a request unanswered. */
   readonly connectScript: Script<ScriptedAnswer | "hang">;
-  /** Ends the requests that hang. */
+  /** Ends the unanswered requests. */
   readonly closing: AbortSignal;
-  registrationCame(registration: Registration): void;
+  onRegistration(registration: Registration): void;
   log(line: string): void;
   report(problem: string): void;
 }
@@ -46,7 +46,7 @@ function register(registration: Registration, parts: AgentApiParts): Response {
   const problems = checkRegistration(body);
   const agentId = isObject(body) && typeof body.agentId === "string" ? body.agentId : "";
   for (const problem of problems) parts.report(`Registration of "${agentId}": ${problem}`);
-  parts.registrationCame(registration);
+  parts.onRegistration(registration);
 
   const scripted = parts.registrationScript.next();
   if (scripted !== undefined) {
@@ -54,8 +54,8 @@ function register(registration: Registration, parts: AgentApiParts): Response {
     parts.log(`registration of ${agentId} answered ${scripted.status}`);
     return toResponse(scripted);
   }
-  const refusal = checkKey(headers, agentId, parts);
-  if (refusal !== undefined) return refusal;
+  const rejection = checkKey(headers, agentId, parts);
+  if (rejection !== undefined) return rejection;
   if (!isObject(body) || problems.length > 0) {
     return errorResponse(400, "Invalid request body", problems.join("; "));
   }
@@ -64,7 +64,7 @@ function register(registration: Registration, parts: AgentApiParts): Response {
   return Response.json(agent);
 }
 
-/** A scripted answer that accepts the agent has the same effect as the normal one, and may issue a key. */
+/** A scripted answer that accepts the agent registers it like the normal one, and may issue a key. */
 function admit(
   body: Record<string, unknown>,
   { status, body: answer }: ScriptedAnswer,
@@ -84,26 +84,28 @@ async function connect(request: Request, parts: AgentApiParts): Promise<Response
     return toResponse(scripted);
   }
   if (agentId === "") return errorResponse(400, "Missing agent_id", "Connect with ?agent_id=YOUR_AGENT_ID");
-  const refusal = checkKey(request.headers, agentId, parts);
-  if (refusal !== undefined) return refusal;
+  const rejection = checkKey(request.headers, agentId, parts);
+  if (rejection !== undefined) return rejection;
   if (parts.registry.get(agentId) === undefined) {
-    parts.log(`refused the connection of ${agentId}: it is not registered`);
+    parts.log(`rejected the connection of ${agentId}: it is not registered`);
     return errorResponse(404, "Agent not found", `Agent "${agentId}" must register before it connects`);
   }
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    return errorResponse(426, "Upgrade required", "This address speaks WebSocket", { Upgrade: "websocket" });
+    return errorResponse(426, "Upgrade required", "This endpoint accepts WebSocket connections only", {
+      Upgrade: "websocket",
+    });
   }
   return parts.links.accept(request, agentId);
 }
 
-/** Where a key is required, the one that was issued to the agent is as good. */
+/** Accepts the configured key or the key that was issued to the agent. */
 function checkKey(headers: Headers, agentId: string, parts: AgentApiParts): Response | undefined {
   const { apiKey, registry } = parts;
   const key = headers.get("x-agent-api-key");
   if (apiKey === undefined || key === apiKey) return undefined;
   if (key !== null && key === registry.issuedKey(agentId)) return undefined;
-  const what = key === null ? "is missing" : "is not the right one";
-  parts.log(`refused agent ${excerpt(agentId)}: its API key ${what}`);
+  const what = key === null ? "is missing" : "is wrong";
+  parts.log(`rejected agent ${excerpt(agentId)}: its API key ${what}`);
   return errorResponse(401, "Invalid API key", `The header X-Agent-API-Key ${what}`);
 }
 

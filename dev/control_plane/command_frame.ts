@@ -1,5 +1,5 @@
 /**
- * What the Control Plane sends: messages and commands come in, the text of a frame comes out.
+ * Encodes what the Control Plane sends: messages and commands as the text of a WebSocket frame.
  * @module
  */
 import { isObject } from "./fields.ts";
@@ -8,18 +8,18 @@ import { isObject } from "./fields.ts";
 export interface Command {
   action: string;
   sessionId: string;
-  /** An object gets the session's id where it has no field of that name; anything else is sent as it is. */
+  /** The session id is added to an object without a `sessionId`; any other value is sent unchanged. */
   payload?: unknown;
   /** @default {a new id} */
   commandId?: string;
 }
 
-/** One message as text. */
+/** Encodes one message. */
 export function encodeMessage(type: string, payload: unknown): string {
   return JSON.stringify({ type, timestamp: new Date().toISOString(), payload });
 }
 
-/** The commands as one frame, joined by line feeds as the Control Plane joins what is queued, and their ids. */
+/** Encodes commands as one frame, joined by line feeds as the Control Plane joins queued messages; returns their ids, too. */
 export function encodeCommands(commands: readonly Command[]): { frame: string; commandIds: string[] } {
   const payloads = commands.map(toPayload);
   return {

@@ -1,6 +1,5 @@
 /**
- * The commands and their fates: frames sent and messages received come in; records, and sentences about messages that
- * break the order of the protocol, come out.
+ * Tracks every command from the frame that sent it to its result, and reports messages that violate the order of the protocol.
  * @module
  */
 import { isObject, type JsonObject } from "./fields.ts";
@@ -21,19 +20,19 @@ export interface CommandRecord {
   completedAt?: string;
 }
 
-/** Follows each command from its frame to its result. */
+/** Records of all commands, by id. */
 export class CommandLog {
   readonly #commands = new Map<string, CommandRecord>();
-  /** Sessions, by agent, whose stop was acknowledged and that no command started since. */
+  /** Sessions whose stop was acknowledged and that were not started or woken since. */
   readonly #stopped = new Set<string>();
-  /** Stops of each such session after which no start was sent, be they acknowledged or not. */
+  /** Ids of the stop commands per session since its last start or wake, acknowledged or not. */
   readonly #stops = new Map<string, Set<string>>();
 
   get(commandId: string): CommandRecord | undefined {
     return this.#commands.get(commandId);
   }
 
-  /** Records the commands in a frame that is about to be sent; gives those that were never sent before. */
+  /** Records the commands in a frame before it is sent; returns those that were never sent before. */
   prepare(agentId: string, frame: string): CommandRecord[] {
     const fresh = readCommands(agentId, frame).filter(({ commandId }) => !this.#commands.has(commandId));
     for (const command of fresh) {
@@ -50,7 +49,7 @@ export class CommandLog {
     return fresh;
   }
 
-  /** Notes that the frame of the commands has left. */
+  /** Marks commands as sent. */
   sent(commands: readonly CommandRecord[]): void {
     for (const command of commands) {
       command.status = "sent";
@@ -58,16 +57,16 @@ export class CommandLog {
     }
   }
 
-  /** Takes in a message of the agent; gives what is wrong with its place in the order of things. */
+  /** Records a message of the agent; returns violations of the order of messages. */
   receive(agentId: string, { type, payload }: Message): string[] {
     if (type === "status") return this.#checkStatus(agentId, payload);
     if (type !== "ack" && type !== "complete" && type !== "failed") return [];
     const { commandId } = payload;
-    // Anything but an id is reported where the fields are checked.
+    // The field checks report a missing or malformed id.
     if (typeof commandId !== "string" || commandId === "") return [];
     const command = this.#commands.get(commandId);
     if (command === undefined || command.agentId !== agentId) {
-      return [`Command "${commandId}" was never sent to this agent, yet it answered with "${type}"`];
+      return [`Command "${commandId}" was never sent to this agent, but it sent "${type}" for it`];
     }
     return type === "ack" ? this.#acknowledge(command) : this.#finish(command, type, payload);
   }
@@ -91,7 +90,7 @@ export class CommandLog {
       return isRepeat ? [] : [`Command "${command.commandId}" has a second, different result`];
     }
     Object.assign(command, { status, result, error, completedAt: now() });
-    // The session of a stop that failed may well be running.
+    // After a failed stop the session may still be running.
     if (type === "failed" && command.action === "stop_session") {
       this.#stopped.delete(sessionKey(command.agentId, command.sessionId));
     }
@@ -110,7 +109,7 @@ function readCommands(agentId: string, frame: string): CommandRecord[] {
   );
 }
 
-/** The record of the command that a line of a frame holds; a broken line, sent on purpose, holds none. */
+/** Parses one line of a frame; `undefined` for a line that tests break on purpose. */
 function readCommand(agentId: string, line: string): CommandRecord | undefined {
   let message: unknown;
   try {
@@ -132,7 +131,7 @@ function readCommand(agentId: string, line: string): CommandRecord | undefined {
   };
 }
 
-/** JSON text that does not depend on the order of keys. */
+/** JSON with sorted keys, so that equal values have equal text. */
 function canonical(value: unknown): string | undefined {
   return JSON.stringify(
     value,

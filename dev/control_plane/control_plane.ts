@@ -1,7 +1,7 @@
 /**
- * A Control Plane for development: agents register and connect over the real wire, people send commands with curl, and
- * tests read what came and lay ready what a Control Plane may do to an agent. It keeps everything in memory, checks
- * each message it gets against the protocol, and shares no code with the agent.
+ * A Control Plane for development and tests: agents register and connect over the real protocol, people send commands with
+ * curl, and tests read the received messages and script answers and faults. It keeps everything in memory and checks each
+ * message against the protocol.
  * @module
  */
 import type { Hono } from "hono";
@@ -19,21 +19,21 @@ import { addUserRoutes } from "./user_api.ts";
 
 /** Options of {@linkcode ControlPlane.start}. */
 export interface ControlPlaneOptions {
-  /** @default {0} any free one */
+  /** 0 chooses a free port. @default {0} */
   port?: number;
   /** @default {"127.0.0.1"} */
   hostname?: string;
-  /** Stands before every path, for example "/streamspace". @default {""} */
+  /** Prefix of every path, for example "/streamspace". @default {""} */
   prefix?: string;
-  /** What X-Agent-API-Key must be; without it no key is asked for. */
+  /** Required value of X-Agent-API-Key; without it no key is required. */
   apiKey?: string;
-  /** Drops an agent that sends nothing for so many milliseconds. @default {45000} */
+  /** Closes the connection of an agent that sends nothing for this many milliseconds. @default {45000} */
   silenceLimitMs?: number;
-  /** Gets a line for people about each registration, connection, message and problem. */
+  /** Called with one line for each registration, connection, message and problem. */
   onEvent?: (line: string) => void;
 }
 
-/** A message of an agent, as it was received. */
+/** A received message of an agent. */
 export interface Received {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -49,7 +49,7 @@ export interface CommandResult {
 
 /** Options of the waits. */
 export interface WaitOptions {
-  /** Ends the wait early with an error that says what came instead. @default after two minutes */
+  /** Ends the wait with an error that lists the messages so far. @default {a timeout of two minutes} */
   signal?: AbortSignal;
 }
 
@@ -68,10 +68,10 @@ export class ControlPlane implements AsyncDisposable {
   readonly #links: Links;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
-  /** Where agents find it, prefix included: `http://127.0.0.1:PORT`. */
+  /** The address for agents, including the prefix: `http://127.0.0.1:PORT`. */
   readonly url: string;
 
-  /** Starts to listen. Throws `Deno.errors.AddrInUse` when the port is taken. */
+  /** Starts listening. Throws `Deno.errors.AddrInUse` when the port is in use. */
   static start(options: ControlPlaneOptions = {}): ControlPlane {
     return new ControlPlane(options);
   }
@@ -89,12 +89,12 @@ export class ControlPlane implements AsyncDisposable {
     this.url = `http://${host}:${this.#server.addr.port}${prefix}`;
   }
 
-  /** All requests to register, also those that were refused. */
+  /** All registration requests, including rejected ones. */
   get registrations(): readonly Registration[] {
     return this.#registrations;
   }
 
-  /** All connections that came about, open and past. */
+  /** All connections, open and closed. */
   get connections(): readonly Connection[] {
     return this.#connections.items;
   }
@@ -104,12 +104,12 @@ export class ControlPlane implements AsyncDisposable {
     return this.#messages.items;
   }
 
-  /** What agents did that the protocol does not allow, a sentence each. */
+  /** Protocol violations of agents, one sentence each. */
   get problems(): readonly string[] {
     return this.#problems;
   }
 
-  /** Answers the next `times` (default 1) registrations with this; 200 and 201 register the agent all the same. */
+  /** Answers the next `times` (default 1) registrations with this; 200 and 201 still register the agent. */
   answerRegistration({ times, ...answer }: ScriptedAnswer & { times?: number }): void {
     this.#registrationScript.add(answer, times);
   }
@@ -119,7 +119,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#connectScript.add(answer, times);
   }
 
-  /** Leaves the next request to connect without an answer until this Control Plane is closed. */
+  /** Leaves the next request to connect unanswered until this Control Plane is closed. */
   hangConnect(): void {
     this.#connectScript.add("hang");
   }
@@ -129,7 +129,7 @@ export class ControlPlane implements AsyncDisposable {
     this.sendFrame(agentId, encodeMessage(message.type, message.payload ?? {}));
   }
 
-  /** Sends a frame as it is. Throws when the agent is not connected. */
+  /** Sends a frame unchanged. Throws when the agent is not connected. */
   sendFrame(agentId: string, frame: string | Uint8Array): void {
     if (!this.#links.isConnected(agentId)) {
       throw new Error(`Cannot send to agent "${agentId}": it is not connected`);
@@ -140,13 +140,13 @@ export class ControlPlane implements AsyncDisposable {
     this.#log(`to ${agentId}: ${typeof frame === "string" ? clip(frame) : `${frame.length} bytes`}`);
   }
 
-  /** Sends a command and gives its id. Throws when the agent is not connected. */
+  /** Sends a command and returns its id. Throws when the agent is not connected. */
   command(agentId: string, command: Command): string {
     const [id = ""] = this.commandFrame(agentId, [command]);
     return id;
   }
 
-  /** Sends commands joined to one frame and gives their ids. Throws when the agent is not connected. */
+  /** Sends commands joined in one frame and returns their ids. Throws when the agent is not connected. */
   commandFrame(agentId: string, commands: readonly Command[]): string[] {
     const { frame, commandIds } = encodeCommands(commands);
     this.sendFrame(agentId, frame);
@@ -163,7 +163,7 @@ export class ControlPlane implements AsyncDisposable {
     return received.message;
   }
 
-  /** Resolves with the command's first result. */
+  /** Resolves with the first result of the command. */
   async result(commandId: string, { signal }: WaitOptions = {}): Promise<CommandResult> {
     const { message } = await this.#messages.waitFor(
       ({ message: { type, payload } }) =>
@@ -173,7 +173,7 @@ export class ControlPlane implements AsyncDisposable {
     return { type: message.type === "complete" ? "complete" : "failed", payload: message.payload };
   }
 
-  /** Resolves when the agent has a connection; with `after`, when it has had more connections than so many. */
+  /** Resolves when the agent is connected; with `after`, when it has connected more often than that. */
   async waitForConnection(agentId: string, options: WaitOptions & { after?: number } = {}): Promise<void> {
     const { after, signal } = options;
     let seen = 0;
@@ -193,7 +193,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#links.disconnect(agentId, code);
   }
 
-  /** Closes all connections (1001), answers what hangs and stops listening. */
+  /** Closes all connections (1001), answers pending requests and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await this.#links.close();
@@ -212,7 +212,7 @@ export class ControlPlane implements AsyncDisposable {
         if (isLast) this.#registry.disconnected(agentId);
         this.#log(`disconnected ${agentId} (code ${closed?.code})`);
       },
-      refused: (agentId, reason) => this.#report(`Agent "${agentId}": ${reason}`),
+      violated: (agentId, reason) => this.#report(`Agent "${agentId}": ${reason}`),
     });
   }
 
@@ -224,7 +224,7 @@ export class ControlPlane implements AsyncDisposable {
       registrationScript: this.#registrationScript,
       connectScript: this.#connectScript,
       closing: this.#closing.signal,
-      registrationCame: (registration) => this.#registrations.push(registration),
+      onRegistration: (registration) => this.#registrations.push(registration),
       log: this.#log,
       report: (problem) => this.#report(problem),
     });
@@ -260,7 +260,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#log(`PROBLEM ${problem}`);
   }
 
-  /** The messages so far, for the error of a wait that was in vain. */
+  /** The messages so far, for the error of a wait that timed out. */
   #summary(): string {
     const lines = this.messages.map(({ message: { type, payload } }) =>
       type === "heartbeat" ? type : `${type} ${excerpt(payload)}`
@@ -269,7 +269,7 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-/** Text for one line of a log. */
+/** Shortens text to one log line. */
 function clip(text: string): string {
   return text.length > 240 ? `${text.slice(0, 240)}…` : text;
 }

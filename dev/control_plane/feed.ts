@@ -1,5 +1,5 @@
 /**
- * An append-only record that can be awaited: what happened so far is an array, what happens next is a promise.
+ * An append-only list whose past items can be read and whose future items can be awaited.
  * @module
  */
 
@@ -9,31 +9,31 @@ interface Waiter<T> {
   readonly reject: (reason: Error) => void;
 }
 
-/** Longest wait that is not bounded otherwise, in milliseconds: longer than whatever is waited for takes on a slow machine. */
+/** Default timeout of a wait, in milliseconds; generous enough for a slow machine. */
 const LONGEST_WAIT_MS = 120_000;
 
 /** Options of {@linkcode Feed.waitFor}. */
 export interface FeedWaitOptions {
-  /** Ends the wait early with an error that says what there was instead. @default after two minutes */
+  /** Ends the wait with an error that lists the items so far. @default {a timeout of two minutes} */
   signal?: AbortSignal;
-  /** What is waited for, for the error's text. */
+  /** What the caller waits for; used in the error message. */
   what: string;
-  /** What there was until now, for the error's text. */
+  /** Describes the items so far; used in the error message. */
   soFar: () => string;
 }
 
-/** Keeps everything it is given, in order, and wakes those who wait for an item. */
+/** An ordered list of items with waiters. */
 export class Feed<T> {
   readonly #items: T[] = [];
   readonly #waiters = new Set<Waiter<T>>();
   #closed = false;
 
-  /** All items so far; grows as items come. */
+  /** All items so far; a live view. */
   get items(): readonly T[] {
     return this.#items;
   }
 
-  /** Appends the item and resolves the waits it fulfils. */
+  /** Appends the item and resolves the waits whose predicate accepts it. */
   push(item: T): void {
     this.#items.push(item);
     for (const waiter of this.#waiters) settle(waiter, item);
@@ -49,31 +49,33 @@ export class Feed<T> {
     const found = this.#items.findIndex((item) => predicate(item));
     if (found >= 0) return Promise.resolve(this.#items[found] as T);
     if (this.#closed) {
-      return Promise.reject(new Error(`Cannot wait for ${what}: the control plane is closed`));
+      return Promise.reject(new Error(`Cannot wait for ${what}: the Control Plane is closed`));
     }
 
-    const giveUp = () =>
-      waiter.reject(new Error(`Waited in vain for ${what}; so far: ${soFar()}`, { cause: signal.reason }));
-    const leave = () => {
+    const timeOut = () =>
+      waiter.reject(
+        new Error(`Timed out waiting for ${what}; received so far: ${soFar()}`, { cause: signal.reason }),
+      );
+    const remove = () => {
       this.#waiters.delete(waiter);
-      signal.removeEventListener("abort", giveUp);
+      signal.removeEventListener("abort", timeOut);
     };
     const waiter: Waiter<T> = {
       predicate,
-      resolve: (item) => (leave(), resolve(item)),
-      reject: (reason) => (leave(), reject(reason)),
+      resolve: (item) => (remove(), resolve(item)),
+      reject: (reason) => (remove(), reject(reason)),
     };
     this.#waiters.add(waiter);
-    if (signal.aborted) giveUp();
-    else signal.addEventListener("abort", giveUp);
+    if (signal.aborted) timeOut();
+    else signal.addEventListener("abort", timeOut);
     return promise;
   }
 
-  /** Rejects every wait that is still open, and every later one that the past does not fulfil. */
+  /** Rejects all pending waits, and later ones that no past item satisfies. */
   close(): void {
     this.#closed = true;
     for (const waiter of this.#waiters) {
-      waiter.reject(new Error("Waited in vain: the control plane was closed"));
+      waiter.reject(new Error("Stopped waiting: the Control Plane was closed"));
     }
   }
 }

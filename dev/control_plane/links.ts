@@ -1,11 +1,10 @@
 /**
- * The agents' WebSockets: upgrade requests come in, frames and the beginning and end of each connection come out. An
- * agent has one connection: a second one closes the first.
+ * The agents' WebSocket connections. An agent has one connection: a new one closes the previous one.
  * @module
  */
 import { MAX_FRAME_BYTES } from "./messages.ts";
 
-/** A connection, open or past; times are in milliseconds since 1970. */
+/** An open or closed connection; times are in milliseconds since 1970. */
 export interface Connection {
   readonly at: number;
   readonly agentId: string;
@@ -13,14 +12,14 @@ export interface Connection {
   readonly closed?: { readonly at: number; readonly code: number };
 }
 
-/** What is told about the connections. */
+/** Callbacks for what happens on the connections. */
 export interface LinkEvents {
   opened(connection: Connection): void;
   frame(agentId: string, data: unknown): void;
-  /** `isLast`: no newer connection of the agent took this one's place. */
+  /** `isLast`: the agent has no newer connection. */
   closed(connection: Connection, isLast: boolean): void;
-  /** The agent did something that a Control Plane ends connections for. */
-  refused(agentId: string, reason: string): void;
+  /** The agent did something for which a Control Plane closes the connection. */
+  violated(agentId: string, reason: string): void;
 }
 
 interface Link {
@@ -30,7 +29,7 @@ interface Link {
   silenceTimer?: ReturnType<typeof setTimeout>;
 }
 
-/** How long {@linkcode Links.close} waits for peers that do not answer, in milliseconds. */
+/** How long {@linkcode Links.close} waits for peers to answer the close frame, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
 /** Holds the open connections. */
@@ -40,23 +39,23 @@ export class Links {
   readonly #silenceLimitMs: number;
   readonly #events: LinkEvents;
 
-  /** `silenceLimitMs`: an agent that sends nothing for so long is dropped. */
+  /** @param silenceLimitMs closes the connection of an agent that sends nothing for this long */
   constructor(silenceLimitMs: number, events: LinkEvents) {
     this.#silenceLimitMs = silenceLimitMs;
     this.#events = events;
   }
 
-  /** Answers a request for a WebSocket and takes in the connection. */
+  /** Upgrades a request and tracks the connection. */
   accept(request: Request, agentId: string): Response {
-    // A copy: the upgrade takes the request's own headers away.
+    // A copy, because the headers of an upgraded request cannot be read.
     const headers = new Headers(request.headers);
-    // The limit on silence takes the place of the server's own pings.
+    // The silence limit replaces the server's own pings.
     const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
     const { promise: over, resolve: end } = Promise.withResolvers<void>();
     const link: Link = { connection: { at: 0, agentId, headers }, socket, over };
     socket.onopen = () => this.#opened(link);
     socket.onmessage = ({ data }) => this.#received(link, data);
-    // A close event follows, and the code it carries (1006) says that there was an error.
+    // A close event with code 1006 follows.
     socket.onerror = () => {};
     socket.onclose = ({ code }) => {
       this.#closed(link, code);
@@ -69,7 +68,7 @@ export class Links {
     return this.#current.get(agentId)?.socket.readyState === WebSocket.OPEN;
   }
 
-  /** Sends a frame as it is. Throws when the agent is not connected. */
+  /** Sends a frame unchanged. Throws when the agent is not connected. */
   send(agentId: string, frame: string | Uint8Array): void {
     this.#get(agentId).socket.send(frame as string | Uint8Array<ArrayBuffer>);
   }
@@ -79,7 +78,7 @@ export class Links {
     this.#get(agentId).socket.close(code);
   }
 
-  /** Closes all connections as a server does that goes away, and waits for their ends. */
+  /** Closes all connections with code 1001 (going away) and waits until they are closed. */
   async close(): Promise<void> {
     const links = [...this.#open];
     for (const link of links) link.socket.close(1001);
@@ -100,12 +99,12 @@ export class Links {
 
   #opened(link: Link): void {
     const { connection } = link;
-    const former = this.#current.get(connection.agentId);
+    const previous = this.#current.get(connection.agentId);
     connection.at = Date.now();
     this.#current.set(connection.agentId, link);
     this.#open.add(link);
     this.#watchSilence(link);
-    former?.socket.close();
+    previous?.socket.close();
     this.#events.opened(connection);
   }
 
@@ -113,7 +112,7 @@ export class Links {
     const { agentId } = link.connection;
     this.#watchSilence(link);
     if (typeof data === "string" && new TextEncoder().encode(data).length > MAX_FRAME_BYTES) {
-      this.#events.refused(agentId, `The frame is larger than ${MAX_FRAME_BYTES} bytes`);
+      this.#events.violated(agentId, `The frame is larger than ${MAX_FRAME_BYTES} bytes`);
       link.socket.close(1009);
     } else {
       this.#events.frame(agentId, data);
@@ -125,7 +124,7 @@ export class Links {
     const isLast = this.#current.get(connection.agentId) === link;
     clearTimeout(link.silenceTimer);
     if (isLast) this.#current.delete(connection.agentId);
-    // A connection that never opened was never announced.
+    // A connection that never opened was never reported.
     if (!this.#open.delete(link)) return;
     connection.closed = { at: Date.now(), code };
     this.#events.closed(connection, isLast);
@@ -134,7 +133,7 @@ export class Links {
   #watchSilence(link: Link): void {
     clearTimeout(link.silenceTimer);
     link.silenceTimer = setTimeout(() => {
-      this.#events.refused(link.connection.agentId, `It was silent for ${this.#silenceLimitMs / 1000} s`);
+      this.#events.violated(link.connection.agentId, `It sent nothing for ${this.#silenceLimitMs / 1000} s`);
       link.socket.close();
     }, this.#silenceLimitMs);
   }

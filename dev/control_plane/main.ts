@@ -1,17 +1,17 @@
 /**
- * Runs a Control Plane for development: flags come in, a line for each event goes out, until SIGINT or SIGTERM.
+ * Runs the development Control Plane until SIGINT or SIGTERM and prints one line per event.
  * @module
  */
 import { parseArgs } from "@std/cli";
 import { ControlPlane } from "./control_plane.ts";
 
-const HELP = `Control Plane for development: agents connect to it, curl talks to it, nothing is kept.
+const HELP = `Control Plane for development: agents connect to it, curl sends commands, nothing is persisted.
 
-  --port PORT          where to listen (default 8000, 0 for any free one)
-  --hostname ADDRESS   the address to listen on (default 127.0.0.1)
-  --prefix PATH        a path before all others, for example /streamspace
-  --api-key KEY        the key that agents must have in X-Agent-API-Key (default: none is asked for)
-  --help               this text`;
+  --port PORT          port to listen on (default 8000, 0 for a free one)
+  --hostname ADDRESS   address to listen on (default 127.0.0.1)
+  --prefix PATH        prefix of all paths, for example /streamspace
+  --api-key KEY        key that agents must send in X-Agent-API-Key (default: none required)
+  --help               print this help`;
 
 interface Flags {
   readonly port: number;
@@ -21,13 +21,13 @@ interface Flags {
   readonly help: boolean;
 }
 
-/** Reads the flags. Throws a `RangeError` that says which one is wrong. */
+/** Reads the flags. Throws a `RangeError` that names the wrong one. */
 function readFlags(args: readonly string[]): Flags {
   const flags = parseArgs(args, {
     boolean: ["help"],
     string: ["port", "hostname", "prefix", "api-key"],
     unknown: (argument) => {
-      throw new RangeError(`Unknown argument ${JSON.stringify(argument)}: --help names all flags`);
+      throw new RangeError(`Unknown argument ${JSON.stringify(argument)}: --help lists all flags`);
     },
   });
   const { port = "8000", hostname = "127.0.0.1", prefix = "", "api-key": apiKey } = flags as Record<
@@ -51,26 +51,26 @@ function readFlags(args: readonly string[]): Flags {
   };
 }
 
-/** Says what to do next, for the one who has just started it. */
+/** Explains the next steps. */
 function welcome(url: string): string {
   return `Control Plane for development: ${url}
 
 Start an agent:
   deno task start --agent-id=k8s-dev-local --control-plane-url=${url.replace(/^http/, "ws")}
-See it:
+List the agents:
   curl ${url}/api/v1/agents
 Start a session:
   curl -X POST ${url}/api/v1/agents/k8s-dev-local/command -H "Content-Type: application/json" \\
     -d '{"action": "start_session", "sessionId": "test-session-123", "payload": {"sessionId": "test-session-123",
          "user": "testuser", "template": "firefox", "persistentHome": false, "memory": "2Gi", "cpu": "1000m"}}'
-See what became of it (the answer above names the command):
+See the result (the answer above has the id of the command):
   curl ${url}/api/v1/commands/COMMAND_ID
 `;
 }
 
-/** One line on standard output; what an agent wrote must not steer the terminal. */
+/** Prints a line without control characters, as text from an agent must not control the terminal. */
 function print(text: string): void {
-  // deno-lint-ignore no-control-regex -- control characters are what it is about
+  // deno-lint-ignore no-control-regex -- removes them
   const safe = text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g, "?");
   Deno.stdout.writeSync(new TextEncoder().encode(`${safe}\n`));
 }
@@ -79,7 +79,7 @@ function printEvent(line: string): void {
   print(`${new Date().toTimeString().slice(0, 8)} ${line.replaceAll("\n", " ⏎ ")}`);
 }
 
-/** Resolves at the first signal to end; the next one ends the process at once. */
+/** Resolves at the first SIGINT or SIGTERM; the next one ends the process immediately. */
 async function untilSignal(): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const signals = ["SIGINT", "SIGTERM"] as const;

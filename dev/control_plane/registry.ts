@@ -1,5 +1,5 @@
 /**
- * The agents: registrations and heartbeats come in, the agents' records (as the API shows them) come out.
+ * The registered agents, as the API shows them, updated by registrations and heartbeats.
  * @module
  */
 import {
@@ -20,7 +20,7 @@ export interface AgentRecord {
   readonly agentId: string;
   platform: string;
   region: string;
-  /** "offline" from the end of a connection until the next registration or heartbeat. */
+  /** "offline" after a disconnect, until the next registration or heartbeat. */
   status: string;
   capacity: JsonObject;
   metadata: JsonObject;
@@ -38,14 +38,14 @@ const REGISTRATION = {
   metadata: optional(OBJECT),
 };
 
-/** Says what is wrong with the body of a registration; nothing when it is valid. */
+/** Returns what is wrong with the body of a registration; empty when it is valid. */
 export function checkRegistration(body: unknown): string[] {
   if (!isObject(body)) return [`The body must be a JSON object, not ${excerpt(body)}`];
   const capacity = isObject(body.capacity) ? checkFields(body.capacity, CAPACITY, "capacity.") : [];
   return [...checkFields(body, REGISTRATION), ...capacity];
 }
 
-/** Knows every agent that has registered. */
+/** All registered agents. */
 export class Registry {
   readonly #agents = new Map<string, AgentRecord>();
   readonly #issuedKeys = new Map<string, string>();
@@ -59,7 +59,7 @@ export class Registry {
     return this.#agents.get(agentId);
   }
 
-  /** Takes in a valid registration; an agent that is known already keeps its id. */
+  /** Stores a valid registration; a known agent keeps its id. */
   register(body: JsonObject): AgentRecord {
     const now = new Date().toISOString();
     const agentId = String(body.agentId);
@@ -81,17 +81,17 @@ export class Registry {
     return agent;
   }
 
-  /** Remembers the key that a registration's answer gave to the agent. */
+  /** Stores the key that was issued to the agent. */
   issueKey(agentId: string, apiKey: string): void {
     this.#issuedKeys.set(agentId, apiKey);
   }
 
-  /** The key that was given to the agent, if one was. */
+  /** The key that was issued to the agent, if any. */
   issuedKey(agentId: string): string | undefined {
     return this.#issuedKeys.get(agentId);
   }
 
-  /** Takes in what a heartbeat says of its agent. */
+  /** Updates the agent from a heartbeat. */
   heartbeat(agentId: string, { payload }: Message): void {
     const agent = this.#agents.get(agentId);
     if (agent === undefined) return;
@@ -101,7 +101,7 @@ export class Registry {
     agent.lastHeartbeat = agent.updatedAt = new Date().toISOString();
   }
 
-  /** Notes that the agent's connection ended. */
+  /** Marks the agent as offline. */
   disconnected(agentId: string): void {
     const agent = this.#agents.get(agentId);
     if (agent === undefined) return;

@@ -1,9 +1,9 @@
 /**
- * Answers that a test has laid ready: requests take them in order, and get the normal answer when there is none left.
+ * Scripted answers: requests consume them in order and get the normal answer when none is left.
  * @module
  */
 
-/** An answer instead of the normal one; a body that is text is sent as it is, any other as JSON. */
+/** An answer that replaces the normal one; a string body is sent unchanged, any other as JSON. */
 export interface ScriptedAnswer {
   readonly status: number;
   readonly body?: unknown;
@@ -14,12 +14,12 @@ export interface ScriptedAnswer {
 export class Script<Answer> {
   readonly #queue: Answer[] = [];
 
-  /** Lays the answer ready for the next `times` requests. */
+  /** Uses the answer for the next `times` requests. */
   add(answer: Answer, times = 1): void {
     for (let i = 0; i < times; i++) this.#queue.push(answer);
   }
 
-  /** Takes the answer for the request at hand. */
+  /** Removes and returns the next answer. */
   next(): Answer | undefined {
     return this.#queue.shift();
   }

@@ -1,5 +1,5 @@
 /**
- * What people and scripts call (the curl calls): commands come in, records of agents, commands and sessions go out.
+ * The endpoints for people and scripts (the curl calls): send commands, read agents, commands and sessions.
  * @module
  */
 import type { Hono } from "hono";
@@ -9,12 +9,12 @@ import { checkFields, excerpt, isObject, type JsonObject, OBJECT, oneOf, optiona
 import type { AgentRecord, Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
 
-/** What the users' endpoints work on. */
+/** What the users' endpoints need. */
 export interface UserApiParts {
   readonly registry: Registry;
   readonly commands: CommandLog;
   isConnected(agentId: string): boolean;
-  /** Sends the command and gives its id. */
+  /** Sends the command and returns its id. */
   command(agentId: string, command: Command): string;
   /** The agent's newest status message for the session. */
   lastStatus(sessionId: string): JsonObject | undefined;
@@ -59,7 +59,7 @@ async function sendCommand(request: Request, agentId: string, parts: UserApiPart
   const problems = checkFields(body, COMMAND);
   if (problems.length > 0) return errorResponse(400, "Invalid request body", problems.join("; "));
   if (!parts.isConnected(agentId)) {
-    const details = `Agent "${agentId}" is registered but has no connection: is it still running?`;
+    const details = `Agent "${agentId}" is registered but not connected: is it still running?`;
     return errorResponse(503, "Agent not connected", details);
   }
   const { action, sessionId, payload } = body;
@@ -69,7 +69,11 @@ async function sendCommand(request: Request, agentId: string, parts: UserApiPart
 
 function unknownAgent(agentId: string, registry: Registry): Response {
   const known = registry.list().map((agent) => agent.agentId).join(", ") || "none";
-  return errorResponse(404, "Agent not found", `No agent "${agentId}" has registered; registered: ${known}`);
+  return errorResponse(
+    404,
+    "Agent not found",
+    `No agent "${agentId}" has registered; registered agents: ${known}`,
+  );
 }
 
 function jsonOr404(value: object | undefined, what: string, details: string): Response {

@@ -26,7 +26,7 @@ function message(type: string, payload?: unknown, timestamp: unknown = NOW): str
   return JSON.stringify({ type, timestamp, payload });
 }
 
-Deno.test("control plane finds nothing wrong with the messages of the protocol", async () => {
+Deno.test("ControlPlane accepts all messages of the protocol", async () => {
   const problems = await problemsOf([
     message("heartbeat", {
       status: "online",
@@ -128,13 +128,13 @@ const WRONG_FRAMES: { name: string; frame: string | Uint8Array<ArrayBuffer>; pro
 ];
 
 for (const { name, frame, problem } of WRONG_FRAMES) {
-  Deno.test(`control plane reports ${name}`, async () => {
+  Deno.test(`ControlPlane reports ${name}`, async () => {
     const problems = await problemsOf([frame]);
     assertStringIncludes(problems[0] ?? "", problem);
   });
 }
 
-Deno.test("control plane refuses a frame that is larger than it reads", async () => {
+Deno.test("ControlPlane closes the connection after a frame over the size limit", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   agent.sendFrame("x".repeat(MAX_FRAME_BYTES + 1));
@@ -153,7 +153,7 @@ async function problemsAfter(action: string, answers: readonly [type: string, pa
   return controlPlane.problems;
 }
 
-Deno.test("control plane accepts a result that is repeated, whatever the order of its keys", async () => {
+Deno.test("ControlPlane accepts a repeated result in any order of keys", async () => {
   const problems = await problemsAfter("start_session", [
     ["ack", { commandId: "c1" }],
     ["complete", { commandId: "c1", result: { a: 1, b: { c: 2, d: 3 } } }],
@@ -162,7 +162,7 @@ Deno.test("control plane accepts a result that is repeated, whatever the order o
   assertEquals(problems, []);
 });
 
-Deno.test("control plane reports a second, different result", async () => {
+Deno.test("ControlPlane reports a second, different result", async () => {
   const complete: [string, unknown] = ["complete", { commandId: "c1", result: { a: 1 } }];
   for (
     const second of [["complete", { commandId: "c1", result: {} }], ["failed", {
@@ -175,7 +175,7 @@ Deno.test("control plane reports a second, different result", async () => {
   }
 });
 
-Deno.test("control plane reports an ack after the result of its command", async () => {
+Deno.test("ControlPlane reports an ack after the result of its command", async () => {
   const problems = await problemsAfter("start_session", [
     ["failed", { commandId: "c1", error: "x" }],
     ["ack", { commandId: "c1" }],
@@ -183,12 +183,12 @@ Deno.test("control plane reports an ack after the result of its command", async 
   assertEquals(problems, [`Command "c1" was acknowledged after its result`]);
 });
 
-Deno.test("control plane reports answers to commands that it never sent", async () => {
+Deno.test("ControlPlane reports answers to commands that it never sent", async () => {
   const problems = await problemsAfter("start_session", [["complete", { commandId: "c2", result: {} }]]);
-  assertEquals(problems, [`Command "c2" was never sent to this agent, yet it answered with "complete"`]);
+  assertEquals(problems, [`Command "c2" was never sent to this agent, but it sent "complete" for it`]);
 });
 
-Deno.test("control plane reports answers to the commands of another agent", async () => {
+Deno.test("ControlPlane reports answers to commands of another agent", async () => {
   await using controlPlane = ControlPlane.start();
   await using _owner = await HandAgent.join(controlPlane.url, "a1");
   await using other = await HandAgent.join(controlPlane.url, "a2");
@@ -198,7 +198,7 @@ Deno.test("control plane reports answers to the commands of another agent", asyn
   assertEquals(controlPlane.problems.length, 1);
 });
 
-Deno.test("control plane knows the commands of raw frames", async () => {
+Deno.test("ControlPlane records the commands in raw frames", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   const command = message("command", { commandId: "c1", action: "fly", payload: { sessionId: "s1" } });
@@ -211,7 +211,7 @@ Deno.test("control plane knows the commands of raw frames", async () => {
   assertEquals(controlPlane.problems, []);
 });
 
-Deno.test("control plane reports a session as running after its stop was acknowledged", async () => {
+Deno.test("ControlPlane reports a running status after the session's stop was acknowledged", async () => {
   const problems = await problemsAfter("stop_session", [
     ["status", RUNNING],
     ["ack", { commandId: "c1" }],
@@ -221,7 +221,7 @@ Deno.test("control plane reports a session as running after its stop was acknowl
   assertEquals(problems, [`Session "s1" was reported running after its stop had been acknowledged`]);
 });
 
-Deno.test("control plane lets a session run again after a failed stop and after a new start", async () => {
+Deno.test("ControlPlane accepts a running status after a failed stop and after a new start", async () => {
   const stopFailed = await problemsAfter("stop_session", [
     ["ack", { commandId: "c1" }],
     ["failed", { commandId: "c1", error: "x" }],
@@ -240,7 +240,7 @@ Deno.test("control plane lets a session run again after a failed stop and after 
   assertEquals(controlPlane.problems, []);
 });
 
-Deno.test("control plane lets a session run that was started again before its stop was acknowledged", async () => {
+Deno.test("ControlPlane accepts a running status of a session restarted before its stop was acknowledged", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   controlPlane.commandFrame("a1", [

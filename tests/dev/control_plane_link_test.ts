@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { HandAgent, register } from "./hand_agent.ts";
 
-Deno.test("control plane joins several commands to one frame", async () => {
+Deno.test("commandFrame() joins commands in one frame", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   const ids = controlPlane.commandFrame("a1", [
@@ -16,7 +16,7 @@ Deno.test("control plane joins several commands to one frame", async () => {
   ]);
 });
 
-Deno.test("control plane sends messages and raw frames, text and bytes", async () => {
+Deno.test("send() and sendFrame() send messages, text and binary frames", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   controlPlane.send("a1", { type: "shutdown", payload: { reason: "maintenance" } });
@@ -34,14 +34,14 @@ Deno.test("control plane sends messages and raw frames, text and bytes", async (
   });
 });
 
-Deno.test("control plane throws when it is to send to or to disconnect an agent that is not there", async () => {
+Deno.test("send() and disconnect() throw when the agent is not connected", async () => {
   await using controlPlane = ControlPlane.start();
   const command = { action: "stop_session", sessionId: "s1" };
   assertThrows(() => controlPlane.command("a1", command), Error, `agent "a1": it is not connected`);
   assertThrows(() => controlPlane.disconnect("a1"), Error, `agent "a1": it is not connected`);
 });
 
-Deno.test("control plane closes the first connection of an agent that connects again", async () => {
+Deno.test("ControlPlane closes the previous connection of an agent that connects again", async () => {
   await using controlPlane = ControlPlane.start();
   await using first = await HandAgent.join(controlPlane.url);
   await using second = await HandAgent.join(controlPlane.url);
@@ -53,7 +53,7 @@ Deno.test("control plane closes the first connection of an agent that connects a
   assertEquals(JSON.parse(await second.frame()).type, "ping");
 });
 
-Deno.test("control plane disconnects an agent with the code it is given and notes the end", async () => {
+Deno.test("disconnect() closes the connection with the given code and records it", async () => {
   await using controlPlane = ControlPlane.start();
   const joined = controlPlane.waitForConnection("a1");
   await using agent = await HandAgent.join(controlPlane.url);
@@ -67,7 +67,7 @@ Deno.test("control plane disconnects an agent with the code it is given and note
   assertEquals(controlPlane.connections[0]?.closed?.code, 1012);
 });
 
-Deno.test("control plane keeps several agents apart", async () => {
+Deno.test("ControlPlane serves several agents separately", async () => {
   await using controlPlane = ControlPlane.start();
   await using first = await HandAgent.join(controlPlane.url, "a1");
   await using second = await HandAgent.join(controlPlane.url, "a2");
@@ -77,29 +77,29 @@ Deno.test("control plane keeps several agents apart", async () => {
   assertEquals(JSON.parse(await second.frame()).payload.payload.sessionId, "s2");
 });
 
-Deno.test("control plane drops an agent that stays silent", async () => {
+Deno.test("ControlPlane closes the connection of a silent agent", async () => {
   await using controlPlane = ControlPlane.start({ silenceLimitMs: 20 });
   await using agent = await HandAgent.join(controlPlane.url);
   assertEquals(await agent.closed, 1005);
-  assertEquals(controlPlane.problems, [`Agent "a1": It was silent for 0.02 s`]);
+  assertEquals(controlPlane.problems, [`Agent "a1": It sent nothing for 0.02 s`]);
 });
 
-Deno.test("control plane closes its connections as going away when it is disposed", async () => {
+Deno.test("ControlPlane closes its connections with code 1001 when it is disposed", async () => {
   const controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   await controlPlane.waitForConnection("a1");
   const waiting = assertRejects(
     () => controlPlane.waitFor(() => true),
     Error,
-    "the control plane was closed",
+    "the Control Plane was closed",
   );
   await controlPlane[Symbol.asyncDispose]();
   await waiting;
   assertEquals(await agent.closed, 1001);
-  await assertRejects(() => controlPlane.waitFor(() => true), Error, "the control plane is closed");
+  await assertRejects(() => controlPlane.waitFor(() => true), Error, "the Control Plane is closed");
 });
 
-Deno.test("control plane says in the error of an aborted wait what came instead", async () => {
+Deno.test("waitFor() lists the received messages in its timeout error", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   agent.send("ack", { commandId: "c7" });
@@ -120,10 +120,10 @@ Deno.test("control plane says in the error of an aborted wait what came instead"
   const waits = new AbortController();
   const open = controlPlane.waitForConnection("a2", { signal: waits.signal });
   waits.abort();
-  await assertRejects(() => open, Error, `connection of agent "a2"; so far: 0 of its connections`);
+  await assertRejects(() => open, Error, `connection of agent "a2"; received so far: 0 of its connections`);
 });
 
-Deno.test("control plane hands the error of a predicate to the one who waits", async () => {
+Deno.test("waitFor() rejects with the error of its predicate", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   const waiting = assertRejects(() => controlPlane.waitFor(throwWrong), RangeError, "Wrong message");
@@ -136,7 +136,7 @@ function throwWrong(): boolean {
   throw new RangeError("Wrong message");
 }
 
-Deno.test("control plane tells people about each event in a line", async () => {
+Deno.test("ControlPlane reports each event in one line", async () => {
   const lines: string[] = [];
   await using controlPlane = ControlPlane.start({ onEvent: (line) => lines.push(line) });
   const agent = await HandAgent.join(controlPlane.url);
@@ -156,7 +156,7 @@ Deno.test("control plane tells people about each event in a line", async () => {
   for (const [index, start] of starts.entries()) assertStringIncludes(lines[index] ?? "", start);
 });
 
-Deno.test("control plane does not wait for ever for a peer that never answers the close", async () => {
+Deno.test("ControlPlane stops waiting for a peer that does not answer the close frame", async () => {
   const controlPlane = ControlPlane.start();
   await (await register(controlPlane.url, { agentId: "a1", platform: "kubernetes" })).body?.cancel();
   using peer = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(controlPlane.url).port) });

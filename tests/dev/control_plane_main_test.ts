@@ -22,7 +22,7 @@ async function readUntil(stdout: ReadableStream<string>, until: RegExp): Promise
   return text;
 }
 
-Deno.test("control plane program says what to try, reports events and ends on SIGTERM", async () => {
+Deno.test("control-plane task prints the next steps and events, and ends on SIGTERM", async () => {
   await using child = run("--port", "0", "--prefix", "/streamspace/", "--api-key", "k");
   const stdout = child.stdout.pipeThrough(new TextDecoderStream());
   const welcome = await readUntil(stdout, /COMMAND_ID\n/);
@@ -43,7 +43,7 @@ Deno.test("control plane program says what to try, reports events and ends on SI
   assertEquals((await child.status).code, 0);
 });
 
-Deno.test("control plane program says in one line that its port is in use", async () => {
+Deno.test("control-plane task reports a port in use in one line", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   const { code, stderr } = await run("--port", String(port)).output();
@@ -51,7 +51,7 @@ Deno.test("control plane program says in one line that its port is in use", asyn
   assertEquals(code, 1);
 });
 
-Deno.test("control plane program says in one line which flag is wrong", async () => {
+Deno.test("control-plane task reports an invalid flag in one line", async () => {
   const cases: [string[], string][] = [
     [["--port", "http"], `--port must be a number from 0 to 65535, not "http"`],
     [["--prot", "1"], `Unknown argument "--prot"`],
@@ -67,7 +67,7 @@ Deno.test("control plane program says in one line which flag is wrong", async ()
   }
 });
 
-Deno.test("control plane program explains its flags", async () => {
+Deno.test("control-plane task prints its help", async () => {
   const { code, stdout } = await run("--help").output();
   for (const flag of ["--port", "--hostname", "--prefix", "--api-key"]) {
     assertStringIncludes(new TextDecoder().decode(stdout), flag);

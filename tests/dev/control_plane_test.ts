@@ -29,7 +29,7 @@ async function connectStatus(controlPlane: ControlPlane, agentId: string, header
   return status;
 }
 
-Deno.test("control plane answers a registration with the agent and keeps the request", async () => {
+Deno.test("ControlPlane answers a registration with the agent and records the request", async () => {
   await using controlPlane = ControlPlane.start();
   const response = await register(controlPlane.url, BODY, { "X-Agent-API-Key": "k" });
   assertEquals(response.status, 200);
@@ -41,7 +41,7 @@ Deno.test("control plane answers a registration with the agent and keeps the req
   assertEquals(controlPlane.problems, []);
 });
 
-Deno.test("control plane refuses a registration of the wrong shape and says which field it is", async () => {
+Deno.test("ControlPlane rejects an invalid registration and names the field", async () => {
   await using controlPlane = ControlPlane.start();
   const wrong = { ...BODY, platform: 7, capacity: { maxSessions: "100" } };
   const response = await register(controlPlane.url, wrong);
@@ -56,7 +56,7 @@ Deno.test("control plane refuses a registration of the wrong shape and says whic
   assertEquals(controlPlane.registrations[1]?.body, "not JSON");
 });
 
-Deno.test("control plane with a key refuses agents that have another or none", async () => {
+Deno.test("ControlPlane with a key rejects agents with a wrong key or none", async () => {
   await using controlPlane = ControlPlane.start({ apiKey: "right" });
   for (const headers of [{}, { "X-Agent-API-Key": "wrong" }] as Record<string, string>[]) {
     const response = await register(controlPlane.url, BODY, headers);
@@ -68,7 +68,7 @@ Deno.test("control plane with a key refuses agents that have another or none", a
   assertEquals(controlPlane.connections[0]?.headers.get("x-agent-api-key"), "right");
 });
 
-Deno.test("control plane accepts the key that a scripted registration issued", async () => {
+Deno.test("ControlPlane accepts a key that a scripted registration issued", async () => {
   await using controlPlane = ControlPlane.start({ apiKey: "bootstrap" });
   const answer = { agent: { agentId: "a1" }, approvalStatus: "approved", apiKey: "issued" };
   controlPlane.answerRegistration({ status: 201, body: answer });
@@ -77,7 +77,7 @@ Deno.test("control plane accepts the key that a scripted registration issued", a
   await using _agent = await HandAgent.join(controlPlane.url, "a1", { "X-Agent-API-Key": "issued" });
 });
 
-Deno.test("control plane gives scripted answers in order before the normal one", async () => {
+Deno.test("ControlPlane returns scripted answers in order before the normal one", async () => {
   await using controlPlane = ControlPlane.start();
   controlPlane.answerRegistration({
     status: 429,
@@ -97,7 +97,7 @@ Deno.test("control plane gives scripted answers in order before the normal one",
   assertEquals(controlPlane.registrations.length, 4);
 });
 
-Deno.test("control plane refuses connections without an agent, of unknown agents, and as scripted", async () => {
+Deno.test("ControlPlane rejects connections without an agent id, of unknown agents, and as scripted", async () => {
   await using controlPlane = ControlPlane.start();
   assertEquals(await connectStatus(controlPlane, ""), 400);
   assertEquals(await connectStatus(controlPlane, "a1"), 404);
@@ -112,7 +112,7 @@ Deno.test("control plane refuses connections without an agent, of unknown agents
   await using _agent = await HandAgent.join(controlPlane.url);
 });
 
-Deno.test("control plane leaves a request to connect hanging as told until it is closed", async () => {
+Deno.test("hangConnect() leaves a request to connect unanswered until the Control Plane closes", async () => {
   const controlPlane = ControlPlane.start();
   controlPlane.hangConnect();
   // One of the two is left without an answer; the other's answer shows that both have arrived.
@@ -122,7 +122,7 @@ Deno.test("control plane leaves a request to connect hanging as told until it is
   assertEquals((await Promise.all(connections)).sort(), [404, 503]);
 });
 
-Deno.test("control plane sends a command that came by HTTP and shows its way to the result", async () => {
+Deno.test("ControlPlane sends a command received by HTTP and shows its progress", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   const { status, body } = await postCommand(controlPlane.url, "a1", {
@@ -156,7 +156,7 @@ Deno.test("control plane sends a command that came by HTTP and shows its way to 
   assertEquals(controlPlane.problems, []);
 });
 
-Deno.test("control plane shows the error of a command that failed", async () => {
+Deno.test("ControlPlane shows the error of a failed command", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   const commandId = controlPlane.command("a1", { action: "wake_session", sessionId: "s1", commandId: "c1" });
@@ -166,7 +166,7 @@ Deno.test("control plane shows the error of a command that failed", async () => 
   assertEquals([body.status, body.error, body.sessionId], ["failed", "No such session", "s1"]);
 });
 
-Deno.test("control plane says what is wrong with a command by HTTP", async () => {
+Deno.test("ControlPlane rejects an invalid command received by HTTP", async () => {
   await using controlPlane = ControlPlane.start();
   const command = { action: "stop_session", sessionId: "s1" };
   const unknown = await postCommand(controlPlane.url, "a1", command);
@@ -185,7 +185,7 @@ Deno.test("control plane says what is wrong with a command by HTTP", async () =>
   }
 });
 
-Deno.test("control plane lists agents with what their heartbeats said, and as offline when they left", async () => {
+Deno.test("ControlPlane lists agents with their last heartbeat, and as offline after a disconnect", async () => {
   await using controlPlane = ControlPlane.start();
   const agent = await HandAgent.join(controlPlane.url, "a b");
   agent.send("heartbeat", { status: "draining", activeSessions: 3, capacity: { maxSessions: 5 } });
@@ -207,7 +207,7 @@ Deno.test("control plane lists agents with what their heartbeats said, and as of
   assertEquals((await get(`${url}/nobody`)).status, 404);
 });
 
-Deno.test("control plane shows the last status of a session", async () => {
+Deno.test("ControlPlane shows the last status of a session", async () => {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
   agent.send("status", { sessionId: "s1", state: "pending", vncReady: false });
@@ -219,7 +219,7 @@ Deno.test("control plane shows the last status of a session", async () => {
   assertEquals((await get(`${controlPlane.url}/api/v1/commands/c9`)).status, 404);
 });
 
-Deno.test("control plane serves everything under its prefix and nothing elsewhere", async () => {
+Deno.test("ControlPlane serves its routes only below the prefix", async () => {
   await using controlPlane = ControlPlane.start({ prefix: "/streamspace" });
   assert(controlPlane.url.endsWith("/streamspace"));
   await using _agent = await HandAgent.join(controlPlane.url);
