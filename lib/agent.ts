@@ -2,7 +2,7 @@
  * The agent's life: it waits to lead, goes on where an earlier process was, takes commands until it is told to stop, and lets them end.
  * @module
  */
-import { abortable, delay } from "@std/async";
+import { deadline, delay } from "@std/async";
 import { type Inbound, parseFrame } from "./control_plane/protocol.ts";
 import type { Reporter } from "./control_plane/reporter.ts";
 import { checkLater } from "./doctor/start_check.ts";
@@ -201,9 +201,8 @@ async function firstView(
   recovered: Promise<void>,
   { stopping, timeoutMs }: { stopping: AbortSignal; timeoutMs: number },
 ): Promise<void> {
-  const enough = AbortSignal.any([stopping, AbortSignal.timeout(timeoutMs)]);
   try {
-    await abortable(recovered, enough);
+    await deadline(recovered, timeoutMs, { signal: stopping });
   } catch {
     if (!stopping.aborted) {
       log.warn("The sessions in the cluster are not known yet: commands wait until they are");

@@ -11,7 +11,7 @@ import {
   type V1Pod,
   type V1Service,
 } from "@kubernetes/client-node";
-import { abortable, retry } from "@std/async";
+import { deadline, retry } from "@std/async";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { SESSION_LABEL } from "../../lib/model/names.ts";
 import type { Deletion } from "./event.ts";
@@ -114,5 +114,5 @@ export class Administrator implements AsyncDisposable {
 }
 
 function soon<T>(request: Promise<T>): Promise<T> {
-  return abortable(request, AbortSignal.timeout(REQUEST_MS));
+  return deadline(request, REQUEST_MS);
 }

@@ -4,7 +4,7 @@
  */
 import { failed, type Result } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import { failureWord, messageOf } from "../common/errors.ts";
+import { failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { Journal } from "./journal.ts";
 
@@ -55,7 +55,7 @@ export class Answers {
     log.warn("Command {commandId} failed: {reason}", {
       commandId,
       reason: result.payload.error,
-      failure: failureWord(error),
+      failure: failureCode(error),
     });
   }
 

@@ -5,7 +5,7 @@
  */
 import { type Command, completed, failed } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import { CommandError, failureWord, messageOf } from "../common/errors.ts";
+import { CommandError, failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import type { RequestLimits } from "../templates/amounts.ts";
@@ -221,7 +221,7 @@ export class Dispatcher {
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
-      if (failureWord(error) !== "busy") await journal.open({ ...entry, result });
+      if (failureCode(error) !== "busy") await journal.open({ ...entry, result });
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);

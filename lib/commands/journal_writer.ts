@@ -3,10 +3,10 @@
  * again until the cluster answers.
  * @module
  */
-import { abortable, delay } from "@std/async";
-import { isFinal, isRefusal, messageOf } from "../common/errors.ts";
-import { log } from "../common/log.ts";
-import { pauseAfter } from "../common/retry.ts";
+import { abortable, deadline, delay } from "@std/async";
+import { Backoff } from "../common/backoff.ts";
+import { hasStatus, isPermanent, messageOf } from "../common/errors.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 
 /** Texts by their keys; null where there is to be none. */
 export type JournalChanges = Readonly<Record<string, string | null>>;
@@ -31,19 +31,15 @@ export interface JournalFileOptions {
   readonly patienceMs: number;
 }
 
-/** What went wrong last. */
-interface Trouble {
-  readonly with: "reading" | "writing";
-  readonly reason: string;
-}
+/** What can fail. */
+type Operation = "reading" | "writing";
 
-const RETRY = { firstMs: 250, longestMs: 10_000 };
 /** Wait before the next attempt where the cluster refuses, in milliseconds. */
 const REFUSED_RETRY_MS = 30_000;
 /** How often a refusal to give the journal is put up with. */
 const READ_RETRIES = 4;
 
-const TROUBLES: Readonly<Record<Trouble["with"], string>> = {
+const TROUBLES: Readonly<Record<Operation, string>> = {
   reading: "The journal cannot be read, what an earlier process did not answer has to wait: {reason}",
   writing:
     "The journal cannot be written, what is not answered yet would be lost with this process: {reason}",
@@ -59,7 +55,9 @@ export class JournalFile implements Disposable {
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #trouble: Trouble | undefined;
+  /** Which operation failed last, unless it has succeeded since. */
+  #failing: Operation | undefined;
+  readonly #failures = new RepeatFilter();
 
   constructor(options: JournalFileOptions) {
     this.#options = options;
@@ -67,7 +65,7 @@ export class JournalFile implements Disposable {
 
   /** Whether it could not be read, or written, when that was tried last. */
   get isFailing(): boolean {
-    return this.#trouble !== undefined;
+    return this.#failing !== undefined;
   }
 
   /**
@@ -97,8 +95,8 @@ export class JournalFile implements Disposable {
     const write = this.#commit();
     if (patienceMs === Infinity) return await write;
     // Where the last write failed the next one is not waited for: that would hold up every command for the whole outage.
-    if (this.#trouble?.with === "writing") return;
-    await abortable(write, AbortSignal.timeout(patienceMs)).catch(() => {
+    if (this.#failing === "writing") return;
+    await deadline(write, patienceMs).catch(() => {
       this.#tell("writing", new Error("Kubernetes does not answer"));
     });
   }
@@ -133,8 +131,9 @@ export class JournalFile implements Disposable {
   async #write(): Promise<void> {
     const { signal } = this.#closing;
     clearTimeout(this.#retry);
+    const backoff = new Backoff();
     let most = Infinity;
-    for (let failures = 0; !signal.aborted && this.#changes.size > 0; failures += 1) {
+    while (!signal.aborted && this.#changes.size > 0) {
       const batch = this.#batch(most);
       try {
         await this.#options.store.write(Object.fromEntries(batch));
@@ -148,15 +147,15 @@ export class JournalFile implements Disposable {
           continue;
         }
         this.#tell("writing", error);
-        if (isFinal(error)) {
+        if (isPermanent(error)) {
           this.#retry = setTimeout(() => void this.#commit(), REFUSED_RETRY_MS);
           return;
         }
-        await delay(pauseAfter(failures, RETRY), { signal }).catch(() => {});
+        await delay(backoff.next(), { signal }).catch(() => {});
       }
     }
-    if (this.#trouble?.with !== "writing" || signal.aborted) return;
-    this.#trouble = undefined;
+    if (this.#failing !== "writing" || signal.aborted) return;
+    this.#succeeded();
     log.info("The journal is written again");
   }
 
@@ -176,32 +175,37 @@ export class JournalFile implements Disposable {
   }
 
   async #read(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
-    for (let failures = 0;; failures += 1) {
+    const backoff = new Backoff();
+    while (true) {
       signal.throwIfAborted();
       try {
         const data = await abortable(this.#options.store.read(), signal);
-        if (this.#trouble?.with === "reading") this.#trouble = undefined;
+        if (this.#failing === "reading") this.#succeeded();
         return data;
       } catch (error) {
         signal.throwIfAborted();
         this.#tell("reading", error);
         // A refusal may pass, too, such as of a token that is just being renewed; to take it for "nothing there" would lose commands.
-        if (isFinal(error) && failures >= READ_RETRIES) return {};
-        await delay(pauseAfter(failures, RETRY), { signal });
+        if (isPermanent(error) && backoff.failures >= READ_RETRIES) return {};
+        await delay(backoff.next(), { signal });
       }
     }
   }
 
-  /** Once for as long as it stays the same. */
-  #tell(what: Trouble["with"], error: unknown): void {
+  /** Logs a failure once, until its reason changes. */
+  #tell(operation: Operation, error: unknown): void {
     const reason = messageOf(error);
-    if (this.#trouble?.with === what && this.#trouble.reason === reason) return;
-    this.#trouble = { with: what, reason };
-    log.error(TROUBLES[what], { reason });
+    this.#failing = operation;
+    if (this.#failures.isNew(`${operation}: ${reason}`)) log.error(TROUBLES[operation], { reason });
+  }
+
+  #succeeded(): void {
+    this.#failing = undefined;
+    this.#failures.reset();
   }
 }
 
 /** As the API server refuses an object that is too large, and a request. */
 function isTooLarge(error: unknown): boolean {
-  return isRefusal(error, 413, 422);
+  return hasStatus(error, 413, 422);
 }

@@ -1,47 +1,72 @@
 /**
- * How long to wait before the next attempt to have a link: pure arithmetic, no clock.
+ * Exponential back-off: how long to wait before the next attempt. It only computes; the caller waits.
  * @module
  */
-import { pauseAfter } from "./retry.ts";
 
-const WAITS = { firstMs: 2000, longestMs: 32_000 };
-/** Up to this part of each wait is added, so that agents cut off together do not come back together. */
-const JITTER = 0.1;
-/** A link that lived this long makes the next loss a first one: shorter ones are a Control Plane's normal clean-up. */
-const STABLE_MS = 30_000;
+/** Options of a {@linkcode Backoff}; the defaults suit requests to the Kubernetes API. */
+export interface BackoffOptions {
+  /** Pause before the second attempt, in milliseconds; each further one is twice as long. @default {500} */
+  readonly firstMs?: number;
+  /** Longest pause, in milliseconds. @default {10_000} */
+  readonly longestMs?: number;
+  /** Pauses to grant before giving up. @default {Infinity} */
+  readonly attempts?: number;
+  /**
+   * Bounds of the random factor that each pause is multiplied by, so that clients that failed together do not retry together. The default is
+   * "full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/. @default {[0, 1]}
+   */
+  readonly jitter?: readonly [from: number, to: number];
+}
 
-/**
- * Counts failed attempts and gives each its wait: 2, 4, 8, 16, 32 seconds, then no more (documentation, "Reconnection Issues").
- */
+/** Counts failures in a row and computes the pause after each. */
 export class Backoff {
-  readonly #attempts: number;
+  readonly #options: Required<BackoffOptions>;
   #failures = 0;
 
-  /** @param attempts waits to give before giving up; 0 never gives up */
-  constructor(attempts: number) {
-    this.#attempts = attempts;
+  constructor(options: BackoffOptions = {}) {
+    this.#options = { firstMs: 500, longestMs: 10_000, attempts: Infinity, jitter: [0, 1], ...options };
   }
 
-  /** Attempts made since the last stable link. */
+  /** Failures since the last reset. */
   get failures(): number {
     return this.#failures;
   }
 
-  /**
-   * The wait before the next attempt, in milliseconds.
-   *
-   * @param atLeastMs a wait that the peer asked for
-   * @returns `undefined` when the attempts are used up
-   */
-  next(atLeastMs = 0): number | undefined {
-    if (this.#attempts > 0 && this.#failures >= this.#attempts) return undefined;
-    const wait = pauseAfter(this.#failures, WAITS);
-    this.#failures += 1;
-    return Math.max(wait, atLeastMs) * (1 + Math.random() * JITTER);
+  /** Whether all attempts are used up. */
+  get isExhausted(): boolean {
+    return this.#failures >= this.#options.attempts;
   }
 
-  /** Starts over if the link that just ended had been up for long enough. */
-  linkEnded(uptimeMs: number): void {
-    if (uptimeMs >= STABLE_MS) this.#failures = 0;
+  /**
+   * Counts a failure.
+   *
+   * @param retryAfterMs pause that the server requested, in milliseconds; the own pause is added to it
+   * @returns the pause before the next attempt, in milliseconds
+   */
+  next(retryAfterMs = 0): number {
+    const { firstMs, longestMs, jitter: [from, to] } = this.#options;
+    const pauseMs = Math.min(longestMs, firstMs * 2 ** this.#failures);
+    this.#failures += 1;
+    return retryAfterMs + pauseMs * (from + Math.random() * (to - from));
   }
+
+  /** Starts over after a success. */
+  reset(): void {
+    this.#failures = 0;
+  }
+}
+
+/** Upper limit for `Retry-After`, in milliseconds: a mistake in a header must not stop the agent for a year. */
+const MAX_RETRY_AFTER_MS = 3_600_000;
+
+/**
+ * Reads the header `Retry-After`, which holds seconds or a date. Source: RFC 9110, section 10.2.3.
+ *
+ * @returns milliseconds from `now`, one hour at most; `undefined` if the header is missing or invalid
+ */
+export function parseRetryAfter(headers: Headers, now = Date.now()): number | undefined {
+  const value = headers.get("Retry-After");
+  if (!value) return undefined;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), MAX_RETRY_AFTER_MS) : undefined;
 }

@@ -114,12 +114,12 @@ export class CommandError extends Error {
 }
 
 /** Whether the Kubernetes API answered with one of these HTTP statuses. */
-export function isRefusal(error: unknown, ...statuses: readonly number[]): boolean {
+export function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
   return error instanceof KubernetesError && statuses.includes(error.status);
 }
 
 /** Whether the Kubernetes API said no: asking again at once does not change that. */
-export function isFinal(error: unknown): boolean {
+export function isPermanent(error: unknown): boolean {
   return error instanceof KubernetesError && !error.isTransient();
 }
 
@@ -129,7 +129,7 @@ export function isTimeout(error: unknown): boolean {
 }
 
 /** Why a command failed, in one of a bounded number of words: the session's trouble, or else the kind of failure. */
-export function failureWord(error: unknown): string {
+export function failureCode(error: unknown): string {
   return error instanceof CommandError ? error.reason || error.failure : "internal";
 }
 

@@ -3,7 +3,50 @@
  * @module
  */
 import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
-import type { LogFields } from "./log_fields.ts";
+
+/** Fields of log lines besides time, level and message, with their descriptions. In JSON each is a member of its own. */
+export const LOG_FIELDS = {
+  agentId: "This agent, in every line",
+  commandId: "A command, by its id",
+  sessionId: "A session, by its id",
+  action: "What a command asks for",
+  state: "A session's new state",
+  reason: "Why something failed, as a sentence",
+  failure: "Why a command failed, as a word: as in `k8s_agent_command_failures_total`",
+  duration: "How long a command took, for people",
+  durationMs: "The same in milliseconds",
+  resource: "A kind of Kubernetes object",
+  api: "The API group and version of a kind",
+  name: "An object's name",
+  namespace: "A namespace",
+  asked: "What was asked for and is not done",
+  platform: "`--platform`",
+  region: "`--region`",
+  url: "An address of the agent's or the Control Plane's",
+  proxy: "The proxy's address, without its password",
+  status: "What the Control Plane says of the agent",
+  code: "How a WebSocket was closed",
+  attempt: "Which attempt it is",
+  attempts: "How many there may be",
+  wait: "Time until the next attempt",
+  interval: "Time between heartbeats",
+  timeout: "Time that commands get when the agent stops",
+  advice: "What an operator can do",
+  identity: "This replica's own name",
+  holder: "The replica that leads",
+  lease: "Name of the lease",
+  transition: "How often another replica came to lead",
+  type: "A message's type",
+  problem: "What is wrong with a message",
+  finding: "What a check at the start found",
+  excerpt: "The beginning of a message that is not valid",
+  bytes: "Size of a message",
+  limit: "The most that there may be",
+  struck: "Results that are no longer kept",
+} as const;
+
+/** Values for some of the fields. */
+export type LogFields = { readonly [Name in keyof typeof LOG_FIELDS]?: unknown };
 
 /** Writes one line; `{name}` in the message stands for the field of that name. */
 type Write = (message: string, fields?: LogFields) => void;
@@ -42,6 +85,46 @@ export function configureLog(options: LogOptions): void {
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
     ],
   });
+}
+
+/** Options of a {@linkcode RepeatFilter}. */
+export interface RepeatFilterOptions {
+  /** A text that stays the same passes again after this time, in milliseconds. @default {Infinity} */
+  readonly reminderMs?: number;
+}
+
+/** Lets a text pass when it differs from the one before, so that a lasting problem is logged once and not with each attempt. */
+export class RepeatFilter {
+  readonly #reminderMs: number;
+  #last: { readonly text: string; readonly at: number } | undefined;
+
+  constructor({ reminderMs = Infinity }: RepeatFilterOptions = {}) {
+    this.#reminderMs = reminderMs;
+  }
+
+  /** Whether a text has passed since the last reset. */
+  get isActive(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /** Whether the text is to be logged; if so, it is remembered. */
+  isNew(text: string): boolean {
+    const at = performance.now();
+    if (text === this.#last?.text && at - this.#last.at < this.#reminderMs) return false;
+    this.#last = { text, at };
+    return true;
+  }
+
+  /**
+   * Forgets the last text, as its problem is over.
+   *
+   * @returns whether there was one
+   */
+  reset(): boolean {
+    const { isActive } = this;
+    this.#last = undefined;
+    return isActive;
+  }
 }
 
 const encoder = new TextEncoder();

@@ -3,8 +3,8 @@
  * finds it.
  * @module
  */
-import { abortable } from "@std/async";
-import { isFinal, isTimeout, messageOf } from "../common/errors.ts";
+import { deadline } from "@std/async";
+import { isPermanent, isTimeout, messageOf } from "../common/errors.ts";
 import { parseRecord } from "../common/json.ts";
 import { log } from "../common/log.ts";
 import { isKey, Secret } from "../common/secret.ts";
@@ -46,7 +46,7 @@ export class IssuedKey {
       this.#issued = text === undefined ? undefined : parse(text);
     } catch (error) {
       if (signal.aborted) return;
-      this.#isRestored = isFinal(error);
+      this.#isRestored = isPermanent(error);
       log.warn(
         "Cannot look for a key that the Control Plane issued, using the configured one{advice}: {reason}",
         {
@@ -97,8 +97,7 @@ export class IssuedKey {
   }
 
   async #inTime<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {
-    const timeout = AbortSignal.timeout(STORE_TIMEOUT_MS);
-    return await abortable(answer, signal ? AbortSignal.any([signal, timeout]) : timeout);
+    return await deadline(answer, STORE_TIMEOUT_MS, { signal });
   }
 }
 
@@ -120,7 +119,7 @@ async function fingerprint(key: Secret | undefined): Promise<string> {
 }
 
 function advice(error: unknown): string {
-  return isFinal(error) ? " (apply k8s/rbac.yaml)" : "";
+  return isPermanent(error) ? " (apply k8s/rbac.yaml)" : "";
 }
 
 function wordsOf(error: unknown): string {

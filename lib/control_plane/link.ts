@@ -39,6 +39,10 @@ const PENDING_RETRY_MS = 30_000;
 const LEAST_PENDING_RETRY_MS = 1000;
 /** How often an agent that was rejected asks whether the administrator changed their mind. */
 const REJECTED_RETRY_MS = 300_000;
+/** The waits of the StreamSpace documentation ("Reconnection Issues"): 2, 4, 8, 16 and 32 seconds; at most a tenth is added to each. */
+const RECONNECT = { firstMs: 2000, longestMs: 32_000, jitter: [1, 1.1] } as const;
+/** A connection that was up for this long resets the back-off; the Control Plane closes shorter ones as part of its normal cleanup. */
+const STABLE_MS = 30_000;
 
 /** The agent's way to its Control Plane. */
 export class Link {
@@ -48,7 +52,7 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(options.reconnectAttempts);
+    this.#backoff = new Backoff({ ...RECONNECT, attempts: options.reconnectAttempts || Infinity });
     this.#enter = options.onState ?? (() => {});
   }
 
@@ -123,14 +127,13 @@ export class Link {
     } finally {
       down.abort();
       outbox.detach({ hasArrived: await socket.close() });
-      this.#backoff.linkEnded(performance.now() - upSince);
+      if (performance.now() - upSince >= STABLE_MS) this.#backoff.reset();
     }
   }
 
   async #waitForNextAttempt(failure: ControlPlaneError | undefined, signal: AbortSignal): Promise<void> {
-    const wait = this.#backoff.next(failure?.retryAfterMs);
     const attempts = this.#options.reconnectAttempts;
-    if (wait === undefined) {
+    if (this.#backoff.isExhausted) {
       throw new LinkError(
         `The Control Plane could not be reached, and --reconnect-attempts=${attempts} allows no more`,
         {
@@ -139,6 +142,7 @@ export class Link {
       );
     }
     this.#enter("waiting");
+    const wait = this.#backoff.next(failure?.retryAfterMs);
     const of = attempts === 0 ? "" : " of {attempts}";
     log.info(`Reconnecting in {wait} (attempt {attempt}${of})`, {
       wait: formatDuration(wait),

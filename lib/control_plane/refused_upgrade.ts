@@ -4,7 +4,7 @@
  * @module
  */
 import { LinkError } from "../common/errors.ts";
-import { retryAfter } from "../common/retry.ts";
+import { parseRetryAfter } from "../common/backoff.ts";
 import { ask, type AskOptions } from "./ask.ts";
 import { describeRefusal, UPGRADE_MISSING } from "./refusal.ts";
 
@@ -24,7 +24,11 @@ export async function refusedUpgrade(
     const { status, headers } = response;
     if (status >= 300 && !UPGRADE_MISSING.includes(status)) {
       const said = describeRefusal(response, { answer, keys: [options.credentials.apiKey?.reveal()] });
-      return new LinkError(`${problem}: it ${said}`, { cause, status, retryAfterMs: retryAfter(headers) });
+      return new LinkError(`${problem}: it ${said}`, {
+        cause,
+        status,
+        retryAfterMs: parseRetryAfter(headers),
+      });
     }
   } catch {
     // Without an answer there is nothing more to tell.

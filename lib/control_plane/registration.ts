@@ -7,7 +7,7 @@ import type { Answer } from "./answer.ts";
 import { ask } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import { asRecord } from "../common/json.ts";
-import { retryAfter } from "../common/retry.ts";
+import { parseRetryAfter } from "../common/backoff.ts";
 import { isKey } from "../common/secret.ts";
 import type { Capacity } from "./protocol.ts";
 import { describeRefusal, hideKeys, ownWords } from "./refusal.ts";
@@ -46,7 +46,7 @@ export async function register(
 ): Promise<RegistrationAnswer> {
   const url = `${options.httpBase}/api/v1/agents/register`;
   const { response, answer } = await post(url, registration, options);
-  const retryAfterMs = retryAfter(response.headers);
+  const retryAfterMs = parseRetryAfter(response.headers);
   const keys = [options.credentials.apiKey?.reveal(), answer?.apiKey];
   const said = ownWords(answer, keys);
   if (response.status === 202) return { kind: "pending", message: said, retryAfterMs };

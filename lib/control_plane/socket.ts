@@ -2,6 +2,7 @@
  * One WebSocket to the Control Plane: frames in as an async iterable, text out. No retries; when it is closed it stays closed.
  * @module
  */
+import { deadline } from "@std/async";
 import { LinkError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { API_KEY_HEADER } from "./ask.ts";
@@ -178,12 +179,7 @@ export class Socket implements AsyncDisposable {
   async #sayGoodbye(): Promise<boolean> {
     if (this.#end) return false;
     this.#socket.close(1000, "agent stopped");
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<undefined>((resolve) =>
-      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT_MS)
-    );
-    const end = await Promise.race([this.#closed.promise, timeout]);
-    clearTimeout(timer);
+    const end = await deadline(this.#closed.promise, CLOSE_TIMEOUT_MS).catch(() => undefined);
     return end?.code === 1000;
   }
 }

@@ -2,7 +2,7 @@
  * What to say of a check that the cluster did not let be made, and what to do about it. Pure.
  * @module
  */
-import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { plainWords, troubleOf } from "./connection_trouble.ts";
 import { type CheckName, type Finding, Findings } from "./finding.ts";
 
@@ -19,7 +19,7 @@ export function apiTrouble(server: string, error: unknown): Finding {
   const cause = error instanceof KubernetesError && error.status === 0 ? error.cause ?? error : error;
   const words = `at ${server}: ${plainWords(messageOf(cause))}`;
   const findings = new Findings("kubernetes-api");
-  if (isRefusal(error, 401)) {
+  if (hasStatus(error, 401)) {
     return findings.fail(`Kubernetes does not accept the account ${words}`, adviceOn(error));
   }
   return isAnswer(error)
@@ -31,11 +31,11 @@ export function apiTrouble(server: string, error: unknown): Finding {
 export function checkTrouble(check: CheckName, { about, error }: { about: string; error: unknown }): Finding {
   const findings = new Findings(check);
   const message = `${about}: ${messageOf(error)}`;
-  return isRefusal(error, 403) ? findings.skip(message, BIND) : findings.fail(message, adviceOn(error));
+  return hasStatus(error, 403) ? findings.skip(message, BIND) : findings.fail(message, adviceOn(error));
 }
 
 function adviceOn(error: unknown): string {
-  if (isRefusal(error, 401)) return RENEW;
+  if (hasStatus(error, 401)) return RENEW;
   if (isAnswer(error)) return TROUBLE;
   return troubleOf(messageOf(error)).check === "control-plane-tls" ? TRUST : REACH;
 }

@@ -2,7 +2,7 @@
  * Everything about the cluster: whether the API server answers, and, side by side, what the agent needs of it.
  * @module
  */
-import { isFinal, isRefusal } from "../common/errors.ts";
+import { hasStatus, isPermanent } from "../common/errors.ts";
 import type { Config } from "../cli/options.ts";
 import { judgeClock } from "./clock.ts";
 import { apiTrouble, checkTrouble } from "./cluster_trouble.ts";
@@ -88,7 +88,7 @@ async function checkApi(view: ClusterView): Promise<Finding[]> {
     ];
   } catch (error) {
     // Whom it knows it may tell nothing of itself, and the rest all the same.
-    if (!isFinal(error) || isRefusal(error, 401)) throw error;
+    if (!isPermanent(error) || hasStatus(error, 401)) throw error;
     const clock = new Findings("kubernetes-clock");
     return [
       findings.ok(`Kubernetes answers at ${view.server}, and does not tell its version`),

@@ -3,7 +3,7 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { isRefusal } from "../common/errors.ts";
+import { hasStatus } from "../common/errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { nameOf } from "../kubernetes/objects.ts";
 import type { Config } from "../cli/options.ts";
@@ -51,7 +51,7 @@ async function templateObjects(view: ClusterView): Promise<readonly KubernetesOb
   try {
     return await view.list(`/apis/${CUSTOM_API}/namespaces/${view.namespace}/templates`);
   } catch (error) {
-    if (isRefusal(error, 404)) return undefined;
+    if (hasStatus(error, 404)) return undefined;
     throw error;
   }
 }

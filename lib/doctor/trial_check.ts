@@ -4,7 +4,7 @@
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
  * @module
  */
-import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import type { Config } from "../cli/options.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./finding.ts";
@@ -27,7 +27,7 @@ export async function checkTrial(view: ClusterView, config: Config): Promise<Fin
   );
   const unable = refusals.find(isWithoutDryRun);
   if (unable !== undefined) return [findings.skip("A session was not tried", messageOf(unable))];
-  if (refusals.some((error) => isRefusal(error, 404))) {
+  if (refusals.some((error) => hasStatus(error, 404))) {
     return [findings.skip("A session was not tried", "its namespace does not exist")];
   }
   if (refusals.length > 0) {

@@ -21,7 +21,7 @@ import {
   type V1Service,
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
-import { isRefusal } from "../common/errors.ts";
+import { hasStatus } from "../common/errors.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
@@ -135,7 +135,7 @@ export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined
   try {
     return await request;
   } catch (error) {
-    if (isRefusal(error, 404)) return undefined;
+    if (hasStatus(error, 404)) return undefined;
     throw error;
   }
 }
@@ -145,6 +145,6 @@ async function orGone(request: Promise<unknown>): Promise<void> {
   try {
     await request;
   } catch (error) {
-    if (!isRefusal(error, 404, 409)) throw error;
+    if (!hasStatus(error, 404, 409)) throw error;
   }
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { abortable, delay } from "@std/async";
-import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
+import { abortable, deadline, delay } from "@std/async";
+import { Backoff } from "../common/backoff.ts";
+import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
-import { log } from "../common/log.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 import { watch } from "./watch.ts";
@@ -17,8 +18,6 @@ export const CUSTOM_API = "stream.space/v1alpha1";
 
 /** How often a kind that cannot be followed is looked for, in milliseconds. */
 const LOOK_AGAIN_MS = 60_000;
-/** Longest wait before the next look where the API server was in trouble, in milliseconds. */
-const RETRY_MS = 2000;
 /** Longest wait for a collection that the API server is in trouble about, in milliseconds: whoever waits goes on without. */
 const PATIENCE_MS = 5000;
 
@@ -39,7 +38,9 @@ export class CustomCollection {
   #isServed = false;
   #isKnown = false;
   readonly #known = Promise.withResolvers<void>();
-  #reason: string | undefined;
+  /** Why the collection cannot be watched. */
+  readonly #refusals = new RepeatFilter();
+  readonly #backoff = new Backoff();
 
   constructor(options: CustomCollectionOptions) {
     this.#options = options;
@@ -52,7 +53,7 @@ export class CustomCollection {
 
   /** Whether the cluster may have objects of the kind that it does not let be followed. */
   get isRefused(): boolean {
-    return this.#reason !== undefined;
+    return this.#refusals.isActive;
   }
 
   /** The names of the objects that are known. */
@@ -71,10 +72,7 @@ export class CustomCollection {
    */
   async synced(signal: AbortSignal): Promise<void> {
     if (this.#isKnown) return;
-    const patience = AbortSignal.timeout(PATIENCE_MS);
-    await abortable(this.#known.promise, AbortSignal.any([signal, patience])).catch(() => {
-      signal.throwIfAborted();
-    });
+    await deadline(this.#known.promise, PATIENCE_MS, { signal }).catch(() => signal.throwIfAborted());
   }
 
   /** Follows the collection until the signal is aborted. */
@@ -87,9 +85,9 @@ export class CustomCollection {
         else this.#isAbsent();
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof KubernetesError && error.isTransient()) waitMs = Math.random() * RETRY_MS;
+        if (error instanceof KubernetesError && error.isTransient()) waitMs = this.#backoff.next();
         // Not found: removed since it was found.
-        else this.#isAbsent(isRefusal(error, 404) ? undefined : messageOf(error));
+        else this.#isAbsent(hasStatus(error, 404) ? undefined : messageOf(error));
       }
       await delay(waitMs, { signal }).catch(() => {});
     }
@@ -102,7 +100,7 @@ export class CustomCollection {
       const resources: unknown[] = Array.isArray(answer?.resources) ? answer.resources : [];
       return resources.some((one) => asRecord(one)?.name === this.#options.resource);
     } catch (error) {
-      if (isRefusal(error, 404)) return false;
+      if (hasStatus(error, 404)) return false;
       throw error;
     }
   }
@@ -118,7 +116,7 @@ export class CustomCollection {
         else this.#objects.delete(name);
         onChange?.(object);
       },
-      isFinal: (error) => isRefusal(error, 403, 404),
+      isPermanent: (error) => hasStatus(error, 403, 404),
       signal: options.signal,
     });
   }
@@ -126,7 +124,8 @@ export class CustomCollection {
   #isListed(objects: readonly KubernetesObject[]): void {
     this.#objects = new Map(objects.map((object) => [nameOf(object), object]));
     this.#isServed = true;
-    this.#reason = undefined;
+    this.#refusals.reset();
+    this.#backoff.reset();
     this.#settle();
     this.#options.onList?.();
   }
@@ -136,14 +135,15 @@ export class CustomCollection {
     const { resource } = this.#options;
     this.#objects.clear();
     this.#isServed = false;
-    if (reason !== undefined && reason !== this.#reason) {
+    if (reason === undefined) this.#refusals.reset();
+    else if (this.#refusals.isNew(reason)) {
       log.warn("The agent works without {resource} of {api}, and looks again once a minute: {reason}", {
         resource,
         api: CUSTOM_API,
         reason,
       });
     }
-    this.#reason = reason;
+    this.#backoff.reset();
     this.#settle();
   }
 

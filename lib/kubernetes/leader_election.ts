@@ -7,7 +7,7 @@
 import type { V1Lease } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { messageOf } from "../common/errors.ts";
-import { log } from "../common/log.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import type { LeaseApi } from "./client.ts";
 import { type Attempt, type Held, LeaseLock } from "./lease_lock.ts";
@@ -48,8 +48,8 @@ export class LeaderElection {
   readonly #timing: LeaseTiming;
   readonly #lock: LeaseLock;
   readonly #onTurn: (standing: Standing) => void;
-  /** What was last logged of the campaign: waiting is told once, not at each look. */
-  #told = "";
+  /** Logs a state of the election once, not at each attempt. */
+  readonly #states = new RepeatFilter();
 
   constructor(options: LeaderElectionOptions) {
     const { leases, name, identity, timing = DEFAULT_TIMING, onTurn = () => {} } = options;
@@ -83,7 +83,7 @@ export class LeaderElection {
     try {
       const attempt = await this.#lock.take(signal);
       this.#onTurn(attempt.kind === "held" ? "leading" : "standing_by");
-      if (attempt.kind === "taken" && this.#isNews(`taken by ${attempt.holder}`)) {
+      if (attempt.kind === "taken" && this.#states.isNew(`taken by ${attempt.holder}`)) {
         log.info("Waiting to lead: {holder} is the leader", { holder: attempt.holder });
       }
       return attempt;
@@ -91,7 +91,9 @@ export class LeaderElection {
       signal.throwIfAborted();
       const reason = messageOf(error);
       this.#onTurn("unknown");
-      if (this.#isNews(reason)) log.warn("Waiting to lead: it is unknown who leads: {reason}", { reason });
+      if (this.#states.isNew(reason)) {
+        log.warn("Waiting to lead: it is unknown who leads: {reason}", { reason });
+      }
       return { kind: "contended" };
     }
   }
@@ -103,17 +105,11 @@ export class LeaderElection {
       lease: this.#name,
       transition: leaseTransitions ?? 0,
     });
-    this.#told = "";
+    this.#states.reset();
     const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing, onTurn: this.#onTurn });
     if (!signal.aborted) return leadership;
     await leadership[Symbol.asyncDispose]();
     throw signal.reason;
-  }
-
-  #isNews(state: string): boolean {
-    const isNews = state !== this.#told;
-    this.#told = state;
-    return isNews;
   }
 }
 

@@ -4,8 +4,8 @@
  * @module
  */
 import type { V1Lease } from "@kubernetes/client-node";
-import { abortable } from "@std/async";
-import { isRefusal, type KubernetesError } from "../common/errors.ts";
+import { deadline } from "@std/async";
+import { hasStatus, isTimeout, type KubernetesError } from "../common/errors.ts";
 import { formatDuration } from "../common/quantities.ts";
 import type { LeaseApi } from "./client.ts";
 import { type Candidate, claimed, LeaseObserver, type Ownership, released } from "./lease_record.ts";
@@ -99,21 +99,17 @@ export class LeaseLock {
 
   async #answer<T>(request: Promise<T>, signal?: AbortSignal): Promise<T> {
     const { requestTimeoutMs } = this.#options;
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => reject(new Error(`Kubernetes did not answer within ${formatDuration(requestTimeoutMs)}`)),
-      requestTimeoutMs,
-    );
     try {
-      const first = Promise.race([request, late]);
-      return await (signal ? abortable(first, signal) : first);
-    } finally {
-      clearTimeout(timer);
+      return await deadline(request, requestTimeoutMs, { signal });
+    } catch (error) {
+      if (!isTimeout(error)) throw error;
+      const problem = `Kubernetes did not answer within ${formatDuration(requestTimeoutMs)}`;
+      throw new Error(problem, { cause: error });
     }
   }
 }
 
 /** Whether a write was refused as the lease is no longer what was last read; servers differ in how they say so of a deleted one. */
 function isOutdated(error: unknown): error is KubernetesError {
-  return isRefusal(error, 404, 409);
+  return hasStatus(error, 404, 409);
 }

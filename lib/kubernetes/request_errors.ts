@@ -4,7 +4,7 @@
  */
 import { isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
 import { parseRecord } from "../common/json.ts";
-import { retryAfter } from "../common/retry.ts";
+import { parseRetryAfter } from "../common/backoff.ts";
 
 /** What was asked. */
 interface Asked {
@@ -29,7 +29,7 @@ export function refusal(
   return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${words}`, {
     status,
     reason: typeof answer?.reason === "string" ? answer.reason : "",
-    retryAfterMs: Math.min(retryAfter(headers) ?? 0, LONGEST_RETRY_AFTER_MS),
+    retryAfterMs: Math.min(parseRetryAfter(headers) ?? 0, LONGEST_RETRY_AFTER_MS),
   });
 }
 

@@ -10,7 +10,7 @@ import {
   type V1ConfigMap,
   type V1Secret,
 } from "@kubernetes/client-node";
-import { isRefusal } from "../common/errors.ts";
+import { hasStatus } from "../common/errors.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
 
@@ -86,7 +86,7 @@ async function patchOrCreate(
     await create();
   } catch (error) {
     // Another agent of the namespace came first.
-    if (!isRefusal(error, 409)) throw error;
+    if (!hasStatus(error, 409)) throw error;
   }
   await patch(data);
 }

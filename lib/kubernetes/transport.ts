@@ -4,7 +4,8 @@
  * @module
  */
 import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernetes/client-node";
-import { abortable, delay, retry, RetryError } from "@std/async";
+import { abortable, delay } from "@std/async";
+import { Backoff } from "../common/backoff.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
 import { readCredentials } from "./kubeconfig.ts";
 import { forbidden, refusal, unanswered } from "./request_errors.ts";
@@ -15,9 +16,8 @@ import { Semaphore } from "./semaphore.ts";
 const REQUEST_TIMEOUT_MS = 10_000;
 /** Longest wait for a watch to open. */
 const OPEN_TIMEOUT_MS = 15_000;
-const ATTEMPTS = 5;
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5000;
+/** Five attempts in all. */
+const RETRY = { firstMs: 100, longestMs: 5000, attempts: 4 };
 /** Requests in flight at once: more only queue up in the API server, whose streams on one connection are limited. */
 const CONCURRENCY = 48;
 
@@ -160,29 +160,16 @@ export class Transport implements Disposable {
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
     const { signal } = this.#closed;
-    let attempts = 0;
-    let askedForMs = 0;
-    const attempt = async () => {
-      // An overloaded server is left alone for as long as it asks.
-      if (askedForMs > 0) await delay(askedForMs, { signal });
-      const isRetry = attempts++ > 0;
+    const backoff = new Backoff(RETRY);
+    while (true) {
       try {
-        return await this.#semaphore.run(() => this.#sendOnce({ ...request, isRetry }), signal);
+        const attempt = { ...request, isRetry: backoff.failures > 0 };
+        return await this.#semaphore.run(() => this.#sendOnce(attempt), signal);
       } catch (error) {
-        askedForMs = error instanceof KubernetesError ? error.retryAfterMs : 0;
-        throw error;
+        const isRetriable = error instanceof KubernetesError && mayPass(request, error);
+        if (!isRetriable || backoff.isExhausted) throw error;
+        await delay(backoff.next(error.retryAfterMs), { signal });
       }
-    };
-    try {
-      return await retry(attempt, {
-        maxAttempts: ATTEMPTS,
-        minTimeout: FIRST_RETRY_MS,
-        maxTimeout: LONGEST_RETRY_MS,
-        isRetriable: (error) => error instanceof KubernetesError && mayPass(request, error),
-        signal,
-      });
-    } catch (error) {
-      throw error instanceof RetryError ? error.cause : error;
     }
   }
 

@@ -5,10 +5,10 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
+import { Backoff } from "../common/backoff.ts";
 import { asRecord } from "../common/json.ts";
-import { isRefusal, KubernetesError, messageOf } from "../common/errors.ts";
-import { log } from "../common/log.ts";
-import { pauseAfter } from "../common/retry.ts";
+import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 import type { Transport } from "./transport.ts";
 
 /** One collection to watch, and who is told. */
@@ -23,7 +23,7 @@ export interface WatchOptions<T extends KubernetesObject> {
   readonly onList: (objects: readonly T[], version: string) => void;
   readonly onChange: (change: "put" | "remove", object: T) => void;
   /** Whether a refusal ends the watch; none does, unless this says so. */
-  readonly isFinal?: (error: KubernetesError) => boolean;
+  readonly isPermanent?: (error: KubernetesError) => boolean;
   readonly observer?: WatchObserver | undefined;
 }
 
@@ -41,7 +41,6 @@ const WATCH_SECONDS = 30;
 const SILENCE_MS = 40_000;
 /** A watch that lasted so long has ended in peace. */
 const STEADY_MS = 1000;
-const RETRY = { firstMs: 250, longestMs: 10_000 };
 const REMINDER_MS = 60_000;
 
 /** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
@@ -59,61 +58,41 @@ export async function watch<T extends KubernetesObject>(
   const { signal } = options;
   let version: string | undefined;
   const resource = options.path.split("/").at(-1) ?? "";
-  const trouble = new TroubleLog(resource, options.reminderMs ?? REMINDER_MS);
+  const failures = new RepeatFilter({ reminderMs: options.reminderMs ?? REMINDER_MS });
+  const backoff = new Backoff();
   const heard = () => options.observer?.heard(resource);
-  let failures = 0;
+  const onOpen = () => {
+    if (failures.reset()) log.info("Watching {resource} again", { resource });
+    heard();
+  };
   while (!signal.aborted) {
     let askedForMs = 0;
     const startedAt = performance.now();
     try {
       version ??= await list(transport, options);
-      for await (const event of events<T>(transport, { ...options, version, trouble, heard })) {
+      for await (const event of events<T>(transport, { ...options, version, onOpen })) {
         version = event.version;
         heard();
         if (event.type !== "bookmark") options.onChange(event.type, event.object);
-        failures = 0;
+        backoff.reset();
       }
-      if (performance.now() - startedAt >= STEADY_MS) continue;
+      if (performance.now() - startedAt >= STEADY_MS) {
+        backoff.reset();
+        continue;
+      }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof KubernetesError && options.isFinal?.(error)) throw error;
-      failures += 1;
-      const hasExpired = isRefusal(error, EXPIRED);
+      if (error instanceof KubernetesError && options.isPermanent?.(error)) throw error;
+      const hasExpired = hasStatus(error, EXPIRED);
       options.observer?.broke(resource, hasExpired ? "expired" : "failed");
       // Whether the server still has the changes since the last version, only it can say.
       if (hasExpired) version = undefined;
-      else trouble.tell(messageOf(error));
+      else if (failures.isNew(messageOf(error))) {
+        log.warn("Cannot watch {resource}, trying again: {reason}", { resource, reason: messageOf(error) });
+      }
       if (error instanceof KubernetesError) askedForMs = error.retryAfterMs;
     }
-    const wait = Math.random() * pauseAfter(failures, RETRY);
-    await delay(askedForMs + wait, { signal }).catch(() => {});
-  }
-}
-
-/** Tells of failures without flooding the log: each reason when it comes, then once in a while, and when it is over. */
-class TroubleLog {
-  readonly #resource: string;
-  readonly #reminderMs: number;
-  #reason: string | undefined;
-  #toldAt = 0;
-
-  constructor(resource: string, reminderMs: number) {
-    this.#resource = resource;
-    this.#reminderMs = reminderMs;
-  }
-
-  tell(reason: string): void {
-    const now = performance.now();
-    if (reason === this.#reason && now - this.#toldAt < this.#reminderMs) return;
-    this.#reason = reason;
-    this.#toldAt = now;
-    log.warn("Cannot watch {resource}, trying again: {reason}", { resource: this.#resource, reason });
-  }
-
-  over(): void {
-    if (this.#reason === undefined) return;
-    this.#reason = undefined;
-    log.info("Watching {resource} again", { resource: this.#resource });
+    await delay(backoff.next(askedForMs), { signal }).catch(() => {});
   }
 }
 
@@ -146,8 +125,7 @@ async function* events<T extends KubernetesObject>(
   options: Pick<WatchOptions<T>, "path" | "selector"> & {
     version: string;
     signal: AbortSignal;
-    trouble: TroubleLog;
-    heard: () => void;
+    onOpen: () => void;
   },
 ): AsyncGenerator<WatchEvent<T>> {
   const query = new URLSearchParams({
@@ -160,8 +138,7 @@ async function* events<T extends KubernetesObject>(
   const startedAt = performance.now();
   using silence = new Silence(options.signal, () => transport.renew(startedAt));
   const body = await transport.stream(`${options.path}?${query}`, silence.signal);
-  options.trouble.over();
-  options.heard();
+  options.onOpen();
   for await (const line of lines(body, silence)) yield parseEvent<T>(line);
 }
 

@@ -3,10 +3,10 @@
  * one timer waits for the earliest of them.
  * @module
  */
+import { Backoff, type BackoffOptions } from "../common/backoff.ts";
 import { CommandError, messageOf } from "../common/errors.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../common/log.ts";
-import { pauseAfter } from "../common/retry.ts";
 import { endOfRun } from "../status/max_duration.ts";
 
 /** What an expiry needs. */
@@ -15,7 +15,7 @@ export interface ExpiryOptions {
   /** Ends a session's run, if its time is still up when its turn has come. */
   readonly end: (sessionId: string) => Promise<void>;
   /** Delays between failed attempts to end a run, in milliseconds. @default {{ firstMs: 5000, longestMs: 300_000 }} */
-  readonly retry?: { readonly firstMs: number; readonly longestMs: number };
+  readonly retry?: BackoffOptions;
 }
 
 /** One stretch of a session's life that has an end. */
@@ -24,7 +24,7 @@ interface Run {
   readonly endsAt: number;
   /** When to end it next: later than it ends where that has failed. */
   dueAt: number;
-  failures: number;
+  readonly backoff: Backoff;
   isEnding: boolean;
 }
 
@@ -61,7 +61,10 @@ export class Expiry implements Disposable {
     const endsAt = endOfRun(this.#options.cache.session(sessionId).deployment);
     if (endsAt === this.#runs.get(sessionId)?.endsAt) return;
     if (endsAt === undefined) this.#runs.delete(sessionId);
-    else this.#runs.set(sessionId, { endsAt, dueAt: endsAt, failures: 0, isEnding: false });
+    else {
+      const backoff = new Backoff(this.#options.retry ?? RETRY);
+      this.#runs.set(sessionId, { endsAt, dueAt: endsAt, backoff, isEnding: false });
+    }
     this.#setTimer();
   }
 
@@ -99,8 +102,7 @@ export class Expiry implements Disposable {
     }
     // The run is known no more if it was ended; if not, it is tried again, but never at once.
     run.isEnding = false;
-    run.dueAt = Date.now() + pauseAfter(run.failures, this.#options.retry ?? RETRY);
-    run.failures += 1;
+    run.dueAt = Date.now() + run.backoff.next();
     if (this.#runs.get(sessionId) === run) this.#setTimer();
   }
 }

@@ -9,6 +9,7 @@ import type { KubernetesObject, V1Deployment, V1Pod } from "@kubernetes/client-n
 import { delay } from "@std/async";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
+import { Backoff } from "../common/backoff.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { CustomCollection } from "../kubernetes/custom_collection.ts";
@@ -17,16 +18,15 @@ import { isAlive } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
-import { log } from "../common/log.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 import { SESSION_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
-import { pauseAfter } from "../common/retry.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
 /** Default of {@linkcode MirrorOptions.batchMs}. */
 const BATCH_MS = 500;
 /** Sessions that are written at once: the commands' requests have the rest of the API server. */
 const CONCURRENCY = 4;
-const RETRY = { firstMs: 1000, longestMs: 60_000 };
+const RETRY = { firstMs: 2000, longestMs: 60_000 };
 
 /** What the mirror listens to and writes through. */
 export interface MirrorOptions {
@@ -50,7 +50,7 @@ export class Mirror {
   readonly #looks = new Map<string, { isDue: boolean }>();
   /** Ends the looks; there are none before it is known what was told of the sessions. */
   #signal: AbortSignal | undefined;
-  #isForbidden = false;
+  readonly #refusals = new RepeatFilter();
 
   constructor(options: MirrorOptions) {
     this.#options = options;
@@ -91,16 +91,19 @@ export class Mirror {
   async #lookUntilDone(sessionId: string, signal: AbortSignal): Promise<void> {
     const look = { isDue: true };
     this.#looks.set(sessionId, look);
-    let failures = 0;
+    const backoff = new Backoff(RETRY);
+    let pauseMs = 0;
     try {
       while (look.isDue) {
-        await delay(this.#waitMs(failures), { signal });
+        await delay((this.#options.batchMs ?? BATCH_MS) + pauseMs, { signal });
         const write = () => {
           look.isDue = false;
           return this.#write(sessionId);
         };
-        failures = await this.#semaphore.run(() => this.#attempt(write), signal) ? 0 : failures + 1;
-        if (failures > 0) look.isDue = true;
+        const isDone = await this.#semaphore.run(() => this.#attempt(write), signal);
+        if (isDone) backoff.reset();
+        else look.isDue = true;
+        pauseMs = isDone ? 0 : backoff.next();
       }
     } catch {
       // Only the end of the agent ends a look in the middle.
@@ -109,24 +112,18 @@ export class Mirror {
     }
   }
 
-  #waitMs(failures: number): number {
-    const { batchMs = BATCH_MS } = this.#options;
-    return failures === 0 ? batchMs : batchMs + Math.random() * pauseAfter(failures, RETRY);
-  }
-
   /** Gives whether there is nothing left to try: what is refused is tried again at the session's next change. */
   async #attempt(write: () => Promise<void>): Promise<boolean> {
     try {
       await write();
-      this.#isForbidden = false;
+      this.#refusals.reset();
       return true;
     } catch (error) {
       const reason = messageOf(error);
       const status = error instanceof KubernetesError ? error.status : undefined;
-      if (status === 403 && !this.#isForbidden) {
+      if (status === 403 && this.#refusals.isNew("forbidden")) {
         log.warn("Sessions are not shown as objects: {reason}", { reason });
       } else log.debug("A Session object was not written: {reason}", { reason });
-      this.#isForbidden ||= status === 403;
       return !(error instanceof KubernetesError && error.isTransient());
     }
   }

@@ -3,7 +3,7 @@
  * that each change would wake.
  * @module
  */
-import { abortable } from "@std/async";
+import { deadline } from "@std/async";
 import type { CommandResult, SessionStatus } from "../control_plane/protocol.ts";
 import { messageOf } from "../common/errors.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -47,10 +47,7 @@ export class Recorder {
     const { name, deletionTimestamp } = this.#cache.session(sessionId).service?.metadata ?? {};
     if (!name || deletionTimestamp) return false;
     try {
-      const service = await abortable(
-        this.#client.annotate(name, annotations),
-        AbortSignal.timeout(this.#timeoutMs),
-      );
+      const service = await deadline(this.#client.annotate(name, annotations), this.#timeoutMs);
       this.#cache.put("service", service);
       return true;
     } catch (error) {

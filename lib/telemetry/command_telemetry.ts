@@ -4,7 +4,7 @@
  * @module
  */
 import { CAUSES } from "../status/causes.ts";
-import { COMMAND_FAILURES, failureWord } from "../common/errors.ts";
+import { COMMAND_FAILURES, failureCode } from "../common/errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { CommandObserver } from "../commands/dispatcher.ts";
 import { ACTIONS, type SessionRequest } from "../model/requests.ts";
@@ -97,7 +97,7 @@ export class CommandTelemetry implements CommandObserver {
     if (outcome === "handed_over") return open.trace.end(outcome);
     this.#meter.observe("commandSeconds", { action, outcome }, { seconds });
     if (outcome === "failed") {
-      const reason = failureWord(error);
+      const reason = failureCode(error);
       this.#meter.count("commandFailures", { action, reason });
       return open.trace.end(outcome, { reason, error });
     }

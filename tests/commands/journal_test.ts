@@ -3,6 +3,7 @@ import { completed, failed } from "../../lib/control_plane/protocol.ts";
 import { CommandError } from "../../lib/common/errors.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";
 import { FakeTime } from "../support/fake_time.ts";
+import { FixedRandom } from "../support/fixed_random.ts";
 import { LogCapture } from "../support/log_capture.ts";
 import { MemoryJournalStore } from "../support/memory_journal.ts";
 
@@ -249,7 +250,7 @@ Deno.test("journal that was read at the second attempt fails no more, and waits 
     "ERROR: The journal cannot be read, what an earlier process did not answer has to wait: Kubernetes refused to change configmaps";
   assertEquals(logs.lines.map((line) => line.replace(/^.* \[K8sAgent\] /, "")), [words]);
   store.behaviour = "answer";
-  await time.tickAsync(250);
+  await time.tickAsync(500);
   await loaded;
   assertEquals(journal.extent.isFailing, false);
   store.behaviour = "hang";
@@ -263,6 +264,7 @@ Deno.test("journal that was read at the second attempt fails no more, and waits 
 
 Deno.test("journal that may not be read is empty, but not at the first refusal", async () => {
   using time = new FakeTime();
+  using _random = new FixedRandom(1);
   const store = new MemoryJournalStore();
   store.data[key(1)] = JSON.stringify(entry("c1"));
   store.behaviour = "refuse";
@@ -270,7 +272,7 @@ Deno.test("journal that may not be read is empty, but not at the first refusal",
   const loaded = journal.load(never);
   await time.tickAsync(1000);
   store.behaviour = "answer";
-  await time.tickAsync(1000);
+  await time.tickAsync(2000);
   assertEquals((await loaded).entries.length, 1);
   store.behaviour = "refuse";
   using other = store.journal();

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { log } from "../../lib/common/log.ts";
-import type { LogFields } from "../../lib/common/log_fields.ts";
+import { log, type LogFields, RepeatFilter } from "../../lib/common/log.ts";
 import { Secret } from "../../lib/common/secret.ts";
+import { FakeTime } from "../support/fake_time.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
 // deno-lint-ignore no-control-regex -- what must not be in a line
@@ -98,4 +98,22 @@ Deno.test("log does not let a field replace the level, the time, the message or 
   const line = JSON.parse(capture.lines[0] ?? "");
   assertEquals([line.level, line.message, line.agentId], ["info", "Told: forged", "a1"]);
   assertMatch(line.time, /^\d{4}-/);
+});
+
+Deno.test("RepeatFilter lets a text pass once until it changes or is reset", () => {
+  const filter = new RepeatFilter();
+  assertEquals([filter.isActive, filter.reset()], [false, false]);
+  assertEquals(["one", "one", "two", "one"].map((text) => filter.isNew(text)), [true, false, true, true]);
+  assertEquals([filter.isActive, filter.reset(), filter.isActive], [true, true, false]);
+  assertEquals(filter.isNew("one"), true);
+});
+
+Deno.test("RepeatFilter lets the same text pass again after the reminder interval", () => {
+  using time = new FakeTime();
+  const filter = new RepeatFilter({ reminderMs: 1000 });
+  assertEquals(filter.isNew("one"), true);
+  time.tick(999);
+  assertEquals(filter.isNew("one"), false);
+  time.tick(1);
+  assertEquals(filter.isNew("one"), true);
 });

@@ -113,7 +113,7 @@ Deno.test("C2 link waits as long as an overloaded Control Plane asks for", async
     register: () => new Response(null, { status: 429, headers }),
   });
   await using link = new RunningLink(controlPlane);
-  await passBackoff(time, 100);
+  await time.tickAsync(await time.timer(100_000 + waitOf(2)));
   await controlPlane.arrivals.next();
   await controlPlane.arrivals.next();
   await link.stop();
@@ -198,7 +198,7 @@ Deno.test("C4 link waits as long as a Control Plane asks for that refuses its We
     refuse: (nth) => nth === 0 ? new Response(null, { status: 429, headers }) : undefined,
   });
   await using link = new RunningLink(controlPlane);
-  await passBackoff(time, 100);
+  await time.tickAsync(await time.timer(100_000 + waitOf(2)));
   await link.ups.next();
 });
 

@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { register, type RegistrationAnswer } from "../../lib/control_plane/registration.ts";
-import { retryAfter } from "../../lib/common/retry.ts";
 import { RegistrationError } from "../../lib/common/errors.ts";
 import { Secret } from "../../lib/common/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -242,28 +241,6 @@ Deno.test("register() ends with the signal's reason when it is told to", async (
   stop.abort(new Error("enough"));
   await rejected;
 });
-
-const NOW = Date.UTC(2026, 0, 1);
-const HOUR_MS = 3_600_000;
-const WAITS: Array<[value: string | undefined, expected: number | undefined]> = [
-  [undefined, undefined],
-  ["", undefined],
-  ["0", 0],
-  ["120", 120_000],
-  ["Thu, 01 Jan 2026 00:01:00 GMT", 60_000],
-  ["Wed, 31 Dec 2025 00:00:00 GMT", 0],
-  ["soon", undefined],
-  ["99999999999999999999", HOUR_MS],
-  ["9".repeat(400), undefined],
-  ["Fri, 01 Jan 2100 00:00:00 GMT", HOUR_MS],
-];
-
-for (const [value, expected] of WAITS) {
-  Deno.test(`retryAfter() reads ${JSON.stringify(value?.slice(0, 40))} as ${expected} milliseconds`, () => {
-    const headers = new Headers(value === undefined ? {} : { "Retry-After": value });
-    assertEquals(retryAfter(headers, NOW), expected);
-  });
-}
 
 function endless(): ReadableStream<Uint8Array> {
   const chunk = new TextEncoder().encode("[".repeat(8192));

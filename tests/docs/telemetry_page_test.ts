@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { LOG_FIELDS } from "../../lib/common/log_fields.ts";
+import { LOG_FIELDS } from "../../lib/common/log.ts";
 import { METRICS } from "../../lib/telemetry/metrics.ts";
 
 /** Rows of the page's table that begins so; the formatter pads their cells. */

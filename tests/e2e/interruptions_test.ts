@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { abortable } from "@std/async";
+import { deadline } from "@std/async";
 import { type ClusterKind, MEMORY } from "../support/clusters.ts";
 import type { Proxies } from "../support/proxies.ts";
 import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
@@ -252,7 +252,7 @@ onEachCluster(
     stage.agent.kill("SIGTERM");
     await stage.controlPlane.waitFor(({ payload }) => payload.status === "draining");
     release(stage);
-    assertEquals(await abortable(stage.agent.exit(), AbortSignal.timeout(120_000)), 0);
+    assertEquals(await deadline(stage.agent.exit(), 120_000), 0);
     assertEquals(stage.answers(start), []);
     await stage.relaunch();
     await stage.command("stop_session", { sessionId: "s1" });

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { LOG_FIELDS } from "../../lib/common/log_fields.ts";
+import { LOG_FIELDS } from "../../lib/common/log.ts";
 import { MEMORY } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 

@@ -4,6 +4,7 @@ import { CommandError } from "../../lib/common/errors.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { Expiry } from "../../lib/sessions/expiry.ts";
 import { FakeTime } from "../support/fake_time.ts";
+import { FixedRandom } from "../support/fixed_random.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
 const HOUR_MS = 3_600_000;
@@ -122,6 +123,7 @@ Deno.test("expiry asks once for an end, and no more once the session runs no lon
 
 Deno.test("expiry says why an end failed, and tries again later and later", async () => {
   using time = new FakeTime();
+  using _random = new FixedRandom(1);
   using logs = new LogCapture();
   using bench = new Bench([deployment("s1", { seconds: 10 })]);
   await time.tickAsync(10_000);

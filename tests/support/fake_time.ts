@@ -10,6 +10,8 @@ export class FakeTime implements Disposable {
   readonly #abortAfter = AbortSignal.timeout;
   /** Delays of the timers that are set, by their id. */
   readonly #delays = new Map<number, number>();
+  /** Timers of `AbortSignal.timeout`, which nobody can clear; real ones keep no process alive. */
+  readonly #timeouts = new Set<number>();
   readonly #watchers = new Set<() => void>();
 
   constructor(now = 0) {
@@ -22,14 +24,15 @@ export class FakeTime implements Disposable {
     this.#recordTimers();
     AbortSignal.timeout = (ms) => {
       const controller = new AbortController();
-      setTimeout(() => controller.abort(new DOMException("Signal timed out.", "TimeoutError")), ms);
+      const abort = () => controller.abort(new DOMException("Signal timed out.", "TimeoutError"));
+      this.#timeouts.add(Number(setTimeout(abort, ms)));
       return controller.signal;
     };
   }
 
-  /** Delays of the timers that are set now, in milliseconds. */
+  /** Delays of the timers that are set now, in milliseconds, without those of `AbortSignal.timeout`. */
   get pending(): number[] {
-    return [...this.#delays.values()];
+    return [...this.#delays].filter(([id]) => !this.#timeouts.has(id)).map(([, delayMs]) => delayMs);
   }
 
   /** Moves the time and runs what is due. */
@@ -55,7 +58,7 @@ export class FakeTime implements Disposable {
   /** Waits until a timer with this delay is set, and gives the delay. */
   async timer(delayMs: number): Promise<number> {
     while (true) {
-      if (this.pending.includes(delayMs)) return delayMs;
+      if ([...this.#delays.values()].includes(delayMs)) return delayMs;
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
   }

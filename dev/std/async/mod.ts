@@ -4,10 +4,8 @@
  */
 import { abortable as abortableImplementation } from "deno-std/async/abortable.js";
 import { delay as delayImplementation } from "deno-std/async/delay.js";
-import {
-  retry as retryImplementation,
-  RetryError as RetryErrorImplementation,
-} from "deno-std/async/retry.js";
+import { deadline as deadlineImplementation } from "deno-std/async/deadline.js";
+import { retry as retryImplementation } from "deno-std/async/retry.js";
 
 /** Options of {@linkcode delay}. */
 export interface DelayOptions {
@@ -44,13 +42,15 @@ export const retry = retryImplementation as <T>(
   options?: RetryOptions,
 ) => Promise<T>;
 
-/** What {@linkcode retry} throws in the end; its `cause` is the last error. */
-export const RetryError = RetryErrorImplementation as {
-  new (cause: unknown, attempts: number): Error;
-};
-
 /** Gives up waiting for a promise when the signal is aborted, by rejecting with its reason. */
 export const abortable = abortableImplementation as <T>(
   promise: Promise<T>,
   signal: AbortSignal,
+) => Promise<T>;
+
+/** Gives up waiting for a promise after `ms` milliseconds, by rejecting with a `TimeoutError`, or when the signal is aborted. */
+export const deadline = deadlineImplementation as <T>(
+  promise: Promise<T>,
+  ms: number,
+  options?: { signal?: AbortSignal | undefined },
 ) => Promise<T>;
