@@ -28,7 +28,7 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
  * @param overrides shorter times, for tests
  * @throws {LinkError} when the Control Plane cannot be reached in the attempts that are configured
  * @throws {LeadershipError} when another replica leads now
- * @throws {ConfigError} when the address for probes cannot be listened at
+ * @throws {ConfigError} when the agent cannot listen on the health address that is set
  */
 export async function run(
   config: Config,
@@ -48,8 +48,8 @@ export async function run(
   const stopping = new AbortController();
   stop.addEventListener("abort", () => stopping.abort(), { once: true });
   using parts = buildParts(config, timings);
-  const { healthAddr } = config;
-  await using _health = healthAddr === "off" ? undefined : new HealthServer(healthAddr, parts.telemetry);
+  const health = { address: config.healthAddr, isRequired: config.isHealthAddrSet };
+  await using _health = HealthServer.start(health, parts.telemetry);
   let following: Promise<void> | undefined;
   try {
     await using leadership = await lead(config, {

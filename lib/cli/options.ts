@@ -83,6 +83,8 @@ export interface Settings extends SessionSettings, TemplateRules {
 /** The settings, the key, which comes from a file or a variable only, and the proxy, which all programs share. */
 export interface Config extends Settings {
   readonly apiKey: Secret | undefined;
+  /** Whether `healthAddr` was set, rather than left at its default. */
+  readonly isHealthAddrSet: boolean;
   /** The one that leads to the Control Plane. */
   readonly proxy: HttpProxy | undefined;
 }
@@ -281,7 +283,7 @@ export const OPTIONS: readonly Option[] = [
     fallback: { hostname: "", port: 8080 },
     fallbackText: ":8080",
     whenEmpty: "off",
-    help: "Address of /healthz, /readyz and /metrics (off for none)",
+    help: "Address of /healthz, /readyz and /metrics; off for none; default skipped if in use",
   }),
   option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log lines as text or json" }),
   option("logLevel", {

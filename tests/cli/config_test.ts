@@ -182,6 +182,7 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     logLevel: "info",
     checkConfig: false,
     apiKey: undefined,
+    isHealthAddrSet: false,
     proxy: undefined,
   });
 });
@@ -279,6 +280,22 @@ for (const args of [["--health-addr="], ["--health-addr=off"], ["--health-addr"]
     assertEquals(withRequired({ args }).healthAddr, "off");
   });
 }
+
+const HEALTH_ADDR_SOURCES: ReadonlyArray<[name: string, sources: Sources]> = [
+  ["a flag", { args: ["--health-addr=:8080"] }],
+  ["a variable", { env: { HEALTH_ADDR: ":8080" } }],
+  ["a file", { args: ["--config=c.yaml"], files: { "c.yaml": "healthAddr: :8080" } }],
+];
+for (const [name, sources] of HEALTH_ADDR_SOURCES) {
+  Deno.test(`loadConfig() reports that ${name} sets the health address to its default`, () => {
+    const { healthAddr, isHealthAddrSet } = withRequired(sources);
+    assertEquals([healthAddr, isHealthAddrSet], [{ hostname: "", port: 8080 }, true]);
+  });
+}
+
+Deno.test("loadConfig() takes an empty variable of the health address as not set", () => {
+  assertEquals(withRequired({ env: { HEALTH_ADDR: "" } }).isHealthAddrSet, false);
+});
 
 Deno.test("loadConfig() says once that a flag has no value", () => {
   assertEquals(problemsOf({ args: ["--agent-id", "--control-plane-url=ws://h"] }), [
