@@ -77,7 +77,8 @@ Deno.test("manifests set each option once, and nothing that is none", () => {
 
 Deno.test("settings of the ConfigMap are the defaults", () => {
   const required = (name: string) => variables.get(name);
-  assertEquals(configOf((name) => settings[name] ?? required(name)), configOf(required));
+  const shipped = configOf((name) => settings[name] ?? required(name));
+  assertEquals(shipped, { ...configOf(required), isHealthAddrSet: true });
 });
 
 Deno.test("journal is shipped without entries, so that applying it again leaves those that there are", () => {
