@@ -7,7 +7,8 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { readCommandLine } from "./command_line.ts";
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { shown } from "../common/log.ts";
-import { type Config, type Option, OPTIONS, type OutputFormat, type Settings } from "./options.ts";
+import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.ts";
+import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
 

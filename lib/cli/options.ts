@@ -25,13 +25,11 @@ import {
   url,
   whole,
 } from "./option_parsers.ts";
-import type { SessionSettings } from "../manifests/manifests.ts";
 import type { HttpProxy } from "../common/proxies.ts";
 import { parseCores, parseMemory } from "../common/quantities.ts";
 import type { Secret } from "../common/secret.ts";
-import type { TemplateRules } from "../templates/rules.ts";
-import { BUILT_IN_TEMPLATES, type TemplateTable } from "../model/template.ts";
-import type { ListenAddress } from "../telemetry/listen_address.ts";
+import type { Settings } from "../model/settings.ts";
+import { BUILT_IN_TEMPLATES } from "../model/template.ts";
 
 /** One row of the table. */
 export interface Option<K extends keyof Settings = keyof Settings> {
@@ -48,36 +46,6 @@ export interface Option<K extends keyof Settings = keyof Settings> {
   /** What a flag without a value means; `undefined` where that is a slip. */
   readonly whenEmpty: Settings[K] | undefined;
   readonly parse: (value: unknown) => Parsed<Settings[K]>;
-}
-
-/** Everything that an operator can set. Durations are milliseconds. */
-export interface Settings extends SessionSettings, TemplateRules {
-  readonly controlPlaneUrl: string;
-  readonly platform: string;
-  readonly region: string;
-  readonly kubeconfig: string;
-  readonly maxSessions: number;
-  readonly config: string;
-  readonly apiKeyFile: string;
-  readonly caFile: string;
-  readonly clientCert: string;
-  readonly clientKey: string;
-  readonly allowInsecure: boolean;
-  readonly leaderElection: boolean;
-  /** Empty: the host's name. */
-  readonly podName: string;
-  readonly heartbeatInterval: number;
-  /** 0: for ever. */
-  readonly reconnectAttempts: number;
-  readonly startTimeout: number;
-  readonly drainTimeout: number;
-  readonly maxConcurrentStarts: number;
-  readonly maxDurationAction: "hibernate" | "stop";
-  readonly templates: TemplateTable;
-  readonly healthAddr: ListenAddress | "off";
-  readonly logFormat: "text" | "json";
-  readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly checkConfig: boolean;
 }
 
 /** The settings, the key, which comes from a file or a variable only, and the proxy, which all programs share. */

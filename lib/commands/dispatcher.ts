@@ -8,7 +8,7 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
-import type { RequestLimits } from "../templates/amounts.ts";
+import type { RequestLimits } from "../model/settings.ts";
 import { Answers } from "./answers.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";

@@ -5,19 +5,14 @@
  */
 import type { V1Container, V1Deployment } from "@kubernetes/client-node";
 import type { Usage } from "../control_plane/protocol.ts";
+import type { Settings } from "../model/settings.ts";
 import { CommandError } from "../common/errors.ts";
 import { wantsPod } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { parseQuantity } from "../common/quantities.ts";
 
-/** The most that all sessions together may take. */
-export interface CapacityLimits {
-  readonly maxSessions: number;
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
+/** The most that all sessions together may use. */
+export type CapacityLimits = Pick<Settings, "maxSessions" | "maxCpu" | "maxMemory">;
 
 /** Whole numbers, so that sums are exact. */
 interface Demand {

@@ -6,7 +6,8 @@
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { Report } from "./health_report.ts";
-import { formatListenAddress, type ListenAddress } from "./listen_address.ts";
+import type { ListenAddress } from "../model/settings.ts";
+import { formatListenAddress } from "./listen_address.ts";
 import { METRICS_TYPE } from "./meter.ts";
 
 /** What is told. */

@@ -2,6 +2,7 @@
  * What the parts tell of themselves, as metrics, traces and signs of life. It listens and is asked; no part waits for it.
  * @module
  */
+import type { Settings } from "../model/settings.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import type { LinkState } from "../control_plane/link.ts";
 import type { SessionStatus, Usage } from "../control_plane/protocol.ts";
@@ -27,16 +28,11 @@ export interface TelemetrySources {
   readonly capacity: { usage(): Usage };
 }
 
-/** What an operator set. */
-export interface TelemetrySettings {
-  readonly agentId: string;
-  readonly leaderElection: boolean;
-  readonly maxSessions: number;
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
+/** The settings that metrics show. */
+export type TelemetrySettings = Pick<
+  Settings,
+  "agentId" | "leaderElection" | "maxSessions" | "maxCpu" | "maxMemory"
+>;
 
 const GIB = 2 ** 30;
 const STATES = ["pending", "running", "hibernated"] as const;

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { type ConfigSources, loadConfig } from "../../lib/cli/config.ts";
 import { ConfigError } from "../../lib/common/errors.ts";
-import { type Config, OPTIONS, type Settings } from "../../lib/cli/options.ts";
+import { type Config, OPTIONS } from "../../lib/cli/options.ts";
+import type { Settings } from "../../lib/model/settings.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate } from "../../lib/model/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
