@@ -115,8 +115,8 @@ Deno.test("Deployment gives the agent more time to end than running commands get
 });
 
 Deno.test("Deployment asks for the memory that 100 sessions take, and allows twice as much", async () => {
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(readme)?.[1]);
+  const page = await Deno.readTextFile(new URL("../../docs/benchmarks.md", import.meta.url));
+  const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(page)?.[1]);
   const { requests, limits } = container.resources ?? {};
   const mebibytes = (text = "") => Number(/^(\d+)Mi$/.exec(text)?.[1]);
   assert(mebibytes(requests?.memory) > measured, `${requests?.memory} for ${measured} MB`);
