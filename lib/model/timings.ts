@@ -24,6 +24,22 @@ export interface Timings {
   readonly journalWriteMs: number;
   /** Longest wait for the journal's last write when the agent ends. */
   readonly journalFlushMs: number;
+  /** Longest wait for a session's pods and volumes to be released or deleted. */
+  readonly terminationTimeoutMs: number;
+  /** Longest wait for the objects of a failed start to be deleted. */
+  readonly rollBackTimeoutMs: number;
+  /** Time between two reads of an object that no watch covers. */
+  readonly pollIntervalMs: number;
+  /** Shortest time between two progress reports of a session. */
+  readonly progressIntervalMs: number;
+  /** Shortest time that a resumed start has left, however long ago it began. */
+  readonly minRemainingMs: number;
+  /** Factor on the grace periods of failure causes; not a duration. */
+  readonly graceFactor: number;
+  /** How long a running session may be unready before that is reported. */
+  readonly unreadyGraceMs: number;
+  /** Changes of a session within this time are written to its Session object together. */
+  readonly sessionObjectBatchMs: number;
 }
 
 /** The times of an agent in production. */
@@ -36,4 +52,12 @@ export const DEFAULT_TIMINGS: Timings = {
   cancelMs: 3000,
   journalWriteMs: 5000,
   journalFlushMs: 2000,
+  terminationTimeoutMs: 120_000,
+  rollBackTimeoutMs: 5000,
+  pollIntervalMs: 1000,
+  progressIntervalMs: 1000,
+  minRemainingMs: 30_000,
+  graceFactor: 1,
+  unreadyGraceMs: 2000,
+  sessionObjectBatchMs: 500,
 };

@@ -15,13 +15,14 @@ import { Provisioner, type ProvisionerOptions } from "./provisioner.ts";
 import type { ScaleRequest, SessionRequest, StopRequest } from "../model/requests.ts";
 import { RunOperations, type RunOptions } from "./hibernate_wake.ts";
 import { StartOperation, type StartOptions } from "./start.ts";
+import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { statusOf } from "../status/status.ts";
 import { StopOperation } from "./stop.ts";
-import { OPERATION_TIMINGS, type OperationTimings } from "./waiting.ts";
+import type { OperationTimings } from "./waiting.ts";
 
 /** What operations need to work. */
 export type OperationsOptions = Omit<ProvisionerOptions & StartOptions & RunOptions, "timings"> & {
-  /** @default {OPERATION_TIMINGS} */
+  /** @default {DEFAULT_TIMINGS} */
   readonly timings?: OperationTimings;
 };
 
@@ -33,7 +34,7 @@ export class SessionOperations {
   readonly #runs: RunOperations;
   readonly #patienceMs: number;
 
-  constructor({ timings = OPERATION_TIMINGS, ...others }: OperationsOptions) {
+  constructor({ timings = DEFAULT_TIMINGS, ...others }: OperationsOptions) {
     const options = { ...others, timings };
     const provisioner = new Provisioner(options);
     this.#cache = options.cache;

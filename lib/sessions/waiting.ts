@@ -6,34 +6,20 @@ import type { V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { formatDuration } from "../common/quantities.ts";
+import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import { judge, type Verdict } from "../status/readiness.ts";
 import type { Note } from "../status/status.ts";
 
-/** How long the operations wait for the cluster. Durations are milliseconds. */
-export interface OperationTimings {
-  /** Longest wait for a session's pods and volumes to be released or deleted. */
-  readonly terminationTimeoutMs: number;
-  /** Longest wait for the objects of a failed start to be deleted. */
-  readonly rollBackTimeoutMs: number;
-  /** Time between two reads of an object that no watch covers. */
-  readonly pollIntervalMs: number;
-  /** Shortest time between two progress reports of a session. */
-  readonly progressIntervalMs: number;
-  /** Shortest time that a resumed start has left, however long ago it began. */
-  readonly minRemainingMs: number;
-  /** Factor on the grace periods of failure causes. */
-  readonly graceFactor: number;
-}
-
-/** The timings in production; tests set shorter ones. */
-export const OPERATION_TIMINGS: OperationTimings = {
-  terminationTimeoutMs: 120_000,
-  rollBackTimeoutMs: 5000,
-  pollIntervalMs: 1000,
-  progressIntervalMs: 1000,
-  minRemainingMs: 30_000,
-  graceFactor: 1,
-};
+/** The times that operations need. */
+export type OperationTimings = Pick<
+  Timings,
+  | "terminationTimeoutMs"
+  | "rollBackTimeoutMs"
+  | "pollIntervalMs"
+  | "progressIntervalMs"
+  | "minRemainingMs"
+  | "graceFactor"
+>;
 
 /** The time that a wait has. */
 export interface WaitTime {
@@ -89,7 +75,7 @@ export interface ReadyOptions {
    * process may have been at something else. @default {0}
    */
   readonly spentMs?: number;
-  /** @default {OPERATION_TIMINGS} */
+  /** @default {DEFAULT_TIMINGS} */
   readonly timings?: Pick<OperationTimings, "progressIntervalMs" | "minRemainingMs" | "graceFactor">;
   /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
   readonly onProgress?: (note: Note) => void;
@@ -105,7 +91,7 @@ export async function waitUntilReady(
   sessionId: string,
   options: ReadyOptions,
 ): Promise<V1Pod> {
-  const { signal, onProgress = () => {}, timings = OPERATION_TIMINGS } = options;
+  const { signal, onProgress = () => {}, timings = DEFAULT_TIMINGS } = options;
   const patience = new Patience({ ...options, timings });
   const progress = new Progress(onProgress, timings.progressIntervalMs);
   return await cache.waitFor<V1Pod>(sessionId, {
