@@ -3,7 +3,8 @@
  * @module
  */
 import { OPTIONS } from "../lib/cli/options.ts";
-import type { Settings } from "../lib/model/settings.ts";
+import type { SessionSettings } from "../lib/manifests/manifests.ts";
+import type { TemplateRules } from "../lib/templates/rules.ts";
 
 const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
 
@@ -12,4 +13,4 @@ export const SETTINGS = {
   ...DEFAULTS,
   agentId: "a1",
   namespace: "streamspace",
-} as unknown as Settings;
+} as unknown as SessionSettings & TemplateRules;

@@ -66,8 +66,8 @@ export class Logbook {
   /** Whether an agent said in a time that it could not clean up after a command of the session. */
   hasLeftovers(sessionId: string, { from, to }: { from: number; to: number }): boolean {
     const words = [
-      `What is left of session ${sessionId} could not be removed`,
-      `Session ${sessionId} could not be put to sleep again`,
+      `Cannot clean up after the failed start of session ${sessionId}`,
+      `Cannot hibernate session ${sessionId} again after a failed wake`,
     ];
     return this.runs.some(({ lines }) =>
       lines.some(({ at, text }) => at >= from && at <= to && words.some((word) => text.includes(word)))

@@ -8,7 +8,7 @@ import { shown } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import { TEMPLATE_ANNOTATION, TEMPLATE_LABEL, USER_ANNOTATION, USER_LABEL } from "../model/names.ts";
 import { observedStatus } from "../status/observed.ts";
-import { judge } from "../status/readiness.ts";
+import { checkReadiness } from "../status/readiness.ts";
 
 /** One session; texts are empty where there is nothing. */
 export interface SessionRow {
@@ -64,7 +64,7 @@ export function formatRows(rows: readonly SessionRow[], format: "text" | "json")
 function rowOf(session: string, objects: SessionObjects, now: number): SessionRow {
   const { deployment, claim } = objects;
   const { annotations = {}, labels = {}, creationTimestamp } = deployment?.metadata ?? {};
-  const status = observedStatus(session, { objects, told: undefined, loss: undefined });
+  const status = observedStatus(session, { objects, lastReported: undefined, disruption: undefined });
   const pod = objects.pods.find(({ metadata }) => metadata?.name === status?.platformMetadata.podName) ??
     objects.pods[0];
   const limits = deployment?.spec?.template.spec?.containers[0]?.resources?.limits;
@@ -86,14 +86,14 @@ function rowOf(session: string, objects: SessionObjects, now: number): SessionRo
 }
 
 function reasonOf(objects: SessionObjects): string {
-  const verdict = judge(objects);
-  switch (verdict.state) {
+  const readiness = checkReadiness(objects);
+  switch (readiness.state) {
     case "ready":
       return "";
-    case "waiting":
-      return verdict.progress;
-    case "trouble":
-      return verdict.words;
+    case "starting":
+      return readiness.progress;
+    case "failing":
+      return readiness.problem.message;
   }
 }
 

@@ -19,7 +19,7 @@ export const LOG_FIELDS = {
   api: "The API group and version of a kind",
   name: "An object's name",
   namespace: "A namespace",
-  asked: "What was asked for and is not done",
+  requested: "What was requested and is not done",
   platform: "`--platform`",
   region: "`--region`",
   url: "An address of the agent's or the Control Plane's",

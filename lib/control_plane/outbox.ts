@@ -14,12 +14,6 @@ export interface Wire {
   send(text: string): boolean;
 }
 
-/** Where results are kept until they have arrived. */
-export interface ResultStore {
-  /** Removes the results of these commands: they have arrived, as has all that was sent before them. */
-  forget(commandIds: readonly string[]): void;
-}
-
 /**
  * The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. One without an ack is of
  * a command that came again, or that an earlier process acknowledged, nobody knows when.
@@ -53,7 +47,7 @@ interface Sent {
 
 /** The one way out of the agent. */
 export class Outbox implements Disposable {
-  readonly #store: ResultStore | undefined;
+  readonly #onArrival: (commandIds: readonly string[]) => void;
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
@@ -65,9 +59,9 @@ export class Outbox implements Disposable {
   /** Repetitions that are still due, by command. */
   readonly #repeats = new Map<string, Repetition>();
 
-  /** @param store where results are kept until they have arrived */
-  constructor(store?: ResultStore) {
-    this.#store = store;
+  /** @param onArrival told of commands whose results have surely arrived; all that was sent before them has, too */
+  constructor(onArrival: (commandIds: readonly string[]) => void = () => {}) {
+    this.#onArrival = onArrival;
   }
 
   /** How many results and statuses wait for a link. */
@@ -207,7 +201,7 @@ export class Outbox implements Disposable {
     const commandIds = arrived.flatMap(({ message }) =>
       message.type === "status" ? [] : [message.payload.commandId]
     );
-    if (commandIds.length > 0) this.#store?.forget(commandIds);
+    if (commandIds.length > 0) this.#onArrival(commandIds);
   }
 
   #repeatIfFast(result: Result): void {

@@ -1,102 +1,106 @@
 /**
- * What this agent may run, and what it runs: each session whose Deployment wants a pod, and each that a command is about to start or wake.
- * Nothing is counted up or down, so nothing can be miscounted: the sum is made anew whenever somebody asks.
+ * The capacity of this agent: limits for the number, CPU and memory of all running sessions. Usage is never counted up or down, but computed on
+ * each request from the cache and the reservations of commands that are about to start or wake a session, so that it cannot drift.
  * @module
  */
 import type { V1Container, V1Deployment } from "@kubernetes/client-node";
 import type { Usage } from "../control_plane/protocol.ts";
-import type { Settings } from "../model/settings.ts";
 import { CommandError } from "../common/errors.ts";
 import { wantsPod } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { parseQuantity } from "../common/quantities.ts";
 
-/** The most that all sessions together may use. */
-export type CapacityLimits = Pick<Settings, "maxSessions" | "maxCpu" | "maxMemory">;
+/** The limits for all sessions together. */
+export interface CapacityLimits {
+  readonly maxSessions: number;
+  /** Cores. */
+  readonly maxCpu: number;
+  /** GiB. */
+  readonly maxMemory: number;
+}
 
-/** Whole numbers, so that sums are exact. */
-interface Demand {
+/** The resources of a session, as integers, so that sums are exact. */
+interface Resources {
   readonly millicores: number;
   readonly bytes: number;
 }
 
 const GIB = 2 ** 30;
 
-/** Lets sessions in for as long as there is room. */
+/** Admits sessions as long as capacity is left. */
 export class SessionCapacity {
   readonly #cache: SessionCache;
   readonly #limits: CapacityLimits;
-  /** Sessions that a command is about to start or wake, by their id. */
-  readonly #reserved = new Map<string, Demand>();
+  /** Session id → resources. */
+  readonly #reservations = new Map<string, Resources>();
 
   constructor(cache: SessionCache, limits: CapacityLimits) {
     this.#cache = cache;
     this.#limits = limits;
   }
 
-  /** What all sessions take now. */
+  /** What all sessions use now. */
   usage(): Usage {
-    const demands = this.#demands();
-    const { millicores, bytes } = total(demands);
-    return { usedSessions: demands.size, usedCpu: millicores / 1000, usedMemory: bytes / GIB };
+    const used = this.#used();
+    const { millicores, bytes } = total(used);
+    return { usedSessions: used.size, usedCpu: millicores / 1000, usedMemory: bytes / GIB };
   }
 
   /**
-   * Takes the place of a session whose Deployment will want a pod, until it is disposed. A session that has its place already, such as one
-   * whose start was interrupted, keeps it.
+   * Reserves the resources of a Deployment until the reservation is disposed. A session that already runs, such as one with an interrupted start,
+   * is always admitted.
    *
-   * @throws {CommandError} with failure `at_capacity` when there is no room
+   * @throws {CommandError} with failure `at_capacity`
    */
   reserve(sessionId: string, deployment: V1Deployment): Disposable {
-    const demand = demandOf(deployment);
-    const others = this.#demands();
-    if (!others.has(sessionId)) this.#check(demand, others);
-    this.#reserved.set(sessionId, demand);
-    return { [Symbol.dispose]: () => void this.#reserved.delete(sessionId) };
+    const requested = resourcesOf(deployment);
+    const used = this.#used();
+    if (!used.has(sessionId)) this.#check(requested, used);
+    this.#reservations.set(sessionId, requested);
+    return { [Symbol.dispose]: () => void this.#reservations.delete(sessionId) };
   }
 
-  #demands(): Map<string, Demand> {
-    const demands = new Map(this.#reserved);
+  #used(): Map<string, Resources> {
+    const used = new Map(this.#reservations);
     for (const sessionId of this.#cache.sessionIds()) {
       const { deployment } = this.#cache.session(sessionId);
-      if (wantsPod(deployment)) demands.set(sessionId, demandOf(deployment));
+      if (wantsPod(deployment)) used.set(sessionId, resourcesOf(deployment));
     }
-    return demands;
+    return used;
   }
 
-  #check(demand: Demand, others: ReadonlyMap<string, Demand>): void {
+  #check(requested: Resources, used: ReadonlyMap<string, Resources>): void {
     const { maxSessions, maxCpu, maxMemory } = this.#limits;
-    const used = total(others);
-    if (others.size >= maxSessions) throw atCapacity(`${others.size} of ${maxSessions} sessions`);
-    if (used.millicores + demand.millicores > maxCpu * 1000) {
-      const [asked, inUse] = [demand.millicores, used.millicores].map((amount) => decimal(amount / 1000));
-      throw atCapacity(
-        `${asked} ${asked === "1" ? "core" : "cores"} asked for, ${inUse} of ${maxCpu} in use`,
-      );
+    const { millicores, bytes } = total(used);
+    if (used.size >= maxSessions) throw atCapacity(`${used.size} of ${maxSessions} sessions`);
+    if (millicores + requested.millicores > maxCpu * 1000) {
+      const cores = decimal(requested.millicores / 1000);
+      const unit = cores === "1" ? "core" : "cores";
+      throw atCapacity(`${cores} ${unit} requested, ${decimal(millicores / 1000)} of ${maxCpu} in use`);
     }
-    if (used.bytes + demand.bytes > maxMemory * GIB) {
-      const [asked, inUse] = [demand.bytes, used.bytes].map((amount) => decimal(amount / GIB));
-      throw atCapacity(`${asked}Gi of memory asked for, ${inUse}Gi of ${maxMemory}Gi in use`);
+    if (bytes + requested.bytes > maxMemory * GIB) {
+      const memory = decimal(requested.bytes / GIB);
+      throw atCapacity(`${memory}Gi of memory requested, ${decimal(bytes / GIB)}Gi of ${maxMemory}Gi in use`);
     }
   }
 }
 
-/** What the pod of a Deployment reserves on a node: the requests of its containers. */
-function demandOf({ spec }: V1Deployment): Demand {
+/** What the scheduler reserves for the pod of a Deployment: the requests of its containers. */
+function resourcesOf({ spec }: V1Deployment): Resources {
   const containers = spec?.template.spec?.containers ?? [];
   return {
-    millicores: sum(containers.map((container) => Math.round(1000 * requested(container, "cpu")))),
-    bytes: sum(containers.map((container) => Math.round(requested(container, "memory")))),
+    millicores: sum(containers.map((container) => Math.round(1000 * request(container, "cpu")))),
+    bytes: sum(containers.map((container) => Math.round(request(container, "memory")))),
   };
 }
 
-/** A limit without a request is a request, too. */
-function requested({ resources }: V1Container, resource: "cpu" | "memory"): number {
+/** Kubernetes uses the limit if there is no request. */
+function request({ resources }: V1Container, resource: "cpu" | "memory"): number {
   return parseQuantity(resources?.requests?.[resource] ?? resources?.limits?.[resource] ?? "0") ?? 0;
 }
 
-function total(demands: ReadonlyMap<string, Demand>): Demand {
-  const all = [...demands.values()];
+function total(used: ReadonlyMap<string, Resources>): Resources {
+  const all = [...used.values()];
   return {
     millicores: sum(all.map(({ millicores }) => millicores)),
     bytes: sum(all.map(({ bytes }) => bytes)),

@@ -1,64 +1,62 @@
 /**
- * How sessions come to run, and to sleep: a Deployment is scaled, what the cluster makes of it is awaited, and remembered.
+ * The operations `hibernate_session` and `wake_session`: scale a Deployment, wait for the cluster, and record the outcome.
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
-import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
+import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { log } from "../common/log.ts";
 import { buildPolicy, type IngressSettings } from "../manifests/network_policy.ts";
+import type { SessionRequest } from "../model/requests.ts";
+import { type AnnotationRecorder, isInterrupted, type Outcome } from "../status/annotations.ts";
+import { isHibernated, podsHoldingVolumes } from "../status/readiness.ts";
+import { displayPort, podFields, type StatusDetail, statusOf, type StatusSource } from "../status/status.ts";
 import { checkImage, type ImageRules } from "../templates/rules.ts";
 import type { SessionCapacity } from "./capacity.ts";
-import { type CommandContext, isLeftToOthers } from "./command_context.ts";
-import { failureOf, noteOf } from "./failure.ts";
-import { isInterrupted, type Outcome } from "../status/outcome.ts";
+import { type CommandContext, isContinuedElsewhere, requestError, statusDetail } from "./command_context.ts";
 import type { Provisioner } from "./provisioner.ts";
-import { holders, isAsleep } from "../status/readiness.ts";
-import type { Recorder } from "../status/recorder.ts";
-import type { SessionRequest } from "../model/requests.ts";
-import { displayPort, type Note, podFields, statusOf, type StatusSource } from "../status/status.ts";
 import { type OperationTimings, waitUntil, waitUntilReady } from "./waiting.ts";
 
-/** What it takes to let sessions run and sleep. */
-export interface RunOptions {
+/** What these operations need. */
+export interface ScaleOptions {
   readonly cache: SessionCache;
-  readonly recorder: Recorder;
+  readonly recorder: AnnotationRecorder;
   readonly capacity: SessionCapacity;
   readonly settings: IngressSettings;
   readonly templates: { readonly rules: ImageRules };
   /** Longest time for a session to become ready, in milliseconds. */
   readonly startTimeoutMs: number;
-  /** Told of each change of a session's state but the last, which is part of the outcome. */
+  /** Called with each change of a session's status except the final one, which is part of the outcome. */
   readonly onStatus: (status: SessionStatus) => void;
   readonly timings: OperationTimings;
 }
 
-/** Hibernates and wakes. */
-export class RunOperations {
-  readonly #options: RunOptions;
+/** Scales sessions to zero and up again. */
+export class ScaleOperations {
+  readonly #options: ScaleOptions;
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
 
-  constructor(options: RunOptions, provisioner: Provisioner) {
+  constructor(options: ScaleOptions, provisioner: Provisioner) {
     this.#options = options;
     this.#cache = options.cache;
     this.#provisioner = provisioner;
   }
 
-  /** Gives a session's pod back to the cluster. */
+  /** Hibernates a session. */
   async hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
-    await this.fallAsleep(sessionId, context);
+    await this.scaleToZero(sessionId, context);
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return await this.#options.recorder.record(context.commandId, {
+    return await this.#options.recorder.recordOutcome(context.commandId, {
       result,
       status: statusOf(sessionId, "hibernated", { deployment: this.#cache.session(sessionId).deployment }),
     });
   }
 
-  /** Waits until a session's pod is gone, and its volume free to move. */
-  async fallAsleep(
+  /** Scales a session to zero and waits until its pod is gone and its volume is released. */
+  async scaleToZero(
     sessionId: string,
     { commandId, signal }: Pick<CommandContext, "commandId" | "signal">,
   ): Promise<void> {
@@ -66,105 +64,116 @@ export class RunOperations {
     if (deployment.spec?.replicas !== 0) {
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
     }
-    await this.#untilAsleep(sessionId, signal);
+    await this.#waitUntilHibernated(sessionId, signal);
   }
 
-  /** Lets a session have a pod again. One that has is waited for. */
+  /** Wakes a session and waits until it is ready. If that fails, the session is hibernated again. */
   async wake(request: SessionRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
-    const deployment = this.#existing(sessionId);
     const { commandId, signal } = context;
-    const isAwake = deployment.spec?.replicas !== 0;
-    if (isAwake && !isInterrupted(this.#cache.session(sessionId), commandId)) {
-      return await this.running(sessionId, context);
+    const deployment = this.#existing(sessionId);
+    const isScaledUp = deployment.spec?.replicas !== 0;
+    if (isScaledUp && !isInterrupted(this.#cache.session(sessionId), commandId)) {
+      return await this.awaitReady(sessionId, context);
     }
-    if (!isAwake) this.#checkImages(deployment);
-    using _place = this.#options.capacity.reserve(sessionId, deployment);
+    if (!isScaledUp) this.#checkImages(deployment);
+    using _reservation = this.#options.capacity.reserve(sessionId, deployment);
     this.report(sessionId, "pending", { deployment });
     try {
-      if (!isAwake) {
-        await this.#renewPolicy(sessionId, { deployment, signal });
+      if (!isScaledUp) {
+        await this.#reconcilePolicy(sessionId, { deployment, signal });
         await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
       }
-      return await this.running(sessionId, context);
+      return await this.awaitReady(sessionId, context);
     } catch (error) {
-      const note = noteOf(failureOf(request, error));
-      if (!isLeftToOthers(signal)) await this.#fallAsleepAgain(sessionId, { commandId, signal, note });
+      const detail = statusDetail(requestError(request, error));
+      if (!isContinuedElsewhere(signal)) await this.#rollBack(sessionId, { commandId, signal, detail });
       throw error;
     }
   }
 
-  /** Waits for a session to serve, and lets it remember that. */
-  async running(sessionId: string, context: CommandContext): Promise<Outcome> {
+  /** Waits until a session is ready, reports its progress, and records the outcome. */
+  async awaitReady(sessionId: string, context: CommandContext): Promise<Outcome> {
     const { commandId, spentMs, signal } = context;
     const pod = await waitUntilReady(this.#cache, sessionId, {
       timeoutMs: this.#options.startTimeoutMs,
       spentMs,
       signal,
       timings: this.#options.timings,
-      onProgress: (note) => {
+      onProgress: (detail) => {
         const { deployment } = this.#cache.session(sessionId);
-        this.report(sessionId, "pending", { note, deployment });
+        this.report(sessionId, "pending", { detail, deployment });
       },
     });
-    // A stop that came in this moment has the last word.
+    // A stop that arrived just now takes precedence.
     signal.throwIfAborted();
     const names = this.#objectNames(sessionId);
     const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
-    return await this.#options.recorder.record(commandId, {
+    return await this.#options.recorder.recordOutcome(commandId, {
       result,
       status: statusOf(sessionId, "running", { pod }),
     });
   }
 
-  /** Tells a state that is not the outcome. */
+  /** Reports a status that is not part of the outcome. */
   report(sessionId: string, state: SessionState, source: StatusSource): void {
     this.#options.onStatus(statusOf(sessionId, state, source));
   }
 
-  async #untilAsleep(sessionId: string, signal: AbortSignal): Promise<void> {
+  async #waitUntilHibernated(sessionId: string, signal: AbortSignal): Promise<void> {
     await waitUntil(this.#cache, sessionId, {
       signal,
       timeoutMs: this.#options.timings.terminationTimeoutMs,
       isDone: (objects) => {
-        if (!isAlive(objects.deployment)) throw new CommandError("not_found", "it was deleted meanwhile");
-        return isAsleep(objects);
+        if (!isAlive(objects.deployment)) {
+          throw new CommandError("not_found", "it was deleted in the meantime");
+        }
+        return isHibernated(objects);
       },
-      left: ({ pods }) => `pod ${holders(pods).map((pod) => `"${nameOf(pod)}"`).join(", ")} is still there`,
+      pending: ({ pods }) => {
+        const names = podsHoldingVolumes(pods).map((pod) => `"${nameOf(pod)}"`);
+        return names.length > 0
+          ? `pod ${names.join(", ")} still exists`
+          : "its Deployment still has replicas";
+      },
     });
   }
 
-  async #fallAsleepAgain(
+  /** Scales a session to zero after a failed wake, and reports why. */
+  async #rollBack(
     sessionId: string,
-    { commandId, signal, note }: { commandId: string; signal: AbortSignal; note: Note },
+    { commandId, signal, detail }: { commandId: string; signal: AbortSignal; detail: StatusDetail },
   ): Promise<void> {
     try {
       const deployment = this.#existing(sessionId);
       await this.#provisioner.scale(nameOf(deployment), { replicas: 0, commandId });
-      await this.#untilAsleep(sessionId, signal);
-      this.report(sessionId, "hibernated", { note, deployment });
+      await this.#waitUntilHibernated(sessionId, signal);
+      this.report(sessionId, "hibernated", { detail, deployment });
     } catch (error) {
-      // Whoever ended the wait sees to the session.
       if (error === signal.reason) return;
-      const message = "Session {sessionId} could not be put to sleep again: {reason}";
-      log.error(message, { sessionId, reason: messageOf(error) });
+      const reason = messageOf(error);
+      log.error("Cannot hibernate session {sessionId} again after a failed wake: {reason}", {
+        sessionId,
+        reason,
+      });
     }
   }
 
-  /** What was allowed at the start may be no more. */
+  /** Rejects images that the current settings no longer allow. */
   #checkImages({ spec }: V1Deployment): void {
     for (const { image = "" } of spec?.template.spec?.containers ?? []) {
       checkImage(image, this.#options.templates.rules);
     }
   }
 
-  /** Who may reach the session may have been chosen anew since it ran. */
-  async #renewPolicy(
+  /** Applies ingress settings that changed while the session was hibernated. */
+  async #reconcilePolicy(
     sessionId: string,
     { deployment, signal }: { deployment: V1Deployment; signal: AbortSignal },
   ): Promise<void> {
     const { settings, startTimeoutMs: timeoutMs } = this.#options;
-    await this.#provisioner.renewPolicy(buildPolicy(settings, deployment), { sessionId, signal, timeoutMs });
+    const policy = buildPolicy(settings, deployment);
+    await this.#provisioner.reconcilePolicy(policy, { sessionId, signal, timeoutMs });
   }
 
   #existing(sessionId: string): V1Deployment {

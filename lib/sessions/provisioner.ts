@@ -1,6 +1,6 @@
 /**
- * Brings a session's objects into the cluster and out of it again. Whatever exists already is looked at before it is used: objects of others
- * are neither used nor touched.
+ * Creates, scales and deletes a session's objects. An object that already exists is checked before it is used: objects that belong to others are
+ * neither used nor changed.
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
@@ -19,20 +19,20 @@ import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.t
 import { isHomeOfUser } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
-import { type OperationTimings, timeLeft, waitUntil } from "./waiting.ts";
+import { type OperationTimings, remainingMs, waitUntil } from "./waiting.ts";
 
-/** How the creation of an object may be ended. */
+/** Options for creating an object. */
 export interface CreationOptions {
   readonly sessionId: string;
   readonly signal: AbortSignal;
-  /** Longest wait for all objects of an earlier session to go, in milliseconds. */
+  /** Longest wait for the objects of an earlier session with the same names to be deleted, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Whose session is created, and how that may be ended. */
+/** Options for creating a session. */
 export interface SessionCreationOptions extends CreationOptions {
   readonly user: string;
-  /** Told when its turn has come. */
+  /** Called when the creation gets one of the limited slots. */
   readonly onTurn?: (() => void) | undefined;
 }
 
@@ -40,77 +40,123 @@ export interface SessionCreationOptions extends CreationOptions {
 export interface ProvisionerOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
-  /** How many sessions' objects may be created, or scaled up, at once. */
+  /** How many sessions may be created or scaled up at the same time. */
   readonly maxConcurrentStarts: number;
   readonly timings: Pick<OperationTimings, "pollIntervalMs">;
 }
 
-/** Creates and deletes. */
+/** A change of a Deployment's scale. */
+export interface ScaleChange {
+  readonly replicas: 0 | 1;
+  readonly commandId: string;
+  readonly signal?: AbortSignal;
+  /** Called when scaling up gets one of the limited slots. */
+  readonly onTurn?: (() => void) | undefined;
+}
+
+/** Writes the objects of sessions. */
 export class Provisioner {
   readonly #client: SessionClient;
   readonly #cache: SessionCache;
-  /** Bounds what starts and wakes ask of the API at once; what they wait for is not bounded. */
-  readonly #starts: Semaphore;
+  /** Limits concurrent requests of starts and wakes; waiting for the cluster is not limited. */
+  readonly #slots: Semaphore;
   readonly #pollIntervalMs: number;
 
   constructor({ client, cache, maxConcurrentStarts, timings }: ProvisionerOptions) {
-    this.#pollIntervalMs = timings.pollIntervalMs;
     this.#client = client;
     this.#cache = cache;
-    this.#starts = new Semaphore(maxConcurrentStarts);
+    this.#slots = new Semaphore(maxConcurrentStarts);
+    this.#pollIntervalMs = timings.pollIntervalMs;
   }
 
-  /**
-   * Creates what a session needs. The claim comes before the Deployment, whose pod could not be scheduled without it; the Service waits for
-   * neither. It takes its turn for that, and gives it back before it waits for anything. When it throws, nothing is being created any more.
-   */
+  /** Creates the objects of a session. When it throws, no request is in progress any more. */
   async create(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
-    const create = () => this.#starts.run(() => this.#createAll(manifests, options), options.signal);
-    await this.#untilNothingIsInTheWay(create, options);
+    // The slot is released before each wait for a deletion.
+    const create = () => this.#slots.run(() => this.#createAll(manifests, options), options.signal);
+    await this.#retryAfterDeletions(create, options);
   }
 
-  /** Has a session be reached by whom a policy lets in, or by everybody where there is none. */
-  async renewPolicy(policy: V1NetworkPolicy | undefined, options: CreationOptions): Promise<void> {
-    const { policy: existing } = this.#cache.session(options.sessionId);
-    if (!policy) await this.delete({ policy: existing });
-    else if (!isAlive(existing) || !isSamePolicy(existing, policy)) {
-      await this.#untilNothingIsInTheWay(() => this.#createPolicy(policy, options), options);
+  /** Makes the NetworkPolicy of a session match the desired one, or deletes it if none is desired. */
+  async reconcilePolicy(desired: V1NetworkPolicy | undefined, options: CreationOptions): Promise<void> {
+    const { policy: actual } = this.#cache.session(options.sessionId);
+    if (!desired) await this.delete({ policy: actual });
+    else if (!isAlive(actual) || !isSamePolicy(actual, desired)) {
+      await this.#retryAfterDeletions(() => this.#createPolicy(desired, options), options);
     }
   }
 
-  async #untilNothingIsInTheWay(create: () => Promise<void>, options: CreationOptions): Promise<void> {
+  /** Sets the replicas of a Deployment, and records the command that did it. */
+  async scale(deploymentName: string, { replicas, commandId, signal, onTurn }: ScaleChange): Promise<void> {
+    const annotations = {
+      [COMMAND_ANNOTATION]: commandId,
+      // Removed, so that a session that is scaled up by hand does not exceed its maximum duration immediately.
+      [RUNNING_SINCE_ANNOTATION]: replicas === 1 ? new Date().toISOString() : null,
+    };
+    const scale = () => {
+      onTurn?.();
+      return this.#client.scale(deploymentName, { replicas, annotations });
+    };
+    this.#cache.put("deployment", await (replicas === 1 ? this.#slots.run(scale, signal) : scale()));
+  }
+
+  /** Requests the deletion of the given objects, unless they are being deleted already. */
+  async delete({ deployment, service, claim, policy }: Partial<SessionObjects>): Promise<void> {
+    const { deployments, services, claims, policies } = this.#client;
+    await allSettled([
+      deleteObject(deployments, deployment),
+      deleteObject(services, service),
+      deleteObject(claims, claim),
+      deleteObject(policies, policy),
+    ]);
+  }
+
+  /** The home volume, unless other sessions of the user mount it, too. */
+  unlessShared(
+    claim: V1PersistentVolumeClaim | undefined,
+    sessionId: string,
+  ): V1PersistentVolumeClaim | undefined {
+    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
+  }
+
+  /** Creates objects, again after each deletion of an earlier object with the same name. */
+  async #retryAfterDeletions(create: () => Promise<void>, options: CreationOptions): Promise<void> {
     const startedAt = performance.now();
     while (true) {
       try {
         return await create();
       } catch (error) {
-        if (!(error instanceof InTheWay)) throw error;
-        await this.#untilGone(error, { ...options, startedAt });
+        if (!(error instanceof BeingDeletedError)) throw error;
+        await this.#waitUntilGone(error, { ...options, startedAt });
       }
     }
   }
 
+  /** Creates the claim and the policy before the Deployment, because the pod needs both. The Service is independent. */
   async #createAll(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
     options.onTurn?.();
-    const { deployments, services } = this.#client;
-    const { deployment, service, policy } = manifests;
-    const createFirstAndDeployment = async () => {
-      await allDone([
+    const { policy } = manifests;
+    const createWorkload = async () => {
+      await allSettled([
         this.#createClaim(manifests, options),
         ...(policy ? [this.#createPolicy(policy, options)] : []),
       ]);
       options.signal.throwIfAborted();
-      this.#cache.put(
-        "deployment",
-        await this.#createOne(deployments, deployment, { ...options, fits: always }),
-      );
+      await this.#createDeployment(manifests, options);
     };
-    // A Service that an interrupted start of another template left would lead to the wrong port.
-    const fits = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
-    const createService = async () => {
-      this.#cache.put("service", await this.#createOne(services, service, { ...options, fits }));
-    };
-    await allDone([createFirstAndDeployment(), createService()]);
+    await allSettled([createWorkload(), this.#createService(manifests, options)]);
+  }
+
+  async #createDeployment({ deployment }: SessionManifests, options: CreationOptions): Promise<void> {
+    const { deployments } = this.#client;
+    const created = await this.#createObject(deployments, deployment, { ...options, isUsable: always });
+    this.#cache.put("deployment", created);
+  }
+
+  async #createService({ service }: SessionManifests, options: CreationOptions): Promise<void> {
+    // An interrupted start with another template may have left a Service with another port.
+    const isUsable = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
+    const created = await this.#createObject(this.#client.services, service, { ...options, isUsable });
+    this.#cache.put("service", created);
   }
 
   async #createClaim({ claim }: SessionManifests, options: SessionCreationOptions): Promise<void> {
@@ -120,69 +166,31 @@ export class Provisioner {
       SESSION_LABEL in (claim.metadata?.labels ?? {})
         ? this.#cache.owns(existing, sessionId)
         : isHomeOfUser(existing, user);
-    const home = await this.#createOne(this.#client.claims, claim, { ...options, fits: always, isOurs });
-    this.#cache.put("claim", home);
+    const { claims } = this.#client;
+    this.#cache.put(
+      "claim",
+      await this.#createObject(claims, claim, { ...options, isUsable: always, isOurs }),
+    );
   }
 
   async #createPolicy(policy: V1NetworkPolicy, options: CreationOptions): Promise<void> {
-    const { policies } = this.#client;
-    // One that was made under other settings would let others in, or nobody.
-    const fits = (existing: V1NetworkPolicy) => isSamePolicy(existing, policy);
-    this.#cache.put("policy", await this.#createOne(policies, policy, { ...options, fits }));
-  }
-
-  /** A home that may go with the session: not where other sessions of the user are at home in it, too. */
-  unshared(
-    claim: V1PersistentVolumeClaim | undefined,
-    sessionId: string,
-  ): V1PersistentVolumeClaim | undefined {
-    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
-  }
-
-  /** Asks for the deletion of those objects that are given and not on their way out yet. */
-  async delete({ deployment, service, claim, policy }: Partial<SessionObjects>): Promise<void> {
-    const { deployments, services, claims, policies } = this.#client;
-    await allDone([
-      deleteOne(deployments, deployment),
-      deleteOne(services, service),
-      deleteOne(claims, claim),
-      deleteOne(policies, policy),
-    ]);
-  }
-
-  /** Sets how many pods a session has, and by which command. */
-  async scale(
-    deploymentName: string,
-    change: {
-      replicas: 0 | 1;
-      commandId: string;
-      signal?: AbortSignal;
-      onTurn?: (() => void) | undefined;
-    },
-  ): Promise<void> {
-    const { replicas, commandId, signal, onTurn } = change;
-    const annotations = {
-      [COMMAND_ANNOTATION]: commandId,
-      // Without it, a session that somebody scales up by hand is not past its time at once.
-      [RUNNING_SINCE_ANNOTATION]: replicas === 1 ? new Date().toISOString() : null,
-    };
-    const scale = () => {
-      onTurn?.();
-      return this.#client.scale(deploymentName, { replicas, annotations });
-    };
-    this.#cache.put("deployment", await (replicas === 1 ? this.#starts.run(scale, signal) : scale()));
+    // A policy from other settings allows the wrong clients.
+    const isUsable = (existing: V1NetworkPolicy) => isSamePolicy(existing, policy);
+    const created = await this.#createObject(this.#client.policies, policy, { ...options, isUsable });
+    this.#cache.put("policy", created);
   }
 
   /**
-   * Creates an object, or takes the session's own that exists already, such as the home of an earlier start.
+   * Creates an object, or returns the session's existing one, such as the home volume of an earlier start.
    *
-   * @throws {InTheWay} when one of its name is still on its way out
+   * @throws {BeingDeletedError} if an object of the session with this name is being deleted
    */
-  async #createOne<T extends KubernetesObject>(
+  async #createObject<T extends KubernetesObject>(
     api: ObjectApi<T>,
     manifest: T,
     options: CreationOptions & {
-      readonly fits: (existing: T) => boolean;
+      /** Whether an existing object can be used; otherwise it is replaced. */
+      readonly isUsable: (existing: T) => boolean;
       readonly isOurs?: (existing: T) => boolean;
     },
   ): Promise<T> {
@@ -190,46 +198,40 @@ export class Provisioner {
     const { isOurs = (existing: T) => this.#cache.owns(existing, options.sessionId) } = options;
     while (true) {
       options.signal.throwIfAborted();
-      let existing: T | undefined;
-      try {
-        return await api.create(manifest);
-      } catch (error) {
-        if (!(error instanceof KubernetesError)) throw error;
-        if (error.reason === "AlreadyExists") existing = await api.read(name);
-        // A quota that is used up is told of before a name that is taken.
-        else if (error.status === 403) existing = await api.read(name).catch(() => undefined);
-        if (error.reason !== "AlreadyExists" && !existing) throw error;
-      }
-      if (existing && !isOurs(existing)) {
-        const problem = `"${name}" exists already in the cluster, and is not part of this session`;
+      const { created, existing } = await createOrRead(api, manifest);
+      if (created) return created;
+      // Deleted since the request: try again.
+      if (!existing) continue;
+      if (!isOurs(existing)) {
+        const problem = `"${name}" already exists in the cluster and does not belong to this session`;
         throw new CommandError("conflict", problem);
       }
       if (isAlive(existing)) {
-        if (options.fits(existing)) return existing;
-        await deleteOne(api, existing);
+        if (options.isUsable(existing)) return existing;
+        await deleteObject(api, existing);
       }
-      if (existing) throw new InTheWay(existing, () => api.read(name));
+      throw new BeingDeletedError(existing, () => api.read(name));
     }
   }
 
-  async #untilGone(
-    { message, object, read }: InTheWay,
+  async #waitUntilGone(
+    { message, object, read }: BeingDeletedError,
     options: CreationOptions & { readonly startedAt: number },
   ): Promise<void> {
     const { sessionId, signal } = options;
     const isGone = () => this.#cache.isGone(object, sessionId);
-    const left = () => message;
-    if (!isGone()) return await waitUntil(this.#cache, sessionId, { ...options, isDone: isGone, left });
-    // Nothing tells the end of what the cache does not follow, such as a home that another agent made.
+    const pending = () => message;
+    if (!isGone()) return await waitUntil(this.#cache, sessionId, { ...options, isDone: isGone, pending });
+    // The watch does not cover every object, such as a home volume that another agent created.
     while ((await read())?.metadata?.uid === object.metadata?.uid) {
-      await delay(Math.min(this.#pollIntervalMs, timeLeft(options, left)), { signal });
+      await delay(Math.min(this.#pollIntervalMs, remainingMs(options, pending)), { signal });
     }
   }
 }
 
-/** An object of an earlier session has the name that a new one needs. */
-class InTheWay extends Error {
-  override readonly name = "InTheWay";
+/** An object of an earlier session that is being deleted has the name of a new object. */
+class BeingDeletedError extends Error {
+  override readonly name = "BeingDeletedError";
   readonly object: KubernetesObject;
   readonly read: () => Promise<KubernetesObject | undefined>;
 
@@ -240,14 +242,32 @@ class InTheWay extends Error {
   }
 }
 
-/** Waits for all to end before it throws the first error: nothing goes on behind the back of whoever handles it. */
-async function allDone(tasks: readonly Promise<unknown>[]): Promise<void> {
-  const outcomes = await Promise.allSettled(tasks);
-  const failed = outcomes.find((outcome) => outcome.status === "rejected");
+/** Creates an object, or reads the one that has its name; neither if that was deleted in between. */
+async function createOrRead<T extends KubernetesObject>(
+  api: ObjectApi<T>,
+  manifest: T,
+): Promise<{ created?: T; existing?: T | undefined }> {
+  const name = nameOf(manifest);
+  try {
+    return { created: await api.create(manifest) };
+  } catch (error) {
+    if (!(error instanceof KubernetesError)) throw error;
+    if (error.reason === "AlreadyExists") return { existing: await api.read(name) };
+    // The API server checks quotas before names, so the object may exist nevertheless.
+    const existing = error.status === 403 ? await api.read(name).catch(() => undefined) : undefined;
+    if (!existing) throw error;
+    return { existing };
+  }
+}
+
+/** Waits for all tasks before it throws the first error, so that the caller handles the error while nothing is in progress. */
+async function allSettled(tasks: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(tasks);
+  const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
 }
 
-async function deleteOne<T extends KubernetesObject>(
+async function deleteObject<T extends KubernetesObject>(
   api: ObjectApi<T>,
   object: T | undefined,
 ): Promise<void> {
@@ -256,11 +276,11 @@ async function deleteOne<T extends KubernetesObject>(
 }
 
 function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
-  return isDeepStrictEqual(plain(one.spec), plain(other.spec));
+  return isDeepStrictEqual(plainObject(one.spec), plainObject(other.spec));
 }
 
-/** An object as a watch shows it: without the classes of the typed client, which also has another name for `from`. */
-function plain(value: unknown): unknown {
+/** The value as a watch delivers it: without the classes of the typed client, which calls `from` `_from`. */
+function plainObject(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null).replaceAll('"_from":', '"from":'));
 }
 

@@ -1,17 +1,14 @@
 /**
- * How a session comes into the cluster: its template is found, its objects are made and created, and it is waited for. Where that fails, all is
- * removed again but for a home that holds data.
+ * The operation `start_session`: resolves the template, creates the session's objects and waits until it is ready. If that fails, everything is
+ * deleted again except a home volume with data.
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
 import { CommandError, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { isAlive } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { log } from "../common/log.ts";
-import type { SessionCapacity } from "./capacity.ts";
-import { type CommandContext, isLeftToOthers } from "./command_context.ts";
-import { failureOf, noteOf } from "./failure.ts";
 import { chooseHome } from "../manifests/home.ts";
 import {
   buildManifests,
@@ -20,12 +17,14 @@ import {
   specHash,
 } from "../manifests/manifests.ts";
 import { homeClaimName, SPEC_HASH_ANNOTATION } from "../model/names.ts";
-import { isCreatedBy, type Outcome } from "../status/outcome.ts";
-import type { Provisioner } from "./provisioner.ts";
 import type { StartRequest } from "../model/requests.ts";
-import type { RunOperations } from "./hibernate_wake.ts";
-import type { Note } from "../status/status.ts";
+import { isCreatedBy, type Outcome } from "../status/annotations.ts";
+import type { StatusDetail } from "../status/status.ts";
 import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
+import type { SessionCapacity } from "./capacity.ts";
+import { type CommandContext, isContinuedElsewhere, requestError, statusDetail } from "./command_context.ts";
+import type { ScaleOperations } from "./hibernate_wake.ts";
+import type { Provisioner } from "./provisioner.ts";
 import { type OperationTimings, waitUntil } from "./waiting.ts";
 
 /** What a start needs. */
@@ -46,42 +45,42 @@ export class StartOperation {
   readonly #options: StartOptions;
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
-  readonly #runs: RunOperations;
+  readonly #scaling: ScaleOperations;
 
-  constructor(options: StartOptions, stages: { provisioner: Provisioner; runs: RunOperations }) {
+  constructor(options: StartOptions, next: { provisioner: Provisioner; scaling: ScaleOperations }) {
     this.#options = options;
     this.#cache = options.cache;
-    this.#provisioner = stages.provisioner;
-    this.#runs = stages.runs;
+    this.#provisioner = next.provisioner;
+    this.#scaling = next.scaling;
   }
 
-  /** Creates a session and waits until it serves. */
+  /** Creates a session and waits until it is ready. */
   async start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
     if (!request.templateManifest) await this.#options.catalog.synced(signal);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
-      return await this.#startAgain(request, { deployment: objects.deployment, context });
+      return await this.#startExisting(request, { deployment: objects.deployment, context });
     }
     try {
-      const manifests = this.#manifests(request, commandId);
-      using _place = this.#options.capacity.reserve(sessionId, manifests.deployment);
-      this.#runs.report(sessionId, "pending", { deployment: manifests.deployment });
+      const manifests = this.#buildManifests(request, commandId);
+      using _reservation = this.#options.capacity.reserve(sessionId, manifests.deployment);
+      this.#scaling.report(sessionId, "pending", { deployment: manifests.deployment });
       const timeoutMs = this.#options.startTimeoutMs;
       const { onTurn } = context;
       await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs, onTurn });
-      return await this.#runs.running(sessionId, context);
+      return await this.#scaling.awaitReady(sessionId, context);
     } catch (error) {
-      // Also where nothing was begun: an earlier process may have, with a template or settings that are no more.
-      if (!isLeftToOthers(signal)) {
-        await this.#rollBack(sessionId, { signal, note: noteOf(failureOf(request, error)) });
+      // Even if nothing was created now, an earlier process may have created objects with other settings.
+      if (!isContinuedElsewhere(signal)) {
+        await this.#rollBack(sessionId, { signal, detail: statusDetail(requestError(request, error)) });
       }
       throw error;
     }
   }
 
-  #manifests(request: StartRequest, commandId: string): SessionManifests {
+  #buildManifests(request: StartRequest, commandId: string): SessionManifests {
     const { sessionId } = request;
     const { settings, templates } = this.#options;
     warnOfNamespace(request, settings);
@@ -91,53 +90,63 @@ export class StartOperation {
     return buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
   }
 
-  /** The same start again is a success; another one under the same id is refused and changes nothing. */
-  async #startAgain(
+  /** A repeated start of an existing session succeeds; one with other settings is rejected. */
+  async #startExisting(
     request: StartRequest,
     { deployment, context }: { deployment: V1Deployment; context: CommandContext },
   ): Promise<Outcome> {
     if (deployment.metadata?.annotations?.[SPEC_HASH_ANNOTATION] !== specHash(request)) {
-      throw new CommandError("conflict", "it exists already, and was started with other settings");
+      throw new CommandError("conflict", "it already exists with other settings");
     }
-    return await this.#runs.wake(request, context);
+    return await this.#scaling.wake(request, context);
   }
 
-  /** A failed start leaves nothing behind but the home. */
+  /** Deletes what a failed start created, except a home volume with data, and reports why it failed. */
   async #rollBack(
     sessionId: string,
-    { signal, note }: { signal: AbortSignal; note: Note },
+    { signal, detail }: { signal: AbortSignal; detail: StatusDetail },
   ): Promise<void> {
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     try {
       await this.#provisioner.delete({ deployment, service });
-      // So that the session's next command does not find it alive, and as long as a pod lives, just those reach it who may.
-      await waitUntil(this.#cache, sessionId, {
-        signal,
-        timeoutMs: this.#options.timings.rollBackTimeoutMs,
-        isDone: (objects) =>
-          ![objects.deployment, objects.service].some((object) => isAlive(object)) &&
-          (!policy || objects.pods.length === 0),
-        left: () => "",
-      }).catch(() => {});
+      await this.#waitUntilDeleted(sessionId, signal);
       await this.#provisioner.delete({ policy });
-      // A home that never came to be holds nothing, and would keep a wrong storage class for the next start.
+      // A volume that was never bound has no data, and its storage class may be the wrong one for the next start.
       if ((claim?.status?.phase ?? "Pending") === "Pending") {
-        await this.#provisioner.delete({ claim: this.#provisioner.unshared(claim, sessionId) });
+        await this.#provisioner.delete({ claim: this.#provisioner.unlessShared(claim, sessionId) });
       }
     } catch (error) {
-      const message = "What is left of session {sessionId} could not be removed: {reason}";
-      log.error(message, { sessionId, reason: messageOf(error) });
+      const reason = messageOf(error);
+      log.error("Cannot clean up after the failed start of session {sessionId}: {reason}", {
+        sessionId,
+        reason,
+      });
     }
-    this.#runs.report(sessionId, "failed", { note, deployment });
+    this.#scaling.report(sessionId, "failed", { detail, deployment });
+  }
+
+  /**
+   * Waits for a while until the session's next command no longer sees its objects as existing. The policy protects the pods, so it has to stay
+   * until they are gone.
+   */
+  async #waitUntilDeleted(sessionId: string, signal: AbortSignal): Promise<void> {
+    const hasPolicy = this.#cache.session(sessionId).policy !== undefined;
+    await waitUntil(this.#cache, sessionId, {
+      signal,
+      timeoutMs: this.#options.timings.rollBackTimeoutMs,
+      isDone: ({ deployment, service, pods }) =>
+        !isAlive(deployment) && !isAlive(service) && (!hasPolicy || pods.length === 0),
+      pending: () => "",
+    }).catch(() => {});
   }
 }
 
-/** The Control Plane names one in every start. */
+/** The Control Plane sends a namespace with every start, but the agent has only one. */
 function warnOfNamespace({ sessionId, namespace }: StartRequest, settings: SessionSettings): void {
   if (namespace === undefined || namespace === settings.namespace) return;
-  log.warn("Session {sessionId} was asked for in namespace {asked}, and starts in {namespace} as all do", {
+  log.warn("Session {sessionId} requests namespace {requested}, but starts in {namespace}", {
     sessionId,
-    asked: JSON.stringify(namespace),
+    requested: JSON.stringify(namespace),
     namespace: settings.namespace,
   });
 }

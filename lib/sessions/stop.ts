@@ -1,21 +1,22 @@
 /**
- * How a session leaves the cluster: all of it but the home, which goes only when that is asked for.
+ * The operation `stop_session`: deletes a session's objects. The home volume is deleted only on request.
  * @module
  */
 import type { KubernetesObject, V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import type { Outcome } from "../status/outcome.ts";
-import type { Provisioner } from "./provisioner.ts";
 import type { StopRequest } from "../model/requests.ts";
+import type { Outcome } from "../status/annotations.ts";
 import { statusOf } from "../status/status.ts";
-import { type WaitTime, waitUntil } from "./waiting.ts";
+import type { Provisioner } from "./provisioner.ts";
+import { type TimeLimit, waitUntil } from "./waiting.ts";
+
+type WaitLimits = { readonly sessionId: string; readonly signal: AbortSignal } & TimeLimit;
 
 /** Stops sessions. */
 export class StopOperation {
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
-
   readonly #timeoutMs: number;
 
   constructor(
@@ -27,57 +28,56 @@ export class StopOperation {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Deletes a session and waits until nothing of it is left. */
+  /** Deletes a session and waits until all of its objects are gone. */
   async stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
     const { sessionId, deletePVC } = request;
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
-    const patience = { signal, timeoutMs: this.#timeoutMs, startedAt: performance.now() };
+    const limits = { sessionId, signal, timeoutMs: this.#timeoutMs, startedAt: performance.now() };
     await this.#provisioner.delete({ deployment, service });
-    const home = deletePVC ? await this.#home(claim, { sessionId, ...patience }) : undefined;
-    await this.#provisioner.delete({ claim: home });
-    await this.#untilGone(({ deployment, service, pods }) => [
+    const homeVolume = deletePVC ? await this.#homeToDelete(claim, limits) : undefined;
+    await this.#provisioner.delete({ claim: homeVolume });
+    await this.#waitUntilGone(({ deployment, service, pods }) => [
       deployment,
       service,
       ...pods,
-      home && !this.#cache.isGone(home, sessionId) ? home : undefined,
-    ], { sessionId, ...patience });
-    // Not before: as long as a pod lives, just those reach it who may.
+      homeVolume && !this.#cache.isGone(homeVolume, sessionId) ? homeVolume : undefined,
+    ], limits);
+    // The policy protects the pods, so it is deleted after them.
     await this.#provisioner.delete({ policy });
-    await this.#untilGone(({ policy }) => [policy], { sessionId, ...patience });
-    const doomed = { deployment, service, policy, claim: home };
-    const deleted = Object.entries(doomed)
+    await this.#waitUntilGone(({ policy }) => [policy], limits);
+    const deleted = Object.entries({ deployment, service, policy, claim: homeVolume })
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
-    // The status is told even when there was nothing: the Control Plane ends a session only on it.
+    // The status is reported even if no object existed: only the status ends a session for the Control Plane.
     const result = { sessionId, state: "terminated", deleted };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
   }
 
-  async #untilGone(
-    of: (objects: SessionObjects) => ReadonlyArray<KubernetesObject | undefined>,
-    { sessionId, ...patience }: { sessionId: string; signal: AbortSignal } & WaitTime,
+  async #waitUntilGone(
+    select: (objects: SessionObjects) => ReadonlyArray<KubernetesObject | undefined>,
+    { sessionId, ...limits }: WaitLimits,
   ): Promise<void> {
     const remaining = (objects: SessionObjects) =>
-      of(objects).flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
+      select(objects).flatMap((object) => object ? [`"${nameOf(object)}"`] : []);
     await waitUntil(this.#cache, sessionId, {
-      ...patience,
+      ...limits,
       isDone: (objects) => remaining(objects).length === 0,
-      left: (objects) => `${remaining(objects).join(", ")} is still being deleted`,
+      pending: (objects) => `${remaining(objects).join(", ")} is still being deleted`,
     });
   }
 
   /**
-   * The home that goes with the session. It is chosen once the cluster shows the session on its way out: of a user's last two that are stopped
-   * at once, the later one then sees that it is the last.
+   * The home volume to delete, unless another session uses it. It is chosen after the cache shows the Deployment's deletion: if the last two
+   * sessions of a user are stopped at the same time, the later one sees that it is the last.
    */
-  async #home(
+  async #homeToDelete(
     claim: V1PersistentVolumeClaim | undefined,
-    { sessionId, ...patience }: { sessionId: string; signal: AbortSignal } & WaitTime,
+    { sessionId, ...limits }: WaitLimits,
   ): Promise<V1PersistentVolumeClaim | undefined> {
     await waitUntil(this.#cache, sessionId, {
-      ...patience,
+      ...limits,
       isDone: ({ deployment }) => !isAlive(deployment),
-      left: ({ deployment }) => `"${deployment && nameOf(deployment)}" is not seen to be deleted`,
+      pending: ({ deployment }) => `"${deployment && nameOf(deployment)}" is not being deleted yet`,
     });
-    return this.#provisioner.unshared(claim, sessionId);
+    return this.#provisioner.unlessShared(claim, sessionId);
   }
 }

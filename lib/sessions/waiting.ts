@@ -1,16 +1,17 @@
 /**
- * Waiting for what the cluster makes of a session: always in the shared cache, always with a deadline, always open to cancellation.
+ * Waits for conditions on a session's objects in the shared cache. Every wait has a timeout and can be cancelled.
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { formatDuration } from "../common/quantities.ts";
+import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
-import { judge, type Verdict } from "../status/readiness.ts";
-import type { Note } from "../status/status.ts";
+import { problem } from "../status/causes.ts";
+import { checkReadiness, type SessionReadiness } from "../status/readiness.ts";
+import type { StatusDetail } from "../status/status.ts";
 
-/** The times that operations need. */
+/** The timings that operations need. */
 export type OperationTimings = Pick<
   Timings,
   | "terminationTimeoutMs"
@@ -21,20 +22,20 @@ export type OperationTimings = Pick<
   | "graceFactor"
 >;
 
-/** The time that a wait has. */
-export interface WaitTime {
+/** The time limit of a wait. */
+export interface TimeLimit {
   /** Milliseconds. */
   readonly timeoutMs: number;
-  /** When the time began, as `performance.now()` gives it; absent: with the wait. */
+  /** Start of the time limit by `performance.now()`, so that several waits can share it. @default {now} */
   readonly startedAt?: number;
 }
 
-/** A condition, how long it may take, and what to say when it does not come true. */
-export interface WaitOptions extends WaitTime {
+/** Options of {@linkcode waitUntil}. */
+export interface WaitOptions extends TimeLimit {
   readonly signal: AbortSignal;
   readonly isDone: (objects: SessionObjects) => boolean;
-  /** What keeps the condition from being true, as the end of a sentence. */
-  readonly left: (objects: SessionObjects) => string;
+  /** The end of the error message after a timeout: why the condition does not hold, such as `"s1" is still being deleted`. */
+  readonly pending: (objects: SessionObjects) => string;
 }
 
 /**
@@ -43,48 +44,49 @@ export interface WaitOptions extends WaitTime {
  * @throws {CommandError} with failure `timeout`, or the signal's reason
  */
 export async function waitUntil(cache: SessionCache, sessionId: string, options: WaitOptions): Promise<void> {
-  const { signal, isDone, timeoutMs, startedAt = performance.now(), left } = options;
+  const { signal, isDone, timeoutMs, startedAt = performance.now(), pending } = options;
   await cache.waitFor(sessionId, {
     signal,
     look: (objects) => {
       if (isDone(objects)) return { answer: undefined };
-      return { lookAgainInMs: Math.ceil(timeLeft({ timeoutMs, startedAt }, () => left(objects))) };
+      const recheckInMs = remainingMs({ timeoutMs, startedAt }, () => pending(objects));
+      return { lookAgainInMs: Math.ceil(recheckInMs) };
     },
   });
 }
 
 /**
- * What is left of a wait's time, in milliseconds.
+ * The remaining time of a wait, in milliseconds.
  *
- * @param left what the wait is for, as the end of a sentence
- * @throws {CommandError} with failure `timeout` when nothing is
+ * @param pending what is still missing, as the end of an error message
+ * @throws {CommandError} with failure `timeout` if no time is left
  */
-export function timeLeft({ timeoutMs, startedAt }: Required<WaitTime>, left: () => string): number {
-  const leftMs = startedAt + timeoutMs - performance.now();
-  if (leftMs > 0) return leftMs;
-  throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${left()}`);
+export function remainingMs({ timeoutMs, startedAt }: Required<TimeLimit>, pending: () => string): number {
+  const remaining = startedAt + timeoutMs - performance.now();
+  if (remaining > 0) return remaining;
+  throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${pending()}`);
 }
 
-/** A wait for a session to serve. */
+/** Options of {@linkcode waitUntilReady}. */
 export interface ReadyOptions {
   readonly signal: AbortSignal;
-  /** Milliseconds; more where the cluster scales up for the session. */
+  /** Milliseconds; extended when the cluster scales up for the session. */
   readonly timeoutMs: number;
   /**
-   * How much of that an earlier process took, in milliseconds. It is not taken at its word: the clocks of two machines tell it, and the other
-   * process may have been at something else. @default {0}
+   * How much of the timeout an earlier process used, in milliseconds. At least `minRemainingMs` is left, as the clocks of two machines differ and
+   * the earlier process may have done something else in that time. @default {0}
    */
   readonly spentMs?: number;
   /** @default {DEFAULT_TIMINGS} */
   readonly timings?: Pick<OperationTimings, "progressIntervalMs" | "minRemainingMs" | "graceFactor">;
-  /** Told what the session waits for, once that takes longer than a second and whenever it changes, at most once a second. */
-  readonly onProgress?: (note: Note) => void;
+  /** Called with the current step or problem, first after `progressIntervalMs` and then for each change, but not more often. */
+  readonly onProgress?: (detail: StatusDetail) => void;
 }
 
 /**
- * Waits for a session's pod to serve; a trouble is final once it has lasted for its grace.
+ * Waits until a session's pod is ready. Fails early if a problem lasts longer than its grace period.
  *
- * @throws {CommandError} with failure `start_failed` or `timeout` and the reason in words, or the signal's reason
+ * @throws {CommandError} with failure `start_failed` or `timeout` and the cause, or the signal's reason
  */
 export async function waitUntilReady(
   cache: SessionCache,
@@ -92,30 +94,30 @@ export async function waitUntilReady(
   options: ReadyOptions,
 ): Promise<V1Pod> {
   const { signal, onProgress = () => {}, timings = DEFAULT_TIMINGS } = options;
-  const patience = new Patience({ ...options, timings });
-  const progress = new Progress(onProgress, timings.progressIntervalMs);
+  const deadline = new ReadyDeadline({ ...options, timings });
+  const progress = new ProgressReports(onProgress, timings.progressIntervalMs);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
     look: (objects) => {
-      const verdict = judge(objects);
-      if (verdict.state === "ready") return { answer: verdict.pod };
-      const lookAgainInMs = Math.min(patience.left(verdict), progress.note(verdict));
-      return { lookAgainInMs: Math.ceil(lookAgainInMs) };
+      const readiness = checkReadiness(objects);
+      if (readiness.state === "ready") return { answer: readiness.pod };
+      const recheckInMs = Math.min(deadline.remainingMs(readiness), progress.update(readiness));
+      return { lookAgainInMs: Math.ceil(recheckInMs) };
     },
   });
 }
 
-type Unready = Exclude<Verdict, { state: "ready" }>;
+type NotReady = Exclude<SessionReadiness, { state: "ready" }>;
 
-/** How long a session may still take; times are milliseconds since the wait began. */
-class Patience {
+/** The deadline of a start, and the grace period of its current problem. Times are milliseconds since the wait began. */
+class ReadyDeadline {
   readonly #startedAt = performance.now();
-  /** As the setting has it. */
+  /** As configured. */
   readonly #timeoutMs: number;
   readonly #graceFactor: number;
-  #limitMs: number;
+  #deadlineMs: number;
   #isExtended = false;
-  #trouble: { readonly reason: string; readonly sinceMs: number } | undefined;
+  #problem: { readonly reason: string; readonly sinceMs: number } | undefined;
 
   constructor(
     { timeoutMs, spentMs = 0, timings }: Pick<ReadyOptions, "timeoutMs" | "spentMs"> & {
@@ -124,67 +126,78 @@ class Patience {
   ) {
     this.#timeoutMs = timeoutMs;
     this.#graceFactor = timings.graceFactor;
-    this.#limitMs = Math.min(timeoutMs, Math.max(timings.minRemainingMs, timeoutMs - spentMs));
+    this.#deadlineMs = Math.min(timeoutMs, Math.max(timings.minRemainingMs, timeoutMs - spentMs));
   }
 
   /**
-   * The time until this verdict ends the wait.
+   * The time until the session fails if nothing changes.
    *
-   * @throws {CommandError} when it does
+   * @throws {CommandError} if no time is left
    */
-  left(verdict: Unready): number {
+  remainingMs(readiness: NotReady): number {
     const nowMs = performance.now() - this.#startedAt;
-    if (verdict.state === "waiting" && verdict.extensionMs !== undefined && !this.#isExtended) {
-      this.#isExtended = true;
-      this.#limitMs = Math.max(this.#limitMs, nowMs + verdict.extensionMs);
-    }
-    const leftMs = this.#limitMs - nowMs;
-    if (verdict.state === "waiting") {
-      this.#trouble = undefined;
-      if (leftMs <= 0) throw this.#timeout(`still ${verdict.progress}`, "Timeout");
-      return leftMs;
-    }
-    const { reason, words, graceMs } = verdict;
-    if (this.#trouble?.reason !== reason) this.#trouble = { reason, sinceMs: nowMs };
-    const graceLeftMs = this.#trouble.sinceMs + graceMs * this.#graceFactor - nowMs;
-    if (graceLeftMs <= 0) throw new CommandError("start_failed", words, { reason });
-    if (leftMs <= 0) throw this.#timeout(words, reason);
-    return Math.min(leftMs, graceLeftMs);
+    return readiness.state === "starting"
+      ? this.#remainingWithoutProblem(readiness, nowMs)
+      : this.#remainingWithProblem(readiness, nowMs);
   }
 
-  #timeout(words: string, reason: string): CommandError {
-    const separator = reason === "Timeout" ? ", " : ": ";
-    // An earlier process took the rest of it.
-    const limit = formatDuration(Math.max(this.#limitMs, this.#timeoutMs));
-    const sentence = `it was not ready within ${limit}${separator}${words}`;
-    return new CommandError("timeout", sentence, { reason });
+  #remainingWithoutProblem(
+    { progress, extensionMs }: Extract<NotReady, { state: "starting" }>,
+    nowMs: number,
+  ): number {
+    this.#problem = undefined;
+    if (extensionMs !== undefined && !this.#isExtended) {
+      this.#isExtended = true;
+      this.#deadlineMs = Math.max(this.#deadlineMs, nowMs + extensionMs);
+    }
+    if (nowMs < this.#deadlineMs) return this.#deadlineMs - nowMs;
+    const { reason, message } = problem("Timeout", { timeout: this.#timeout(), progress });
+    throw new CommandError("timeout", message, { reason });
+  }
+
+  #remainingWithProblem(
+    { problem: { reason, message }, graceMs }: Extract<NotReady, { state: "failing" }>,
+    nowMs: number,
+  ): number {
+    if (this.#problem?.reason !== reason) this.#problem = { reason, sinceMs: nowMs };
+    const graceLeftMs = this.#problem.sinceMs + graceMs * this.#graceFactor - nowMs;
+    if (graceLeftMs <= 0) throw new CommandError("start_failed", message, { reason });
+    const leftMs = this.#deadlineMs - nowMs;
+    if (leftMs > 0) return Math.min(leftMs, graceLeftMs);
+    throw new CommandError("timeout", `it was not ready within ${this.#timeout()}: ${message}`, { reason });
+  }
+
+  /** The full timeout, even if an earlier process used a part of it. */
+  #timeout(): string {
+    return formatDuration(Math.max(this.#deadlineMs, this.#timeoutMs));
   }
 }
 
-/** Tells what a session waits for, and neither what is over in a moment nor all that changes within one, nor one cause in new words. */
-class Progress {
-  readonly #tell: (note: Note) => void;
+/** Reports the progress of a start, but not short steps, and not the same cause again with another message. */
+class ProgressReports {
+  readonly #report: (detail: StatusDetail) => void;
   readonly #intervalMs: number;
-  #notBefore: number;
-  #told = "";
+  #nextAt: number;
+  #lastReported = "";
 
-  constructor(tell: (note: Note) => void, intervalMs: number) {
-    this.#tell = tell;
+  constructor(report: (detail: StatusDetail) => void, intervalMs: number) {
+    this.#report = report;
     this.#intervalMs = intervalMs;
-    this.#notBefore = performance.now() + intervalMs;
+    this.#nextAt = performance.now() + intervalMs;
   }
 
-  /** Tells it, or gives the time until it may be told. */
-  note(verdict: Unready): number {
-    const isOfCause = verdict.state === "trouble" && verdict.progress === verdict.words;
-    // Words that hold an address or an id are new at each attempt.
-    const news = isOfCause ? verdict.reason : verdict.progress;
-    if (news === this.#told) return Infinity;
+  /** Reports a change, or returns the time until it may be reported, in milliseconds. */
+  update(readiness: NotReady): number {
+    const { progress } = readiness;
+    const problem = readiness.state === "failing" ? readiness.problem : undefined;
+    // A problem's message may contain an address or id that differs in each attempt, so the reason is compared.
+    const key = problem && problem.message === progress ? problem.reason : progress;
+    if (key === this.#lastReported) return Infinity;
     const now = performance.now();
-    if (now < this.#notBefore) return this.#notBefore - now;
-    this.#told = news;
-    this.#notBefore = now + this.#intervalMs;
-    this.#tell({ reason: verdict.state === "trouble" ? verdict.reason : "", message: verdict.progress });
+    if (now < this.#nextAt) return this.#nextAt - now;
+    this.#lastReported = key;
+    this.#nextAt = now + this.#intervalMs;
+    this.#report({ reason: problem?.reason ?? "", message: progress });
     return Infinity;
   }
 }

@@ -1,195 +1,286 @@
 /**
- * Why sessions do not start or serve: one table of causes, each with its stable word for programs, what people are told, and how long it may
- * last before a start fails by it. `docs/failures.md` is this table for people. The links lead to where the cluster's words for it come from.
+ * The table of failure causes: why sessions do not start or do not serve. Each row has a stable reason for programs, a message for people, how
+ * long the cause may last before a start fails, and how the cluster's own reason or message maps to it where that is all it takes.
+ * `docs/failures.md` shows this table, and a test compares the two. The links lead to the sources of the cluster's reasons.
  * @module
  */
 
 /** One row of the table. */
-export interface Cause {
-  /** What is the case. */
-  readonly cause: string;
-  /** What is told; `…` stands for the cluster's own words. */
-  readonly told: string;
-  /** How long it may last before a start fails by it, in milliseconds; 0: not at all, Infinity: until the start's deadline. */
+export interface FailureCause {
+  /** What is wrong, as the documentation says it. */
+  readonly description: string;
+  /** The reported message; values replace the placeholders in braces. */
+  readonly message: string;
+  /** How long the cause may last before a start fails, in milliseconds; 0: fail immediately, Infinity: fail at the start timeout. */
   readonly graceMs: number;
+  /** Reasons of a waiting container that have this cause. */
+  readonly waitingReasons?: readonly string[];
+  /** Messages of a rejected API request that have this cause. */
+  readonly rejections?: readonly RegExp[];
 }
 
-const AT_ONCE = 0;
-const DEADLINE = Infinity;
-/** The kubelet tries three times within it: a registry's hiccup is over by then, a wrong name is not. */
+const IMMEDIATELY = 0;
+const START_TIMEOUT = Infinity;
+/** The kubelet pulls three times within it: a temporary registry failure is over by then, a wrong name is not. */
 const PULL_MS = 30_000;
-/** Somebody may be about to create what is missing, or a cache of the cluster lag behind. */
+/** Somebody may be creating the missing object, or a cache of the cluster may lag behind. */
 const SHORT_MS = 10_000;
-/** What is tried about six times within it, with the growing pauses of kubelet and provisioners; networks of new nodes need half of it. */
+/** Kubelet and provisioners retry about six times within it; the network of a new node needs half of it. */
 const RETRIES_MS = 60_000;
-/** A node is called lost after 40 seconds of silence; that it comes back is the exception. */
+/** A node counts as unreachable after 40 seconds without a heartbeat; it rarely comes back. */
 const NODE_MS = 30_000;
-/** Autoscalers look every 10 seconds, and what holds them back may just be over. */
+/** Autoscalers check every 10 seconds, and a back-off may just be ending. */
 const SCALE_UP_MS = 30_000;
 
-/** The table. */
+/** The table. Rejections are matched in this order. */
 export const CAUSES = {
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/images/types.go
   InvalidImage: {
-    cause: "The image's name is none (`InvalidImageName`)",
-    told: 'image "NAME" has no valid name',
-    graceMs: AT_ONCE,
+    description: "The image name is invalid (`InvalidImageName`)",
+    message: "image name {image} is invalid",
+    graceMs: IMMEDIATELY,
+    waitingReasons: ["InvalidImageName"],
   },
   ImageNeverPulled: {
-    cause: "`--image-pull-policy=Never`, and the node does not have the image (`ErrImageNeverPull`)",
-    told: 'image "NAME" is not on the node and may not be pulled',
-    graceMs: AT_ONCE,
+    description: "`--image-pull-policy=Never`, and the node does not have the image (`ErrImageNeverPull`)",
+    message: "image {image} is not on the node, and its pull policy is Never",
+    graceMs: IMMEDIATELY,
+    waitingReasons: ["ErrImageNeverPull"],
   },
   ImagePull: {
-    cause: "The image cannot be pulled (`ErrImagePull`, `ImagePullBackOff` and their like)",
-    told: 'image "NAME" cannot be pulled: …',
+    description: "The image cannot be pulled (`ErrImagePull`, `ImagePullBackOff` and similar)",
+    message: "image {image} cannot be pulled: {details}",
     graceMs: PULL_MS,
+    waitingReasons: [
+      "ErrImagePull",
+      "ImagePullBackOff",
+      "ImageInspectError",
+      "RegistryUnavailable",
+      "SignatureValidationFailed",
+    ],
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/kuberuntime_container.go
   ContainerConfig: {
-    cause:
+    description:
       "A Secret or ConfigMap is missing, or the image's user is not allowed (`CreateContainerConfigError`)",
-    told: "its container cannot be created: …",
+    message: "{container} cannot be created: {details}",
     graceMs: SHORT_MS,
+    waitingReasons: ["CreateContainerConfigError"],
   },
   CannotRun: {
-    cause:
-      "The container cannot be created or started, such as by a wrong command (`CreateContainerError`, " +
+    description:
+      "The container cannot be created or started, for example because of a wrong command (`CreateContainerError`, " +
       "`RunContainerError`, `StartError`)",
-    told: "its container cannot be started: …",
+    message: "{container} cannot be started: {details}",
     graceMs: SHORT_MS,
+    waitingReasons: [
+      "CreateContainerError",
+      "PreCreateHookError",
+      "PreStartHookError",
+      "PostStartHookError",
+      "RunContainerError",
+    ],
   },
   CrashLoop: {
-    cause: "The container ends by itself (`CrashLoopBackOff`)",
-    told: "its container crashes: exit code N: …",
+    description: "The container exits by itself (`CrashLoopBackOff`)",
+    message: "{container} crashed: {details}",
     graceMs: SHORT_MS,
   },
   OOMKilled: {
-    cause: "The container was killed for want of memory",
-    told: "its container needs more memory than its limit of AMOUNT",
+    description: "The container ran out of memory (`OOMKilled`)",
+    message: "{container} ran out of memory (OOMKilled): {details}",
     graceMs: SHORT_MS,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go
   Sandbox: {
-    cause: "The pod's network or sandbox cannot be set up (`FailedCreatePodSandBox`, `NetworkNotReady`)",
-    told: "its pod cannot be set up: …",
+    description:
+      "The pod's network or sandbox cannot be set up (`FailedCreatePodSandBox`, `NetworkNotReady`)",
+    message: "its pod sandbox cannot be created: {details}",
     graceMs: RETRIES_MS,
   },
   VolumeStuck: {
-    cause: "A volume is still attached elsewhere or cannot be mounted (`FailedAttachVolume`, `FailedMount`)",
-    told: 'volume "NAME" cannot be attached: …, or mounted',
+    description:
+      "A volume is still attached elsewhere or cannot be mounted (`FailedAttachVolume`, `FailedMount`)",
+    message: "volume {volume} cannot be {attached}: {details}",
     graceMs: RETRIES_MS,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/volume/events/event.go
   VolumeNotBound: {
-    cause:
-      "The volume cannot be provisioned (`ProvisioningFailed`); waiting for the first consumer is no failure",
-    told: 'volume "NAME" cannot be created: …',
+    description:
+      "The volume cannot be provisioned (`ProvisioningFailed`); waiting for the first consumer is not a failure",
+    message: "volume {volume} cannot be provisioned: {details}",
     graceMs: RETRIES_MS,
   },
   NoStorageClass: {
-    cause: "The storage class does not exist, or none is named and there is no default (`FailedBinding`)",
-    told: 'volume "NAME" cannot be created: …',
+    description: "The storage class does not exist, or none is set and there is no default (`FailedBinding`)",
+    message: "volume {volume} cannot be provisioned: {details}",
     graceMs: SHORT_MS,
   },
   VolumeGone: {
-    cause: "The claim is gone or being deleted, or its volume is lost",
-    told: 'volume "NAME" is lost, or is gone: …',
+    description:
+      "The PersistentVolumeClaim does not exist or is being deleted, or its volume is lost (`Lost`)",
+    message: "volume {volume} is not available: {details}",
     graceMs: SHORT_MS,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/schedule_one.go
   Unschedulable: {
-    cause:
-      "No node can take the pod, and no autoscaler says a word; with `TriggeredScaleUp` or Karpenter's " +
-      "`Nominated` the deadline moves to five minutes from then",
-    told: "no node can take its pod: …",
-    graceMs: DEADLINE,
+    description:
+      "No node can run the pod, and no autoscaler reports anything; after `TriggeredScaleUp` or Karpenter's " +
+      "`Nominated` the start has five more minutes",
+    message: "its pod cannot be scheduled: {details}",
+    graceMs: START_TIMEOUT,
   },
   // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
   NoScaleUp: {
-    cause: "No node can take the pod, and the autoscaler cannot help (`NotTriggerScaleUp`, `FailedScaleUp`)",
-    told: "no node can take its pod, and the cluster does not grow for it: …",
+    description:
+      "No node can run the pod, and the autoscaler cannot add one (`NotTriggerScaleUp`, `FailedScaleUp`)",
+    message: "its pod cannot be scheduled, and the cluster does not scale up: {details}",
     graceMs: SCALE_UP_MS,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/controller_utils.go
   Quota: {
-    cause: "A ResourceQuota is used up",
-    told: "the cluster refuses its pod: exceeded quota: …",
-    graceMs: AT_ONCE,
-  },
-  LimitRange: {
-    cause: "A LimitRange does not allow the amounts",
-    told: "the cluster refuses its pod: …",
-    graceMs: AT_ONCE,
+    description: "A ResourceQuota is exceeded",
+    message: "Kubernetes rejects its pod: {details}",
+    graceMs: IMMEDIATELY,
+    rejections: [/(?:exceeded|failed) quota/],
   },
   PodSecurity: {
-    cause: "The namespace's Pod Security level does not allow the pod",
-    told: "the cluster refuses its pod: violates PodSecurity …",
-    graceMs: AT_ONCE,
+    description: "The Pod Security level of the namespace does not allow the pod",
+    message: "Kubernetes rejects its pod: {details}",
+    graceMs: IMMEDIATELY,
+    rejections: [/violates PodSecurity/],
   },
-  Refused: {
-    cause: "A policy or webhook, or a class that does not exist, does not allow the pod or another object",
-    told: "the cluster refuses its pod: …",
-    graceMs: AT_ONCE,
+  LimitRange: {
+    description: "A LimitRange does not allow the requested resources",
+    message: "Kubernetes rejects its pod: {details}",
+    graceMs: IMMEDIATELY,
+    rejections: [/(?:maximum|minimum) \S+ usage per|limit to request ratio/],
   },
   AdmissionDown: {
-    cause:
-      "The pod cannot be created as the cluster has trouble of its own, such as a webhook that does not answer " +
-      "or a quota that many use at once",
-    told: "its pod cannot be created: …",
+    description:
+      "The pod cannot be created because of a temporary failure of the cluster, such as an admission webhook that " +
+      "does not answer or a quota that is being updated",
+    message: "its pod cannot be created: {details}",
     graceMs: SHORT_MS,
+    rejections: [
+      /Internal error occurred|timed? ?out|too many requests|connection refused|etcdserver/i,
+      // https://github.com/kubernetes/kubernetes/issues/67761
+      /Operation cannot be fulfilled on resourcequotas|status unknown for quota|not yet ready to handle request/,
+    ],
+  },
+  Refused: {
+    description:
+      "An admission policy or webhook rejects the pod or another object, or a class does not exist",
+    message: "Kubernetes rejects its pod: {details}",
+    graceMs: IMMEDIATELY,
+    rejections: [/^/],
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/lifecycle/predicate.go
   PodRejected: {
-    cause:
+    description:
       "Nodes reject the pods (`OutOfcpu`, `UnexpectedAdmissionError`, `NodeAffinity`): three within a minute",
-    told: 'node "NAME" rejects its pod: …',
+    message: "node {node} rejects its pod: {details}",
     graceMs: SHORT_MS,
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
   Evicted: {
-    cause:
-      "The pod was evicted, preempted, drained or tainted away (`DisruptionTarget`), and no other takes its place",
-    told: "its pod was evicted: …",
+    description:
+      "The pod was evicted, preempted, drained or removed by a taint (`DisruptionTarget`), and has no replacement",
+    message: "its pod was evicted: {details}",
     graceMs: SHORT_MS,
   },
   NodeLost: {
-    cause: "The pod's node does not answer any more (`NodeNotReady`), or is gone (`DeletionByPodGC`)",
-    told: 'node "NAME" does not answer',
+    description: "The pod's node is unreachable (`NodeNotReady`) or no longer exists (`DeletionByPodGC`)",
+    message: "node {node} is unreachable",
     graceMs: NODE_MS,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go
   NotAnswering: {
-    cause: "The container runs, and its readiness probe fails (`Unhealthy`)",
-    told: "its display port does not answer: …",
-    graceMs: DEADLINE,
+    description: "The container runs, and its readiness probe fails (`Unhealthy`)",
+    message: "its display port does not answer: {details}",
+    graceMs: START_TIMEOUT,
   },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/progress.go
   NoProgress: {
-    cause:
-      "The Deployment gave up after ten minutes (`ProgressDeadlineExceeded`), and no image is being pulled",
-    told: "its Deployment makes no progress: …",
-    graceMs: AT_ONCE,
+    description:
+      "The Deployment exceeded its progress deadline of ten minutes (`ProgressDeadlineExceeded`), and no image is " +
+      "being pulled",
+    message: "its Deployment makes no progress: {details}",
+    graceMs: IMMEDIATELY,
   },
   // https://kubernetes.io/docs/concepts/architecture/garbage-collection/
   DeploymentDeleted: {
-    cause: "Somebody deleted the Deployment",
-    told: "its Deployment was deleted",
-    graceMs: AT_ONCE,
+    description: "The Deployment was deleted",
+    message: "its Deployment was deleted",
+    graceMs: IMMEDIATELY,
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
   Timeout: {
-    cause: "Nothing is known to be wrong, and the session is not ready",
-    told: "it was not ready within 2m, still …",
-    graceMs: DEADLINE,
+    description: "The session is not ready in time, and no other cause is known",
+    message: "it was not ready within {timeout}, still {progress}",
+    graceMs: START_TIMEOUT,
   },
-} as const satisfies Readonly<Record<string, Cause>>;
+} as const satisfies Readonly<Record<string, FailureCause>>;
 
-/** The stable word for a cause. */
-export type Reason = keyof typeof CAUSES;
+/** The stable name of a cause. */
+export type FailureReason = keyof typeof CAUSES;
 
-/** What is known to be wrong: a word for programs and a clause for people, which ends a sentence such as `Cannot start session "s1": …`. */
-export interface Trouble {
-  readonly reason: Reason;
-  readonly words: string;
+/** A cause that was detected: its reason, and its message with all values filled in. */
+export interface Problem {
+  readonly reason: FailureReason;
+  readonly message: string;
+}
+
+type CausesWith<Key extends keyof FailureCause> = {
+  [Reason in FailureReason]: (typeof CAUSES)[Reason] extends Required<Pick<FailureCause, Key>> ? Reason
+    : never;
+}[FailureReason];
+
+/** Causes that the reason of a waiting container implies. */
+export type WaitingCause = CausesWith<"waitingReasons">;
+
+/** Causes that the message of a rejected request implies. */
+export type RejectionCause = CausesWith<"rejections">;
+
+type Placeholders<Message extends string> = Message extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Placeholders<Rest>
+  : never;
+
+/** The values that the messages of some causes need. */
+export type MessageValues<Reason extends FailureReason> = Readonly<
+  Record<Placeholders<(typeof CAUSES)[Reason]["message"]>, string>
+>;
+
+const WAITING_CAUSES: ReadonlyMap<string, WaitingCause> = new Map(
+  Object.entries(CAUSES).flatMap(([cause, row]) =>
+    "waitingReasons" in row
+      ? row.waitingReasons.map((reason) => [reason, cause as WaitingCause] as const)
+      : []
+  ),
+);
+
+/** A detected cause with its message. Details that are empty are left out. */
+export function problem<Reason extends FailureReason>(
+  reason: Reason,
+  values: MessageValues<Reason>,
+): Problem {
+  const message = CAUSES[reason].message
+    .replace(/\{(\w+)\}/g, (_, name: string) => (values as Readonly<Record<string, string>>)[name] ?? "")
+    .replace(/: $/, "");
+  return { reason, message };
+}
+
+/** The cause of a container's waiting reason; none for ContainerCreating and other normal steps. */
+export function waitingCause(waitingReason: string | undefined): WaitingCause | undefined {
+  return waitingReason === undefined ? undefined : WAITING_CAUSES.get(waitingReason);
+}
+
+/** The cause of a message with which the API server rejected a request. */
+export function rejectionCause(message: string): RejectionCause {
+  for (const [cause, row] of Object.entries(CAUSES)) {
+    if ("rejections" in row && row.rejections.some((pattern) => pattern.test(message))) {
+      return cause as RejectionCause;
+    }
+  }
+  return "Refused";
 }

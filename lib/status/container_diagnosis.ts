@@ -1,85 +1,68 @@
 /**
- * What is wrong with a pod's containers, from their status. Pure.
+ * Detects what is wrong with a pod's containers from their statuses. Pure.
  * @module
  */
 import type { V1ContainerStateTerminated, V1ContainerStatus, V1Pod } from "@kubernetes/client-node";
 import type { SessionEvent } from "../kubernetes/event_log.ts";
 import { conditionOf, timeOf } from "../kubernetes/objects.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
-import type { Reason, Trouble } from "./causes.ts";
-import { oneLine, unwrap } from "./words.ts";
+import { type Problem, problem, type WaitingCause, waitingCause } from "./causes.ts";
+import { cleanMessage, oneLine } from "./cluster_messages.ts";
 
-/** Reasons for which a node keeps a container waiting; others, such as ContainerCreating, are progress. */
-const WAITING: ReadonlyMap<string | undefined, Reason> = new Map<string, Reason>([
-  ["InvalidImageName", "InvalidImage"],
-  ["ErrImageNeverPull", "ImageNeverPulled"],
-  ["ErrImagePull", "ImagePull"],
-  ["ImagePullBackOff", "ImagePull"],
-  ["ImageInspectError", "ImagePull"],
-  ["RegistryUnavailable", "ImagePull"],
-  ["SignatureValidationFailed", "ImagePull"],
-  ["CreateContainerConfigError", "ContainerConfig"],
-  ["CreateContainerError", "CannotRun"],
-  ["PreCreateHookError", "CannotRun"],
-  ["PreStartHookError", "CannotRun"],
-  ["PostStartHookError", "CannotRun"],
-  ["RunContainerError", "CannotRun"],
-]);
-
-/** Reasons for which a container ended before its command ran. */
+/** Reasons of a container that terminated before its command ran. */
 const NEVER_RAN: readonly (string | undefined)[] = ["StartError", "ContainerCannotRun"];
 
-/** So many crashes are no mishap: a start gives up on the container. */
-const LOOP = 2;
-/** Exit codes of what was killed from outside, such as for its probe. */
+/** A start fails on a container with this many restarts, even while it runs again. */
+const CRASH_LOOP_RESTARTS = 2;
+/** Exit codes of a container that was killed from outside (SIGKILL, SIGTERM), for example because of a failed probe. */
 const KILLED: readonly (number | undefined)[] = [137, 143];
 
-/** A container, and where it is. */
-interface Place {
+/** A container, its pod, and the events of the pod, oldest first. */
+interface ContainerView {
   readonly pod: V1Pod;
   readonly container: V1ContainerStatus;
-  /** What the cluster tells about the pod, oldest first. */
   readonly events: readonly SessionEvent[];
 }
 
-/** The first trouble of a pod's containers, if there is any. */
-export function containerTrouble(pod: V1Pod, events: readonly SessionEvent[]): Trouble | undefined {
-  for (const container of unfinished(pod)) {
-    const reason = WAITING.get(container.state?.waiting?.reason);
-    if (reason) return { reason, words: waitingWords(reason, { pod, container, events }) };
-    const isUpAgain = container.state?.running && container.restartCount < LOOP;
-    if (hasCrashed(pod, container) && !isUpAgain) return crash({ pod, container, events });
+/** The first problem of a pod's containers that does not pass by itself. */
+export function containerProblem(pod: V1Pod, events: readonly SessionEvent[]): Problem | undefined {
+  for (const container of pendingContainers(pod)) {
+    const cause = waitingCause(container.state?.waiting?.reason);
+    if (cause) return waitingProblem(cause, { pod, container, events });
+    const isRunningAgain = container.state?.running && container.restartCount < CRASH_LOOP_RESTARTS;
+    if (hasCrashed(pod, container) && !isRunningAgain) return crashProblem({ pod, container, events });
   }
 }
 
-/** The crash of a container that runs again, where no container has a trouble that is known to last. */
-export function mishap(pod: V1Pod, events: readonly SessionEvent[]): Trouble | undefined {
-  const container = unfinished(pod).find((one) => hasCrashed(pod, one));
-  return container && crash({ pod, container, events });
+/** The crash of a container that runs again and may still become ready. */
+export function recoveringCrash(pod: V1Pod, events: readonly SessionEvent[]): Problem | undefined {
+  const container = pendingContainers(pod).find((candidate) => hasCrashed(pod, candidate));
+  return container && crashProblem({ pod, container, events });
 }
 
-/** Why a container of a pod that serves was started again, if one was. */
-export function restartTrouble(pod: V1Pod, events: readonly SessionEvent[]): Trouble | undefined {
-  const container = pod.status?.containerStatuses?.find((one) =>
-    one.restartCount > 0 && one.lastState?.terminated
+/** Why a container of a ready pod was restarted. */
+export function restartProblem(pod: V1Pod, events: readonly SessionEvent[]): Problem | undefined {
+  const container = pod.status?.containerStatuses?.find(({ restartCount, lastState }) =>
+    restartCount > 0 && lastState?.terminated
   );
-  return container && crash({ pod, container, events });
+  return container && crashProblem({ pod, container, events });
 }
 
-/** What is known of the session's own container, which stands beside those that a cluster puts into each pod. */
+/** The status of the session's own container; clusters may inject others, such as sidecars. */
 export function sessionContainer({ status }: V1Pod): V1ContainerStatus | undefined {
   return status?.containerStatuses?.find(({ name }) => name === SESSION_CONTAINER);
 }
 
-/** Containers in the order they start; an init container that is done has nothing more to say, however many attempts it took. */
-export function unfinished(pod: V1Pod): V1ContainerStatus[] {
-  const initial = pod.status?.initContainerStatuses?.filter((one) => one.state?.terminated?.exitCode !== 0);
-  return [...initial ?? [], ...pod.status?.containerStatuses ?? []];
+/** The containers in the order they start, without the init containers that completed. */
+export function pendingContainers(pod: V1Pod): V1ContainerStatus[] {
+  const initContainers = pod.status?.initContainerStatuses ?? [];
+  const pending = initContainers.filter(({ state }) => state?.terminated?.exitCode !== 0);
+  return [...pending, ...pod.status?.containerStatuses ?? []];
 }
 
 /**
- * Whether a container's last end says something of now. Between two crashes it runs for a moment, which does not make it healthy; a run that
- * is ready does, or one that was before the pod became unready.
+ * Whether a container's last termination still matters. A container runs for a moment between two crashes, so running alone does not make it
+ * healthy. A ready container is healthy, and so was one that has been running since before the pod became unready.
  */
 function hasCrashed(pod: V1Pod, { state, ready, restartCount }: V1ContainerStatus): boolean {
   if (!state?.running) return state?.terminated !== undefined || restartCount > 0;
@@ -87,59 +70,59 @@ function hasCrashed(pod: V1Pod, { state, ready, restartCount }: V1ContainerStatu
   return restartCount > 0 && !ready && timeOf(state.running.startedAt) >= unreadySince;
 }
 
-function waitingWords(reason: Reason, { pod, container, events }: Place): string {
-  const image = `image ${JSON.stringify(oneLine(imageOf(pod, container)))}`;
-  const { reason: word = "", message = "" } = container.state?.waiting ?? {};
-  switch (reason) {
-    case "InvalidImage":
-      return `${image} has no valid name`;
-    case "ImageNeverPulled":
-      return `${image} is not on the node and may not be pulled`;
-    case "ImagePull": {
-      // The status moves on to "Back-off pulling image", which says nothing: the event keeps the registry's words.
-      const event = events.findLast((one) => one.reason === "Failed" && one.message.includes("pull"));
-      return `${image} cannot be pulled: ${unwrap(message) || unwrap(event?.message ?? "") || word}`;
-    }
-    case "ContainerConfig":
-      return `${called(container)} cannot be created: ${unwrap(message) || word}`;
-    default:
-      return `${called(container)} cannot be started: ${unwrap(message) || word}`;
+function waitingProblem(cause: WaitingCause, view: ContainerView): Problem {
+  const { container, events } = view;
+  const { reason = "", message = "" } = container.state?.waiting ?? {};
+  let details = cleanMessage(message);
+  if (details === "" && cause === "ImagePull") {
+    // The status changes to "Back-off pulling image", which gives no reason: only the event still has the registry's error.
+    const event = events.findLast((event) => event.reason === "Failed" && event.message.includes("pull"));
+    details = cleanMessage(event?.message ?? "");
   }
+  return problem(cause, {
+    image: JSON.stringify(oneLine(imageOf(view))),
+    container: displayName(container),
+    details: details || reason,
+  });
 }
 
-function crash({ pod, container, events }: Place): Trouble {
-  const end = container.state?.terminated ?? container.lastState?.terminated;
-  const it = called(container);
-  if (end?.reason === "OOMKilled") {
-    const limit = specOf(pod, container)?.resources?.limits?.memory;
-    const words = limit ? `more memory than its limit of ${limit}` : "more memory than its node has";
-    return { reason: "OOMKilled", words: `${it} needs ${words}` };
+function crashProblem(view: ContainerView): Problem {
+  const termination = view.container.state?.terminated ?? view.container.lastState?.terminated;
+  const container = displayName(view.container);
+  if (termination?.reason === "OOMKilled") {
+    const limit = specOf(view)?.resources?.limits?.memory;
+    const details = limit ? `its limit is ${limit}` : "its node has no memory left";
+    return problem("OOMKilled", { container, details });
   }
-  if (NEVER_RAN.includes(end?.reason)) {
-    return { reason: "CannotRun", words: `${it} cannot be started: ${endWords(end, events)}` };
-  }
-  const words = end ? endWords(end, events) : unwrap(container.state?.waiting?.message ?? "");
-  return { reason: "CrashLoop", words: `${it} crashes${words ? `: ${words}` : ""}` };
+  const cause = NEVER_RAN.includes(termination?.reason) ? "CannotRun" : "CrashLoop";
+  const details = termination
+    ? terminationDetails(termination, view.events)
+    : cleanMessage(view.container.state?.waiting?.message ?? "");
+  return problem(cause, { container, details });
 }
 
-/** The exit code, and what the container left as its last words, or else the probe that it was killed for. */
-function endWords(end: V1ContainerStateTerminated | undefined, events: readonly SessionEvent[]): string {
+/** The exit code, followed by the termination message or the failed probe for which the container was killed. */
+function terminationDetails(
+  { exitCode, message }: V1ContainerStateTerminated,
+  events: readonly SessionEvent[],
+): string {
   const probe = events.findLast(({ reason }) => reason === "Unhealthy")?.message ?? "";
-  const isKilled = KILLED.includes(end?.exitCode) && /^(?:Startup|Liveness) probe/.test(probe);
-  const message = unwrap(end?.message ?? "") || (isKilled ? oneLine(probe) : "");
-  return `exit code ${end?.exitCode}${message ? `: ${message}` : ""}`;
+  const isKilledByProbe = KILLED.includes(exitCode) && /^(?:Startup|Liveness) probe/.test(probe);
+  const cause = cleanMessage(message ?? "") || (isKilledByProbe ? oneLine(probe) : "");
+  return `exit code ${exitCode}${cause ? `: ${cause}` : ""}`;
 }
 
-/** People know one container of their session. */
-function called({ name }: V1ContainerStatus): string {
+/** Users know only one container of their session; injected ones are named. */
+function displayName({ name }: V1ContainerStatus): string {
   return name === SESSION_CONTAINER ? "its container" : `its container ${JSON.stringify(name)}`;
 }
 
-/** As it was asked for; nodes write names in their own way. */
-function imageOf(pod: V1Pod, container: V1ContainerStatus): string {
-  return specOf(pod, container)?.image ?? container.image;
+/** The image as the spec names it; nodes report it in their own notation. */
+function imageOf(view: ContainerView): string {
+  return specOf(view)?.image ?? view.container.image;
 }
 
-function specOf(pod: V1Pod, { name }: V1ContainerStatus) {
-  return [...pod.spec?.containers ?? [], ...pod.spec?.initContainers ?? []].find((one) => one.name === name);
+function specOf({ pod, container }: ContainerView) {
+  return [...pod.spec?.containers ?? [], ...pod.spec?.initContainers ?? []]
+    .find(({ name }) => name === container.name);
 }

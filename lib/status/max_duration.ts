@@ -1,19 +1,19 @@
 /**
- * How long a session may run at a stretch: what its Deployment says of that, and what is told of a session whose time was up. Pure.
+ * The maximum duration of a session: when its current run ends, and what is reported then. Pure.
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
 import { wantsPod } from "../kubernetes/objects.ts";
 import { formatDuration, parseDuration } from "../common/quantities.ts";
 import { COMMAND_ANNOTATION, MAX_DURATION_ANNOTATION, RUNNING_SINCE_ANNOTATION } from "../model/names.ts";
-import type { Note } from "./status.ts";
+import type { StatusDetail } from "./status.ts";
 
-/** Stands in place of a command's id where the agent itself ended a session's run. */
-export const MAX_DURATION = "max-duration";
+/** Replaces the command id in the annotations of a session that the agent itself hibernates. */
+export const MAX_DURATION_COMMAND = "max-duration";
 
 /**
- * When a session's run is over, in milliseconds since 1970; never for one that may run for ever, that does not run, or whose annotations
- * cannot be read.
+ * When the run of a session ends, in milliseconds since 1970; `undefined` for a session without a maximum duration, one that is not running,
+ * and one with unreadable annotations.
  */
 export function endOfRun(deployment: V1Deployment | undefined): number | undefined {
   if (!wantsPod(deployment)) return undefined;
@@ -22,15 +22,15 @@ export function endOfRun(deployment: V1Deployment | undefined): number | undefin
   return durationMs === undefined || Number.isNaN(since) ? undefined : since + durationMs;
 }
 
-/** Whether the agent itself put a session to sleep. */
-export function isAsleepByMaxDuration({ metadata, spec }: V1Deployment): boolean {
-  return spec?.replicas === 0 && metadata?.annotations?.[COMMAND_ANNOTATION] === MAX_DURATION;
+/** Whether the agent itself hibernated a session because it reached its maximum duration. */
+export function isHibernatedByMaxDuration({ metadata, spec }: V1Deployment): boolean {
+  return spec?.replicas === 0 && metadata?.annotations?.[COMMAND_ANNOTATION] === MAX_DURATION_COMMAND;
 }
 
-/** Why a session whose time was up runs no more. */
-export function maxDurationNote(deployment: V1Deployment): Note {
-  const message = `It ran for ${formatDuration(maxDurationMs(deployment) ?? 0)}, the longest that it may`;
-  return { reason: "MaxDuration", message };
+/** Why a session that reached its maximum duration no longer runs. */
+export function maxDurationDetail(deployment: V1Deployment): StatusDetail {
+  const duration = formatDuration(maxDurationMs(deployment) ?? 0);
+  return { reason: "MaxDuration", message: `it reached its maximum duration of ${duration}` };
 }
 
 function maxDurationMs({ metadata }: V1Deployment): number | undefined {

@@ -1,65 +1,65 @@
 /**
- * What a session's objects amount to, beside what was told of it last. Pure.
+ * The status of a session as its Kubernetes objects show it, and whether it differs from the last reported one. Pure.
  * @module
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { Trouble } from "./causes.ts";
-import { restartTrouble } from "./container_diagnosis.ts";
-import { isAsleepByMaxDuration, maxDurationNote } from "./max_duration.ts";
-import { disruption, viewOf } from "./pod_diagnosis.ts";
-import { isAsleep, judge } from "./readiness.ts";
-import { type Note, statusOf } from "./status.ts";
+import type { Problem } from "./causes.ts";
+import { restartProblem } from "./container_diagnosis.ts";
+import { isHibernatedByMaxDuration, maxDurationDetail } from "./max_duration.ts";
+import { podDisruption, podView } from "./pod_diagnosis.ts";
+import { checkReadiness, isHibernated } from "./readiness.ts";
+import { statusOf } from "./status.ts";
 
-/** What is seen, and what was before. */
+/** A session's objects and what is known from before. */
 export interface Observation {
   readonly objects: SessionObjects;
-  /** What was told last. */
-  readonly told: SessionStatus | undefined;
-  /** Why the pod that was told last is gone, or goes. */
-  readonly loss: Trouble | undefined;
+  readonly lastReported: SessionStatus | undefined;
+  /** Why the last reported pod is gone or being removed. */
+  readonly disruption: Problem | undefined;
 }
 
 /**
- * A session's state, or nothing while its objects are on their way out: "terminated" ends a session for the Control Plane, so it is true only
- * when nothing is left that a stop would have to remove, and "hibernated" when its volume is free to move.
+ * The status of a session; `undefined` while its objects are being deleted or scaled to zero. The Control Plane takes "terminated" as final and
+ * "hibernated" as a volume that can be attached elsewhere, so neither is reported early.
  */
-export function observedStatus(sessionId: string, observation: Observation): SessionStatus | undefined {
-  const { objects, told, loss } = observation;
+export function observedStatus(
+  sessionId: string,
+  { objects, lastReported, disruption }: Observation,
+): SessionStatus | undefined {
   const { deployment, service, pods } = objects;
   if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
   if (!deployment && !service) return statusOf(sessionId, "terminated");
   if (deployment?.spec?.replicas === 0) {
-    if (!isAsleep(objects)) return undefined;
-    const note = isAsleepByMaxDuration(deployment) ? maxDurationNote(deployment) : undefined;
-    return statusOf(sessionId, "hibernated", { deployment, note });
+    if (!isHibernated(objects)) return undefined;
+    const detail = isHibernatedByMaxDuration(deployment) ? maxDurationDetail(deployment) : undefined;
+    return statusOf(sessionId, "hibernated", { deployment, detail });
   }
-  const verdict = judge(objects);
-  if (verdict.state === "ready") {
-    const { pod } = verdict;
-    const isTheSame = told?.platformMetadata.podName === pod.metadata?.name;
-    const trouble = isTheSame ? restartTrouble(pod, viewOf(pod, objects).events) : loss;
-    return statusOf(sessionId, "running", { pod, note: noteOf(trouble) });
+  const readiness = checkReadiness(objects);
+  if (readiness.state === "ready") {
+    const { pod } = readiness;
+    const isSamePod = lastReported?.platformMetadata.podName === pod.metadata?.name;
+    const detail = isSamePod ? restartProblem(pod, podView(pod, objects).events) : disruption;
+    return statusOf(sessionId, "running", { pod, detail });
   }
-  // A trouble of its own comes before the one that led to it.
-  const note = noteOf(verdict.state === "trouble" ? verdict : loss);
-  return statusOf(sessionId, deployment ? "pending" : "failed", { deployment, note });
+  // A current problem is more useful than the disruption that led to it.
+  const detail = readiness.state === "failing" ? readiness.problem : disruption;
+  return statusOf(sessionId, deployment ? "pending" : "failed", { deployment, detail });
 }
 
-/** What became of the pod that was told as running, which explains why there is another, or none. */
-export function lossOf({ pods }: SessionObjects, told: SessionStatus | undefined): Trouble | undefined {
-  if (told?.state !== "running") return undefined;
-  const former = pods.find((pod) => pod.metadata?.name === told.platformMetadata.podName);
-  return former && disruption(former);
+/** Why the pod that was last reported as running is gone or being removed: it explains the replacement pod, or that there is none. */
+export function disruptionOf(
+  { pods }: SessionObjects,
+  lastReported: SessionStatus | undefined,
+): Problem | undefined {
+  if (lastReported?.state !== "running") return undefined;
+  const pod = pods.find(({ metadata }) => metadata?.name === lastReported.platformMetadata.podName);
+  return pod && podDisruption(pod);
 }
 
-/** Whether there is nothing new to tell; a state without a reason says nothing new about one that was told with its reason. */
-export function isSame(seen: SessionStatus, told: SessionStatus): boolean {
-  const { podName, reason = told.platformMetadata.reason } = seen.platformMetadata;
-  return seen.state === told.state && podName === told.platformMetadata.podName &&
-    reason === told.platformMetadata.reason;
-}
-
-function noteOf(trouble: Trouble | undefined): Note | undefined {
-  return trouble && { reason: trouble.reason, message: trouble.words };
+/** Whether a status adds nothing to the last reported one. A status without a reason does not replace one with a reason. */
+export function isSameStatus(status: SessionStatus, lastReported: SessionStatus): boolean {
+  const { podName, reason = lastReported.platformMetadata.reason } = status.platformMetadata;
+  return status.state === lastReported.state && podName === lastReported.platformMetadata.podName &&
+    reason === lastReported.platformMetadata.reason;
 }

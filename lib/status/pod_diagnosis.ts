@@ -1,144 +1,141 @@
 /**
- * What is wrong with a pod beside its containers: no node, no volume, or a node that gave it up; and what it does while nothing is. Pure.
+ * Detects what is wrong with a pod apart from its containers (scheduling, volumes, its node), and describes the progress of a healthy one.
+ * Pure.
  * @module
  */
 import type { V1PersistentVolumeClaim, V1Pod } from "@kubernetes/client-node";
 import { conditionOf, nameOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { EventReason, SessionEvent } from "../kubernetes/event_log.ts";
-import type { Trouble } from "./causes.ts";
-import { sessionContainer, unfinished } from "./container_diagnosis.ts";
-import { oneLine, unwrap } from "./words.ts";
+import { type Problem, problem } from "./causes.ts";
+import { cleanMessage, oneLine } from "./cluster_messages.ts";
+import { pendingContainers, sessionContainer } from "./container_diagnosis.ts";
 
-/** A pod that is not ready, and what the cluster tells about it, oldest first. */
+/** A pod with its events and its volume. Events are oldest first. */
 export interface PodView {
   readonly pod: V1Pod;
   readonly events: readonly SessionEvent[];
   readonly claim: V1PersistentVolumeClaim | undefined;
-  /** What the cluster tells about the claim, oldest first. */
   readonly claimEvents: readonly SessionEvent[];
 }
 
-/** Autoscalers' words for a node that is on its way, and for one that is not: cluster-autoscaler, GKE and Karpenter. */
+/** Event reasons of cluster-autoscaler, GKE and Karpenter. */
 const SCALING_UP: readonly EventReason[] = ["TriggeredScaleUp", "Nominated"];
-const SCALING: readonly EventReason[] = [...SCALING_UP, "NotTriggerScaleUp", "FailedScaleUp"];
-/** What is told before a node has the pod. */
-const SCHEDULING: readonly (EventReason | undefined)[] = [undefined, ...SCALING];
-const MOUNTING: readonly EventReason[] = ["FailedAttachVolume", "FailedMount", "FailedMapVolume"];
-const SETTING_UP: readonly EventReason[] = ["FailedCreatePodSandBox", "NetworkNotReady"];
+const AUTOSCALING: readonly EventReason[] = [...SCALING_UP, "NotTriggerScaleUp", "FailedScaleUp"];
+/** The last event of a pod that was only scheduled so far. */
+const BEFORE_ATTACH: readonly (EventReason | undefined)[] = [undefined, ...AUTOSCALING];
+const MOUNT_FAILURES: readonly EventReason[] = ["FailedAttachVolume", "FailedMount", "FailedMapVolume"];
+const SANDBOX_FAILURES: readonly EventReason[] = ["FailedCreatePodSandBox", "NetworkNotReady"];
+const PROVISIONING: readonly EventReason[] = ["ProvisioningFailed", "FailedBinding", "ProvisioningSucceeded"];
 
 /** One pod of a session, with what belongs to it. */
-export function viewOf(pod: V1Pod, { claim, events }: SessionObjects): PodView {
-  const about = (uid: string | undefined) => events.filter((event) => event.about === uid);
-  return { pod, claim, events: about(pod.metadata?.uid), claimEvents: about(claim?.metadata?.uid) };
+export function podView(pod: V1Pod, { claim, events }: SessionObjects): PodView {
+  const eventsOf = (uid: string | undefined) => events.filter((event) => event.about === uid);
+  return { pod, claim, events: eventsOf(pod.metadata?.uid), claimEvents: eventsOf(claim?.metadata?.uid) };
 }
 
-/** Whether an autoscaler brings a node for the pod. */
+/** Why the pod has no node. */
+export function schedulingProblem(view: PodView): Problem | undefined {
+  if (view.pod.spec?.nodeName) return undefined;
+  const condition = unscheduled(view.pod);
+  const details = cleanMessage(condition?.message ?? condition?.reason ?? "");
+  // While a scheduler that chose a node waits for the volume, the pod has no condition.
+  const volume = volumeProblem(view, details);
+  if (volume || !condition) return volume;
+  if (isScalingUp(view) || isProvisioning(view)) return undefined;
+  const lastEvent = (reason: EventReason) => view.events.findLast((event) => event.reason === reason);
+  // After a failed scale-up, NotTriggerScaleUp only says that the autoscaler backs off.
+  const scaleUp = lastEvent("FailedScaleUp") ?? lastEvent("NotTriggerScaleUp");
+  return scaleUp
+    ? problem("NoScaleUp", { details: cleanMessage(scaleUp.message) })
+    : problem("Unschedulable", { details });
+}
+
+/** Why the pod's node does not run it. */
+export function nodeProblem({ pod, events, claim }: PodView): Problem | undefined {
+  const last = events.at(-1);
+  if (isNodeLost(pod) || last?.reason === "NodeNotReady") return nodeLost(pod);
+  // A pod with a running container has its network and its volumes.
+  if (!last || pendingContainers(pod).some(({ state }) => state?.running)) return undefined;
+  if (SANDBOX_FAILURES.includes(last.reason)) {
+    return problem("Sandbox", { details: cleanMessage(last.message) });
+  }
+  if (!MOUNT_FAILURES.includes(last.reason)) return undefined;
+  // FailedMount only says that the kubelet waits for the volume; an earlier FailedAttachVolume says why.
+  const attach = events.findLast(({ reason }) => reason.endsWith("AttachVolume"));
+  const failure = attach?.reason === "FailedAttachVolume" ? attach : last;
+  return problem("VolumeStuck", {
+    volume: volumeName(failure.message, { pod, claim }),
+    attached: failure.reason === "FailedAttachVolume" ? "attached" : "mounted",
+    details: cleanMessage(failure.message),
+  });
+}
+
+/** Why the cluster terminates the pod, or terminated it, without a request of the agent or a user. */
+export function podDisruption(pod: V1Pod): Problem | undefined {
+  const { phase, reason, message, containerStatuses = [] } = pod.status ?? {};
+  if (isNodeLost(pod)) return nodeLost(pod);
+  const target = disruptionTarget(pod);
+  if (target) return problem("Evicted", { details: cleanMessage(target.message ?? target.reason ?? "") });
+  // A pod that a user deletes may fail as well, but without a reason.
+  if (phase !== "Failed" || !reason) return undefined;
+  const details = cleanMessage(message ?? reason);
+  return containerStatuses.length === 0
+    ? problem("PodRejected", { node: nodeName(pod), details })
+    : problem("Evicted", { details });
+}
+
+/** The step that a healthy pod is at, such as `pulling image "x:1"`. */
+export function podProgress(view: PodView): string {
+  const { pod, events, claim } = view;
+  if (isScalingUp(view)) return "waiting for a node: the cluster is scaling up";
+  const volume = claim && pod.spec?.volumes?.some((volume) => volume.persistentVolumeClaim) &&
+    quotedName(claim);
+  if (volume && isProvisioning(view)) return `waiting for volume ${volume} to be provisioned`;
+  if (unscheduled(pod) || !pod.spec?.nodeName) return "waiting for a node";
+  const gate = closedReadinessGate(pod);
+  if (gate) return `waiting for a readiness gate: ${cleanMessage(gate.message ?? "")}`;
+  if (sessionContainer(pod)?.state?.running) return "waiting for its display port to answer";
+  const image = imageBeingPulled(view);
+  if (image !== undefined) return `pulling image ${JSON.stringify(image)}`;
+  if (!pod.status?.containerStatuses?.length) return "waiting for its node to start the pod";
+  const last = events.at(-1)?.reason;
+  if (volume && last === "SuccessfulAttachVolume") return `mounting volume ${volume}`;
+  return volume && BEFORE_ATTACH.includes(last) ? `attaching volume ${volume}` : "creating its container";
+}
+
+/** Whether an autoscaler adds a node for the pod. */
 export function isScalingUp({ pod, events }: PodView): boolean {
-  const last = events.findLast((event) => SCALING.includes(event.reason));
+  const last = events.findLast((event) => AUTOSCALING.includes(event.reason));
   return last !== undefined && SCALING_UP.includes(last.reason) && unscheduled(pod) !== undefined;
 }
 
-/** The image that a node pulls for the pod, if it does; that takes as long as it takes. */
-export function pulledImage({ events }: PodView): string | undefined {
+/** The image that the pod's node is pulling. */
+export function imageBeingPulled({ events }: PodView): string | undefined {
   const last = events.at(-1);
   return last?.reason === "Pulling" ? oneLine(/"([^"]*)"/.exec(last.message)?.[1] ?? "") : undefined;
 }
 
-/** Why no node runs the pod. */
-export function schedulingTrouble(view: PodView): Trouble | undefined {
-  if (view.pod.spec?.nodeName) return undefined;
-  const condition = unscheduled(view.pod);
-  const words = unwrap(condition?.message ?? condition?.reason ?? "");
-  // A scheduler that has found a node says nothing while it waits for the volume.
-  const volume = volumeTrouble(view, words);
-  if (volume || !condition) return volume;
-  if (isScalingUp(view) || isProvisioning(view)) return undefined;
-  const told = (reason: EventReason) => view.events.findLast((event) => event.reason === reason);
-  // After a failure, the autoscaler only tells that it waits before it tries again.
-  const scaling = told("FailedScaleUp") ?? told("NotTriggerScaleUp");
-  if (!scaling) return { reason: "Unschedulable", words: `no node can take its pod: ${words}` };
-  const refusal = "no node can take its pod, and the cluster does not grow for it";
-  return { reason: "NoScaleUp", words: `${refusal}: ${unwrap(scaling.message)}` };
-}
-
-/** What keeps a node from running the pod that was given to it. */
-export function nodeTrouble({ pod, events, claim }: PodView): Trouble | undefined {
-  const last = events.at(-1);
-  if (isNodeLost(pod) || last?.reason === "NodeNotReady") return nodeLost(pod);
-  // What runs has its network and its volumes.
-  if (!last || unfinished(pod).some((one) => one.state?.running)) return undefined;
-  if (SETTING_UP.includes(last.reason)) {
-    return { reason: "Sandbox", words: `its pod cannot be set up: ${unwrap(last.message)}` };
-  }
-  if (!MOUNTING.includes(last.reason)) return undefined;
-  // A node only says that it waits for the volume; why it is not attached was told before.
-  const attach = events.findLast((one) => one.reason.endsWith("AttachVolume"));
-  const cause = attach?.reason === "FailedAttachVolume" ? attach : last;
-  const verb = cause.reason === "FailedAttachVolume" ? "attached" : "mounted";
-  return {
-    reason: "VolumeStuck",
-    words: `volume ${volumeName(cause.message, { pod, claim })} cannot be ${verb}: ${unwrap(cause.message)}`,
-  };
-}
-
-/** Why a pod is on its way out, or has ended, without anybody having asked for it. */
-export function disruption(pod: V1Pod): Trouble | undefined {
-  const { phase, reason, message, containerStatuses = [] } = pod.status ?? {};
-  if (isNodeLost(pod)) return nodeLost(pod);
-  const target = disruptionTarget(pod);
-  if (target) {
-    const words = unwrap(target.message ?? target.reason ?? "");
-    return { reason: "Evicted", words: `its pod was evicted: ${words}` };
-  }
-  // A pod that somebody deletes may fail, too, and then without a reason.
-  if (phase !== "Failed" || !reason) return undefined;
-  const words = unwrap(message ?? reason);
-  return containerStatuses.length === 0
-    ? { reason: "PodRejected", words: `node ${nodeOf(pod)} rejects its pod: ${words}` }
-    : { reason: "Evicted", words: `its pod was evicted: ${words}` };
-}
-
-/** What a pod that nothing is known to be wrong with does, as people read it. */
-export function progressOf(view: PodView): string {
-  const { pod, events, claim } = view;
-  if (isScalingUp(view)) return "waiting for a node: the cluster is scaling up";
-  const home = claim && pod.spec?.volumes?.some((volume) => volume.persistentVolumeClaim) && quoted(claim);
-  if (home && isProvisioning(view)) return `waiting for volume ${home} to be created`;
-  if (unscheduled(pod) || !pod.spec?.nodeName) return "waiting for a node";
-  const gate = closedGate(pod);
-  if (gate) return `waiting for a readiness gate: ${unwrap(gate.message ?? "")}`;
-  if (sessionContainer(pod)?.state?.running) return "waiting for its display port to answer";
-  const image = pulledImage(view);
-  if (image !== undefined) return `pulling image ${JSON.stringify(image)}`;
-  if (!pod.status?.containerStatuses?.length) return "waiting for its node to begin";
-  const last = events.at(-1)?.reason;
-  if (home && last === "SuccessfulAttachVolume") return `mounting volume ${home}`;
-  return home && SCHEDULING.includes(last) ? `attaching volume ${home}` : "creating its container";
-}
-
-function volumeTrouble({ claim, claimEvents }: PodView, words: string): Trouble | undefined {
-  const gone = /persistentvolumeclaim "([^"]*)" (?:is being deleted|not found)/.exec(words);
-  if (gone) return { reason: "VolumeGone", words: `volume ${JSON.stringify(gone[1])} is gone: ${gone[0]}` };
+/** @param schedulingMessage why the pod is not scheduled */
+function volumeProblem({ claim, claimEvents }: PodView, schedulingMessage: string): Problem | undefined {
+  const gone = /persistentvolumeclaim "([^"]*)" (?:is being deleted|not found)/.exec(schedulingMessage);
+  if (gone) return problem("VolumeGone", { volume: JSON.stringify(gone[1]), details: gone[0] });
   if (!claim) return undefined;
+  const volume = quotedName(claim);
   if (claim.status?.phase === "Lost") {
-    return { reason: "VolumeGone", words: `volume ${quoted(claim)} is lost` };
+    return problem("VolumeGone", { volume, details: "its PersistentVolume is lost" });
   }
   if (claim.status?.phase === "Bound") return undefined;
-  // A provisioner that tries again tells so in between, which does not make the failure undone.
-  const failure = claimEvents.findLast(({ reason }) =>
-    ["ProvisioningFailed", "FailedBinding", "ProvisioningSucceeded"].includes(reason)
-  );
-  if (!failure || failure.reason === "ProvisioningSucceeded") return undefined;
-  const isClassMissing = failure.reason === "FailedBinding" ||
-    /storageclass\S* "[^"]*" not found/.test(failure.message);
-  return {
-    reason: isClassMissing ? "NoStorageClass" : "VolumeNotBound",
-    words: `volume ${quoted(claim)} cannot be created: ${unwrap(failure.message)}`,
-  };
+  // Other events of a retrying provisioner, such as Provisioning, do not end the failure.
+  const last = claimEvents.findLast(({ reason }) => PROVISIONING.includes(reason));
+  if (!last || last.reason === "ProvisioningSucceeded") return undefined;
+  const isClassMissing = last.reason === "FailedBinding" ||
+    /storageclass\S* "[^"]*" not found/.test(last.message);
+  const details = cleanMessage(last.message);
+  return problem(isClassMissing ? "NoStorageClass" : "VolumeNotBound", { volume, details });
 }
 
-/** Whether the pod waits for its volume; one that waits for its first consumer is created once a node is found. */
+/** Whether the pod waits for its volume. A volume with binding mode WaitForFirstConsumer is provisioned after a node is chosen. */
 function isProvisioning({ pod, claim }: PodView): boolean {
   if (claim?.status?.phase !== "Pending" || pod.spec?.nodeName) return false;
   const condition = unscheduled(pod);
@@ -146,13 +143,14 @@ function isProvisioning({ pod, claim }: PodView): boolean {
 }
 
 /**
- * A node that fell silent is seen in its pods: the cluster says in their place that they are not ready, though their containers were.
+ * Whether the pod's node is unreachable or deleted. For a node without heartbeats, the node controller marks pods with ready containers as not
+ * ready.
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/util/node/controller_utils.go
  */
 function isNodeLost(pod: V1Pod): boolean {
   if (pod.status?.reason === "NodeLost" || disruptionTarget(pod)?.reason === "DeletionByPodGC") return true;
   return conditionOf(pod, "ContainersReady")?.status === "True" &&
-    conditionOf(pod, "Ready")?.status === "False" && !closedGate(pod);
+    conditionOf(pod, "Ready")?.status === "False" && !closedReadinessGate(pod);
 }
 
 function disruptionTarget(pod: V1Pod) {
@@ -160,18 +158,10 @@ function disruptionTarget(pod: V1Pod) {
   return condition?.status === "True" ? condition : undefined;
 }
 
-/** What somebody other than its node, such as a load balancer's controller, has yet to say of a pod whose containers are ready. */
-function closedGate(pod: V1Pod) {
+/** The condition of a pod with ready containers and a readiness gate that is closed, for example by a load balancer's controller. */
+function closedReadinessGate(pod: V1Pod) {
   const ready = conditionOf(pod, "Ready");
   return ready?.reason === "ReadinessGatesNotReady" ? ready : undefined;
-}
-
-function nodeLost(pod: V1Pod): Trouble {
-  return { reason: "NodeLost", words: `node ${nodeOf(pod)} does not answer` };
-}
-
-function nodeOf(pod: V1Pod): string {
-  return JSON.stringify(pod.spec?.nodeName ?? "");
 }
 
 function unscheduled(pod: V1Pod) {
@@ -179,15 +169,23 @@ function unscheduled(pod: V1Pod) {
   return condition?.status === "False" ? condition : undefined;
 }
 
-function quoted(claim: V1PersistentVolumeClaim): string {
+function nodeLost(pod: V1Pod): Problem {
+  return problem("NodeLost", { node: nodeName(pod) });
+}
+
+function nodeName(pod: V1Pod): string {
+  return JSON.stringify(pod.spec?.nodeName ?? "");
+}
+
+function quotedName(claim: V1PersistentVolumeClaim): string {
   return JSON.stringify(nameOf(claim));
 }
 
-/** People know their home by its claim; the cluster speaks of the volume behind it, or of its name in the pod. */
+/** Users know their home volume by its claim; the cluster names the PersistentVolume, or the volume in the pod. */
 function volumeName(message: string, { pod, claim }: Pick<PodView, "pod" | "claim">): string {
   const name = /volume "([^"]*)"/.exec(message)?.[1] ?? /unmounted volumes=\[([^\]\s]*)/.exec(message)?.[1] ??
     "";
-  const own = pod.spec?.volumes?.find((volume) => volume.persistentVolumeClaim);
-  const isHome = claim && (name === "" || name === claim.spec?.volumeName || name === own?.name);
-  return isHome ? quoted(claim) : JSON.stringify(name);
+  const claimVolume = pod.spec?.volumes?.find((volume) => volume.persistentVolumeClaim);
+  const isHome = claim && (name === "" || name === claim.spec?.volumeName || name === claimVolume?.name);
+  return isHome ? quotedName(claim) : JSON.stringify(name);
 }

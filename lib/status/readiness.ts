@@ -1,150 +1,150 @@
 /**
- * Whether a session can be used, and if not, why: Kubernetes objects in, a verdict out. Pure; the caller keeps the time.
+ * Decides whether a session is ready, still starting or failing, from its Kubernetes objects. Pure; the caller measures how long a problem
+ * lasts.
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { conditionOf, isAlive, timeOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import { CAUSES, type Trouble } from "./causes.ts";
-import { containerTrouble, mishap, sessionContainer } from "./container_diagnosis.ts";
+import { CAUSES, type Problem, problem, rejectionCause } from "./causes.ts";
+import { cleanMessage } from "./cluster_messages.ts";
+import { containerProblem, recoveringCrash, sessionContainer } from "./container_diagnosis.ts";
 import {
-  disruption,
+  imageBeingPulled,
   isScalingUp,
-  nodeTrouble,
+  nodeProblem,
+  podDisruption,
+  podProgress,
   type PodView,
-  progressOf,
-  pulledImage,
-  schedulingTrouble,
-  viewOf,
+  podView,
+  schedulingProblem,
 } from "./pod_diagnosis.ts";
-import { refusalReason, unwrap } from "./words.ts";
 
-/** A judgement of a session that should be running. */
-export type Verdict =
+/** The readiness of a session that should run. */
+export type SessionReadiness =
   | { readonly state: "ready"; readonly pod: V1Pod }
-  /** `progress` says what it does, such as `pulling image "x:1"`. */
-  | { readonly state: "waiting"; readonly progress: string; readonly extensionMs?: number }
-  /** A trouble that is final once it has lasted for `graceMs`; Infinity: at the deadline. Until then, `progress` is worth telling. */
-  | Trouble & { readonly state: "trouble"; readonly graceMs: number; readonly progress: string };
+  /** `progress` is the current step, such as `pulling image "x:1"`; `extensionMs` is the time that a start gets from now on, if more is left. */
+  | { readonly state: "starting"; readonly progress: string; readonly extensionMs?: number }
+  /** A start fails once the problem has lasted for `graceMs`, or at its deadline if that is Infinity. `progress` is what to report until then. */
+  | {
+    readonly state: "failing";
+    readonly problem: Problem;
+    readonly graceMs: number;
+    readonly progress: string;
+  };
 
-/**
- * How long a start may take from the moment that an autoscaler brings a node for it: cloud nodes are there within one to three minutes, and
- * the image comes after that.
- */
-const SCALE_UP_MS = 300_000;
-/** So many pods that ended so shortly one after the other are not a mishap, in milliseconds. */
+/** Time for a start once an autoscaler adds a node: cloud nodes take one to three minutes, and the image is pulled after that. */
+const SCALE_UP_EXTENSION_MS = 300_000;
+/** So many failed pods within this time, in milliseconds, are not a temporary failure. */
 const REJECTED_PODS = 3;
 const REJECTED_WITHIN_MS = 60_000;
 
-/** Judges a session that was asked to run. */
-export function judge(objects: SessionObjects): Verdict {
+/** Checks a session that should run. */
+export function checkReadiness(objects: SessionObjects): SessionReadiness {
   const { deployment, pods } = objects;
-  if (!isAlive(deployment)) {
-    return verdict({ reason: "DeploymentDeleted", words: "its Deployment was deleted" });
-  }
+  if (!isAlive(deployment)) return failing(problem("DeploymentDeleted", {}));
   const pod = currentPod(pods);
   if (pod && isReady(pod)) return { state: "ready", pod };
-  const view = pod && viewOf(pod, objects);
-  const found = view ? judgePod(view) : judgeAbsence(deployment, pods);
-  if (found.state !== "waiting" || (view && pulledImage(view) !== undefined)) return found;
-  const trouble = rejection(pods, pod) ?? stagnation(deployment);
-  return trouble ? verdict(trouble) : found;
+  const view = pod && podView(pod, objects);
+  const readiness = view ? checkPod(view) : checkMissingPod(deployment, pods);
+  if (readiness.state === "failing" || (view && imageBeingPulled(view) !== undefined)) return readiness;
+  const stalled = rejectedPods(pods, pod) ?? stalledRollout(deployment);
+  return stalled ? failing(stalled) : readiness;
 }
 
-/** The newest pod that is not on its way out: after a wake, the old one may still be there. */
+/** Whether a pod is ready. */
+export function isReady(pod: V1Pod): boolean {
+  return conditionOf(pod, "Ready")?.status === "True";
+}
+
+/** The newest pod that is not being deleted; after a wake, the previous pod may still terminate. */
 export function currentPod(pods: readonly V1Pod[]): V1Pod | undefined {
-  return pods
-    .filter((pod) => isAlive(pod) && !hasEnded(pod))
-    .sort((a, b) => createdAt(b) - createdAt(a))[0];
+  return newestFirst(pods.filter((pod) => isAlive(pod) && !hasEnded(pod)))[0];
 }
 
-/** Whether a pod has run to its end, as an evicted one has: it holds no resources any more. */
+/** Whether all containers of a pod have terminated, as those of an evicted pod: it holds no resources. */
 export function hasEnded(pod: V1Pod): boolean {
   return pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
 }
 
 /**
- * The pods that may hold a volume: also those that are being deleted and have ended, as a node says that first and unmounts then.
+ * The pods that may hold a volume. A pod that is being deleted reports its end before the kubelet unmounts its volumes.
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go, SyncTerminatingPod and SyncTerminatedPod
  */
-export function holders(pods: readonly V1Pod[]): V1Pod[] {
+export function podsHoldingVolumes(pods: readonly V1Pod[]): V1Pod[] {
   return pods.filter((pod) => !hasEnded(pod) || !isAlive(pod));
 }
 
-/** Whether the Deployment's controller has seen that no pod is wanted, and none is left, so that a volume is free to move. */
-export function isAsleep({ deployment, pods }: SessionObjects): boolean {
+/** Whether a session is scaled to zero and its volume is released: the Deployment's controller has seen the change, and no pod is left. */
+export function isHibernated({ deployment, pods }: SessionObjects): boolean {
   const { generation = 0 } = deployment?.metadata ?? {};
   const { observedGeneration = 0, replicas = 0 } = deployment?.status ?? {};
-  const isSeen = deployment?.spec?.replicas === 0 && observedGeneration >= generation;
-  return isSeen && replicas === 0 && holders(pods).length === 0;
+  const isObserved = deployment?.spec?.replicas === 0 && observedGeneration >= generation;
+  return isObserved && replicas === 0 && podsHoldingVolumes(pods).length === 0;
 }
 
-/** Whether a pod serves. */
-export function isReady(pod: V1Pod): boolean {
-  return conditionOf(pod, "Ready")?.status === "True";
-}
-
-function judgePod(view: PodView): Verdict {
+function checkPod(view: PodView): SessionReadiness {
   const { pod, events } = view;
-  const found = schedulingTrouble(view) ?? containerTrouble(pod, events) ?? nodeTrouble(view);
-  // A node that pulls again leaves the earlier failure in the pod's status until it knows more.
-  const isTriedAgain = found?.reason === "ImagePull" && pulledImage(view) !== undefined;
-  if (found && !isTriedAgain) return verdict(found);
-  const progress = progressOf(view);
-  if (isScalingUp(view)) return { state: "waiting", progress, extensionMs: SCALE_UP_MS };
-  const passing = found ?? mishap(pod, events) ?? silence(view);
-  return passing ? { ...verdict(passing), graceMs: Infinity, progress } : { state: "waiting", progress };
+  const lasting = schedulingProblem(view) ?? containerProblem(pod, events) ?? nodeProblem(view);
+  // While a node pulls again, the pod's status still has the previous failure.
+  const isPullRetried = lasting?.reason === "ImagePull" && imageBeingPulled(view) !== undefined;
+  if (lasting && !isPullRetried) return failing(lasting);
+  const progress = podProgress(view);
+  if (isScalingUp(view)) return { state: "starting", progress, extensionMs: SCALE_UP_EXTENSION_MS };
+  const passing = lasting ?? recoveringCrash(pod, events) ?? failingReadinessProbe(view);
+  return passing ? { ...failing(passing), graceMs: Infinity, progress } : { state: "starting", progress };
 }
 
-/** That nothing answers yet is how every start begins. */
-function silence({ pod, events }: PodView): Trouble | undefined {
-  const own = sessionContainer(pod);
+/** A failing readiness probe is normal while the desktop starts. */
+function failingReadinessProbe({ pod, events }: PodView): Problem | undefined {
+  const container = sessionContainer(pod);
   const unhealthy = events.findLast((event) => event.reason === "Unhealthy");
-  if (!own?.state?.running || own.ready || !unhealthy) return undefined;
-  return { reason: "NotAnswering", words: `its display port does not answer: ${unwrap(unhealthy.message)}` };
+  if (!container?.state?.running || container.ready || !unhealthy) return undefined;
+  return problem("NotAnswering", { details: cleanMessage(unhealthy.message) });
 }
 
 /** Why there is no pod that could become ready. */
-function judgeAbsence(deployment: V1Deployment, pods: readonly V1Pod[]): Verdict {
-  const refusal = refusalOf(deployment);
-  if (!refusal) {
-    const progress = pods.length > 0 ? "waiting for its old pod to go" : "waiting for its pod to be created";
-    return { state: "waiting", progress };
+function checkMissingPod(deployment: V1Deployment, pods: readonly V1Pod[]): SessionReadiness {
+  const condition = creationFailure(deployment);
+  if (condition) {
+    const details = cleanMessage(condition.message ?? condition.reason ?? "");
+    return failing(problem(rejectionCause(details), { details }));
   }
-  const words = unwrap(refusal.message ?? refusal.reason ?? "");
-  const reason = refusalReason(words);
-  const what = reason === "AdmissionDown" ? "its pod cannot be created" : "the cluster refuses its pod";
-  return verdict({ reason, words: `${what}: ${words}` });
+  const progress = pods.length > 0
+    ? "waiting for its previous pod to terminate"
+    : "waiting for its pod to be created";
+  return { state: "starting", progress };
 }
 
-/** What the cluster says where it refuses the pod, or the ReplicaSet that would make it. */
-function refusalOf(deployment: V1Deployment) {
+/** The condition that says why the pod, or its ReplicaSet, cannot be created. */
+function creationFailure(deployment: V1Deployment) {
   const progressing = conditionOf(deployment, "Progressing");
   if (progressing?.reason === "ReplicaSetCreateError") return progressing;
   const failure = conditionOf(deployment, "ReplicaFailure");
   return failure?.status === "True" ? failure : undefined;
 }
 
-/** Why pods end instead of serving: the last has no successor, or several followed one another. */
-function rejection(pods: readonly V1Pod[], current: V1Pod | undefined): Trouble | undefined {
+/** Why pods fail instead of becoming ready: the last one has no replacement, or several failed within a short time. */
+function rejectedPods(pods: readonly V1Pod[], current: V1Pod | undefined): Problem | undefined {
   const newest = Math.max(0, ...pods.map(createdAt));
-  const ended = pods.filter(({ status }) => status?.phase === "Failed" && status.reason)
-    .sort((a, b) => createdAt(b) - createdAt(a));
-  const lately = ended.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
-  const [last] = ended;
-  return last && (!current || lately.length >= REJECTED_PODS) ? disruption(last) : undefined;
+  const failed = newestFirst(pods.filter(({ status }) => status?.phase === "Failed" && status.reason));
+  const recent = failed.filter((pod) => createdAt(pod) >= newest - REJECTED_WITHIN_MS);
+  const [last] = failed;
+  return last && (!current || recent.length >= REJECTED_PODS) ? podDisruption(last) : undefined;
 }
 
-/** Why the Deployment gave up, where nothing else is known to be wrong. */
-function stagnation(deployment: V1Deployment): Trouble | undefined {
+function stalledRollout(deployment: V1Deployment): Problem | undefined {
   const condition = conditionOf(deployment, "Progressing");
   if (condition?.reason !== "ProgressDeadlineExceeded") return undefined;
-  const words = unwrap(condition.message ?? condition.reason);
-  return { reason: "NoProgress", words: `its Deployment makes no progress: ${words}` };
+  return problem("NoProgress", { details: cleanMessage(condition.message ?? condition.reason) });
 }
 
-function verdict(found: Trouble): Extract<Verdict, { state: "trouble" }> {
-  return { state: "trouble", ...found, graceMs: CAUSES[found.reason].graceMs, progress: found.words };
+function failing(problem: Problem): Extract<SessionReadiness, { state: "failing" }> {
+  return { state: "failing", problem, graceMs: CAUSES[problem.reason].graceMs, progress: problem.message };
+}
+
+function newestFirst(pods: readonly V1Pod[]): V1Pod[] {
+  return pods.toSorted((a, b) => createdAt(b) - createdAt(a));
 }
 
 function createdAt(pod: V1Pod): number {

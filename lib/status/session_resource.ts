@@ -1,6 +1,6 @@
 /**
- * A session as an object of the kind Session (k8s/crds/sessions.yaml): its Kubernetes objects and what was told of it go in, spec and status
- * come out. Pure. Everything in the spec is read from the Deployment, so that any process writes the same.
+ * Builds the Session object of a session (k8s/crds/sessions.yaml). Pure. The spec comes from the Deployment alone, so that every process writes
+ * the same; the status comes from the last reported status and the pods.
  * @module
  */
 import type { V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
@@ -24,7 +24,7 @@ import {
 import { currentPod, hasEnded } from "./readiness.ts";
 import { displayPort, podFields } from "./status.ts";
 
-/** What the Control Plane asked for. */
+/** The desired state. */
 export interface SessionResourceSpec {
   readonly sessionId: string;
   readonly user: string;
@@ -36,18 +36,18 @@ export interface SessionResourceSpec {
   readonly maxSessionDuration?: string;
 }
 
-/** One thing that is so or is not. Source: Kubernetes' API conventions, "Typical status properties" */
+/** A condition. Source: Kubernetes API conventions, "Typical status properties" */
 export interface Condition {
   readonly type: "Ready" | "Hibernated";
   readonly status: "True" | "False";
   readonly observedGeneration: number;
-  /** RFC 3339; when the status changed last. */
+  /** When `status` last changed, RFC 3339. */
   readonly lastTransitionTime: string;
   readonly reason: string;
   readonly message: string;
 }
 
-/** What came of it. */
+/** The observed state. */
 export interface SessionResourceStatus {
   readonly state: SessionState;
   readonly podName: string;
@@ -59,7 +59,7 @@ export interface SessionResourceStatus {
   readonly conditions: readonly Condition[];
 }
 
-/** An object of the kind Session, without its status. */
+/** A Session object without its status. */
 export interface SessionResource {
   readonly apiVersion: typeof CUSTOM_API;
   readonly kind: "Session";
@@ -73,12 +73,12 @@ export interface SessionResource {
 }
 
 const LABELS = [APP_LABEL, SESSION_LABEL, USER_LABEL, TEMPLATE_LABEL, AGENT_LABEL, MANAGED_BY_LABEL];
-/** A word that Kubernetes takes as a condition's reason. */
-const REASON = /^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/;
-const MESSAGE_LENGTH = 1024;
+/** The pattern that Kubernetes requires of a condition's reason. */
+const CONDITION_REASON = /^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/;
+const MAX_MESSAGE_LENGTH = 1024;
 
-/** Words for the conditions of a session of which nothing else was said. */
-const REASONS: Readonly<Record<SessionState, string>> = {
+/** Condition reasons for statuses without a reason. */
+const DEFAULT_REASONS: Readonly<Record<SessionState, string>> = {
   pending: "Starting",
   running: "PodReady",
   hibernated: "Hibernated",
@@ -86,7 +86,7 @@ const REASONS: Readonly<Record<SessionState, string>> = {
   failed: "Failed",
 };
 
-/** The object for a session; it is its Deployment's, so that it goes with it. */
+/** The Session object for a Deployment, which owns it: Kubernetes deletes both together. */
 export function sessionResource(sessionId: string, deployment: V1Deployment): SessionResource {
   const { name = "", uid = "", labels = {}, annotations = {} } = deployment.metadata ?? {};
   return {
@@ -100,94 +100,98 @@ export function sessionResource(sessionId: string, deployment: V1Deployment): Se
     },
     spec: {
       sessionId,
-      // The Go agent's sessions have labels alone.
+      // Sessions of the Go agent have labels only.
       user: annotations[USER_ANNOTATION] ?? labels[USER_LABEL] ?? "",
       template: annotations[TEMPLATE_ANNOTATION] ?? labels[TEMPLATE_LABEL] ?? "",
       persistentHome: mountedClaim(deployment) !== undefined,
-      resources: amounts(deployment),
-      state: wantedState(deployment),
+      resources: requestedResources(deployment),
+      state: desiredState(deployment),
       ...optional("idleTimeout", annotations[IDLE_TIMEOUT_ANNOTATION]),
       ...optional("maxSessionDuration", annotations[MAX_DURATION_ANNOTATION]),
     },
   };
 }
 
-/** What a status is made for. */
+/** What a status is built for. */
 export interface StatusContext {
-  /** What was told of the session last. */
-  readonly told: SessionStatus;
+  /** The status of the session that was last reported to the Control Plane. */
+  readonly lastReported: SessionStatus;
   /** Generation of the object's spec. */
   readonly generation: number;
-  /** The conditions that the object has by now, which keep their times; untrusted. */
+  /** The object's current conditions, whose transition times are kept; untrusted. */
   readonly conditions: unknown;
   readonly now: Date;
 }
 
-/** The status for a session. */
+/** The status of a Session object. */
 export function sessionResourceStatus(
-  objects: { readonly deployment: V1Deployment; readonly pods: readonly V1Pod[] },
+  { deployment, pods }: { readonly deployment: V1Deployment; readonly pods: readonly V1Pod[] },
   context: StatusContext,
 ): SessionResourceStatus {
-  const { told, generation } = context;
-  const { deployment, pods } = objects;
-  const pod = told.state === "hibernated" ? undefined : podOf(pods, told);
+  const { lastReported, generation } = context;
+  const pod = lastReported.state === "hibernated" ? undefined : reportedPod(pods, lastReported);
   return {
-    state: told.state,
+    state: lastReported.state,
     ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
     vncPort: displayPort(deployment.spec?.template ?? {}),
-    message: toldMessage(told),
+    message: messageOf(lastReported),
     observedGeneration: generation,
-    conditions: untimedConditions(told, wantedState(deployment)).map((one) => condition(one, context)),
+    conditions: conditionsOf(lastReported, desiredState(deployment)).map((one) => complete(one, context)),
   };
 }
 
-/** A condition before it has a time. */
-type UntimedCondition = Pick<Condition, "type" | "status" | "reason" | "message">;
+/** A condition without the fields that depend on the object. */
+type PartialCondition = Pick<Condition, "type" | "status" | "reason" | "message">;
 
-function untimedConditions(told: SessionStatus, wanted: SessionResourceSpec["state"]): UntimedCondition[] {
-  const { state, platformMetadata: { reason = "" } } = told;
-  const words = { reason: REASON.test(reason) ? reason : REASONS[state], message: toldMessage(told) };
+function conditionsOf(status: SessionStatus, desired: SessionResourceSpec["state"]): PartialCondition[] {
+  const { state, platformMetadata: { reason = "" } } = status;
+  const why = {
+    reason: CONDITION_REASON.test(reason) ? reason : DEFAULT_REASONS[state],
+    message: messageOf(status),
+  };
   if (state === "hibernated") {
-    return [{ type: "Ready", status: "False", ...words }, { type: "Hibernated", status: "True", ...words }];
+    return [{ type: "Ready", status: "False", ...why }, { type: "Hibernated", status: "True", ...why }];
   }
-  // Its pod may still serve, but not for long.
-  if (wanted === "hibernated") {
+  // The pod may still be ready, but it is about to be deleted.
+  if (desired === "hibernated") {
     const hibernating = { status: "False", reason: "Hibernating", message: "" } as const;
     return [{ type: "Ready", ...hibernating }, { type: "Hibernated", ...hibernating }];
   }
   return [
-    { type: "Ready", status: state === "running" ? "True" : "False", ...words },
+    { type: "Ready", status: state === "running" ? "True" : "False", ...why },
     { type: "Hibernated", status: "False", reason: "Awake", message: "" },
   ];
 }
 
-function condition(untimed: UntimedCondition, { generation, conditions, now }: StatusContext): Condition {
-  const earlier = (Array.isArray(conditions) ? conditions : [])
+function complete(
+  condition: PartialCondition,
+  { generation, conditions, now }: StatusContext,
+): Condition {
+  const current = (Array.isArray(conditions) ? conditions : [])
     .map((one) => asRecord(one))
-    .find((one) => one?.type === untimed.type && one.status === untimed.status)?.lastTransitionTime;
-  // Kubernetes writes whole seconds.
-  const lastTransitionTime = typeof earlier === "string"
-    ? earlier
-    : now.toISOString().replace(/\.\d+Z$/, "Z");
-  return { ...untimed, observedGeneration: generation, lastTransitionTime };
+    .find((one) => one?.type === condition.type && one.status === condition.status);
+  const since = current?.lastTransitionTime;
+  // Kubernetes writes times without fractions of a second.
+  const lastTransitionTime = typeof since === "string" ? since : now.toISOString().replace(/\.\d+Z$/, "Z");
+  return { ...condition, observedGeneration: generation, lastTransitionTime };
 }
 
-function toldMessage({ platformMetadata }: SessionStatus): string {
-  return (platformMetadata.message ?? "").slice(0, MESSAGE_LENGTH);
+function messageOf({ platformMetadata }: SessionStatus): string {
+  return (platformMetadata.message ?? "").slice(0, MAX_MESSAGE_LENGTH);
 }
 
-/** The pod that was told, or else the one that may come to be told. */
-function podOf(pods: readonly V1Pod[], { platformMetadata }: SessionStatus): V1Pod | undefined {
-  const told = pods.find((pod) => pod.metadata?.name === platformMetadata.podName && !hasEnded(pod));
-  return told ?? currentPod(pods);
+/** The pod of the last reported status while it runs, otherwise the current one. */
+function reportedPod(pods: readonly V1Pod[], { platformMetadata }: SessionStatus): V1Pod | undefined {
+  const { podName } = platformMetadata;
+  return pods.find((pod) => pod.metadata?.name === podName && !hasEnded(pod)) ?? currentPod(pods);
 }
 
-function wantedState(deployment: V1Deployment): "running" | "hibernated" {
+function desiredState(deployment: V1Deployment): "running" | "hibernated" {
   return deployment.spec?.replicas === 0 ? "hibernated" : "running";
 }
 
-/** A session's container has its requests as limits, too. */
-function amounts(deployment: V1Deployment): Record<string, string> {
+/** The requests of a session's container, which are also its limits. */
+function requestedResources(deployment: V1Deployment): Record<string, string> {
   const requests = deployment.spec?.template.spec?.containers[0]?.resources?.requests ?? {};
   return Object.fromEntries(Object.entries(requests).filter(([name]) => name === "cpu" || name === "memory"));
 }

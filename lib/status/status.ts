@@ -1,5 +1,5 @@
 /**
- * A session's state as the Control Plane is told it. Pure.
+ * Builds the status messages of sessions. Pure.
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
@@ -7,41 +7,41 @@ import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { DISPLAY_PORT_ANNOTATION } from "../model/names.ts";
 import { DEFAULT_PORT, DISPLAY_PORT } from "../model/template.ts";
 
-/** What there is to say of a session beside its state. */
-export interface Note {
-  /** A stable word of the table of causes; empty for mere progress. */
+/** Why a session has its state, as in a Kubernetes condition. */
+export interface StatusDetail {
+  /** A reason of the table of causes, or `MaxDuration`; empty if only progress is reported. */
   readonly reason: string;
   /** One line for people. */
   readonly message: string;
 }
 
-/** What a status is made from, as far as it is there. */
+/** What a status is built from, as far as it exists. */
 export interface StatusSource {
-  /** The pod that serves. */
+  /** The ready pod. */
   readonly pod?: V1Pod | undefined;
-  /** Tells the display port of a session without a pod. */
+  /** Source of the display port if there is no pod. */
   readonly deployment?: V1Deployment | undefined;
-  readonly note?: Note | undefined;
+  readonly detail?: StatusDetail | undefined;
 }
 
-/** The whole record of a session: what a status leaves out, the Control Plane forgets. */
+/** The complete status of a session: the Control Plane clears every field that a status leaves out. */
 export function statusOf(sessionId: string, state: SessionState, source: StatusSource = {}): SessionStatus {
-  const { pod, deployment, note } = source;
-  const model = pod ?? deployment?.spec?.template;
+  const { pod, deployment, detail } = source;
+  const podOrTemplate = pod ?? deployment?.spec?.template;
   return {
     sessionId,
     state,
     vncReady: state === "running",
-    vncPort: model ? displayPort(model) : DEFAULT_PORT,
+    vncPort: podOrTemplate ? displayPort(podOrTemplate) : DEFAULT_PORT,
     platformMetadata: {
       ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
-      ...(note?.reason ? { reason: note.reason } : {}),
-      ...(note ? { message: note.message } : {}),
+      ...(detail?.reason ? { reason: detail.reason } : {}),
+      ...(detail ? { message: detail.message } : {}),
     },
   };
 }
 
-/** Where a pod is. */
+/** The name, address and node of a pod; empty where they are not known yet. */
 export function podFields(pod: V1Pod): { podName: string; podIP: string; nodeName: string } {
   return {
     podName: pod.metadata?.name ?? "",
@@ -50,7 +50,7 @@ export function podFields(pod: V1Pod): { podName: string; podIP: string; nodeNam
   };
 }
 
-/** The port on which a pod serves its desktop; one that does not say so is of an earlier agent, or of the Go agent. */
+/** The port of a pod's desktop. Pods of the Go agent and of earlier versions have no annotation, but name the port. */
 export function displayPort(pod: Pick<V1Pod, "metadata" | "spec">): number {
   const annotated = Number(pod.metadata?.annotations?.[DISPLAY_PORT_ANNOTATION]);
   if (Number.isInteger(annotated) && annotated > 0) return annotated;

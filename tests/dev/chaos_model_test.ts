@@ -52,7 +52,7 @@ Deno.test("a refused command changes nothing, a start that failed leaves nothing
 
 Deno.test("a start with other settings is refused beside the session, and only there", () => {
   const other = command("start", {
-    error: "it exists already, and was started with other settings",
+    error: "it already exists with other settings",
     payload: { ...SETTINGS, cpu: "1" },
   });
   assertEquals(states([command("start"), other]), [`running with ${AS_TEXT}`]);

@@ -1,23 +1,33 @@
 import { assertEquals } from "@std/assert";
 import { formatDuration } from "../../lib/common/quantities.ts";
-import { CAUSES } from "../../lib/status/causes.ts";
+import { CAUSES, type MessageValues, problem } from "../../lib/status/causes.ts";
 
-function time(graceMs: number): string {
-  if (graceMs === 0) return "at once";
-  return graceMs === Infinity ? "at the deadline" : `after ${formatDuration(graceMs)}`;
+/** What the page shows in place of the values of a message. */
+const EXAMPLES: MessageValues<keyof typeof CAUSES> = {
+  image: '"NAME"',
+  container: "its container",
+  volume: '"NAME"',
+  attached: "attached (or mounted)",
+  node: '"NAME"',
+  timeout: "2m",
+  progress: "…",
+  details: "…",
+};
+
+function failsAfter(graceMs: number): string {
+  if (graceMs === 0) return "immediately";
+  return graceMs === Infinity ? "at the start timeout" : `after ${formatDuration(graceMs)}`;
 }
 
-Deno.test("the page of failures has the table of the code", async () => {
+Deno.test("docs/failures.md has the same table of causes as the code", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/failures.md", import.meta.url));
-  const table = page.slice(page.indexOf("## The causes"), page.indexOf("## While it starts"));
+  const table = page.slice(page.indexOf("## Causes"), page.indexOf("## Progress"));
   // The formatter pads the cells of a table.
-  const rows = table.split("\n").filter((line) => line.startsWith("| `")).map((line) =>
-    line.replace(/ +/g, " ")
-  );
-  assertEquals(
-    rows,
-    Object.entries(CAUSES).map(([reason, { cause, told, graceMs }]) =>
-      `| \`${reason}\` | ${cause} | ${told} | ${time(graceMs)} |`
-    ),
-  );
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"))
+    .map((line) => line.replace(/ +/g, " "));
+  const expected = Object.entries(CAUSES).map(([reason, { description, graceMs }]) => {
+    const { message } = problem(reason as keyof typeof CAUSES, EXAMPLES);
+    return `| \`${reason}\` | ${description} | ${message} | ${failsAfter(graceMs)} |`;
+  });
+  assertEquals(rows, expected);
 });

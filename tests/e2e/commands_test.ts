@@ -171,7 +171,7 @@ onEachCluster(
     const other = await stage.command("start_session", { sessionId: "s1", ...START, user: "bob" });
     assertEquals(
       other.error,
-      'Cannot start session "s1": it exists already, and was started with other settings',
+      'Cannot start session "s1": it already exists with other settings',
     );
     assertEquals((await cluster.leftovers()).length, 4);
   },
@@ -194,7 +194,7 @@ onEachCluster("K13 an object of somebody else is neither used nor touched", asyn
   });
   assertEquals(
     error,
-    'Cannot start session "s1": "s1" exists already in the cluster, and is not part of this session',
+    'Cannot start session "s1": "s1" already exists in the cluster and does not belong to this session',
   );
   await stage.command("stop_session", { sessionId: "s1" });
   assertEquals(await cluster.leftovers(), ["Service/s1"]);
@@ -210,7 +210,7 @@ onEachCluster(
       ...START,
       persistentHome: false,
     });
-    assertStringIncludes(String(error), 'Cannot start session "s1": the cluster refuses its pod: ');
+    assertStringIncludes(String(error), 'Cannot start session "s1": Kubernetes rejects its pod: ');
     assertStringIncludes(String(error), "exceeded quota: small");
     assertEquals(stage.states("s1"), ["pending", "failed"]);
     await cluster.untilEmpty();
@@ -305,7 +305,7 @@ onEachCluster(
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
     assertEquals(
       error,
-      'Cannot start session "s1": the Kubernetes API does not tell what the cluster holds, see the agent\'s log',
+      'Cannot start session "s1": the agent cannot list the sessions in the cluster, see its log',
     );
   },
   [REAL],
@@ -318,7 +318,7 @@ onEachCluster("K7 a home that never came to be goes with its failed start", asyn
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(
     error,
-    'Cannot start session "s1": it was not ready within 5s: volume "s1-home" cannot be created: ' +
+    'Cannot start session "s1": it was not ready within 5s: volume "s1-home" cannot be provisioned: ' +
       'storageclass.storage.k8s.io "no-such-class" not found',
   );
   await cluster.untilEmpty();

@@ -89,13 +89,13 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
         sessionId: "invalid",
         act: keptWaiting("InvalidImageName"),
         reason: "InvalidImage",
-        words: 'image "example.com/stuck:1" has no valid name',
+        words: 'image name "example.com/stuck:1" is invalid',
       },
       {
         sessionId: "never",
         act: keptWaiting("ErrImageNeverPull"),
         reason: "ImageNeverPulled",
-        words: 'image "example.com/stuck:1" is not on the node and may not be pulled',
+        words: 'image "example.com/stuck:1" is not on the node, and its pull policy is Never',
       },
       {
         sessionId: "deleted",
@@ -123,19 +123,19 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
         sessionId: "crash",
         template: "crashing",
         reason: "CrashLoop",
-        words: "its container crashes: back-off restarting failed container (exit code 1)",
+        words: "its container crashed: back-off restarting failed container (exit code 1)",
       },
       {
         sessionId: "words",
         act: crashing("Error", { exitCode: 2, message: "cannot open display :1\n" }),
         reason: "CrashLoop",
-        words: "its container crashes: exit code 2: cannot open display :1",
+        words: "its container crashed: exit code 2: cannot open display :1",
       },
       {
         sessionId: "memory",
         act: crashing("OOMKilled", { exitCode: 137 }),
         reason: "OOMKilled",
-        words: "its container needs more memory than its limit of 512Mi",
+        words: "its container ran out of memory (OOMKilled): its limit is 512Mi",
       },
       {
         sessionId: "rejected",
@@ -180,7 +180,7 @@ onEachCluster(
               await actor.tell(pod, "NodeNotReady", "Node is not ready");
             },
             reason: "NodeLost",
-            words: 'node "node-1" does not answer',
+            words: 'node "node-1" is unreachable',
           },
         ],
       }),
@@ -198,7 +198,7 @@ onEachCluster(
           },
           reason: "NoScaleUp",
           words:
-            "no node can take its pod, and the cluster does not grow for it: 1 max node group size reached",
+            "its pod cannot be scheduled, and the cluster does not scale up: 1 max node group size reached",
         }],
       }),
     ]);
@@ -235,7 +235,7 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
         sessionId: "classless",
         persistentHome: true,
         reason: "NoStorageClass",
-        words: 'volume "classless-home" cannot be created: ' +
+        words: 'volume "classless-home" cannot be provisioned: ' +
           'storageclass.storage.k8s.io "no-such-class" not found',
       },
       {
@@ -278,7 +278,7 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         sessionId: "classless",
         persistentHome: true,
         reason: "NoStorageClass",
-        words: 'volume "classless-home" cannot be created: ' +
+        words: 'volume "classless-home" cannot be provisioned: ' +
           "no persistent volumes available for this claim and no storage class is set",
       },
       {
@@ -287,7 +287,7 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         act: (actor) =>
           actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
         reason: "VolumeNotBound",
-        words: 'it was not ready within 20s: volume "homeless-home" cannot be created: out of disks',
+        words: 'it was not ready within 20s: volume "homeless-home" cannot be provisioned: out of disks',
       },
     ],
   });
@@ -308,7 +308,7 @@ onEachCluster("K7 a home that nobody makes for the node that was found fails a s
       persistentHome: true,
       act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
       reason: "VolumeNotBound",
-      words: 'it was not ready within 12s: volume "s1-home" cannot be created: UnauthorizedOperation',
+      words: 'it was not ready within 12s: volume "s1-home" cannot be provisioned: UnauthorizedOperation',
     }],
   });
 }, [REAL]);
@@ -345,7 +345,7 @@ onEachCluster(
             await actor.tell(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
           },
           reason: "Sandbox",
-          words: `${LATE}: its pod cannot be set up: plugin type="x" failed`,
+          words: `${LATE}: its pod sandbox cannot be created: plugin type="x" failed`,
         },
         {
           sessionId: "attached",
@@ -411,7 +411,7 @@ onEachCluster(
     });
     assertEquals(
       error,
-      'Cannot start session "small": it was not ready within 6s: no node can take its pod: 0/1 nodes are ' +
+      'Cannot start session "small": it was not ready within 6s: its pod cannot be scheduled: 0/1 nodes are ' +
         "available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: " +
         "1 Preemption is not helpful for scheduling.",
     );
@@ -470,7 +470,7 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
   assertEquals(stage.lastStatus(sessionId).state, "pending");
   await cluster.setFinalizers(held, []);
   const { error } = await waking;
-  const message = 'Cannot wake session "s1": image "example.com/stuck:1" has no valid name';
+  const message = 'Cannot wake session "s1": image name "example.com/stuck:1" is invalid';
   assertEquals(error, message);
   await stage.untilTold(sessionId, message);
   const { state, platformMetadata } = stage.lastStatus(sessionId);
@@ -495,7 +495,7 @@ onEachCluster(
     const refused = await stage.command("start_session", { sessionId: "s2", ...START, template: "crashing" });
     assertEquals(
       refused.error,
-      'Cannot start session "s2": its container crashes: back-off restarting failed container (exit code 1)',
+      'Cannot start session "s2": its container crashed: back-off restarting failed container (exit code 1)',
     );
   },
 );

@@ -145,7 +145,7 @@ onEachCluster("homes of earlier versions are carried on with, and another user's
   const { error } = await stage.command("start_session", { ...START, sessionId: "s3", user: "eve" });
   assertEquals(
     error,
-    'Cannot start session "s3": "home-eve" exists already in the cluster, and is not part of this session',
+    'Cannot start session "s3": "home-eve" already exists in the cluster and does not belong to this session',
   );
 });
 

@@ -86,11 +86,11 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
   await using stage = await Stage.set(cluster, { args: ["--max-cpu=2", "--max-memory=2"] });
   await stage.command("start_session", { sessionId: "s1", ...START, cpu: "1500m", memory: "1536Mi" });
   const cores = await stage.command("start_session", { sessionId: "s2", ...START, cpu: "1" });
-  assertEquals(cores.error, 'Cannot start session "s2": at capacity: 1 core asked for, 1.5 of 2 in use');
+  assertEquals(cores.error, 'Cannot start session "s2": at capacity: 1 core requested, 1.5 of 2 in use');
   const memory = await stage.command("start_session", { sessionId: "s2", ...START, memory: "1Gi" });
   assertEquals(
     memory.error,
-    'Cannot start session "s2": at capacity: 1Gi of memory asked for, 1.5Gi of 2Gi in use',
+    'Cannot start session "s2": at capacity: 1Gi of memory requested, 1.5Gi of 2Gi in use',
   );
   const { result } = await stage.command("start_session", { sessionId: "s2", ...START });
   assert(result);

@@ -47,7 +47,7 @@ function losses(cluster: TestCluster): readonly Loss[] {
       },
       state: "running",
       reason: "OOMKilled",
-      message: "its container needs more memory than its limit of 512Mi",
+      message: "its container ran out of memory (OOMKilled): its limit is 512Mi",
     },
     {
       sessionId: "crashing",
@@ -60,7 +60,7 @@ function losses(cluster: TestCluster): readonly Loss[] {
       },
       state: "pending",
       reason: "CrashLoop",
-      message: "its container crashes: exit code 3",
+      message: "its container crashed: exit code 3",
     },
     {
       sessionId: "evicted",
@@ -98,7 +98,7 @@ function losses(cluster: TestCluster): readonly Loss[] {
         actor.report(pod, { conditions: [{ type: "ContainersReady", status: "True" }, UNREADY] }),
       state: "pending",
       reason: "NodeLost",
-      message: 'node "node-1" does not answer',
+      message: 'node "node-1" is unreachable',
     },
     {
       sessionId: "imageless",

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { Message } from "../../dev/control_plane/messages.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-const WHY = { reason: "MaxDuration", message: "It ran for 1s, the longest that it may" };
+const WHY = { reason: "MaxDuration", message: "it reached its maximum duration of 1s" };
 
 /** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */
 async function ended(stage: Stage, { times = 1 } = {}): Promise<{ state: unknown; metadata: unknown }> {

@@ -106,7 +106,7 @@ onEachCluster(
     await cluster.create({ ...agent, metadata: { name: "taken" } });
     for (const sessionId of ["taken", "fenced"]) {
       const refused = await stage.command("start_session", { sessionId, ...START });
-      const problem = `"${sessionId}" exists already in the cluster, and is not part of this session`;
+      const problem = `"${sessionId}" already exists in the cluster and does not belong to this session`;
       assert(String(refused.error).endsWith(problem), String(refused.error));
     }
 

@@ -90,7 +90,7 @@ function deadWebhook(cluster: TestCluster): Promise<() => Promise<unknown>> {
   } as KubernetesObject]);
 }
 
-const REFUSES = "the cluster refuses its pod: ";
+const REFUSES = "Kubernetes rejects its pod: ";
 
 const OBSTACLES: readonly Obstacle[] = [
   {

@@ -80,7 +80,7 @@ onEachCluster(
     assertEquals(container?.resources?.limits, { cpu: "2", memory: "4Gi" });
     const [claim] = await cluster.list("v1", "PersistentVolumeClaim") as [V1PersistentVolumeClaim];
     assertEquals(claim.spec?.resources?.requests, { storage: "20Gi" });
-    await stage.agent.line(/Session s1 was asked for in namespace "elsewhere", and starts in /);
+    await stage.agent.line(/Session s1 requests namespace "elsewhere", but starts in /);
   },
 );
 
@@ -98,7 +98,7 @@ onEachCluster("the same template again is the same session, another one is refus
   const other = await stage.command("start_session", { ...START, templateManifest: { spec } });
   assertEquals(
     other.error,
-    'Cannot start session "s1": it exists already, and was started with other settings',
+    'Cannot start session "s1": it already exists with other settings',
   );
 });
 

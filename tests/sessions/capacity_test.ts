@@ -82,15 +82,15 @@ Deno.test("capacity refuses in words what there is no room for", () => {
   assertEquals(refusal(capacityWith(two, { maxSessions: 2 }).capacity), "at capacity: 2 of 2 sessions");
   assertEquals(
     refusal(capacityWith(two, { maxCpu: 2 }).capacity),
-    "at capacity: 1 core asked for, 1.25 of 2 in use",
+    "at capacity: 1 core requested, 1.25 of 2 in use",
   );
   assertEquals(
     refusal(capacityWith(two, { maxCpu: 2 }).capacity, { cpu: "1500m" }),
-    "at capacity: 1.5 cores asked for, 1.25 of 2 in use",
+    "at capacity: 1.5 cores requested, 1.25 of 2 in use",
   );
   assertEquals(
     refusal(capacityWith(two, { maxMemory: 3 }).capacity, { memory: "2Gi" }),
-    "at capacity: 2Gi of memory asked for, 2.5Gi of 3Gi in use",
+    "at capacity: 2Gi of memory requested, 2.5Gi of 3Gi in use",
   );
 });
 

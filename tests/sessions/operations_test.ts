@@ -8,7 +8,7 @@ import { SessionCapacity } from "../../lib/sessions/capacity.ts";
 import { OUTCOME_ANNOTATION } from "../../lib/model/names.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
 import { SessionOperations } from "../../lib/sessions/operations.ts";
-import { Recorder } from "../../lib/status/recorder.ts";
+import { AnnotationRecorder } from "../../lib/status/annotations.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -46,7 +46,7 @@ class Bench implements AsyncDisposable {
       client: {} as SessionClient,
       cache: this.#cache,
       catalog: { synced: (signal) => abortable(this.catalog.promise, signal) },
-      recorder: new Recorder({} as SessionClient, this.#cache),
+      recorder: new AnnotationRecorder({} as SessionClient, this.#cache),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
       settings: SETTINGS,

@@ -61,8 +61,8 @@ function waiting(reason: string, message = ""): State {
 const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, words: string]> = [
   ["K1", waiting("ErrImagePull", "no such tag"), 30_000, 'image "x:1" cannot be pulled: no such tag'],
   ["K1", waiting("ImagePullBackOff", "denied"), 30_000, 'image "x:1" cannot be pulled: denied'],
-  ["K2", waiting("InvalidImageName"), 0, 'image "x:1" has no valid name'],
-  ["K2", waiting("ErrImageNeverPull"), 0, 'image "x:1" is not on the node and may not be pulled'],
+  ["K2", waiting("InvalidImageName"), 0, 'image name "x:1" is invalid'],
+  ["K2", waiting("ErrImageNeverPull"), 0, 'image "x:1" is not on the node, and its pull policy is Never'],
   [
     "K3",
     {
@@ -71,7 +71,7 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, word
       lastState: { terminated: { exitCode: 1, reason: "Error" } },
     },
     10_000,
-    "its container crashes: exit code 1",
+    "its container crashed: exit code 1",
   ],
   [
     "K4",
@@ -81,7 +81,7 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, word
       lastState: { terminated: { exitCode: 137, reason: "OOMKilled" } },
     },
     10_000,
-    "its container needs more memory than its node has",
+    "its container ran out of memory (OOMKilled): its node has no memory left",
   ],
   [
     "K5",
@@ -155,7 +155,7 @@ Deno.test("K3 a start fails once its container crashed twice in more than ten se
   assertEquals([error.failure, error.reason, error.message], [
     "start_failed",
     "CrashLoop",
-    "its container crashes: exit code 1",
+    "its container crashed: exit code 1",
   ]);
 });
 
@@ -168,7 +168,7 @@ const PATIENCE: ReadonlyArray<[name: string, status: V1Pod["status"], reason: st
     "K6 a pod that fits no node",
     unscheduled("0/3 nodes are available."),
     "Unschedulable",
-    ": no node can take its pod: 0/3 nodes are available.",
+    ": its pod cannot be scheduled: 0/3 nodes are available.",
   ],
   ["a pod that nothing is known of", { phase: "Pending" }, "Timeout", ", still waiting for a node"],
 ];
@@ -320,7 +320,7 @@ Deno.test("K22 a wait for what is stuck on its way out ends in time, and says wh
     signal: never,
     timeoutMs: TIMEOUT_MS,
     isDone: ({ deployment }) => !deployment,
-    left: ({ deployment }) => `"${deployment?.metadata?.name}" is still being deleted`,
+    pending: ({ deployment }) => `"${deployment?.metadata?.name}" is still being deleted`,
   });
   const rejected = assertRejects(() => gone, CommandError);
   await time.tickAsync(TIMEOUT_MS);

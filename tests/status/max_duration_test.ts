@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { endOfRun, isAsleepByMaxDuration, maxDurationNote } from "../../lib/status/max_duration.ts";
+import { endOfRun, isHibernatedByMaxDuration, maxDurationDetail } from "../../lib/status/max_duration.ts";
 
 const SINCE = "2026-01-02T03:04:05.000Z";
 
@@ -42,13 +42,13 @@ for (const { name, deployment } of ENDLESS) {
 
 Deno.test("a session knows that the agent itself put it to sleep until the next command", () => {
   const asleep = (commandId: string, replicas: number) =>
-    isAsleepByMaxDuration(deployment({ "stream.space/command-id": commandId }, replicas));
+    isHibernatedByMaxDuration(deployment({ "stream.space/command-id": commandId }, replicas));
   assertEquals([asleep("max-duration", 0), asleep("c1", 0), asleep("max-duration", 1)], [true, false, false]);
 });
 
 Deno.test("a note says in words that a session's time was up", () => {
-  assertEquals(maxDurationNote(deployment(annotations("90s"), 0)), {
+  assertEquals(maxDurationDetail(deployment(annotations("90s"), 0)), {
     reason: "MaxDuration",
-    message: "It ran for 1m30s, the longest that it may",
+    message: "it reached its maximum duration of 1m30s",
   });
 });

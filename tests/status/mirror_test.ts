@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
+import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionState } from "../../lib/control_plane/protocol.ts";
-import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
+import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { Mirror } from "../../lib/status/mirror.ts";
 import { statusOf } from "../../lib/status/status.ts";
@@ -23,8 +24,8 @@ class Scene implements AsyncDisposable {
   readonly time = new FakeTime();
   readonly api = new FakeCustomApi();
   readonly cache = new SessionCache("a1");
-  readonly reported = new ReportedStatuses();
-  readonly mirror = new Mirror({ cache: this.cache, reported: this.reported, api: this.api });
+  readonly reporter = new Reporter(new Outbox());
+  readonly mirror = new Mirror({ cache: this.cache, reporter: this.reporter, api: this.api });
   readonly #stop = new AbortController();
   readonly #random = new FixedRandom(1);
   #following: Promise<void> | undefined;
@@ -37,7 +38,7 @@ class Scene implements AsyncDisposable {
       signal: this.#stop.signal,
     });
     await this.time.tickAsync(0);
-    this.mirror.start(this.#stop.signal);
+    this.mirror.begin(this.#stop.signal);
   }
 
   /** A session's Deployment as it is from now on. */
@@ -55,7 +56,7 @@ class Scene implements AsyncDisposable {
   }
 
   tell(sessionId: string, state: SessionState): void {
-    this.reported.set(statusOf(sessionId, state));
+    this.reporter.assume(statusOf(sessionId, state));
   }
 
   /** A session that runs and is shown. */
@@ -259,7 +260,7 @@ Deno.test("mirror says once that it may not write, and tries again at each chang
     assertEquals(await scene.requestsAfter(LATER), ["create s1"]);
   }
   assertEquals(log.lines.map((line) => line.replace(/^\S+ /, "")), [
-    "[K8sAgent] WARN: Sessions are not shown as objects: sessions is forbidden",
+    "[K8sAgent] WARN: Cannot write Session objects: sessions is forbidden",
   ]);
 });
 

@@ -2,13 +2,10 @@ import { assertEquals } from "@std/assert";
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
-import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
-import { BusySessions } from "../../lib/status/busy_sessions.ts";
 import { Monitor } from "../../lib/status/monitor.ts";
-import { statusOf } from "../../lib/status/status.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
@@ -49,8 +46,7 @@ function pod(name: string, options: PodParts): V1Pod {
 
 /** What an earlier process left, and what is the case now. */
 interface Situation {
-  /** Sessions that commands work on. */
-  readonly busy?: readonly string[];
+  readonly isBusy?: () => boolean;
   /** What the session remembers of what was told. */
   readonly told?: { state: string; podName: string; reason?: string };
   readonly expected?: readonly string[];
@@ -66,10 +62,10 @@ function watchedSession(situation: Situation = {}): {
   told: () => string[];
   sent: string[];
   remembered: string[];
-  busy: BusySessions;
   monitor: Monitor;
 } {
-  const { told: toldBefore, expected = [], uncertain = [], isLinkDown = false } = situation;
+  const { isBusy = () => false, told: toldBefore, expected = [], uncertain = [], isLinkDown = false } =
+    situation;
   const cache = new SessionCache("agent");
   cache.put("deployment", deployment(1, 1));
   const status = situation.restarted ? restarted(situation.restarted) : {};
@@ -85,13 +81,9 @@ function watchedSession(situation: Situation = {}): {
   const outbox = new Outbox();
   if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
   const remember = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
-  const busy = new BusySessions();
-  for (const sessionId of situation.busy ?? []) busy.mark(sessionId);
-  const reported = new ReportedStatuses();
-  for (const sessionId of expected) reported.set(statusOf(sessionId, "pending"));
-  const reporter = new Reporter(outbox, reported);
-  const monitor = new Monitor({ cache, reported, reporter, busy, remember });
-  monitor.start({ known: expected, uncertain });
+  const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy, remember });
+  monitor.expect(expected);
+  monitor.begin(uncertain);
   const told = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       [
@@ -102,7 +94,7 @@ function watchedSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, told, sent, remembered, busy, monitor };
+  return { cache, told, sent, remembered, monitor };
 }
 
 /** The session is put to sleep, perhaps with annotations, and its pod has ended. */
@@ -160,14 +152,13 @@ Deno.test("monitor tells hibernation by others once the pod is gone, and no end 
 });
 
 Deno.test("monitor leaves a session to the command that is at work on it", () => {
-  const { cache, told, busy, monitor } = watchedSession();
+  let isBusy = true;
+  const { cache, told, monitor } = watchedSession({ isBusy: () => isBusy });
   using _ = monitor;
-  const marks = [busy.mark("s1"), busy.mark("s1")];
   fallAsleep(cache);
   assertEquals(told(), []);
-  marks[0]?.[Symbol.dispose]();
-  assertEquals(told(), []);
-  marks[1]?.[Symbol.dispose]();
+  isBusy = false;
+  monitor.look("s1");
   assertEquals(told(), ["hibernated"]);
 });
 
@@ -182,8 +173,8 @@ function restarted(reason: string, restartCount = 1): V1Pod["status"] {
   };
 }
 
-const OUT_OF_MEMORY = "OOMKilled its container needs more memory than its node has";
-const CRASHED = "CrashLoop its container crashes: exit code 137";
+const OUT_OF_MEMORY = "OOMKilled its container ran out of memory (OOMKilled): its node has no memory left";
+const CRASHED = "CrashLoop its container crashed: exit code 137";
 
 Deno.test("K4 monitor tells that a container was killed for want of memory, also when it is back at once", () => {
   using time = new FakeTime();
@@ -253,7 +244,7 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
         { ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" },
       ],
     },
-    'NodeLost node "n1" does not answer',
+    'NodeLost node "n1" is unreachable',
   ],
   [
     "K20 a taint of an administrator's",
@@ -361,7 +352,7 @@ Deno.test("monitor tells why a session sleeps that an agent put to sleep as its 
       podIP: "",
       nodeName: "",
       reason: "MaxDuration",
-      message: "It ran for 8h, the longest that it may",
+      message: "it reached its maximum duration of 8h",
     },
   }]);
 });
@@ -400,7 +391,7 @@ const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: str
   },
   {
     name: "nothing of a session that a command is at work on",
-    situation: { busy: ["s0", "s1"], expected: ["s0"], uncertain: ["s1"] },
+    situation: { isBusy: () => true, expected: ["s0"], uncertain: ["s1"] },
     tells: [],
   },
 ];

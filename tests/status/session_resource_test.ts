@@ -148,7 +148,7 @@ const STATES: Array<{
 
 for (const { name, told, replicas = 1, conditions } of STATES) {
   Deno.test(`Session object has the conditions of a session ${name}`, () => {
-    const context = { told, generation: 7, conditions: undefined, now: NOW };
+    const context = { lastReported: told, generation: 7, conditions: undefined, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment({ replicas }), pods: [] }, context);
     assertEquals([status.state, status.message], [told.state, told.platformMetadata.message ?? ""]);
     assertEquals(
@@ -168,7 +168,7 @@ Deno.test("Session object's condition keeps its time until its status changes", 
     { type: "Hibernated", status: "False", lastTransitionTime: EARLIER, reason: "Awake" },
     { type: "Other", status: "True" },
   ];
-  const context = { told: told("running"), generation: 1, conditions, now: NOW };
+  const context = { lastReported: told("running"), generation: 1, conditions, now: NOW };
   const status = sessionResourceStatus({ deployment: deployment(), pods: [] }, context);
   assertEquals(status.conditions.map(({ type, lastTransitionTime }) => [type, lastTransitionTime]), [
     ["Ready", "2026-01-02T03:04:05Z"],
@@ -178,7 +178,7 @@ Deno.test("Session object's condition keeps its time until its status changes", 
 
 for (const conditions of [undefined, null, "none", {}, [null, 1, "x", {}], [{ type: "Ready" }]]) {
   Deno.test(`Session object's conditions are made anew where it has ${JSON.stringify(conditions)}`, () => {
-    const context = { told: told("running"), generation: 1, conditions, now: NOW };
+    const context = { lastReported: told("running"), generation: 1, conditions, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment(), pods: [] }, context);
     assertEquals(
       status.conditions.map(({ lastTransitionTime }) => lastTransitionTime),
@@ -207,7 +207,7 @@ const PODS: Array<{ name: string; told: SessionStatus; pods: V1Pod[]; podName: s
 
 for (const { name, told, pods, podName } of PODS) {
   Deno.test(`Session object's pod is ${name}`, () => {
-    const context = { told, generation: 1, conditions: undefined, now: NOW };
+    const context = { lastReported: told, generation: 1, conditions: undefined, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment(), pods }, context);
     const { podName: name, podIP, nodeName, vncPort } = status;
     const of = (what: string) => podName === "" ? "" : `${what} of ${podName}`;
@@ -217,7 +217,7 @@ for (const { name, told, pods, podName } of PODS) {
 
 Deno.test("Session object's message is bounded", () => {
   const context = {
-    told: told("failed", { message: "x".repeat(5000) }),
+    lastReported: told("failed", { message: "x".repeat(5000) }),
     generation: 1,
     conditions: undefined,
     now: NOW,

@@ -39,8 +39,8 @@ Deno.test("a status of a session without a pod tells the display port that its D
 });
 
 Deno.test("a status says why, where there is something to say", () => {
-  const metadata = (note: { reason: string; message: string }) =>
-    statusOf("s1", "pending", { note }).platformMetadata;
+  const metadata = (detail: { reason: string; message: string }) =>
+    statusOf("s1", "pending", { detail }).platformMetadata;
   const nowhere = { podName: "", podIP: "", nodeName: "" };
   assertEquals(metadata({ reason: "OOMKilled", message: "its container needs more memory" }), {
     ...nowhere,

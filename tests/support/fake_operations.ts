@@ -4,7 +4,7 @@
  */
 import type { Operations } from "../../lib/commands/dispatcher.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
-import type { Outcome } from "../../lib/status/outcome.ts";
+import type { Outcome } from "../../lib/status/annotations.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";
 import { Queue } from "./queue.ts";
 
@@ -25,11 +25,11 @@ export class FakeOperations implements Operations {
   /** How many are being carried out. */
   active = 0;
 
-  /** Outcomes that sessions remember, by command. */
-  readonly remembered = new Map<string, Outcome>();
+  /** Recorded outcomes by command. */
+  readonly recorded = new Map<string, Outcome>();
 
-  recall(_sessionId: string, commandId: string): Outcome | undefined {
-    return this.remembered.get(commandId);
+  recordedOutcome(_sessionId: string, commandId: string): Outcome | undefined {
+    return this.recorded.get(commandId);
   }
 
   async run(request: SessionRequest, { signal, spentMs }: CommandContext): Promise<Outcome> {

@@ -4,11 +4,11 @@ import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import {
   isCreatedBy,
   isInterrupted,
-  lastTold,
   outcomeAnnotations,
-  recallOutcome,
+  recordedOutcome,
+  recordedStatus,
   statusAnnotation,
-} from "../../lib/status/outcome.ts";
+} from "../../lib/status/annotations.ts";
 import { statusOf } from "../../lib/status/status.ts";
 
 const RESULT = { sessionId: "s1", podName: "p1", state: "running" };
@@ -30,25 +30,28 @@ function remembering(annotations: Record<string, string>): SessionObjects {
   return { ...NOTHING, service };
 }
 
-Deno.test("recallOutcome() gives back the outcome of the last command, and of no other", () => {
+Deno.test("recordedOutcome() gives back the outcome of the last command, and of no other", () => {
   const objects = remembering(outcomeAnnotations("c1", { result: RESULT, status: STATUS }));
-  assertEquals(recallOutcome(objects, "c1"), { result: RESULT, isRecorded: true });
-  assertEquals(recallOutcome(objects, "c2"), undefined);
-  assertEquals(recallOutcome(NOTHING, "c1"), undefined);
+  assertEquals(recordedOutcome(objects, "c1"), { result: RESULT, isRecorded: true });
+  assertEquals(recordedOutcome(objects, "c2"), undefined);
+  assertEquals(recordedOutcome(NOTHING, "c1"), undefined);
 });
 
-Deno.test("lastTold() gives back the reason that was told, so that the next process does not tell it again", () => {
-  const note = { reason: "OOMKilled", message: "its container needs more memory" };
-  const told = lastTold("s1", remembering(statusAnnotation(statusOf("s1", "pending", { note }))));
+Deno.test("recordedStatus() gives back the reason that was told, so that the next process does not tell it again", () => {
+  const detail = { reason: "OOMKilled", message: "its container needs more memory" };
+  const told = recordedStatus("s1", remembering(statusAnnotation(statusOf("s1", "pending", { detail }))));
   assertEquals(told?.platformMetadata, { podName: "", reason: "OOMKilled" });
 });
 
-Deno.test("lastTold() gives back the state and the pod that were told", () => {
-  const told = lastTold("s1", remembering(outcomeAnnotations("c1", { result: RESULT, status: STATUS })));
+Deno.test("recordedStatus() gives back the state and the pod that were told", () => {
+  const told = recordedStatus(
+    "s1",
+    remembering(outcomeAnnotations("c1", { result: RESULT, status: STATUS })),
+  );
   assertEquals([told?.state, told?.platformMetadata.podName], ["running", "p1"]);
   const later = remembering(statusAnnotation(statusOf("s1", "failed")));
-  assertEquals(lastTold("s1", later)?.state, "failed");
-  assertEquals(lastTold("s1", NOTHING), undefined);
+  assertEquals(recordedStatus("s1", later)?.state, "failed");
+  assertEquals(recordedStatus("s1", NOTHING), undefined);
 });
 
 for (
@@ -56,8 +59,8 @@ for (
 ) {
   Deno.test(`annotations that say ${text || "nothing"} are no memory`, () => {
     const objects = remembering({ "stream.space/outcome": text, "stream.space/status": text });
-    assertEquals(recallOutcome(objects, "c1"), undefined);
-    assertEquals(lastTold("s1", objects), undefined);
+    assertEquals(recordedOutcome(objects, "c1"), undefined);
+    assertEquals(recordedStatus("s1", objects), undefined);
   });
 }
 

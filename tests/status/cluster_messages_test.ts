@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { oneLine, refusalReason, unwrap } from "../../lib/status/words.ts";
+import { rejectionCause } from "../../lib/status/causes.ts";
+import { cleanMessage, oneLine } from "../../lib/status/cluster_messages.ts";
 
 /** What runtimes and controllers really write, and what of it tells why. */
 const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
@@ -45,8 +46,8 @@ const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
 ];
 
 for (const [wrapped, words] of WORDS) {
-  Deno.test(`unwrap() leaves ${JSON.stringify(words)} of ${JSON.stringify(wrapped.slice(0, 60))}`, () => {
-    assertEquals(unwrap(wrapped), words);
+  Deno.test(`cleanMessage() leaves ${JSON.stringify(words)} of ${JSON.stringify(wrapped.slice(0, 60))}`, () => {
+    assertEquals(cleanMessage(wrapped), words);
   });
 }
 
@@ -76,7 +77,7 @@ const REFUSALS: ReadonlyArray<[reason: string, text: string]> = [
 ];
 
 for (const [reason, text] of REFUSALS) {
-  Deno.test(`refusalReason() calls ${JSON.stringify(text.slice(0, 50))} ${reason}`, () => {
-    assertEquals(refusalReason(text), reason);
+  Deno.test(`rejectionCause() calls ${JSON.stringify(text.slice(0, 50))} ${reason}`, () => {
+    assertEquals(rejectionCause(text), reason);
   });
 }

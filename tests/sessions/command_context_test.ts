@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { CommandError, KubernetesError } from "../../lib/common/errors.ts";
-import { failureOf, noteOf } from "../../lib/sessions/failure.ts";
+import { requestError, statusDetail } from "../../lib/sessions/command_context.ts";
 
 const WAKE = { action: "wake_session", sessionId: "s1" } as const;
 const QUOTA = 'deployments.apps "s1" is forbidden: exceeded quota: q1';
@@ -10,10 +10,10 @@ const FAILURES: ReadonlyArray<
 > = [
   [
     "a trouble of its pod",
-    new CommandError("start_failed", "its container crashes", { reason: "CrashLoop" }),
+    new CommandError("start_failed", "its container crashed", { reason: "CrashLoop" }),
     "start_failed",
     "CrashLoop",
-    "its container crashes",
+    "its container crashed",
   ],
   ["an error without a cause of the table", new CommandError("busy", "no"), "busy", "", "no"],
   ["a refusal", new KubernetesError(QUOTA, { status: 403, reason: "Forbidden" }), "cluster", "Quota", QUOTA],
@@ -28,10 +28,10 @@ const FAILURES: ReadonlyArray<
 ];
 
 for (const [name, error, failure, reason, words] of FAILURES) {
-  Deno.test(`failureOf() says what could not be done for ${name}, and keeps the reason`, () => {
-    const told = failureOf(WAKE, error);
+  Deno.test(`requestError() says what could not be done for ${name}, and keeps the reason`, () => {
+    const told = requestError(WAKE, error);
     const message = `Cannot wake session "s1": ${words}`;
     assertEquals([told.failure, told.cause], [failure, error]);
-    assertEquals(noteOf(told), { reason, message });
+    assertEquals(statusDetail(told), { reason, message });
   });
 }
