@@ -3,8 +3,7 @@
  * @module
  */
 import { OPTIONS } from "../lib/cli/options.ts";
-import type { SessionSettings } from "../lib/manifests/manifests.ts";
-import type { TemplateRules } from "../lib/templates/rules.ts";
+import type { Settings } from "../lib/model/settings.ts";
 
 const DEFAULTS = Object.fromEntries(OPTIONS.map(({ key, fallback }) => [key, fallback]));
 
@@ -13,4 +12,4 @@ export const SETTINGS = {
   ...DEFAULTS,
   agentId: "a1",
   namespace: "streamspace",
-} as unknown as SessionSettings & TemplateRules;
+} as unknown as Settings;

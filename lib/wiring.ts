@@ -1,22 +1,19 @@
 /**
- * Builds all parts of the agent, back to front: each is given only those that stand behind it in the flow. The only file that knows them all.
- *
- *     Control Plane ──frames──> link ──messages──> dispatcher ──requests──> operations ──calls──> Kubernetes
- *           ^                                           │                        │                    │ watch
- *           └──────────── outbox <──── reporter <───────┴──── results, states ───┘ <──── cache <──────┘
- *
+ * Constructs the agent's components, back to front: each one gets only components that were constructed before it. The only file that knows all
+ * of them; `docs/architecture.md` has the picture.
  * @module
  */
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
-import type { KeyStore } from "./control_plane/issued_key.ts";
 import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
+import { ReportedStatuses } from "./control_plane/reported_statuses.ts";
 import { Reporter } from "./control_plane/reporter.ts";
-import { createSessionClient } from "./kubernetes/client.ts";
+import { createLeaseApi, createSessionClient } from "./kubernetes/client.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
+import { LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { createCustomObjectApi } from "./kubernetes/custom_objects.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
@@ -29,137 +26,181 @@ import { SessionCapacity } from "./sessions/capacity.ts";
 import { Dispatcher } from "./commands/dispatcher.ts";
 import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./commands/journal.ts";
+import { MessageRouter } from "./commands/message_router.ts";
+import { BusySessions } from "./status/busy_sessions.ts";
 import { Mirror } from "./status/mirror.ts";
 import { Monitor } from "./status/monitor.ts";
-import { labelValue } from "./model/names.ts";
+import { labelValue, leaseName } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
-import { Telemetry } from "./telemetry/telemetry.ts";
-import type { ScaleRequest, StopRequest } from "./model/requests.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 
-/** What the agent consists of. */
-export interface Parts extends Disposable {
+/** What exists before the components. */
+export interface Environment {
+  readonly timings: Timings;
   readonly telemetry: Telemetry;
+  /** Absent without leader election. */
+  readonly leadership?: Leadership;
+  /** Called when the Control Plane requests a shutdown. */
+  readonly onShutdown: () => void;
+}
+
+/** The components that the process starts, feeds and stops. */
+export interface Components extends Disposable {
   readonly transport: Transport;
   readonly cache: SessionCache;
   /** The Template objects of the cluster. */
-  readonly catalog: CustomCollection;
+  readonly templateObjects: CustomCollection;
+  readonly reported: ReportedStatuses;
   readonly journal: Journal;
   readonly outbox: Outbox;
-  readonly reporter: Reporter;
   readonly dispatcher: Dispatcher;
+  readonly router: MessageRouter;
   readonly monitor: Monitor;
   readonly expiry: Expiry;
-  readonly mirror: Mirror;
+  readonly sessionObjects: Mirror;
   readonly link: Link;
-  readonly beat: () => void;
+  readonly sendHeartbeat: () => void;
 }
 
-/** Builds the parts; dispose them when the agent has ended. */
-export function buildParts(config: Config, timings: Timings): Parts {
-  using disposables = new DisposableStack();
-  const telemetry = new Telemetry(config);
-  const transport = disposables.use(
-    new Transport(() => loadKubeConfig(config.kubeconfig), (record) => telemetry.request(record)),
-  );
-  const agentLabel = labelValue(config.agentId);
+/** Constructs the components; dispose them when the agent has ended. */
+export function createComponents(config: Config, environment: Environment): Components {
+  const { timings, telemetry, leadership, onShutdown } = environment;
   const { namespace } = config;
+  const agentLabel = labelValue(config.agentId);
+  const isLeading = () => leadership?.isHeld() ?? true;
+  using disposables = new DisposableStack();
+
+  const transport = disposables.use(
+    new Transport(() => loadKubeConfig(config.kubeconfig), {
+      onRequest: (record) => telemetry.request(record),
+      mayWrite: isLeading,
+    }),
+  );
+  const client = createSessionClient(transport, namespace);
   const cache = new SessionCache(agentLabel);
-  const catalog = new CustomCollection({ resource: "templates" });
+  cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
+  const templateObjects = new CustomCollection({ resource: "templates" });
+
+  const reported = new ReportedStatuses();
   const journal = disposables.use(
     new Journal({
       store: createJournalStore(transport, namespace),
       prefix: agentLabel,
-      sessionIds: () => reporter.sessionIds(),
+      sessions: reported,
       patienceMs: config.leaderElection ? Infinity : timings.journalWriteMs,
     }),
   );
-  const outbox = disposables.use(new Outbox((commandIds) => journal.forget(commandIds)));
-  const reporter = new Reporter(outbox);
-  const client = createSessionClient(transport, namespace);
+  const outbox = disposables.use(new Outbox(journal));
+  const reporter = new Reporter(outbox, reported);
+
   const recorder = new AnnotationRecorder(client, cache);
   const capacity = new SessionCapacity(cache, config);
   const operations = new SessionOperations({
     client,
     cache,
-    catalog,
+    catalog: templateObjects,
     recorder,
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
-    templates: { cluster: catalog, table: config.templates, rules: config },
+    templates: { cluster: templateObjects, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
+    timings,
     onStatus: (status) => void reporter.status(status),
   });
-  const onIdle = (sessionId: string) => monitor.look(sessionId);
-  const dispatcher = new Dispatcher({
-    recordedOutcome: (sessionId, commandId) => operations.recordedOutcome(sessionId, commandId),
-    run: (request, context) =>
-      telemetry.commands.within(context.commandId, () => operations.run(request, context)),
-  }, { journal, reporter, limits: config, cancelMs: timings.cancelMs, onIdle, observer: telemetry.commands });
+
+  const busy = new BusySessions();
   const monitor = disposables.use(
     new Monitor({
       cache,
+      reported,
       reporter,
-      isBusy: (sessionId) => dispatcher.isBusy(sessionId),
+      busy,
       remember: (status) => recorder.recordStatus(status),
+      unreadyGraceMs: timings.unreadyGraceMs,
     }),
   );
-  const end = (sessionId: string) => {
-    const request = endRequest(sessionId, config.maxDurationAction);
-    return dispatcher.insert(request, async (signal) => {
-      const status = await operations.expire(request, signal);
-      if (status && !signal.aborted) monitor.tell(status);
-    });
-  };
-  const expiry = disposables.use(new Expiry({ cache, end }));
   const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
-  const mirror = new Mirror({ cache, reporter, api: sessionApi });
-  cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
-  telemetry.ask({ dispatcher, outbox, journal, reporter, capacity });
-  const beat = () => {
-    const activeSessions = cache.activeSessions();
+  const sessionObjects = new Mirror({
+    cache,
+    reported,
+    api: sessionApi,
+    batchMs: timings.sessionObjectBatchMs,
+  });
+
+  const dispatcher = new Dispatcher(telemetry.commands.trace(operations), {
+    journal,
+    reporter,
+    busy,
+    limits: config,
+    cancelMs: timings.cancelMs,
+    isLeading,
+    observer: telemetry.commands,
+  });
+  const expiry = disposables.use(
+    new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction }),
+  );
+  const router = new MessageRouter({ dispatcher, reporter, onShutdown, observer: telemetry });
+
+  const sendHeartbeat = () =>
     reporter.heartbeat({
       isDraining: dispatcher.isDraining,
-      activeSessions,
+      activeSessions: cache.activeSessions(),
       capacity: { ...capacityOf(config), ...capacity.usage() },
     });
-  };
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
-  const link = createLink(config, { outbox, keys, beat, telemetry });
-  const built = disposables.move();
+  const credentials = new Credentials(config, keys);
+  const link = createLink(config, { outbox, credentials, sendHeartbeat, telemetry });
+  telemetry.ask({ dispatcher, outbox, journal, reported, capacity });
+  const constructed = disposables.move();
   return {
-    telemetry,
     transport,
     cache,
-    catalog,
+    templateObjects,
+    reported,
     journal,
     outbox,
-    reporter,
     dispatcher,
+    router,
     monitor,
     expiry,
-    mirror,
+    sessionObjects,
     link,
-    beat,
-    [Symbol.dispose]: () => built.dispose(),
+    sendHeartbeat,
+    [Symbol.dispose]: () => constructed.dispose(),
   };
 }
 
-/** What ends a run: as the Control Plane would ask for it, so that the home stays. */
-function endRequest(sessionId: string, action: Config["maxDurationAction"]): StopRequest | ScaleRequest {
-  return action === "stop"
-    ? { action: "stop_session", sessionId, deletePVC: false }
-    : { action: "hibernate_session", sessionId };
+/** Constructs this replica's candidate for leadership; dispose it after the leadership. */
+export function createElection(
+  config: Config,
+  { timings, telemetry }: Pick<Environment, "timings" | "telemetry">,
+): Pick<LeaderElection, "acquire"> & Disposable {
+  // A connection of its own: a renewal never waits behind the requests of sessions.
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig), {
+    onRequest: (record) => telemetry.request(record),
+  });
+  const election = new LeaderElection({
+    leases: createLeaseApi(transport, config.namespace),
+    name: leaseName(config.agentId),
+    identity: config.podName || Deno.hostname(),
+    timing: timings,
+    onTurn: (standing) => telemetry.vitals.turned(standing),
+  });
+  return {
+    acquire: (signal) => election.acquire(signal),
+    [Symbol.dispose]: () => transport[Symbol.dispose](),
+  };
 }
 
 function createLink(
   config: Config,
-  { outbox, keys, beat, telemetry }: {
+  { outbox, credentials, sendHeartbeat, telemetry }: {
     outbox: Outbox;
-    keys: KeyStore;
-    beat: () => void;
+    credentials: Credentials;
+    sendHeartbeat: () => void;
     telemetry: Telemetry;
   },
 ): Link {
@@ -173,22 +214,21 @@ function createLink(
       capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
-    credentials: new Credentials(config, keys),
+    credentials,
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {
       log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
-      const beatNow = (lateMs: number) => {
+      const beat = (lateMs: number) => {
         telemetry.beat(lateMs);
-        beat();
+        sendHeartbeat();
       };
-      void runHeartbeat(beatNow, { intervalMs, signal });
+      void runHeartbeat(beat, { intervalMs, signal });
     },
     onState: (state) => telemetry.link(state),
   });
 }
 
-function capacityOf(config: Config): Capacity {
-  const { maxCpu, maxMemory, maxSessions } = config;
+function capacityOf({ maxCpu, maxMemory, maxSessions }: Config): Capacity {
   return { maxCpu, maxMemory, maxSessions, cpu: `${maxCpu} cores`, memory: `${maxMemory}Gi` };
 }

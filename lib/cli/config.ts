@@ -7,7 +7,8 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { readCommandLine } from "./command_line.ts";
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { shown } from "../common/log.ts";
-import { type Config, type Option, OPTIONS, type OutputFormat, type Settings } from "./options.ts";
+import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.ts";
+import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
 
@@ -47,12 +48,14 @@ export function loadConfig(sources: ConfigSources): Invocation {
   const { command, output, flags } = readCommandLine(sources.args, problems);
   if (flags.has("help")) return { kind: "help" };
   if (flags.has("version")) return { kind: "version" };
-  const settings = readSettings(flags, sources, problems);
+  const { settings, isHealthAddrSet } = readSettings(flags, sources, problems);
   const apiKey = readApiKey(settings.apiKeyFile, sources, problems);
   const proxy = settings.controlPlaneUrl
     ? readProxy(new URL(settings.controlPlaneUrl), sources, problems)
     : undefined;
-  const config = problems.length > 0 ? new ConfigError(problems.map(shown)) : { ...settings, apiKey, proxy };
+  const config = problems.length > 0
+    ? new ConfigError(problems.map(shown))
+    : { ...settings, apiKey, isHealthAddrSet, proxy };
   if (command === "doctor") return { kind: command, output, config };
   if (config instanceof ConfigError) throw config;
   if (command === "sessions") return { kind: command, output, config };
@@ -64,21 +67,23 @@ function readSettings(
   flags: ReadonlyMap<string, string>,
   sources: ConfigSources,
   problems: string[],
-): Settings {
+): { settings: Settings; isHealthAddrSet: boolean } {
   const configFile = nonEmpty(flags.get("config")) ?? nonEmpty(sources.env("CONFIG"));
   const file = configFile === undefined
     ? new Map<string, unknown>()
     : readConfigFile(configFile, sources, problems);
   const values: Record<string, unknown> = {};
+  const given = new Set<keyof Settings>();
   for (const option of OPTIONS) {
     const found = find(option, { flags, file, configFile, env: sources.env });
+    if (found) given.add(option.key);
     values[option.key] = found ? parseOption(option, found, problems) : option.fallback;
     if (!found && option.required) problems.push(`${optionName(option)} is missing: ${option.help}`);
   }
   const settings = values as unknown as Settings;
   checkTransportSecurity(settings, problems);
   checkFiles(settings, sources, problems);
-  return settings;
+  return { settings, isHealthAddrSet: given.has("healthAddr") };
 }
 
 /** How an option is named to the person who has to mend it. */

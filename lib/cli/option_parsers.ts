@@ -8,10 +8,11 @@ import { controlPlaneAddresses } from "../control_plane/addresses.ts";
 import { messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "../common/quantities.ts";
+import type { ListenAddress } from "../model/settings.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "../model/template.ts";
 import { readImage, readSpec } from "../templates/manifest.ts";
 import { Field } from "../common/untrusted.ts";
-import { type ListenAddress, parseListenAddress } from "../telemetry/listen_address.ts";
+import { parseListenAddress } from "../telemetry/listen_address.ts";
 
 /** A value read from a setting, or what is wrong with it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {

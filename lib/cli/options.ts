@@ -25,13 +25,11 @@ import {
   url,
   whole,
 } from "./option_parsers.ts";
-import type { SessionSettings } from "../manifests/manifests.ts";
 import type { HttpProxy } from "../common/proxies.ts";
 import { parseCores, parseMemory } from "../common/quantities.ts";
 import type { Secret } from "../common/secret.ts";
-import type { TemplateRules } from "../templates/rules.ts";
-import { BUILT_IN_TEMPLATES, type TemplateTable } from "../model/template.ts";
-import type { ListenAddress } from "../telemetry/listen_address.ts";
+import type { Settings } from "../model/settings.ts";
+import { BUILT_IN_TEMPLATES } from "../model/template.ts";
 
 /** One row of the table. */
 export interface Option<K extends keyof Settings = keyof Settings> {
@@ -50,39 +48,11 @@ export interface Option<K extends keyof Settings = keyof Settings> {
   readonly parse: (value: unknown) => Parsed<Settings[K]>;
 }
 
-/** Everything that an operator can set. Durations are milliseconds. */
-export interface Settings extends SessionSettings, TemplateRules {
-  readonly controlPlaneUrl: string;
-  readonly platform: string;
-  readonly region: string;
-  readonly kubeconfig: string;
-  readonly maxSessions: number;
-  readonly config: string;
-  readonly apiKeyFile: string;
-  readonly caFile: string;
-  readonly clientCert: string;
-  readonly clientKey: string;
-  readonly allowInsecure: boolean;
-  readonly leaderElection: boolean;
-  /** Empty: the host's name. */
-  readonly podName: string;
-  readonly heartbeatInterval: number;
-  /** 0: for ever. */
-  readonly reconnectAttempts: number;
-  readonly startTimeout: number;
-  readonly drainTimeout: number;
-  readonly maxConcurrentStarts: number;
-  readonly maxDurationAction: "hibernate" | "stop";
-  readonly templates: TemplateTable;
-  readonly healthAddr: ListenAddress | "off";
-  readonly logFormat: "text" | "json";
-  readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly checkConfig: boolean;
-}
-
 /** The settings, the key, which comes from a file or a variable only, and the proxy, which all programs share. */
 export interface Config extends Settings {
   readonly apiKey: Secret | undefined;
+  /** Whether `healthAddr` was set, rather than left at its default. */
+  readonly isHealthAddrSet: boolean;
   /** The one that leads to the Control Plane. */
   readonly proxy: HttpProxy | undefined;
 }
@@ -95,8 +65,8 @@ export const PRINT_FLAGS: ReadonlyMap<string, string> = new Map([
 
 /** What the program can do instead of running, by the word for it. */
 export const COMMANDS: ReadonlyMap<string, string> = new Map([
-  ["doctor", "Check settings, Control Plane and cluster, and say what to do (also: preflight)"],
-  ["sessions", "List the sessions that run here"],
+  ["doctor", "Check settings, Control Plane and cluster, with advice (alias: preflight)"],
+  ["sessions", "List this agent's sessions"],
 ]);
 
 /** How the commands print what they find. */
@@ -126,40 +96,40 @@ export const OPTIONS: readonly Option[] = [
   option("config", {
     parse: text,
     fallback: "",
-    help: "File with settings, YAML or JSON, such as a mounted ConfigMap",
+    help: "Settings file, YAML or JSON, such as a mounted ConfigMap",
   }),
   option("apiKeyFile", {
     parse: text,
     fallback: "",
-    help: "File with the agent's API key (or the key itself in AGENT_API_KEY)",
+    help: "File with the agent's API key (or set the key itself in AGENT_API_KEY)",
   }),
   option("caFile", {
     parse: text,
     fallback: "",
-    help: "File with more authorities to trust for the Control Plane, as PEM",
+    help: "PEM file with additional CA certificates to trust for the Control Plane",
   }),
   option("clientCert", {
     parse: text,
     fallback: "",
-    help: "File with the agent's certificate for the Control Plane, as PEM",
+    help: "PEM file with the agent's client certificate for the Control Plane",
   }),
-  option("clientKey", { parse: text, fallback: "", help: "File with the key of --client-cert, as PEM" }),
+  option("clientKey", { parse: text, fallback: "", help: "PEM file with the private key of --client-cert" }),
   option("allowInsecure", {
     parse: switchValue,
     fallback: false,
     fallbackText: "",
-    help: "Allow ws:// and http:// to Control Planes outside of the cluster",
+    help: "Allow ws:// and http:// to Control Planes outside the cluster",
   }),
   option("leaderElection", {
     parse: switchValue,
     fallback: false,
     fallbackText: "",
-    help: "Let one of several replicas work while the others stand by",
+    help: "Elect one replica as leader; the others are on standby",
   }),
   option("podName", {
     parse: label,
     fallback: "",
-    help: "This replica's own name in the election (empty for the host's name)",
+    help: "Name of this replica in the leader election (empty for the hostname)",
   }),
   option("heartbeatInterval", {
     parse: duration(1000, 20_000),
@@ -170,34 +140,34 @@ export const OPTIONS: readonly Option[] = [
   option("reconnectAttempts", {
     parse: whole(0, 1_000_000),
     fallback: 5,
-    help: "Attempts to reconnect before exiting; 0 means for ever",
+    help: "Reconnect attempts before the agent exits; 0 for unlimited",
   }),
   option("startTimeout", {
     parse: duration(1000, MAX_DURATION_MS),
     fallback: 120_000,
     fallbackText: "2m",
-    help: "Longest time a session may take to start or wake",
+    help: "Timeout for a session to start or wake",
   }),
   option("drainTimeout", {
     parse: duration(0, MAX_DURATION_MS),
     fallback: 25_000,
     fallbackText: "25s",
-    help: "Longest time running commands get when the agent is told to stop",
+    help: "Timeout for running commands when the agent shuts down",
   }),
   option("maxConcurrentStarts", {
     parse: whole(1, 1000),
     fallback: 20,
-    help: "Sessions that may be in creation at once",
+    help: "Maximum number of sessions that start at the same time",
   }),
   option("maxDurationAction", {
     parse: oneOf("hibernate", "stop"),
     fallback: "hibernate",
-    help: "What becomes of a session at the end of its maximal duration",
+    help: "Action when a session reaches its maximum duration: hibernate or stop",
   }),
   option("homeStrategy", {
     parse: oneOf("per-session", "per-user", "none"),
     fallback: "per-session",
-    help: "Whose a home volume is: per-session, per-user, or none",
+    help: "Scope of the home volume: per-session, per-user, or none",
   }),
   option("storageClass", {
     parse: label,
@@ -213,13 +183,13 @@ export const OPTIONS: readonly Option[] = [
   option("imagePullPolicy", {
     parse: oneOf("Always", "IfNotPresent", "Never"),
     fallback: "IfNotPresent",
-    help: "When nodes pull session images",
+    help: "Image pull policy of session pods",
   }),
   option("imagePullSecrets", {
     parse: list(objectName),
     fallback: [],
     fallbackText: "",
-    help: "Secrets by which nodes pull session images, such as [registry]",
+    help: "Image pull secrets of session pods, such as [registry]",
   }),
   option("allowedImages", {
     parse: list(pattern),
@@ -236,31 +206,31 @@ export const OPTIONS: readonly Option[] = [
   option("sessionSecurity", {
     parse: oneOf("baseline", "restricted"),
     fallback: "baseline",
-    help: "Pod Security level that session pods keep to",
+    help: "Pod Security Standard of session pods: baseline or restricted",
   }),
   option("ingressNamespaces", {
     parse: list(namespace),
     fallback: [],
     fallbackText: "",
-    help: "Namespaces that alone may reach sessions (empty for no such rule)",
+    help: "Namespaces that may connect to sessions (empty for all)",
   }),
   option("nodeSelector", {
     parse: labels,
     fallback: {},
     fallbackText: "",
-    help: "Node labels that sessions need, such as {pool: desktops}",
+    help: "Node selector of session pods, such as {pool: desktops}",
   }),
   option("nodeAffinity", {
     parse: nodeAffinity,
     fallback: {},
     fallbackText: "",
-    help: "Node affinity of sessions, as Kubernetes writes it",
+    help: "Node affinity of session pods, in Kubernetes notation",
   }),
   option("tolerations", {
     parse: tolerations,
     fallback: [],
     fallbackText: "",
-    help: "Tolerations of sessions, such as [{key: desktops, operator: Exists}]",
+    help: "Tolerations of session pods, such as [{key: desktops, operator: Exists}]",
   }),
   option("runtimeClass", { parse: objectName, fallback: "", help: "Runtime class of session pods" }),
   option("priorityClass", { parse: objectName, fallback: "", help: "Priority class of session pods" }),
@@ -268,32 +238,32 @@ export const OPTIONS: readonly Option[] = [
     parse: resourceAmounts,
     fallback: {},
     fallbackText: "",
-    help: "Further resources of each session, such as {nvidia.com/gpu: 1}",
+    help: "Extended resources of session pods, such as {nvidia.com/gpu: 1}",
   }),
   option("templates", {
     parse: templates,
     fallback: BUILT_IN_TEMPLATES,
     fallbackText: [...BUILT_IN_TEMPLATES.keys()].join(", "),
-    help: "More templates, such as {gimp: lscr.io/linuxserver/gimp:latest}",
+    help: "Extra templates, such as {gimp: lscr.io/linuxserver/gimp:latest}",
   }),
   option("healthAddr", {
     parse: listenAddress,
     fallback: { hostname: "", port: 8080 },
     fallbackText: ":8080",
     whenEmpty: "off",
-    help: "Address of /healthz, /readyz and /metrics (off for none)",
+    help: "Address of /healthz, /readyz and /metrics (off for none, default only if free)",
   }),
-  option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log lines as text or json" }),
+  option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log format: text or json" }),
   option("logLevel", {
     parse: oneOf("debug", "info", "warn", "error"),
     fallback: "info",
-    help: "Least level that is logged: debug, info, warn or error",
+    help: "Minimum log level: debug, info, warn or error",
   }),
   option("checkConfig", {
     parse: switchValue,
     fallback: false,
     fallbackText: "",
-    help: "Check the settings, print them and exit",
+    help: "Validate the settings, print them and exit",
   }),
 ];
 

@@ -1,6 +1,7 @@
 /**
- * Commands come in, are written down and acknowledged; those of one session are carried out one after the other, sessions side by side.
- * Each command ends in exactly one result. What is not finished when the process ends is in the journal, from which the next process goes on.
+ * Receives commands, records each in the journal, acknowledges it and runs it: the commands of one session one after the other, sessions in
+ * parallel. Every command gets exactly one result. A command that is not finished when the process ends stays in the journal, and the next
+ * process resumes it.
  * @module
  */
 import { type Command, completed, failed } from "../control_plane/protocol.ts";
@@ -8,31 +9,32 @@ import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
-import type { RequestLimits } from "../templates/amounts.ts";
+import type { RequestLimits } from "../model/settings.ts";
 import { Answers } from "./answers.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "../sessions/command_context.ts";
+import type { BusySessions } from "../status/busy_sessions.ts";
 import type { Outcome } from "../status/annotations.ts";
 import { parseRequest } from "../sessions/requests.ts";
 import type { SessionRequest } from "../model/requests.ts";
 
-/** Carries out one request at a time for each session. */
+/** Runs one request at a time per session. */
 export interface Operations {
   run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
-  /** The outcome of a command that the session's annotations have, possibly from an earlier process. */
+  /** The outcome of a command that is recorded on its session's objects, possibly by a previous process. */
   recordedOutcome(sessionId: string, commandId: string): Outcome | undefined;
 }
 
-/** Told what becomes of each command. */
+/** Sees the steps of each command. */
 export interface CommandObserver {
-  /** @param receivedAt milliseconds since 1970; long ago for a command that an earlier process received */
+  /** @param receivedAt milliseconds since 1970; a previous process may have received the command long ago */
   received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
-  /** No earlier command of its session is left. */
+  /** No earlier command of the session is left. */
   begun(commandId: string, request: SessionRequest): void;
-  /** Its turn to change the cluster has come. */
+  /** The command may change the cluster now. */
   turned(commandId: string): void;
-  /** @param error why it failed */
+  /** @param error why the command failed */
   ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
 }
 
@@ -40,73 +42,64 @@ export interface CommandObserver {
 export interface DispatcherOptions {
   readonly journal: Journal;
   readonly reporter: Reporter;
+  /** Where the sessions of queued and running commands are marked. */
+  readonly busy: BusySessions;
   readonly limits: RequestLimits;
   /** Longest wait for cancelled commands to clean up, in milliseconds. */
   readonly cancelMs: number;
-  /** Told when no command of a session is left. */
-  readonly onIdle?: (sessionId: string) => void;
+  /** Whether this process still leads; once it does not, another process sends the results. @default {always} */
+  readonly isLeading?: () => boolean;
   readonly observer?: CommandObserver;
 }
 
-/** A command that waits for its turn or is being carried out. */
+/** A command, or a request of the agent itself, that is queued or running. */
 interface Task {
-  /** Empty for what the agent does by itself. */
+  /** Empty for a request of the agent itself. */
   readonly commandId: string;
   readonly request: SessionRequest;
   readonly spentMs: number;
   readonly cancel: AbortController;
 }
 
-/** For what an earlier process was let do: with less to give away by now, it is the operation that fails, and removes what it made. */
+/** Limits for resumed commands: they were accepted, so that the operation decides, fails if it must, and removes what it created. */
 const NO_LIMITS: RequestLimits = { maxCpu: Infinity, maxMemory: Infinity };
 
 const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
 const HANDED_OVER = new CommandError("handed_over", "left to the agent's next process");
 
-/** From messages to operations to reports. */
+/** Turns commands into operations and their outcomes into reports. */
 export class Dispatcher {
   readonly #operations: Operations;
   readonly #options: DispatcherOptions;
   readonly #lanes: Lanes<Task>;
   readonly #answers: Answers;
-  /** Stops that are being written down. */
-  readonly #stops = new Set<SessionRequest>();
-  /** Commands that are being written down. */
+  /** Stops that are received and not queued yet, because the journal is writing them. */
+  readonly #pendingStops = new Set<SessionRequest>();
+  /** Commands that the journal is writing. */
   readonly #accepting = new Set<Promise<void>>();
-  /** The acceptance of the newest command. */
+  /** Settles once the newest command is accepted or rejected. */
   #lastAccepted: Promise<void> = Promise.resolve();
   #isDraining = false;
   #isHandedOver = false;
-  #mayAct: () => boolean = () => true;
 
   constructor(operations: Operations, options: DispatcherOptions) {
     this.#operations = operations;
     this.#options = options;
-    const { journal, reporter, observer } = options;
+    const { journal, reporter, busy, observer } = options;
     this.#answers = new Answers({
       journal,
       reporter,
       onAnswer: ({ type, payload }, error) => observer?.ended(payload.commandId, type, error),
     });
-    this.#lanes = new Lanes((sessionId) => options.onIdle?.(sessionId));
+    this.#lanes = new Lanes(busy);
   }
 
-  /** Whether new commands are refused. */
+  /** Whether new commands are rejected. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
 
-  /** Whether a command of the session is at work or waits for its turn. */
-  isBusy(sessionId: string): boolean {
-    return this.#lanes.of(sessionId).length > 0 || this.#isToStop(sessionId);
-  }
-
-  /** From now on, nothing is answered unless this says that it may be: otherwise another process answers it. */
-  guard(mayAct: () => boolean): void {
-    this.#mayAct = mayAct;
-  }
-
-  /** Takes a command; returns before any work is done. */
+  /** Accepts a command; returns before it is recorded or run. A repeated command only repeats its result. */
   receive(command: Command): void {
     const { commandId, action } = command;
     const known = this.#answers.of(commandId);
@@ -126,15 +119,14 @@ export class Dispatcher {
   }
 
   /**
-   * Lets the agent itself do something to a session in its lane: after the commands that came before, and cancelled by a stop that comes
-   * meanwhile, as the command that it is like would be.
+   * Queues a request of the agent itself. Like a command, it runs after the earlier commands of its session, and a later stop cancels it.
    *
    * @throws what `work` throws, or a {@linkcode CommandError} with failure `draining`
    */
   async insert(request: SessionRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.#isDraining) throw STOPPING;
     const cancel = new AbortController();
-    // It is not newer than any command, so that none of an earlier process is overtaken by it.
+    // An infinite `spentMs` marks it as older than every command, so that it never supersedes a resumed one.
     const task = { commandId: "", request, spentMs: Infinity, cancel };
     await this.#lanes.take(request.sessionId, task, async () => {
       cancel.signal.throwIfAborted();
@@ -142,17 +134,17 @@ export class Dispatcher {
     });
   }
 
-  /** Goes on with what an earlier process left: sends the results that may not have arrived, and finishes what was not finished. */
+  /** Resumes the commands of the previous process: sends results that may not have arrived, and runs what was not finished. */
   resume(entries: readonly JournalEntry[]): void {
     for (const { commandId, receivedAt, request, result } of entries) {
-      // It was sent again before the journal could be read.
+      // The Control Plane sent it again before the journal could be read.
       if (this.#answers.of(commandId)) continue;
       this.#answers.expect(commandId, result);
       if (result) {
         this.#options.reporter.result(result, { waitedMs: Math.max(0, Date.now() - receivedAt) });
         continue;
       }
-      log.info("Command {commandId}: {action}, begun by an earlier process", {
+      log.info("Command {commandId}: {action}, resumed from the previous process", {
         commandId,
         action: request?.action ?? "unknown",
       });
@@ -162,8 +154,8 @@ export class Dispatcher {
   }
 
   /**
-   * Refuses new commands and waits until those at work are done. When the signal is aborted they are left to the next process; what the
-   * journal does not hold is cancelled. What then still hangs, in a request that nobody answers, is left alone.
+   * Rejects new commands and waits for the queued and running ones. When the signal is aborted, it leaves them to the next process, cancels
+   * those that the journal does not hold, and waits at most `cancelMs` more, because a request to Kubernetes may hang.
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#isDraining = true;
@@ -185,7 +177,7 @@ export class Dispatcher {
     }
   }
 
-  /** Leaves everything as it is, at once: another process goes on with it now. */
+  /** Leaves all commands to the process that leads now: cancels them without a result. */
   handOver(): void {
     this.#isDraining = true;
     this.#isHandedOver = true;
@@ -198,23 +190,23 @@ export class Dispatcher {
     }
   }
 
-  /** Never rejects. Commands are acknowledged in the order they came, each once the next process would know of it. */
+  /** Never rejects. Commands are acknowledged in the order they came, each once the journal holds it. */
   async #accept(command: Command, before: Promise<void>): Promise<void> {
     const { commandId } = command;
     const { journal, reporter } = this.#options;
     const entry = { commandId, receivedAt: Date.now() };
     try {
       if (this.#isDraining) {
-        throw new CommandError("draining", "The agent is stopping and takes no more commands");
+        throw new CommandError("draining", "The agent is stopping and accepts no more commands");
       }
       const request = parseRequest(command, this.#options.limits);
       const earlier = this.#operations.recordedOutcome(request.sessionId, commandId);
-      // It was answered long ago: an ack would undo that.
+      // Its result was sent long ago, and an ack after the result would undo it.
       if (earlier) return this.#answers.give(completed(commandId, earlier.result));
       journal.checkRoom({ ...entry, request });
-      if (request.action === "stop_session") this.#announceStop(request);
+      using _pending = request.action === "stop_session" ? this.#announceStop(request) : undefined;
       await journal.open({ ...entry, request });
-      // The journal may wait for one command and, once it is in trouble, not for the next.
+      // The journal may wait for this command and, after a failure, not for the next one.
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
@@ -229,14 +221,17 @@ export class Dispatcher {
     }
   }
 
-  /** Says nothing more of a session, though the stop may have its turn only later: it would undo what the Control Plane shows by now. */
-  #announceStop(request: SessionRequest): void {
-    this.#stops.add(request);
+  /** Stops reports of the session at once, before the stop runs: they would undo what the Control Plane shows by now. */
+  #announceStop(request: SessionRequest): Disposable {
+    const mark = this.#options.busy.mark(request.sessionId);
+    this.#pendingStops.add(request);
     this.#options.reporter.stopReceived(request.sessionId);
-  }
-
-  #isToStop(sessionId: string): boolean {
-    return [...this.#stops].some((stop) => stop.sessionId === sessionId);
+    return {
+      [Symbol.dispose]: () => {
+        this.#pendingStops.delete(request);
+        mark[Symbol.dispose]();
+      },
+    };
   }
 
   #resumeOne(commandId: string, entry: Pick<JournalEntry, "receivedAt" | "request">): void {
@@ -247,7 +242,7 @@ export class Dispatcher {
       if (this.#hasNewer(request.sessionId)) {
         throw new CommandError(
           "cancelled",
-          "interrupted by a restart of the agent, and overtaken by a later command",
+          "interrupted by a restart of the agent and superseded by a later command",
         );
       }
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
@@ -256,7 +251,7 @@ export class Dispatcher {
     }
   }
 
-  /** Whether a session has commands that this process received, which it did before the journal could be read. */
+  /** Whether this process received commands of the session before it could read the journal. */
   #hasNewer(sessionId: string): boolean {
     return this.#lanes.of(sessionId).some(({ spentMs }) => spentMs === 0);
   }
@@ -266,27 +261,27 @@ export class Dispatcher {
     if (action === "stop_session") {
       cancelForStop(this.#lanes.of(sessionId));
       this.#options.reporter.stopReceived(sessionId);
-      this.#stops.delete(task.request);
     }
-    void this.#lanes.take(sessionId, task, () => this.#carryOut(task));
+    void this.#lanes.take(sessionId, task, () => this.#run(task));
   }
 
-  /** Never rejects: whatever happens becomes the command's result, unless the next process is to find it. */
-  async #carryOut({ commandId, request, spentMs, cancel }: Task): Promise<void> {
+  /** Never rejects: every outcome becomes the command's result, unless the next process resumes it. */
+  async #run({ commandId, request, spentMs, cancel }: Task): Promise<void> {
     const { signal } = cancel;
+    const { journal, reporter, observer, isLeading = () => true } = this.#options;
     const startedAt = performance.now();
-    this.#options.observer?.begun(commandId, request);
+    observer?.begun(commandId, request);
     try {
-      const onTurn = () => this.#options.observer?.turned(commandId);
+      const onTurn = () => observer?.turned(commandId);
       const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
       const result = completed(commandId, outcome.result);
-      await this.#options.journal.close(result, outcome);
-      if (!this.#mayAct()) throw HANDED_OVER;
-      // The result first: of two short messages sent at once, the network may hold the second back for a moment.
+      await journal.close(result, outcome);
+      if (!isLeading()) throw HANDED_OVER;
+      // The result first: of two short messages sent at once, the network may delay the second.
       this.#answers.give(result);
-      // What a stop that came meanwhile will change is not worth a word, and would undo it.
+      // A stop that came meanwhile will change the status, which would undo the stop.
       const isOutdated = signal.aborted || this.#isToStop(request.sessionId);
-      if (outcome.status && !isOutdated) this.#options.reporter.status(outcome.status);
+      if (outcome.status && !isOutdated) reporter.status(outcome.status);
       const durationMs = Math.round(performance.now() - startedAt);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
         commandId,
@@ -298,13 +293,17 @@ export class Dispatcher {
     } catch (error) {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
-        this.#options.observer?.ended(commandId, "handed_over");
+        observer?.ended(commandId, "handed_over");
       } else await this.#answers.fail(commandId, error);
     }
   }
+
+  #isToStop(sessionId: string): boolean {
+    return [...this.#pendingStops].some((stop) => stop.sessionId === sessionId);
+  }
 }
 
-/** A stop makes everything pointless that its session still waits for. */
+/** A stop cancels everything that its session is waiting for. */
 function cancelForStop(tasks: readonly Task[]): void {
   for (const { request, cancel } of tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));

@@ -22,7 +22,7 @@ export interface JournalEntry {
 }
 
 /** What an earlier process left. */
-export interface Legacy {
+export interface RecoveredState {
   /** In the order in which the commands were received. */
   readonly entries: readonly JournalEntry[];
   /** Sessions that existed then, as far as they were written down. */
@@ -33,8 +33,8 @@ export interface Legacy {
 export interface JournalOptions extends Pick<JournalFileOptions, "store" | "patienceMs"> {
   /** Stands before each key, as agents of other ids may share the ConfigMap. */
   readonly prefix: string;
-  /** The sessions that exist now; written down whenever something else is. */
-  readonly sessionIds: () => readonly string[];
+  /** The sessions that exist now; their ids are written along with every other change. */
+  readonly sessions: { sessionIds(): readonly string[] };
 }
 
 /** Half of what a ConfigMap can hold, in bytes: the other half is for the results of what is open, for the sessions and for other agents. */
@@ -74,7 +74,7 @@ export class Journal implements Disposable {
    *
    * @throws the signal's reason
    */
-  async load(signal: AbortSignal): Promise<Legacy> {
+  async load(signal: AbortSignal): Promise<RecoveredState> {
     const prefix = this.#key("");
     const isOwn = (key: string) => key.startsWith(prefix) && OWN_KEY.test(key.slice(prefix.length));
     const own = (await this.#file.read(isOwn, signal)).sort(([a], [b]) => a < b ? -1 : 1);
@@ -222,7 +222,7 @@ export class Journal implements Disposable {
 
   #newSessionIds(): JournalChanges {
     const key = this.#key(SESSIONS);
-    const text = this.#options.sessionIds().toSorted().join("\n");
+    const text = this.#options.sessions.sessionIds().toSorted().join("\n");
     return text === (this.#file.written(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
 }

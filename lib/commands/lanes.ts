@@ -1,7 +1,8 @@
 /**
- * The order of what is done to sessions: to one session one thing after the other, to several side by side.
+ * Queues of tasks, one per session: the tasks of one session run one after the other, sessions in parallel. A session with tasks is marked busy.
  * @module
  */
+import type { BusySessions } from "../status/busy_sessions.ts";
 
 /** The tasks of one session, in order. */
 interface Lane<T> {
@@ -9,14 +10,14 @@ interface Lane<T> {
   end: Promise<void>;
 }
 
-/** Lanes of tasks, one for each session that has any. */
+/** One lane per session that has tasks. */
 export class Lanes<T> {
-  readonly #onIdle: (sessionId: string) => void;
+  readonly #busy: BusySessions;
   readonly #lanes = new Map<string, Lane<T>>();
 
-  /** @param onIdle told when no task of a session is left */
-  constructor(onIdle: (sessionId: string) => void) {
-    this.#onIdle = onIdle;
+  /** @param busy where the sessions that have tasks are marked */
+  constructor(busy: BusySessions) {
+    this.#busy = busy;
   }
 
   /** Whether no session has a task. */
@@ -24,32 +25,32 @@ export class Lanes<T> {
     return this.#lanes.size === 0;
   }
 
-  /** All tasks that wait for their turn or are being done. */
+  /** All queued and running tasks. */
   all(): T[] {
     return [...this.#lanes.values()].flatMap((lane) => [...lane.tasks]);
   }
 
-  /** Those of one session. */
+  /** The queued and running tasks of one session. */
   of(sessionId: string): T[] {
     return [...this.#lanes.get(sessionId)?.tasks ?? []];
   }
 
-  /** Does a task once all that came before in its session's lane is done; rejects as `work` does, which does not hold up the next. */
+  /** Runs a task after the earlier ones of its session. Rejects as `work` does, which does not affect the next task. */
   take(sessionId: string, task: T, work: () => Promise<void>): Promise<void> {
     const lane = this.#lanes.get(sessionId) ?? { tasks: new Set(), end: Promise.resolve() };
+    const mark = this.#busy.mark(sessionId);
     lane.tasks.add(task);
     const done = lane.end.then(work);
     lane.end = done.catch(() => {}).finally(() => {
       lane.tasks.delete(task);
-      if (lane.tasks.size > 0) return;
-      this.#lanes.delete(sessionId);
-      this.#onIdle(sessionId);
+      if (lane.tasks.size === 0) this.#lanes.delete(sessionId);
+      mark[Symbol.dispose]();
     });
     this.#lanes.set(sessionId, lane);
     return done;
   }
 
-  /** Resolves when all that is there now is done. */
+  /** Resolves once all tasks that are queued or running now have ended. */
   async done(): Promise<void> {
     await Promise.all([...this.#lanes.values()].map((lane) => lane.end));
   }

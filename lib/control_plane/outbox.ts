@@ -14,6 +14,12 @@ export interface Wire {
   send(text: string): boolean;
 }
 
+/** Where results are kept until they have arrived. */
+export interface ResultStore {
+  /** Removes the results of these commands: they have arrived, as has all that was sent before them. */
+  forget(commandIds: readonly string[]): void;
+}
+
 /**
  * The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. One without an ack is of
  * a command that came again, or that an earlier process acknowledged, nobody knows when.
@@ -47,7 +53,7 @@ interface Sent {
 
 /** The one way out of the agent. */
 export class Outbox implements Disposable {
-  readonly #onArrival: (commandIds: readonly string[]) => void;
+  readonly #store: ResultStore | undefined;
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
@@ -59,9 +65,9 @@ export class Outbox implements Disposable {
   /** Repetitions that are still due, by command. */
   readonly #repeats = new Map<string, Repetition>();
 
-  /** @param onArrival told of commands whose results have surely arrived; all that was sent before them has, too */
-  constructor(onArrival: (commandIds: readonly string[]) => void = () => {}) {
-    this.#onArrival = onArrival;
+  /** @param store where results are kept until they have arrived */
+  constructor(store?: ResultStore) {
+    this.#store = store;
   }
 
   /** How many results and statuses wait for a link. */
@@ -201,7 +207,7 @@ export class Outbox implements Disposable {
     const commandIds = arrived.flatMap(({ message }) =>
       message.type === "status" ? [] : [message.payload.commandId]
     );
-    if (commandIds.length > 0) this.#onArrival(commandIds);
+    if (commandIds.length > 0) this.#store?.forget(commandIds);
   }
 
   #repeatIfFast(result: Result): void {

@@ -5,15 +5,16 @@
 import { log } from "../common/log.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
+import type { ReportedStatuses } from "./reported_statuses.ts";
 
 /** Tells the Control Plane; never waits, never fails. */
 export class Reporter {
   readonly #outbox: Outbox;
-  readonly #statuses = new Map<string, SessionStatus>();
-  readonly #listeners = new Set<(sessionId: string) => void>();
+  readonly #reported: ReportedStatuses;
 
-  constructor(outbox: Outbox) {
+  constructor(outbox: Outbox, reported: ReportedStatuses) {
     this.#outbox = outbox;
+    this.#reported = reported;
   }
 
   /** A command arrived. */
@@ -36,40 +37,16 @@ export class Reporter {
    * @returns whether it was told at once; otherwise it waits for a link
    */
   status(status: SessionStatus): boolean {
-    this.assume(status);
+    this.#reported.set(status);
     const { sessionId, state, platformMetadata: { message } } = status;
     if (message) log.info("Session {sessionId} is {state}: {reason}", { sessionId, state, reason: message });
     else log.info("Session {sessionId} is {state}", { sessionId, state });
     return this.#outbox.send({ type: "status", payload: status });
   }
 
-  /** A session's state that the Control Plane is taken to know. A session that is over has none. */
-  assume(status: SessionStatus): void {
-    const isOver = status.state === "terminated" || status.state === "failed";
-    if (isOver) this.#statuses.delete(status.sessionId);
-    else this.#statuses.set(status.sessionId, status);
-    for (const listener of this.#listeners) listener(status.sessionId);
-  }
-
-  /** Calls the listener whenever something was told or assumed of a session; gives a function that ends that. */
-  listen(listener: (sessionId: string) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
   /** A stop was received: nothing that was said of the session before is worth saying again. */
   stopReceived(sessionId: string): void {
     this.#outbox.forgetStatus(sessionId);
-  }
-
-  /** The sessions that are not over, as far as the Control Plane was told. */
-  sessionIds(): string[] {
-    return [...this.#statuses.keys()];
-  }
-
-  /** What was told last of a session that is not over. */
-  lastStatus(sessionId: string): SessionStatus | undefined {
-    return this.#statuses.get(sessionId);
   }
 
   /** The agent is alive. */

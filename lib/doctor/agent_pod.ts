@@ -4,7 +4,8 @@
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import { readCommandLine } from "../cli/command_line.ts";
-import { OPTIONS, type Settings } from "../cli/options.ts";
+import { OPTIONS } from "../cli/options.ts";
+import type { Settings } from "../model/settings.ts";
 
 /** A setting of a pod: `isKnown` is false where it may be set and cannot be seen. */
 export type PodSetting = { readonly isKnown: true; readonly value: string | undefined } | {

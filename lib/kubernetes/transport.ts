@@ -41,6 +41,14 @@ export interface RequestRecord extends RequestWords {
   readonly isRetry: boolean;
 }
 
+/** What an agent sets of a transport. */
+export interface TransportOptions {
+  /** Called after each attempt at a request. */
+  readonly onRequest?: (record: RequestRecord) => void;
+  /** Whether the cluster may be changed now; other requests than `GET` are rejected while it is false. @default {always} */
+  readonly mayWrite?: () => boolean;
+}
+
 /** How a request is sent. */
 interface FetchOptions {
   readonly signal: AbortSignal;
@@ -60,20 +68,20 @@ interface Connections {
 export class Transport implements Disposable {
   readonly #load: () => KubeConfig;
   readonly #onRequest: (record: RequestRecord) => void;
+  readonly #mayWrite: () => boolean;
   #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
   #connections: Connections | undefined;
-  #mayWrite: () => boolean = () => true;
 
   /**
    * @param load reads the credentials; called again when the API server does not accept them any more
-   * @param onRequest told of each attempt at a request
    */
-  constructor(load: () => KubeConfig, onRequest: (record: RequestRecord) => void = () => {}) {
+  constructor(load: () => KubeConfig, options: TransportOptions = {}) {
     this.#load = load;
-    this.#onRequest = onRequest;
+    this.#onRequest = options.onRequest ?? (() => {});
+    this.#mayWrite = options.mayWrite ?? (() => true);
     this.#config = load();
     const cluster = this.#config.getCurrentCluster();
     if (!cluster) throw new TypeError("Cannot reach Kubernetes as the kubeconfig names no current cluster");
@@ -83,11 +91,6 @@ export class Transport implements Disposable {
   /** Address of the API server. */
   get server(): string {
     return this.#server;
-  }
-
-  /** From now on, nothing is changed in the cluster unless this says that it may be. */
-  guard(mayWrite: () => boolean): void {
-    this.#mayWrite = mayWrite;
   }
 
   /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */

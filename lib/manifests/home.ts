@@ -15,16 +15,13 @@ import {
   userHomeClaimName,
 } from "../model/names.ts";
 import type { StartRequest } from "../model/requests.ts";
+import type { Settings } from "../model/settings.ts";
 
-/** What the operator decides about homes. */
-export interface HomeSettings {
-  readonly homeStrategy: "per-session" | "per-user" | "none";
-  /** Empty: the cluster's default class. */
-  readonly storageClass: string;
-  /** Size of a new home, a Kubernetes quantity. */
-  readonly storageSize: string;
-  readonly storageAccessMode: "ReadWriteOnce" | "ReadWriteOncePod" | "ReadWriteMany";
-}
+/** The settings of home volumes. */
+export type HomeSettings = Pick<
+  Settings,
+  "homeStrategy" | "storageClass" | "storageSize" | "storageAccessMode"
+>;
 
 /** What a template decides about homes, in place of the operator's settings. */
 export interface HomeOverrides {

@@ -37,12 +37,14 @@ import {
 import { buildPolicy, type IngressSettings } from "./network_policy.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "../model/requests.ts";
+import type { Settings } from "../model/settings.ts";
 
-/** What the operator decides about all sessions. */
-export interface SessionSettings extends HomeSettings, IngressSettings, PodSettings {
-  readonly agentId: string;
-  readonly namespace: string;
-}
+/** The settings of all session objects. */
+export type SessionSettings =
+  & HomeSettings
+  & IngressSettings
+  & PodSettings
+  & Pick<Settings, "agentId" | "namespace">;
 
 /** All that a session's objects are made from. */
 export interface SessionSpec extends PodPlan {

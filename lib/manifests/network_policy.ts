@@ -4,12 +4,10 @@
  */
 import type { V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
 import { SESSION_ANNOTATION, TEMPLATE_ANNOTATION, USER_ANNOTATION } from "../model/names.ts";
+import type { Settings } from "../model/settings.ts";
 
-/** What the operator decides about the way to sessions. */
-export interface IngressSettings {
-  /** Empty: no bounds of the agent's. */
-  readonly ingressNamespaces: readonly string[];
-}
+/** The settings of network policies. */
+export type IngressSettings = Pick<Settings, "ingressNamespaces">;
 
 /** The label that Kubernetes gives each namespace. Source: https://kubernetes.io/docs/reference/labels-annotations-taints/ */
 const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";

@@ -9,34 +9,32 @@ import type {
   V1NodeAffinity,
   V1NodeSelectorTerm,
   V1PodSpec,
-  V1Toleration,
   V1Volume,
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { Home } from "./home.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
 import { containerSecurity, podSecurity } from "./pod_security.ts";
-import { DEFAULT_ID, type SecurityLevel } from "../model/security.ts";
+import { DEFAULT_ID } from "../model/security.ts";
 import type { StartRequest } from "../model/requests.ts";
+import type { Settings } from "../model/settings.ts";
 import { HOME_PATH, HOME_VOLUME, type Template } from "../model/template.ts";
 import { verbatim } from "../templates/env.ts";
 import type { SessionTemplate } from "../templates/sources.ts";
 
-/** What the operator decides about all sessions' pods. */
-export interface PodSettings {
-  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
-  readonly imagePullSecrets: readonly string[];
-  readonly sessionSecurity: SecurityLevel;
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly nodeAffinity: V1NodeAffinity;
-  readonly tolerations: readonly V1Toleration[];
-  /** Empty: the cluster's default. */
-  readonly runtimeClass: string;
-  /** Empty: the cluster's default. */
-  readonly priorityClass: string;
-  /** Kubernetes quantities by resource; both request and limit. */
-  readonly extendedResources: Readonly<Record<string, string>>;
-}
+/** The settings of session pods. */
+export type PodSettings = Pick<
+  Settings,
+  | "imagePullPolicy"
+  | "imagePullSecrets"
+  | "sessionSecurity"
+  | "nodeSelector"
+  | "nodeAffinity"
+  | "tolerations"
+  | "runtimeClass"
+  | "priorityClass"
+  | "extendedResources"
+>;
 
 /** All that a session's pod is made from. */
 export interface PodPlan {

@@ -9,15 +9,10 @@ import { CommandError } from "../common/errors.ts";
 import { wantsPod } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { parseQuantity } from "../common/quantities.ts";
+import type { Settings } from "../model/settings.ts";
 
 /** The limits for all sessions together. */
-export interface CapacityLimits {
-  readonly maxSessions: number;
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
+export type CapacityLimits = Pick<Settings, "maxSessions" | "maxCpu" | "maxMemory">;
 
 /** The resources of a session, as integers, so that sums are exact. */
 interface Resources {

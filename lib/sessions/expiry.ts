@@ -5,15 +5,29 @@
  */
 import { Backoff, type BackoffOptions } from "../common/backoff.ts";
 import { CommandError, messageOf } from "../common/errors.ts";
+import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { log } from "../common/log.ts";
+import type { ScaleRequest, StopRequest } from "../model/requests.ts";
 import { endOfRun } from "../status/max_duration.ts";
+
+/** What ends a run: hibernating or stopping the session, as the command of the same name would. */
+type EndRequest = ScaleRequest | StopRequest;
 
 /** What an expiry needs. */
 export interface ExpiryOptions {
   readonly cache: SessionCache;
-  /** Ends a session's run, if its time is still up when its turn has come. */
-  readonly end: (sessionId: string) => Promise<void>;
+  /** Whether a session is hibernated or stopped at the end of its run. */
+  readonly action: "hibernate" | "stop";
+  /** Queues the request behind the session's commands. */
+  readonly dispatcher: {
+    insert(request: EndRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void>;
+  };
+  readonly operations: {
+    expire(request: EndRequest, signal: AbortSignal): Promise<SessionStatus | undefined>;
+  };
+  /** Reports the status of the session afterwards. */
+  readonly monitor: { tell(status: SessionStatus): void };
   /** Delays between failed attempts to end a run, in milliseconds. @default {{ firstMs: 5000, longestMs: 300_000 }} */
   readonly retry?: BackoffOptions;
 }
@@ -44,7 +58,7 @@ export class Expiry implements Disposable {
   }
 
   /** Sees to all sessions from now on. To be called once the cluster is known. */
-  begin(): void {
+  start(): void {
     const { cache } = this.#options;
     for (const sessionId of cache.sessionIds()) this.#look(sessionId);
     this.#stopListening = cache.listen((sessionId) => this.#look(sessionId));
@@ -91,7 +105,7 @@ export class Expiry implements Disposable {
   async #end(sessionId: string, run: Run): Promise<void> {
     run.isEnding = true;
     try {
-      await this.#options.end(sessionId);
+      await this.#endInTurn(sessionId);
     } catch (error) {
       if (isTrouble(error)) {
         log.warn("Session {sessionId} is past its maximal duration and could not be ended: {reason}", {
@@ -104,6 +118,18 @@ export class Expiry implements Disposable {
     run.isEnding = false;
     run.dueAt = Date.now() + run.backoff.next();
     if (this.#runs.get(sessionId) === run) this.#setTimer();
+  }
+
+  /** Waits for the session's commands, and ends the run if it is still due then. */
+  async #endInTurn(sessionId: string): Promise<void> {
+    const { action, dispatcher, operations, monitor } = this.#options;
+    const request: EndRequest = action === "stop"
+      ? { action: "stop_session", sessionId, deletePVC: false }
+      : { action: "hibernate_session", sessionId };
+    await dispatcher.insert(request, async (signal) => {
+      const status = await operations.expire(request, signal);
+      if (status && !signal.aborted) monitor.tell(status);
+    });
   }
 }
 

@@ -5,7 +5,8 @@
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../common/errors.ts";
 import { parseDuration } from "../common/quantities.ts";
-import { cpuBounds, memoryBounds, type RequestLimits } from "../templates/amounts.ts";
+import { cpuBounds, memoryBounds } from "../templates/amounts.ts";
+import type { RequestLimits } from "../model/settings.ts";
 import { ACTIONS, type SessionRequest, type StartRequest } from "../model/requests.ts";
 import { readVariables } from "../templates/env.ts";
 import { parseManifest } from "../templates/manifest.ts";

@@ -8,8 +8,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { KubernetesObject, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import type { Reporter } from "../control_plane/reporter.ts";
 import { Backoff } from "../common/backoff.ts";
+import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { CustomCollection } from "../kubernetes/custom_collection.ts";
@@ -19,11 +19,10 @@ import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { log, RepeatFilter } from "../common/log.ts";
+import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { SESSION_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
 import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
 
-/** Default of {@linkcode MirrorOptions.batchMs}. */
-const BATCH_MS = 500;
 /** Sessions that are written at once: the commands' requests have the rest of the API server. */
 const CONCURRENCY = 4;
 const RETRY = { firstMs: 2000, longestMs: 60_000 };
@@ -31,7 +30,7 @@ const RETRY = { firstMs: 2000, longestMs: 60_000 };
 /** What the mirror listens to and writes through. */
 export interface MirrorOptions {
   readonly cache: SessionCache;
-  readonly reporter: Pick<Reporter, "lastStatus" | "listen">;
+  readonly reported: ReportedStatuses;
   readonly api: CustomObjectApi;
   /** Changes of a session within this time are written together, in milliseconds. @default {500} */
   readonly batchMs?: number;
@@ -62,10 +61,10 @@ export class Mirror {
   }
 
   /** Shows the sessions until the signal is aborted. To be called once it is known what the Control Plane was told of them. */
-  begin(signal: AbortSignal): void {
-    const { cache, reporter } = this.#options;
+  start(signal: AbortSignal): void {
+    const { cache, reported } = this.#options;
     const look = (sessionId: string) => this.#look(sessionId);
-    const stops = [cache.listen(look), reporter.listen(look)];
+    const stops = [cache.listen(look), reported.listen(look)];
     signal.addEventListener("abort", () => stops.forEach((stop) => stop()), { once: true });
     this.#signal = signal;
     this.#lookAtAll();
@@ -95,7 +94,7 @@ export class Mirror {
     let pauseMs = 0;
     try {
       while (look.isDue) {
-        await delay((this.#options.batchMs ?? BATCH_MS) + pauseMs, { signal });
+        await delay((this.#options.batchMs ?? DEFAULT_TIMINGS.sessionObjectBatchMs) + pauseMs, { signal });
         const write = () => {
           look.isDue = false;
           return this.#write(sessionId);
@@ -166,7 +165,7 @@ export class Mirror {
     sessionId: string,
   ): { told: SessionStatus; deployment: V1Deployment; pods: readonly V1Pod[] } | undefined {
     const { deployment, pods } = this.#options.cache.session(sessionId);
-    const told = this.#options.reporter.lastStatus(sessionId);
+    const told = this.#options.reported.get(sessionId);
     return told && isAlive(deployment) ? { told, deployment, pods } : undefined;
   }
 

@@ -6,25 +6,33 @@
  */
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
+import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
+import { DEFAULT_TIMINGS } from "../model/timings.ts";
+import type { BusySessions } from "./busy_sessions.ts";
 import { recordedStatus } from "./annotations.ts";
 import type { Problem } from "./causes.ts";
 import { disruptionOf, isSameStatus, observedStatus } from "./observed.ts";
 import { statusOf } from "./status.ts";
 
-/** Default of {@linkcode MonitorOptions.unreadyGraceMs}. */
-const UNREADY_GRACE_MS = 2000;
-
 /** What the monitor listens to and speaks through. */
 export interface MonitorOptions {
   readonly cache: SessionCache;
-  readonly reporter: Reporter;
-  /** Whether a command is at work on the session, or waits for its turn. */
-  readonly isBusy: (sessionId: string) => boolean;
+  readonly reported: ReportedStatuses;
+  readonly reporter: Pick<Reporter, "status">;
+  readonly busy: BusySessions;
   /** Lets a session remember what was told of it. */
   readonly remember: (status: SessionStatus) => Promise<void>;
   /** How long a running session may be unready before that is reported, in milliseconds. @default {2000} */
   readonly unreadyGraceMs?: number;
+}
+
+/** Sessions of the previous process. */
+export interface RecoveredSessions {
+  /** Sessions that existed: those that are gone are reported. */
+  readonly known: readonly string[];
+  /** Sessions whose last report is unknown, because a command was not finished. */
+  readonly uncertain: readonly string[];
 }
 
 /** Compares each session's state with the one that was told last. */
@@ -35,41 +43,31 @@ export class Monitor implements Disposable {
     string,
     { timer: ReturnType<typeof setTimeout>; disruption: Problem | undefined }
   >();
-  #expected: readonly string[] = [];
-  #stopListening: () => void = () => {};
+  #stopListening: Array<() => void> = [];
 
   constructor(options: MonitorOptions) {
     this.#options = options;
   }
 
-  /** Takes note of sessions that existed for an earlier process: the Control Plane is told of those that are gone. */
-  expect(sessionIds: readonly string[]): void {
-    this.#expected = sessionIds;
-    for (const sessionId of sessionIds) this.#assume(statusOf(sessionId, "pending"));
-  }
-
-  /**
-   * Tells what changed since an earlier process told it, and sees every change from now on. To be called once the cluster is known.
-   *
-   * @param uncertain sessions of which it is not known what the Control Plane was told
-   */
-  begin(uncertain: readonly string[]): void {
-    const { cache, isBusy } = this.#options;
-    for (const sessionId of new Set([...cache.sessionIds(), ...this.#expected, ...uncertain])) {
+  /** Reports what changed since the previous process reported it, and every change from now on. Call it once the cache is in sync. */
+  start({ known, uncertain }: RecoveredSessions): void {
+    const { cache, busy } = this.#options;
+    for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
       const objects = cache.session(sessionId);
       const isUncertain = uncertain.includes(sessionId);
       const told = isUncertain ? undefined : recordedStatus(sessionId, objects);
       const disruption = disruptionOf(objects, told);
       const seen = observedStatus(sessionId, { objects, lastReported: told, disruption });
-      const isNews = isUncertain || this.#expected.includes(sessionId);
+      const isNews = isUncertain || known.includes(sessionId);
       if (told) this.#assume(told);
       // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
       else if (seen && !isNews) this.#assume(seen);
-      else if (seen && !isBusy(sessionId)) this.tell(seen);
+      else if (seen && !busy.has(sessionId)) this.tell(seen);
       else this.#assume(statusOf(sessionId, "pending"));
       this.look(sessionId);
     }
-    this.#stopListening = cache.listen((sessionId) => this.look(sessionId));
+    const check = (sessionId: string) => this.look(sessionId);
+    this.#stopListening = [cache.listen(check), busy.onIdle(check)];
   }
 
   /** Tells a session's state if it is not the one that was told last. */
@@ -84,18 +82,18 @@ export class Monitor implements Disposable {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
-    this.#stopListening();
+    for (const stop of this.#stopListening) stop();
     for (const { timer } of this.#unready.values()) clearTimeout(timer);
     this.#unready.clear();
   }
 
   #look(sessionId: string, { hasLasted }: { hasLasted: boolean }): void {
-    const { cache, reporter, isBusy } = this.#options;
-    const told = reporter.lastStatus(sessionId);
+    const { cache, reported, busy } = this.#options;
+    const told = reported.get(sessionId);
     const objects = cache.session(sessionId);
     const waiting = this.#unready.get(sessionId);
     const disruption = disruptionOf(objects, told) ?? waiting?.disruption;
-    const seen = told && !isBusy(sessionId)
+    const seen = told && !busy.has(sessionId)
       ? observedStatus(sessionId, { objects, lastReported: told, disruption })
       : undefined;
     if (told?.state === "running" && seen?.state === "pending" && !hasLasted) {
@@ -108,11 +106,11 @@ export class Monitor implements Disposable {
   }
 
   #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
-    const { unreadyGraceMs = UNREADY_GRACE_MS } = this.#options;
+    const { unreadyGraceMs = DEFAULT_TIMINGS.unreadyGraceMs } = this.#options;
     return setTimeout(() => this.#look(sessionId, { hasLasted: true }), unreadyGraceMs);
   }
 
   #assume(status: SessionStatus): void {
-    this.#options.reporter.assume(status);
+    this.#options.reported.set(status);
   }
 }

@@ -6,7 +6,7 @@
 import { CAUSES } from "../status/causes.ts";
 import { COMMAND_FAILURES, failureCode } from "../common/errors.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { CommandObserver } from "../commands/dispatcher.ts";
+import type { CommandObserver, Operations } from "../commands/dispatcher.ts";
 import { ACTIONS, type SessionRequest } from "../model/requests.ts";
 import { CommandTrace } from "./command_trace.ts";
 import type { Meter } from "./meter.ts";
@@ -75,6 +75,14 @@ export class CommandTelemetry implements CommandObserver {
   /** Does a command's work as a part of its trace. */
   within<T>(commandId: string, work: () => T): T {
     return this.#open.get(commandId)?.trace.within(work) ?? work();
+  }
+
+  /** Wraps operations so that each one runs as a part of its command's trace. */
+  trace(operations: Operations): Operations {
+    return {
+      recordedOutcome: (sessionId, commandId) => operations.recordedOutcome(sessionId, commandId),
+      run: (request, context) => this.within(context.commandId, () => operations.run(request, context)),
+    };
   }
 
   /** A session's objects changed. */

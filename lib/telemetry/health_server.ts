@@ -6,7 +6,8 @@
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { Report } from "./health_report.ts";
-import { formatListenAddress, type ListenAddress } from "./listen_address.ts";
+import type { ListenAddress } from "../model/settings.ts";
+import { formatListenAddress } from "./listen_address.ts";
 import { METRICS_TYPE } from "./meter.ts";
 
 /** What is told. */
@@ -15,6 +16,13 @@ export interface HealthSources {
   readiness(): Report;
   /** In Prometheus' text format. */
   scrape(): Promise<string>;
+}
+
+/** Where to listen. */
+export interface HealthServerOptions {
+  readonly address: ListenAddress | "off";
+  /** Whether an address in use is an error, as for one that an operator set; otherwise it is a warning. */
+  readonly isRequired: boolean;
 }
 
 /** Listens until it is disposed. */
@@ -29,18 +37,37 @@ export class HealthServer implements AsyncDisposable {
   };
   #scrape: Promise<string> | undefined;
 
-  /** @throws {ConfigError} when it cannot listen there */
-  constructor(address: ListenAddress, sources: HealthSources) {
+  private constructor(address: ListenAddress, sources: HealthSources) {
     this.#sources = sources;
-    try {
-      this.#server = this.#listen(address);
-    } catch (error) {
-      const where = `--health-addr (HEALTH_ADDR) cannot be listened at: ${formatListenAddress(address)}`;
-      const isTaken = error instanceof Deno.errors.AddrInUse;
-      const problem = isTaken ? "is taken by another program, choose another or off" : messageOf(error);
-      throw new ConfigError([`${where} ${problem}`]);
-    }
+    this.#server = this.#listen(address);
     log.info("Health and metrics at {url}", { url: this.url });
+  }
+
+  /**
+   * Starts a server; `undefined` if it is off, or not required and the address is in use.
+   *
+   * @throws {ConfigError} when it cannot listen there
+   */
+  static start(
+    { address, isRequired }: HealthServerOptions,
+    sources: HealthSources,
+  ): HealthServer | undefined {
+    if (address === "off") return undefined;
+    try {
+      return new HealthServer(address, sources);
+    } catch (error) {
+      const where = formatListenAddress(address);
+      const isInUse = error instanceof Deno.errors.AddrInUse;
+      if (isInUse && !isRequired) {
+        log.warn("Running without health endpoints and metrics: {reason}", {
+          reason:
+            `${where} is in use by another program, set --health-addr (HEALTH_ADDR) to another address or to off`,
+        });
+        return undefined;
+      }
+      const problem = isInUse ? "it is in use by another program, choose another or off" : messageOf(error);
+      throw new ConfigError([`--health-addr (HEALTH_ADDR): cannot listen on ${where}: ${problem}`]);
+    }
   }
 
   /** Where it listens. */

@@ -2,14 +2,7 @@
  * Where a server listens, as text: `:8080`, `127.0.0.1:8080`, `[::1]:8080`. Pure.
  * @module
  */
-
-/** Where a server listens. */
-export interface ListenAddress {
-  /** Empty for every address of the machine; without the brackets of IPv6. */
-  readonly hostname: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-}
+import type { ListenAddress } from "../model/settings.ts";
 
 const HIGHEST_PORT = 65_535;
 

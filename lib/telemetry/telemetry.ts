@@ -2,6 +2,7 @@
  * What the parts tell of themselves, as metrics, traces and signs of life. It listens and is asked; no part waits for it.
  * @module
  */
+import type { Settings } from "../model/settings.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 import type { LinkState } from "../control_plane/link.ts";
 import type { SessionStatus, Usage } from "../control_plane/protocol.ts";
@@ -23,23 +24,27 @@ export interface TelemetrySources {
   readonly journal: {
     readonly extent: { readonly entries: number; readonly bytes: number; readonly isFailing: boolean };
   };
-  readonly reporter: { sessionIds(): string[]; lastStatus(sessionId: string): SessionStatus | undefined };
+  readonly reported: { sessionIds(): string[]; get(sessionId: string): SessionStatus | undefined };
   readonly capacity: { usage(): Usage };
 }
 
-/** What an operator set. */
-export interface TelemetrySettings {
-  readonly agentId: string;
-  readonly leaderElection: boolean;
-  readonly maxSessions: number;
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
+/** The settings that metrics show. */
+export type TelemetrySettings = Pick<
+  Settings,
+  "agentId" | "leaderElection" | "maxSessions" | "maxCpu" | "maxMemory"
+>;
 
 const GIB = 2 ** 30;
 const STATES = ["pending", "running", "hibernated"] as const;
+
+/** The sources of a standby replica, which has nothing to report. */
+const IDLE: TelemetrySources = {
+  dispatcher: { isDraining: false },
+  outbox: { backlog: { results: 0, statuses: 0, oldestMs: 0 } },
+  journal: { extent: { entries: 0, bytes: 0, isFailing: false } },
+  reported: { sessionIds: () => [], get: () => undefined },
+  capacity: { usage: () => ({ usedSessions: 0, usedCpu: 0, usedMemory: 0 }) },
+};
 
 /** Why a message is ignored: it cannot be read, its type is not known, or it is no text. */
 const IGNORED = ["malformed", "unknown", "binary"] as const;
@@ -51,7 +56,7 @@ export class Telemetry implements HealthSources {
   readonly vitals: Vitals;
   readonly commands: CommandTelemetry;
   readonly watches: WatchObserver;
-  #sources: TelemetrySources | undefined;
+  #sources = IDLE;
 
   constructor(settings: TelemetrySettings) {
     this.commands = new CommandTelemetry(this.#meter);
@@ -120,7 +125,7 @@ export class Telemetry implements HealthSources {
   #signs(): Signs {
     const { standing, sinceTurnMs, link } = this.vitals;
     const unsynced = WATCHED_RESOURCES.filter((resource) => !this.vitals.watch(resource).isOpen);
-    const isStopping = this.#sources?.dispatcher.isDraining ?? false;
+    const isStopping = this.#sources.dispatcher.isDraining;
     return { standing, sinceTurnMs, link, unsynced, isStopping };
   }
 
@@ -150,7 +155,6 @@ export class Telemetry implements HealthSources {
 
   #setQueues(): void {
     this.#meter.set("commandsOpen", {}, { to: this.commands.open });
-    if (!this.#sources) return;
     const { results, statuses, oldestMs } = this.#sources.outbox.backlog;
     this.#meter.set("outboxMessages", { kind: "result" }, { to: results });
     this.#meter.set("outboxMessages", { kind: "status" }, { to: statuses });
@@ -162,9 +166,8 @@ export class Telemetry implements HealthSources {
   }
 
   #setSessions(): void {
-    if (!this.#sources) return;
-    const { reporter, capacity } = this.#sources;
-    const states = reporter.sessionIds().map((id) => reporter.lastStatus(id)?.state);
+    const { reported, capacity } = this.#sources;
+    const states = reported.sessionIds().map((id) => reported.get(id)?.state);
     for (const state of STATES) {
       this.#meter.set("sessions", { state }, { to: states.filter((one) => one === state).length });
     }

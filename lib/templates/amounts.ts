@@ -4,14 +4,6 @@
  */
 import type { QuantityBounds } from "../common/untrusted.ts";
 
-/** The largest session that this agent may start. */
-export interface RequestLimits {
-  /** Cores. */
-  readonly maxCpu: number;
-  /** GiB. */
-  readonly maxMemory: number;
-}
-
 /** What a session gets where neither its request nor its template says. */
 export const DEFAULT_MEMORY = "2Gi";
 export const DEFAULT_CPU = "1000m";

@@ -5,26 +5,26 @@
  */
 import type { V1NodeSelectorTerm } from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
-import type { SecurityLevel } from "../model/security.ts";
+import type { Settings } from "../model/settings.ts";
 import { domainOf, Field } from "../common/untrusted.ts";
-import type { RequestLimits } from "./amounts.ts";
 import type { Template } from "../model/template.ts";
 
-/** Which images the operator allows. */
-export interface ImageRules {
-  /** Patterns in which `*` stands for any text; empty: every image. */
-  readonly allowedImages: readonly string[];
-}
+/** The settings that restrict images. */
+export type ImageRules = Pick<Settings, "allowedImages">;
 
-/** What the operator allows templates. */
-export interface TemplateRules extends RequestLimits, ImageRules {
-  /** Patterns of the Secrets and ConfigMaps that a payload's template may refer to. */
-  readonly allowedSecrets: readonly string[];
-  readonly runtimeClass: string;
-  readonly priorityClass: string;
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly sessionSecurity: SecurityLevel;
-}
+/** The settings that restrict templates. */
+export type TemplateRules =
+  & ImageRules
+  & Pick<
+    Settings,
+    | "maxCpu"
+    | "maxMemory"
+    | "allowedSecrets"
+    | "runtimeClass"
+    | "priorityClass"
+    | "nodeSelector"
+    | "sessionSecurity"
+  >;
 
 /** A template, and how to judge it. */
 export interface TemplateToCheck {

@@ -4,9 +4,10 @@
  * @module
  */
 import { CommandError } from "../common/errors.ts";
-import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds, type RequestLimits } from "./amounts.ts";
+import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds } from "./amounts.ts";
 import { sessionUser } from "../model/security.ts";
 import type { StartRequest } from "../model/requests.ts";
+import type { RequestLimits } from "../model/settings.ts";
 import { verbatim } from "./env.ts";
 import { readTemplate } from "./manifest.ts";
 import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";

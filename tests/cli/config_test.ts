@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { type ConfigSources, loadConfig } from "../../lib/cli/config.ts";
 import { ConfigError } from "../../lib/common/errors.ts";
-import { type Config, OPTIONS, type Settings } from "../../lib/cli/options.ts";
+import { type Config, OPTIONS } from "../../lib/cli/options.ts";
+import type { Settings } from "../../lib/model/settings.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate } from "../../lib/model/template.ts";
 
 const REQUIRED = ["--agent-id=a1", "--control-plane-url=wss://cp.example.com"];
@@ -182,6 +183,7 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
     logLevel: "info",
     checkConfig: false,
     apiKey: undefined,
+    isHealthAddrSet: false,
     proxy: undefined,
   });
 });
@@ -279,6 +281,22 @@ for (const args of [["--health-addr="], ["--health-addr=off"], ["--health-addr"]
     assertEquals(withRequired({ args }).healthAddr, "off");
   });
 }
+
+const HEALTH_ADDR_SOURCES: ReadonlyArray<[name: string, sources: Sources]> = [
+  ["a flag", { args: ["--health-addr=:8080"] }],
+  ["a variable", { env: { HEALTH_ADDR: ":8080" } }],
+  ["a file", { args: ["--config=c.yaml"], files: { "c.yaml": "healthAddr: :8080" } }],
+];
+for (const [name, sources] of HEALTH_ADDR_SOURCES) {
+  Deno.test(`loadConfig() reports that ${name} sets the health address to its default`, () => {
+    const { healthAddr, isHealthAddrSet } = withRequired(sources);
+    assertEquals([healthAddr, isHealthAddrSet], [{ hostname: "", port: 8080 }, true]);
+  });
+}
+
+Deno.test("loadConfig() takes an empty variable of the health address as not set", () => {
+  assertEquals(withRequired({ env: { HEALTH_ADDR: "" } }).isHealthAddrSet, false);
+});
 
 Deno.test("loadConfig() says once that a flag has no value", () => {
   assertEquals(problemsOf({ args: ["--agent-id", "--control-plane-url=ws://h"] }), [

@@ -16,7 +16,7 @@ Deno.test("helpText() shows values, defaults and switches as they are given", ()
       "--region=VALUE Deployment region",
       "--max-memory=VALUE Maximum memory in GB (default: 128)",
       "--heartbeat-interval=VALUE Time between heartbeats, at most 20s (default: 10s)",
-      "--check-config Check the settings, print them and exit",
+      "--check-config Validate the settings, print them and exit",
       "--version Print the version and exit",
     ]
   ) assert(lines.includes(line), line);

@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
+import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { messageOf } from "../../lib/common/errors.ts";
 import { Dispatcher } from "../../lib/commands/dispatcher.ts";
 import type { Journal, JournalEntry } from "../../lib/commands/journal.ts";
+import { BusySessions } from "../../lib/status/busy_sessions.ts";
 import { FakeOperations } from "../support/fake_operations.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FakeWire } from "../support/fake_wire.ts";
@@ -24,6 +26,8 @@ class Bench implements Disposable {
   /** What the observer was told. */
   readonly observed: string[] = [];
   readonly outbox = new Outbox();
+  readonly busy = new BusySessions();
+  isLeading = true;
 
   /** @param store what an earlier process left */
   constructor(store = new MemoryJournalStore()) {
@@ -31,7 +35,9 @@ class Bench implements Disposable {
     this.journal = store.journal();
     this.dispatcher = new Dispatcher(this.operations, {
       journal: this.journal,
-      reporter: new Reporter(this.outbox),
+      reporter: new Reporter(this.outbox, new ReportedStatuses()),
+      busy: this.busy,
+      isLeading: () => this.isLeading,
       limits: { maxCpu: 4, maxMemory: 8 },
       cancelMs: 3000,
       observer: {
@@ -294,7 +300,7 @@ Deno.test("dispatcher that drains refuses new commands and waits for those that 
   assertEquals(bench.results("c3"), [
     {
       type: "failed",
-      payload: { commandId: "c3", error: "The agent is stopping and takes no more commands" },
+      payload: { commandId: "c3", error: "The agent is stopping and accepts no more commands" },
     },
   ]);
   await bench.finishNext();
@@ -475,7 +481,7 @@ Deno.test("dispatcher says nothing of a session from the moment that its stop co
 Deno.test("dispatcher counts a session as busy from the moment that its stop comes", () => {
   using bench = new Bench();
   bench.stop("c1", "s1");
-  assertEquals([bench.dispatcher.isBusy("s1"), bench.dispatcher.isBusy("s2")], [true, false]);
+  assertEquals([bench.busy.has("s1"), bench.busy.has("s2")], [true, false]);
 });
 
 /** What a process leaves that was killed while it carried out the stop `c1` of session `s1`. */
@@ -492,7 +498,7 @@ Deno.test("dispatcher lets a command that came before the journal could be read 
   await settled();
   bench.dispatcher.resume(await unfinishedStop());
   await settled();
-  const error = "interrupted by a restart of the agent, and overtaken by a later command";
+  const error = "interrupted by a restart of the agent and superseded by a later command";
   assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error } }]);
   assertEquals(await bench.finishNext(), "start_session s1");
   assertEquals(bench.operations.runs.size, 0);
@@ -533,11 +539,9 @@ Deno.test("R1 dispatcher answers a command that its session remembers, and does 
 
 Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes too late to the one that leads now", async () => {
   using bench = new Bench();
-  let mayAct = true;
-  bench.dispatcher.guard(() => mayAct);
   bench.start("c1", "s1");
   const { finish } = await bench.operations.runs.next();
-  mayAct = false;
+  bench.isLeading = false;
   finish();
   await settled();
   assertEquals(bench.wire.told, ["ack c1"]);
@@ -557,7 +561,7 @@ Deno.test("dispatcher lets the agent itself act on a session in its turn, and an
   acted.resolve();
   await done;
   assertEquals(await bench.finishNext(), "wake_session s1");
-  assertEquals(bench.dispatcher.isBusy("s1"), false);
+  assertEquals(bench.busy.has("s1"), false);
   const answered = bench.wire.messages.filter(({ type }) => type === "complete" || type === "failed");
   assertEquals(answered.length, 2);
 });

@@ -1,11 +1,18 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Lanes } from "../../lib/commands/lanes.ts";
+import { BusySessions } from "../../lib/status/busy_sessions.ts";
 
 /** Lanes whose tasks a test ends, and what has happened in them. */
 class Bench {
   readonly told: string[] = [];
-  readonly lanes = new Lanes<string>((sessionId) => this.told.push(`${sessionId} is idle`));
+  readonly lanes: Lanes<string>;
   readonly #ends = new Map<string, PromiseWithResolvers<void>>();
+
+  constructor() {
+    const busy = new BusySessions();
+    busy.onIdle((sessionId) => this.told.push(`${sessionId} is idle`));
+    this.lanes = new Lanes(busy);
+  }
 
   take(sessionId: string, task: string): Promise<void> {
     const end = Promise.withResolvers<void>();

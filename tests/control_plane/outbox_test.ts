@@ -96,7 +96,7 @@ Deno.test("outbox says a result again whose command was not acknowledged on this
 Deno.test("outbox keeps a result that is still to be said again, though it has arrived", async () => {
   using time = new FakeTime();
   const arrived: string[] = [];
-  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  using outbox = new Outbox({ forget: (commandIds) => arrived.push(...commandIds) });
   outbox.attach(new FakeWire());
   outbox.send(ack("slow"));
   time.tick(1000);
@@ -173,7 +173,7 @@ Deno.test("outbox repeats nothing on a link that came after the one it was said 
 Deno.test("outbox repeats at once what an end of the link would cut off, but for what was said just now", () => {
   using time = new FakeTime();
   const arrived: string[] = [];
-  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  using outbox = new Outbox({ forget: (commandIds) => arrived.push(...commandIds) });
   const wire = new FakeWire();
   outbox.attach(wire);
   outbox.send(complete("c1"));
@@ -198,7 +198,7 @@ Deno.test("outbox leaves no timer behind when it is disposed", () => {
 Deno.test("outbox tells which results have arrived: those of a minute ago, or all once the peer agreed to the end", () => {
   using time = new FakeTime();
   const arrived: string[] = [];
-  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  using outbox = new Outbox({ forget: (commandIds) => arrived.push(...commandIds) });
   outbox.attach(new FakeWire());
   outbox.send(complete("c1"));
   time.tick(1);
@@ -219,7 +219,7 @@ for (const hasArrived of [true, false]) {
     using time = new FakeTime();
     using logs = new LogCapture();
     const arrived: string[] = [];
-    using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+    using outbox = new Outbox({ forget: (commandIds) => arrived.push(...commandIds) });
     const closing = new FakeWire();
     outbox.attach(closing);
     outbox.send(complete("c1"));
@@ -260,7 +260,7 @@ Deno.test("outbox that waits for a link is not empty after one that closed at on
 Deno.test("outbox takes no notice of a clock that is set", () => {
   using time = new FakeTime();
   const arrived: string[] = [];
-  using outbox = new Outbox((commandIds) => arrived.push(...commandIds));
+  using outbox = new Outbox({ forget: (commandIds) => arrived.push(...commandIds) });
   outbox.attach(new FakeWire());
   outbox.send(complete("c1"));
   time.setClock(3_600_000);
@@ -274,7 +274,7 @@ Deno.test("outbox takes a flood without end: the older half of ten thousand resu
   using time = new FakeTime();
   using logs = new LogCapture();
   let arrived = 0;
-  using outbox = new Outbox((commandIds) => arrived += commandIds.length);
+  using outbox = new Outbox({ forget: (commandIds) => arrived += commandIds.length });
   outbox.attach(new FakeWire());
   for (let nth = 0; nth <= 10_000; nth++) {
     time.tick(1);

@@ -1,13 +1,14 @@
 import { assertEquals } from "@std/assert";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import { completed, failed } from "../../lib/control_plane/protocol.ts";
+import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { CAPACITY, FakeWire } from "../support/fake_wire.ts";
 
 function reporterOnWire(outbox: Outbox): { reporter: Reporter; wire: FakeWire } {
   const wire = new FakeWire();
   outbox.attach(wire);
-  return { reporter: new Reporter(outbox), wire };
+  return { reporter: new Reporter(outbox, new ReportedStatuses()), wire };
 }
 
 Deno.test("reporter makes a message of each thing that it is told", () => {

@@ -162,14 +162,18 @@ onEachCluster("probes answer GET and HEAD at their three paths, and nothing else
   ]);
 }, [MEMORY]);
 
-onEachCluster("an address for probes that is taken ends the agent with 2 and a sentence", async (cluster) => {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  await using stage = await Stage.launch(cluster, {
-    args: [`--health-addr=127.0.0.1:${listener.addr.port}`],
-  });
-  assertEquals(await stage.agent.exit(), 2);
-  assertStringIncludes(
-    stage.agent.output.at(-1) ?? "",
-    `  - --health-addr (HEALTH_ADDR) cannot be listened at: 127.0.0.1:${listener.addr.port} is taken by another program, choose another or off`,
-  );
-}, [MEMORY]);
+onEachCluster(
+  "the agent exits with code 2 when the health address that is set is in use",
+  async (cluster) => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    await using stage = await Stage.launch(cluster, {
+      args: [`--health-addr=127.0.0.1:${listener.addr.port}`],
+    });
+    assertEquals(await stage.agent.exit(), 2);
+    assertStringIncludes(
+      stage.agent.output.at(-1) ?? "",
+      `  - --health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${listener.addr.port}: it is in use by another program, choose another or off`,
+    );
+  },
+  [MEMORY],
+);

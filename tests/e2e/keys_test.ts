@@ -168,7 +168,7 @@ onEachCluster(
       proxy.requests.map(({ method, target }) => `${method} ${target}`),
       names.flatMap(() => [`POST ${host}`, `GET ${host}`]),
     );
-    assert(runs.output.some((line) => line.endsWith(`The way to the Control Plane leads through ${url}`)));
+    assert(runs.output.some((line) => line.endsWith(`Connecting to the Control Plane via proxy ${url}`)));
   },
   [MEMORY],
 );

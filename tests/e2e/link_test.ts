@@ -61,7 +61,7 @@ onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends 
     message.type === "heartbeat" && message.payload.status === "draining"
   );
   const refused = await stage.command("stop_session", { sessionId: "other" });
-  assertEquals(refused.error, "The agent is stopping and takes no more commands");
+  assertEquals(refused.error, "The agent is stopping and accepts no more commands");
   stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(running)).type, "complete");
   assertEquals(await stage.agent.exit(), 0);

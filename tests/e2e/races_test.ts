@@ -212,9 +212,9 @@ onEachCluster(
     const running = stage.give("start_session", { sessionId: "s1", ...START });
     await reached;
     stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
-    await stage.agent.line(/The Control Plane asks this agent to stop: maintenance/);
+    await stage.agent.line(/The Control Plane requested a shutdown: maintenance/);
     const refused = await stage.command("stop_session", { sessionId: "s1" });
-    assertEquals(refused.error, "The agent is stopping and takes no more commands");
+    assertEquals(refused.error, "The agent is stopping and accepts no more commands");
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(running)).type, "complete");
     // Kubernetes starts the container again, whatever its code: the cluster does not stay without an agent.

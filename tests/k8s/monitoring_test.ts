@@ -365,7 +365,7 @@ function telemetry(): Telemetry {
     dispatcher: { isDraining: false },
     outbox: { backlog: { results: 1, statuses: 2, oldestMs: 3 } },
     journal: { extent: { entries: 1, bytes: 2, isFailing: false } },
-    reporter: { sessionIds: () => [], lastStatus: () => undefined },
+    reported: { sessionIds: () => [], get: () => undefined },
     capacity: { usage: () => ({ usedSessions: 1, usedCpu: 1, usedMemory: 1 }) },
   });
   built.request({ verb: "create", resource: "pods", status: 0, durationMs: 12, isRetry: true });

@@ -77,7 +77,8 @@ Deno.test("manifests set each option once, and nothing that is none", () => {
 
 Deno.test("settings of the ConfigMap are the defaults", () => {
   const required = (name: string) => variables.get(name);
-  assertEquals(configOf((name) => settings[name] ?? required(name)), configOf(required));
+  const shipped = configOf((name) => settings[name] ?? required(name));
+  assertEquals(shipped, { ...configOf(required), isHealthAddrSet: true });
 });
 
 Deno.test("journal is shipped without entries, so that applying it again leaves those that there are", () => {
@@ -114,8 +115,8 @@ Deno.test("Deployment gives the agent more time to end than running commands get
 });
 
 Deno.test("Deployment asks for the memory that 100 sessions take, and allows twice as much", async () => {
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(readme)?.[1]);
+  const page = await Deno.readTextFile(new URL("../../docs/benchmarks.md", import.meta.url));
+  const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(page)?.[1]);
   const { requests, limits } = container.resources ?? {};
   const mebibytes = (text = "") => Number(/^(\d+)Mi$/.exec(text)?.[1]);
   assert(mebibytes(requests?.memory) > measured, `${requests?.memory} for ${measured} MB`);

@@ -3,7 +3,7 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { createSessionClient } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
-import { Transport } from "../../lib/kubernetes/transport.ts";
+import { Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -41,8 +41,8 @@ class ScriptedApi implements AsyncDisposable {
   }
 
   /** A transport with the token that `token` gives each time the credentials are loaded. */
-  connect(token: () => string = () => "token"): Transport {
-    return new Transport(() => kubeConfig(this.host, token()));
+  connect(token: () => string = () => "token", options: TransportOptions = {}): Transport {
+    return new Transport(() => kubeConfig(this.host, token()), options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -306,9 +306,8 @@ Deno.test("R7 Transport changes nothing in the cluster while it may not, and sti
     methods.push(request.method);
     return Response.json({});
   });
-  using transport = api.connect();
   let mayWrite = false;
-  transport.guard(() => mayWrite);
+  using transport = api.connect(undefined, { mayWrite: () => mayWrite });
   const { scale } = createSessionClient(transport, "streamspace");
   const change = { replicas: 0, annotations: {} } as const;
   await transport.getJson(PATH);
@@ -328,7 +327,7 @@ Deno.test("Transport tells of each attempt at a request how it went", async () =
   const told: unknown[] = [];
   using transport = new Transport(
     () => kubeConfig(api.host, "token"),
-    ({ durationMs, ...record }) => told.push({ ...record, hasTime: durationMs >= 0 }),
+    { onRequest: ({ durationMs, ...record }) => told.push({ ...record, hasTime: durationMs >= 0 }) },
   );
   await transport.getJson(PATH);
   const words = { verb: "list", resource: "pods", hasTime: true };
@@ -339,7 +338,9 @@ Deno.test("Transport tells of a request without an answer that it has status 0",
   using _random = new FixedRandom(0);
   await using api = new ResettingApi();
   const statuses: number[] = [];
-  using transport = new Transport(() => kubeConfig(api.host, "token"), ({ status }) => statuses.push(status));
+  using transport = new Transport(() => kubeConfig(api.host, "token"), {
+    onRequest: ({ status }) => statuses.push(status),
+  });
   await assertRejects(() => transport.getJson(PATH), KubernetesError);
   assertEquals(statuses, [0, 0, 0, 0, 0]);
 });

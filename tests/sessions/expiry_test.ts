@@ -1,8 +1,11 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/common/errors.ts";
+import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import type { SessionRequest } from "../../lib/model/requests.ts";
 import { Expiry } from "../../lib/sessions/expiry.ts";
+import { statusOf } from "../../lib/status/status.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { LogCapture } from "../support/log_capture.ts";
@@ -32,23 +35,36 @@ function deployment(
 /** Sessions, an expiry that has begun, and the ends that it asked for, which a test settles. */
 class Bench implements Disposable {
   readonly cache = new SessionCache("a1");
-  readonly ends: { readonly sessionId: string; readonly settle: PromiseWithResolvers<void> }[] = [];
+  readonly ends: { readonly request: SessionRequest; readonly settle: PromiseWithResolvers<void> }[] = [];
+  readonly reported: SessionStatus[] = [];
+  readonly #cancel = new AbortController();
   readonly #expiry = new Expiry({
     cache: this.cache,
-    end: (sessionId) => {
-      const settle = Promise.withResolvers<void>();
-      this.ends.push({ sessionId, settle });
-      return settle.promise;
+    action: "hibernate",
+    dispatcher: { insert: (_request, work) => work(this.#cancel.signal) },
+    operations: {
+      expire: async (request) => {
+        const settle = Promise.withResolvers<void>();
+        this.ends.push({ request, settle });
+        await settle.promise;
+        return statusOf(request.sessionId, "hibernated");
+      },
     },
+    monitor: { tell: (status) => this.reported.push(status) },
   });
 
   constructor(deployments: readonly V1Deployment[]) {
     for (const one of deployments) this.cache.put("deployment", one);
-    this.#expiry.begin();
+    this.#expiry.start();
   }
 
   get ended(): string[] {
-    return this.ends.map(({ sessionId }) => sessionId);
+    return this.ends.map(({ request }) => request.sessionId);
+  }
+
+  /** As a stop of the session does. */
+  cancel(): void {
+    this.#cancel.abort();
   }
 
   [Symbol.dispose](): void {
@@ -119,6 +135,21 @@ Deno.test("expiry asks once for an end, and no more once the session runs no lon
   bench.ends[0]?.settle.resolve();
   await time.tickAsync(HOUR_MS);
   assertEquals(bench.ended, ["s1"]);
+});
+
+Deno.test("expiry reports a session that it ended, unless a stop cancelled it", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([deployment("s1", { seconds: 10 }), deployment("s2", { seconds: 20 })]);
+  await time.tickAsync(10_000);
+  bench.ends[0]?.settle.resolve();
+  await time.tickAsync(0);
+  assertEquals(bench.reported, [statusOf("s1", "hibernated")]);
+  await time.tickAsync(10_000);
+  bench.cancel();
+  bench.ends.at(-1)?.settle.resolve();
+  await time.tickAsync(0);
+  assertEquals(bench.ends.at(-1)?.request, { action: "hibernate_session", sessionId: "s2" });
+  assertEquals(bench.reported.length, 1);
 });
 
 Deno.test("expiry says why an end failed, and tries again later and later", async () => {

@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
-import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionState } from "../../lib/control_plane/protocol.ts";
-import { Reporter } from "../../lib/control_plane/reporter.ts";
+import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { Mirror } from "../../lib/status/mirror.ts";
 import { statusOf } from "../../lib/status/status.ts";
@@ -24,8 +23,8 @@ class Scene implements AsyncDisposable {
   readonly time = new FakeTime();
   readonly api = new FakeCustomApi();
   readonly cache = new SessionCache("a1");
-  readonly reporter = new Reporter(new Outbox());
-  readonly mirror = new Mirror({ cache: this.cache, reporter: this.reporter, api: this.api });
+  readonly reported = new ReportedStatuses();
+  readonly mirror = new Mirror({ cache: this.cache, reported: this.reported, api: this.api });
   readonly #stop = new AbortController();
   readonly #random = new FixedRandom(1);
   #following: Promise<void> | undefined;
@@ -38,7 +37,7 @@ class Scene implements AsyncDisposable {
       signal: this.#stop.signal,
     });
     await this.time.tickAsync(0);
-    this.mirror.begin(this.#stop.signal);
+    this.mirror.start(this.#stop.signal);
   }
 
   /** A session's Deployment as it is from now on. */
@@ -56,7 +55,7 @@ class Scene implements AsyncDisposable {
   }
 
   tell(sessionId: string, state: SessionState): void {
-    this.reporter.assume(statusOf(sessionId, state));
+    this.reported.set(statusOf(sessionId, state));
   }
 
   /** A session that runs and is shown. */

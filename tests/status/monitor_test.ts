@@ -2,10 +2,13 @@ import { assertEquals } from "@std/assert";
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
+import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
+import { BusySessions } from "../../lib/status/busy_sessions.ts";
 import { Monitor } from "../../lib/status/monitor.ts";
+import { statusOf } from "../../lib/status/status.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
@@ -46,7 +49,8 @@ function pod(name: string, options: PodParts): V1Pod {
 
 /** What an earlier process left, and what is the case now. */
 interface Situation {
-  readonly isBusy?: () => boolean;
+  /** Sessions that commands work on. */
+  readonly busy?: readonly string[];
   /** What the session remembers of what was told. */
   readonly told?: { state: string; podName: string; reason?: string };
   readonly expected?: readonly string[];
@@ -62,10 +66,10 @@ function watchedSession(situation: Situation = {}): {
   told: () => string[];
   sent: string[];
   remembered: string[];
+  busy: BusySessions;
   monitor: Monitor;
 } {
-  const { isBusy = () => false, told: toldBefore, expected = [], uncertain = [], isLinkDown = false } =
-    situation;
+  const { told: toldBefore, expected = [], uncertain = [], isLinkDown = false } = situation;
   const cache = new SessionCache("agent");
   cache.put("deployment", deployment(1, 1));
   const status = situation.restarted ? restarted(situation.restarted) : {};
@@ -81,9 +85,13 @@ function watchedSession(situation: Situation = {}): {
   const outbox = new Outbox();
   if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
   const remember = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
-  const monitor = new Monitor({ cache, reporter: new Reporter(outbox), isBusy, remember });
-  monitor.expect(expected);
-  monitor.begin(uncertain);
+  const busy = new BusySessions();
+  for (const sessionId of situation.busy ?? []) busy.mark(sessionId);
+  const reported = new ReportedStatuses();
+  for (const sessionId of expected) reported.set(statusOf(sessionId, "pending"));
+  const reporter = new Reporter(outbox, reported);
+  const monitor = new Monitor({ cache, reported, reporter, busy, remember });
+  monitor.start({ known: expected, uncertain });
   const told = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       [
@@ -94,7 +102,7 @@ function watchedSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, told, sent, remembered, monitor };
+  return { cache, told, sent, remembered, busy, monitor };
 }
 
 /** The session is put to sleep, perhaps with annotations, and its pod has ended. */
@@ -152,13 +160,14 @@ Deno.test("monitor tells hibernation by others once the pod is gone, and no end 
 });
 
 Deno.test("monitor leaves a session to the command that is at work on it", () => {
-  let isBusy = true;
-  const { cache, told, monitor } = watchedSession({ isBusy: () => isBusy });
+  const { cache, told, busy, monitor } = watchedSession();
   using _ = monitor;
+  const marks = [busy.mark("s1"), busy.mark("s1")];
   fallAsleep(cache);
   assertEquals(told(), []);
-  isBusy = false;
-  monitor.look("s1");
+  marks[0]?.[Symbol.dispose]();
+  assertEquals(told(), []);
+  marks[1]?.[Symbol.dispose]();
   assertEquals(told(), ["hibernated"]);
 });
 
@@ -391,7 +400,7 @@ const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: str
   },
   {
     name: "nothing of a session that a command is at work on",
-    situation: { isBusy: () => true, expected: ["s0"], uncertain: ["s1"] },
+    situation: { busy: ["s0", "s1"], expected: ["s0"], uncertain: ["s1"] },
     tells: [],
   },
 ];

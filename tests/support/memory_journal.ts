@@ -3,7 +3,7 @@
  * @module
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
-import { Journal, type JournalOptions } from "../../lib/commands/journal.ts";
+import { Journal } from "../../lib/commands/journal.ts";
 import type { JournalStore } from "../../lib/commands/journal_writer.ts";
 
 /** What becomes of requests. */
@@ -21,9 +21,9 @@ export class MemoryJournalStore implements JournalStore {
   capacity = Infinity;
 
   /** A journal that is kept here. */
-  journal(options: Partial<Pick<JournalOptions, "sessionIds" | "patienceMs">> = {}): Journal {
+  journal(options: { sessionIds?: () => readonly string[]; patienceMs?: number } = {}): Journal {
     const { sessionIds = () => [], patienceMs = 5000 } = options;
-    return new Journal({ store: this, prefix: "agent", sessionIds, patienceMs });
+    return new Journal({ store: this, prefix: "agent", sessions: { sessionIds }, patienceMs });
   }
 
   async read(): Promise<Readonly<Record<string, string>>> {

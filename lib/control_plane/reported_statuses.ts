@@ -1,0 +1,36 @@
+/**
+ * The last status of each session that the Control Plane received, or is assumed to know. The reporter writes it; the journal, the monitor, the
+ * Session objects and the metrics read it. It is lost with the process: the next one restores it from the journal and the cluster.
+ * @module
+ */
+import type { SessionStatus } from "./protocol.ts";
+
+/** Last reported statuses of the sessions that have not ended. */
+export class ReportedStatuses {
+  readonly #statuses = new Map<string, SessionStatus>();
+  readonly #listeners = new Set<(sessionId: string) => void>();
+
+  /** Ids of all sessions that have not ended. */
+  sessionIds(): string[] {
+    return [...this.#statuses.keys()];
+  }
+
+  /** The last status of a session; `undefined` once the session has ended. */
+  get(sessionId: string): SessionStatus | undefined {
+    return this.#statuses.get(sessionId);
+  }
+
+  /** Records a status as reported. A terminated or failed session is removed. */
+  set(status: SessionStatus): void {
+    const hasEnded = status.state === "terminated" || status.state === "failed";
+    if (hasEnded) this.#statuses.delete(status.sessionId);
+    else this.#statuses.set(status.sessionId, status);
+    for (const listener of this.#listeners) listener(status.sessionId);
+  }
+
+  /** Calls the listener after each change of a session's status; returns a function that removes the listener. */
+  listen(listener: (sessionId: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
