@@ -89,7 +89,8 @@ export function createComponents(config: Config, environment: Environment): Comp
       store: createJournalStore(transport, namespace),
       prefix: agentLabel,
       sessions: reported,
-      patienceMs: config.leaderElection ? Infinity : timings.journalWriteMs,
+      writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
+      rejectedRetryMs: timings.journalRejectedRetryMs,
     }),
   );
   const outbox = disposables.use(new Outbox(journal));

@@ -10,7 +10,7 @@ import { CommandError, failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import type { RequestLimits } from "../model/settings.ts";
-import { Answers } from "./answers.ts";
+import { CommandResults } from "./command_results.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "../sessions/command_context.ts";
@@ -30,10 +30,10 @@ export interface Operations {
 export interface CommandObserver {
   /** @param receivedAt milliseconds since 1970; a previous process may have received the command long ago */
   received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
-  /** No earlier command of the session is left. */
-  begun(commandId: string, request: SessionRequest): void;
-  /** The command may change the cluster now. */
-  turned(commandId: string): void;
+  /** The command runs: no earlier command of its session is left. */
+  started(commandId: string, request: SessionRequest): void;
+  /** A start or wake got one of the slots of `--max-concurrent-starts`. */
+  admitted(commandId: string): void;
   /** @param error why the command failed */
   ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
 }
@@ -47,7 +47,7 @@ export interface DispatcherOptions {
   readonly limits: RequestLimits;
   /** Longest wait for cancelled commands to clean up, in milliseconds. */
   readonly cancelMs: number;
-  /** Whether this process still leads; once it does not, another process sends the results. @default {always} */
+  /** Whether this process is still the leader; if not, another process sends the results. @default {always} */
   readonly isLeading?: () => boolean;
   readonly observer?: CommandObserver;
 }
@@ -72,7 +72,7 @@ export class Dispatcher {
   readonly #operations: Operations;
   readonly #options: DispatcherOptions;
   readonly #lanes: Lanes<Task>;
-  readonly #answers: Answers;
+  readonly #results: CommandResults;
   /** Stops that are received and not queued yet, because the journal is writing them. */
   readonly #pendingStops = new Set<SessionRequest>();
   /** Commands that the journal is writing. */
@@ -86,10 +86,10 @@ export class Dispatcher {
     this.#operations = operations;
     this.#options = options;
     const { journal, reporter, busy, observer } = options;
-    this.#answers = new Answers({
+    this.#results = new CommandResults({
       journal,
       reporter,
-      onAnswer: ({ type, payload }, error) => observer?.ended(payload.commandId, type, error),
+      onResult: ({ type, payload }, error) => observer?.ended(payload.commandId, type, error),
     });
     this.#lanes = new Lanes(busy);
   }
@@ -102,15 +102,15 @@ export class Dispatcher {
   /** Accepts a command; returns before it is recorded or run. A repeated command only repeats its result. */
   receive(command: Command): void {
     const { commandId, action } = command;
-    const known = this.#answers.of(commandId);
-    if (known === "open") return;
+    const known = this.#results.get(commandId);
+    if (known === "pending") return;
     if (known) {
       this.#options.reporter.result(known);
       return;
     }
     log.info("Command {commandId}: {action}", { commandId, action });
     this.#options.observer?.received(commandId, { action, receivedAt: Date.now() });
-    this.#answers.expect(commandId);
+    this.#results.add(commandId);
     const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
       this.#accepting.delete(accepted)
     );
@@ -138,8 +138,8 @@ export class Dispatcher {
   resume(entries: readonly JournalEntry[]): void {
     for (const { commandId, receivedAt, request, result } of entries) {
       // The Control Plane sent it again before the journal could be read.
-      if (this.#answers.of(commandId)) continue;
-      this.#answers.expect(commandId, result);
+      if (this.#results.get(commandId)) continue;
+      this.#results.add(commandId, result);
       if (result) {
         this.#options.reporter.result(result, { waitedMs: Math.max(0, Date.now() - receivedAt) });
         continue;
@@ -163,7 +163,7 @@ export class Dispatcher {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = () => {
       for (const { commandId, cancel } of this.#lanes.all()) {
-        cancel.abort(this.#options.journal.holds(commandId) ? HANDED_OVER : STOPPING);
+        cancel.abort(this.#options.journal.isPersisted(commandId) ? HANDED_OVER : STOPPING);
       }
       timer = setTimeout(abandon, this.#options.cancelMs);
     };
@@ -173,7 +173,7 @@ export class Dispatcher {
     signal.removeEventListener("abort", stop);
     clearTimeout(timer);
     for (const { commandId } of this.#lanes.all()) {
-      if (!this.#options.journal.holds(commandId)) await this.#answers.fail(commandId, STOPPING);
+      if (!this.#options.journal.isPersisted(commandId)) await this.#results.fail(commandId, STOPPING);
     }
   }
 
@@ -202,10 +202,10 @@ export class Dispatcher {
       const request = parseRequest(command, this.#options.limits);
       const earlier = this.#operations.recordedOutcome(request.sessionId, commandId);
       // Its result was sent long ago, and an ack after the result would undo it.
-      if (earlier) return this.#answers.give(completed(commandId, earlier.result));
-      journal.checkRoom({ ...entry, request });
+      if (earlier) return this.#results.send(completed(commandId, earlier.result));
+      journal.checkCapacity({ ...entry, request });
       using _pending = request.action === "stop_session" ? this.#announceStop(request) : undefined;
-      await journal.open({ ...entry, request });
+      await journal.add({ ...entry, request });
       // The journal may wait for this command and, after a failure, not for the next one.
       await before;
       if (this.#isHandedOver) return;
@@ -213,11 +213,11 @@ export class Dispatcher {
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
       const result = failed(commandId, messageOf(error));
-      if (failureCode(error) !== "busy") await journal.open({ ...entry, result });
+      if (failureCode(error) !== "busy") await journal.add({ ...entry, result });
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
-      this.#answers.give(result, error);
+      this.#results.send(result, error);
     }
   }
 
@@ -247,7 +247,7 @@ export class Dispatcher {
       }
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
     } catch (error) {
-      void this.#answers.fail(commandId, error);
+      void this.#results.fail(commandId, error);
     }
   }
 
@@ -270,15 +270,15 @@ export class Dispatcher {
     const { signal } = cancel;
     const { journal, reporter, observer, isLeading = () => true } = this.#options;
     const startedAt = performance.now();
-    observer?.begun(commandId, request);
+    observer?.started(commandId, request);
     try {
-      const onTurn = () => observer?.turned(commandId);
+      const onTurn = () => observer?.admitted(commandId);
       const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
       const result = completed(commandId, outcome.result);
-      await journal.close(result, outcome);
+      await journal.setResult(result, outcome);
       if (!isLeading()) throw HANDED_OVER;
       // The result first: of two short messages sent at once, the network may delay the second.
-      this.#answers.give(result);
+      this.#results.send(result);
       // A stop that came meanwhile will change the status, which would undo the stop.
       const isOutdated = signal.aborted || this.#isToStop(request.sessionId);
       if (outcome.status && !isOutdated) reporter.status(outcome.status);
@@ -294,7 +294,7 @@ export class Dispatcher {
       if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
         log.info("Command {commandId} is left to the next process", { commandId });
         observer?.ended(commandId, "handed_over");
-      } else await this.#answers.fail(commandId, error);
+      } else await this.#results.fail(commandId, error);
     }
   }
 

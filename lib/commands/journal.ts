@@ -1,229 +1,233 @@
 /**
- * What outlives the agent: each command that was received and is not known to have been answered, and which sessions there were, in one
- * ConfigMap. A command is written down before it is acknowledged, and its result before it is sent, so that a process that was killed
- * leaves to the next one what it still owed.
+ * The journal outlives the process: one ConfigMap holds the commands whose results are not known to have arrived, and the ids of the sessions.
+ * A command is recorded before it is acknowledged, and its result before it is sent, so that the next process can resume after a crash.
  * @module
  */
 import type { Result } from "../control_plane/protocol.ts";
 import { CommandError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
-import { type JournalChanges, JournalFile, type JournalFileOptions } from "./journal_writer.ts";
+import { type JournalChanges, JournalWriter, type JournalWriterOptions } from "./journal_writer.ts";
 import type { SessionRequest } from "../model/requests.ts";
 
-/** A command that may still be owed its answer. */
+/** A command whose result may not have arrived. */
 export interface JournalEntry {
   readonly commandId: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  /** All of it for as long as there is no result. Absent for a command that was refused as soon as it was read. */
+  /** Complete until there is a result. Absent for a command that was rejected when it was parsed. */
   readonly request?: Pick<SessionRequest, "action" | "sessionId">;
-  /** The answer, which may not have arrived. */
+  /** The result, which may not have arrived. */
   readonly result?: Result;
 }
 
-/** What an earlier process left. */
+/** What the previous process left. */
 export interface RecoveredState {
   /** In the order in which the commands were received. */
   readonly entries: readonly JournalEntry[];
-  /** Sessions that existed then, as far as they were written down. */
+  /** Sessions that existed at the last write. */
   readonly sessionIds: readonly string[];
 }
 
 /** What a journal needs. */
-export interface JournalOptions extends Pick<JournalFileOptions, "store" | "patienceMs"> {
-  /** Stands before each key, as agents of other ids may share the ConfigMap. */
+export interface JournalOptions extends Omit<JournalWriterOptions, "extraChanges"> {
+  /** Prefix of this agent's keys, because agents with other ids can share the ConfigMap. */
   readonly prefix: string;
-  /** The sessions that exist now; their ids are written along with every other change. */
+  /** The sessions that exist now; every write includes their ids. */
   readonly sessions: { sessionIds(): readonly string[] };
 }
 
-/** Half of what a ConfigMap can hold, in bytes: the other half is for the results of what is open, for the sessions and for other agents. */
-const MAX_OPEN_BYTES = 512 * 1024;
-/** What is open and the results together, in bytes. */
+/** Half of a ConfigMap's capacity, in bytes; the other half is for the results of these commands, for session ids and for other agents. */
+const MAX_PENDING_BYTES = 512 * 1024;
+/** Limit for pending commands and results together, in bytes. */
 const MAX_BYTES = 768 * 1024;
-const SESSIONS = "sessions";
-/** So that keys sort as numbers do. */
+const SESSIONS_KEY = "sessions";
+/** Zero-padded, so that keys sort by number. */
 const SEQUENCE_DIGITS = 16;
-/** What follows an agent's prefix: ids may hold dots, and another's keys begin as this one's do. */
+/** Own keys after the prefix. Ids can contain dots, so that another agent's keys can start with this agent's prefix. */
 const OWN_KEY = /^(?:\d{16}|sessions)$/;
 
-interface Kept {
+/** An entry with its key and its size in the ConfigMap. */
+interface StoredEntry {
   readonly key: string;
   readonly entry: JournalEntry;
   readonly bytes: number;
 }
 
-/** The one journal of an agent. */
+/** The journal of one agent. */
 export class Journal implements Disposable {
   readonly #options: JournalOptions;
-  readonly #file: JournalFile;
-  readonly #kept = new Map<string, Kept>();
+  readonly #writer: JournalWriter;
+  /** By command id, oldest first. */
+  readonly #entries = new Map<string, StoredEntry>();
   #bytes = 0;
-  /** Of what has no result. */
-  #openBytes = 0;
+  /** Size of the entries without a result. */
+  #pendingBytes = 0;
   #lastSequence = 0;
 
   constructor(options: JournalOptions) {
     this.#options = options;
-    const { store, patienceMs } = options;
-    this.#file = new JournalFile({ store, patienceMs, rider: () => this.#newSessionIds() });
+    this.#writer = new JournalWriter({ ...options, extraChanges: () => this.#sessionChanges() });
   }
 
   /**
-   * Reads what an earlier process left; tries again for as long as the cluster does not answer.
+   * Reads what the previous process left; retries until the cluster answers.
    *
    * @throws the signal's reason
    */
   async load(signal: AbortSignal): Promise<RecoveredState> {
     const prefix = this.#key("");
     const isOwn = (key: string) => key.startsWith(prefix) && OWN_KEY.test(key.slice(prefix.length));
-    const own = (await this.#file.read(isOwn, signal)).sort(([a], [b]) => a < b ? -1 : 1);
+    const own = (await this.#writer.read(isOwn, signal)).sort(([a], [b]) => a < b ? -1 : 1);
     for (const [key, text] of own) {
       const entry = parseEntry(text);
       if (!entry) continue;
       this.#lastSequence = Math.max(this.#lastSequence, Number(key.slice(prefix.length)) || 0);
-      const known = this.#kept.get(entry.commandId);
-      if (!known) this.#keep({ key, entry, bytes: bytesOf(text) });
-      // It was sent again before the journal could be read. With two keys, one would never be struck out.
-      else if (known.key !== key) this.#file.change(key, null);
+      const known = this.#entries.get(entry.commandId);
+      if (!known) this.#attach({ key, entry, bytes: bytesOf(text) });
+      // The command was received again before the journal could be read. Of two keys, one would never be removed.
+      else if (known.key !== key) this.#writer.change(key, null);
     }
-    const sessionIds = this.#file.written(this.#key(SESSIONS))?.split("\n").filter((id) => id !== "") ?? [];
-    return { entries: [...this.#kept.values()].map(({ entry }) => entry), sessionIds };
+    const sessionIds = this.#writer.persisted(this.#key(SESSIONS_KEY))?.split("\n") ?? [];
+    return {
+      entries: [...this.#entries.values()].map(({ entry }) => entry),
+      sessionIds: sessionIds.filter((id) => id !== ""),
+    };
   }
 
-  /** How many commands it holds, how many bytes they take, and whether it cannot be read or written. */
-  get extent(): { readonly entries: number; readonly bytes: number; readonly isFailing: boolean } {
-    return { entries: this.#kept.size, bytes: this.#bytes, isFailing: this.#file.isFailing };
+  /** Number of entries, their size, and whether the journal cannot be read or written. */
+  get usage(): { readonly entries: number; readonly bytes: number; readonly isFailing: boolean } {
+    return { entries: this.#entries.size, bytes: this.#bytes, isFailing: this.#writer.isFailing };
   }
 
   /**
-   * Makes sure that a command can be written down.
+   * Checks that an entry can be added.
    *
-   * @throws {CommandError} when it is too large, or too many others are not answered yet
+   * @throws {CommandError} if it is too large, or if there are too many pending commands
    */
-  checkRoom(entry: JournalEntry): void {
+  checkCapacity(entry: JournalEntry): void {
     const bytes = bytesOf(JSON.stringify(entry));
-    if (bytes > MAX_OPEN_BYTES) {
+    if (bytes > MAX_PENDING_BYTES) {
       throw new CommandError(
         "invalid",
-        `The command is too large: its ${bytes} bytes are more than ${MAX_OPEN_BYTES}`,
+        `The command is too large: ${bytes} bytes, at most ${MAX_PENDING_BYTES} are allowed`,
       );
     }
-    if (this.#openBytes + bytes > MAX_OPEN_BYTES) {
-      throw new CommandError("busy", "The agent has too many commands that are not answered yet");
+    if (this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
+      throw new CommandError("busy", "The agent has too many pending commands");
     }
   }
 
-  /** Whether the command would be known to the next process. */
-  holds(commandId: string): boolean {
-    const kept = this.#kept.get(commandId);
-    return kept !== undefined && this.#file.written(kept.key) !== undefined;
+  /** Whether the cluster holds the command, so that the next process would resume it. */
+  isPersisted(commandId: string): boolean {
+    const stored = this.#entries.get(commandId);
+    return stored !== undefined && this.#writer.persisted(stored.key) !== undefined;
   }
 
-  /** Writes a command down; resolves once that is done, or has taken too long. */
-  async open(entry: JournalEntry): Promise<void> {
+  /** Records a command; resolves once it is written or the write timed out. */
+  async add(entry: JournalEntry): Promise<void> {
     this.#lastSequence = Math.max(this.#lastSequence + 1, entry.receivedAt * 1000);
     this.#put(this.#key(String(this.#lastSequence).padStart(SEQUENCE_DIGITS, "0")), entry);
-    await this.#file.commit();
+    await this.#writer.commit();
   }
 
   /**
-   * Writes the result of a command down; resolves once that is done, or has taken too long.
+   * Records the result of a command; resolves once it is written or the write timed out.
    *
-   * @param options.isRecorded the session remembers the result as that of its last command: until the next one, it is written down here only
-   *   when something else is, too
+   * @param options.isRecorded whether the session's objects hold the result, which makes a write of its own unnecessary until the session's
+   *   next command replaces it there
    */
-  async close(result: Result, { isRecorded }: { isRecorded: boolean }): Promise<void> {
-    const kept = this.#kept.get(result.payload.commandId);
-    if (!kept) return;
-    const { request, ...entry } = kept.entry;
-    // What was asked for, such as a whole template, would only keep room from other commands.
-    const answered = request && { action: request.action, sessionId: request.sessionId };
-    this.#put(kept.key, { ...entry, ...(answered ? { request: answered } : {}), result });
-    if (!isRecorded || this.#isAwaited(request?.sessionId)) await this.#file.commit();
+  async setResult(result: Result, { isRecorded }: { isRecorded: boolean }): Promise<void> {
+    const stored = this.#entries.get(result.payload.commandId);
+    if (!stored) return;
+    const { request, ...entry } = stored.entry;
+    // The rest of the request, such as a whole template, would only take room from other commands.
+    const summary = request && { action: request.action, sessionId: request.sessionId };
+    this.#put(stored.key, { ...entry, ...(summary ? { request: summary } : {}), result });
+    if (!isRecorded || this.#hasPending(request?.sessionId)) await this.#writer.commit();
   }
 
-  /** Strikes commands out whose results have arrived. */
+  /** Removes commands whose results have arrived, in the background. */
   forget(commandIds: readonly string[]): void {
-    const known = commandIds.filter((commandId) => this.#strike(commandId));
-    if (known.length > 0) this.#file.commitLater();
+    const known = commandIds.filter((commandId) => this.#remove(commandId));
+    if (known.length > 0) this.#writer.commitLater();
   }
 
-  /** Waits until all is written down; rejects with the signal's reason if that comes first. */
+  /** Waits until everything is written; rejects with the signal's reason if that comes first. */
   async flush(signal: AbortSignal): Promise<void> {
-    await this.#file.flush(signal);
+    await this.#writer.flush(signal);
   }
 
-  /** Ends the attempts to write. */
+  /** Cancels all further attempts to write. */
   [Symbol.dispose](): void {
-    this.#file[Symbol.dispose]();
+    this.#writer[Symbol.dispose]();
   }
 
   #key(rest: string): string {
     return `${this.#options.prefix}.${rest}`;
   }
 
-  /** Whether a session has a command to come, whose outcome it will remember in place of this one. */
-  #isAwaited(sessionId: string | undefined): boolean {
-    return [...this.#kept.values()].some(({ entry: { request, result } }) =>
+  /** Whether a session has another pending command, whose outcome will replace the recorded one. */
+  #hasPending(sessionId: string | undefined): boolean {
+    return [...this.#entries.values()].some(({ entry: { request, result } }) =>
       !result && request?.sessionId === sessionId
     );
   }
 
   #put(key: string, entry: JournalEntry): void {
     const text = JSON.stringify(entry);
-    this.#keep({ key, entry, bytes: bytesOf(text) });
-    this.#file.change(key, text);
+    this.#attach({ key, entry, bytes: bytesOf(text) });
+    this.#writer.change(key, text);
     this.#makeRoom();
   }
 
-  #keep(kept: Kept): void {
-    const { commandId } = kept.entry;
-    this.#lose(commandId);
-    this.#kept.set(commandId, kept);
-    this.#count(kept, 1);
+  #attach(stored: StoredEntry): void {
+    const { commandId } = stored.entry;
+    this.#detach(commandId);
+    this.#entries.set(commandId, stored);
+    this.#count(stored, 1);
   }
 
-  #strike(commandId: string): boolean {
-    const kept = this.#lose(commandId);
-    // What never reached the cluster need not be removed there; what is on its way must be.
-    if (kept) this.#file.change(kept.key, null);
-    return kept !== undefined;
+  /** Removes a command here and in the cluster; returns whether there was one. */
+  #remove(commandId: string): boolean {
+    const stored = this.#detach(commandId);
+    // Also if the cluster does not hold it: a write of it may be in progress.
+    if (stored) this.#writer.change(stored.key, null);
+    return stored !== undefined;
   }
 
-  #lose(commandId: string): Kept | undefined {
-    const kept = this.#kept.get(commandId);
-    if (!kept) return undefined;
-    this.#kept.delete(commandId);
-    this.#count(kept, -1);
-    return kept;
+  #detach(commandId: string): StoredEntry | undefined {
+    const stored = this.#entries.get(commandId);
+    if (!stored) return undefined;
+    this.#entries.delete(commandId);
+    this.#count(stored, -1);
+    return stored;
   }
 
-  #count({ bytes, entry }: Kept, sign: 1 | -1): void {
+  #count({ bytes, entry }: StoredEntry, sign: 1 | -1): void {
     this.#bytes += sign * bytes;
-    if (!entry.result) this.#openBytes += sign * bytes;
+    if (!entry.result) this.#pendingBytes += sign * bytes;
   }
 
-  /** The oldest results, which were sent and most likely arrived, make room for commands that are not answered yet. */
+  /** Removes the oldest results, which most likely arrived, in favor of pending commands. */
   #makeRoom(): void {
-    let struck = 0;
-    for (const { entry } of [...this.#kept.values()]) {
+    let removed = 0;
+    for (const { entry } of [...this.#entries.values()]) {
       if (this.#bytes <= MAX_BYTES) break;
       if (!entry.result) continue;
-      this.#strike(entry.commandId);
-      struck += 1;
+      this.#remove(entry.commandId);
+      removed += 1;
     }
-    if (struck > 0) {
-      log.error("The journal is full: {struck} results are no longer kept, which may not have arrived", {
-        struck,
+    if (removed > 0) {
+      log.error("The journal is full: {removed} results are no longer kept and may not have arrived", {
+        removed,
       });
     }
   }
 
-  #newSessionIds(): JournalChanges {
-    const key = this.#key(SESSIONS);
+  #sessionChanges(): JournalChanges {
+    const key = this.#key(SESSIONS_KEY);
     const text = this.#options.sessions.sessionIds().toSorted().join("\n");
-    return text === (this.#file.written(key) ?? "") ? {} : { [key]: text === "" ? null : text };
+    return text === (this.#writer.persisted(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
 }
 
@@ -231,7 +235,7 @@ function bytesOf(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** A ConfigMap can be edited by others: what is no entry is left alone, and a request is checked once more before it is carried out. */
+/** Others can edit a ConfigMap: what is not an entry is ignored, and a request is validated again before it runs. */
 function parseEntry(text: string): JournalEntry | undefined {
   let entry: JournalEntry;
   try {
@@ -241,7 +245,7 @@ function parseEntry(text: string): JournalEntry | undefined {
   }
   const { commandId, receivedAt, result } = entry ?? {};
   if (typeof commandId !== "string" || typeof receivedAt !== "number") return undefined;
-  const isAnswer = result === undefined ||
+  const isValidResult = result === undefined ||
     ((result.type === "complete" || result.type === "failed") && result.payload?.commandId === commandId);
-  return isAnswer ? entry : undefined;
+  return isValidResult ? entry : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The text of a journal in the cluster: it is read once, and changes that come together are written together, one write at a time, again and
- * again until the cluster answers.
+ * Keeps key-value entries in the cluster: it reads them once, collects changes, and writes the collected ones together, one write at a time,
+ * with retries until the cluster accepts them.
  * @module
  */
 import { abortable, deadline, delay } from "@std/async";
@@ -8,48 +8,46 @@ import { Backoff } from "../common/backoff.ts";
 import { hasStatus, isPermanent, messageOf } from "../common/errors.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 
-/** Texts by their keys; null where there is to be none. */
+/** New values by key; `null` removes a key. */
 export type JournalChanges = Readonly<Record<string, string | null>>;
 
-/** Where a journal is kept. Both methods reject with a {@linkcode KubernetesError}. */
+/** Where a journal is stored. Both methods reject with a {@linkcode KubernetesError}. */
 export interface JournalStore {
-  /** Gives no entries where there is no journal yet. */
+  /** Returns no entries if there is no journal yet. */
   read(): Promise<Readonly<Record<string, string>>>;
-  /** Sets entries and removes those that are null; others stay as they are. */
+  /** Applies changes; entries that are not mentioned stay as they are. */
   write(changes: JournalChanges): Promise<void>;
 }
 
-/** What a journal's file needs. */
-export interface JournalFileOptions {
+/** What a journal writer needs. */
+export interface JournalWriterOptions {
   readonly store: JournalStore;
-  /** What is written down whenever something else is. */
-  readonly rider: () => JournalChanges;
+  /** Changes that every write includes. */
+  readonly extraChanges: () => JournalChanges;
   /**
-   * Longest wait for a write, in milliseconds: where it is too long, commands are carried out and answered without being written down. To
-   * be `Infinity` where another process may take over while this one still lives, as then only what is written down may be begun or said.
+   * Longest wait for a write, in milliseconds; after it, commands run and are answered without a record. Must be `Infinity` if another process
+   * can take over while this one is still alive, because then only recorded commands may run or be answered.
    */
-  readonly patienceMs: number;
+  readonly writeTimeoutMs: number;
+  /** Delay before the next attempt after Kubernetes rejected a write, in milliseconds. */
+  readonly rejectedRetryMs: number;
 }
 
-/** What can fail. */
 type Operation = "reading" | "writing";
 
-/** Wait before the next attempt where the cluster refuses, in milliseconds. */
-const REFUSED_RETRY_MS = 30_000;
-/** How often a refusal to give the journal is put up with. */
-const READ_RETRIES = 4;
+/** Rejected reads before the journal counts as empty. */
+const MAX_READ_RETRIES = 4;
 
-const TROUBLES: Readonly<Record<Operation, string>> = {
-  reading: "The journal cannot be read, what an earlier process did not answer has to wait: {reason}",
-  writing:
-    "The journal cannot be written, what is not answered yet would be lost with this process: {reason}",
+const MESSAGES: Readonly<Record<Operation, string>> = {
+  reading: "The journal cannot be read, unfinished commands of the previous process have to wait: {reason}",
+  writing: "The journal cannot be written, pending commands would be lost if this process ended: {reason}",
 };
 
-/** The one file of a journal. */
-export class JournalFile implements Disposable {
-  readonly #options: JournalFileOptions;
-  /** What the cluster holds. */
-  readonly #written = new Map<string, string>();
+/** Reads and writes the entries of one journal. */
+export class JournalWriter implements Disposable {
+  readonly #options: JournalWriterOptions;
+  /** The entries that the cluster holds. */
+  readonly #persisted = new Map<string, string>();
   readonly #changes = new Map<string, string | null>();
   readonly #closing = new AbortController();
   #writing: Promise<void> = Promise.resolve();
@@ -59,65 +57,65 @@ export class JournalFile implements Disposable {
   #failing: Operation | undefined;
   readonly #failures = new RepeatFilter();
 
-  constructor(options: JournalFileOptions) {
+  constructor(options: JournalWriterOptions) {
     this.#options = options;
   }
 
-  /** Whether it could not be read, or written, when that was tried last. */
+  /** Whether the last attempt to read or write failed. */
   get isFailing(): boolean {
     return this.#failing !== undefined;
   }
 
   /**
-   * Reads the texts whose keys are wanted; tries again for as long as the cluster does not answer.
+   * Reads the entries whose keys are wanted; retries until the cluster answers.
    *
    * @throws the signal's reason
    */
   async read(isWanted: (key: string) => boolean, signal: AbortSignal): Promise<Array<[string, string]>> {
     const own = Object.entries(await this.#read(signal)).filter(([key]) => isWanted(key));
-    for (const [key, text] of own) this.#written.set(key, text);
+    for (const [key, text] of own) this.#persisted.set(key, text);
     return own;
   }
 
-  /** The text that the cluster holds. */
-  written(key: string): string | undefined {
-    return this.#written.get(key);
+  /** The value that the cluster holds. */
+  persisted(key: string): string | undefined {
+    return this.#persisted.get(key);
   }
 
-  /** Takes note of a change, which the next write brings into the cluster. */
+  /** Adds a change to the next write. */
   change(key: string, text: string | null): void {
     this.#changes.set(key, text);
   }
 
-  /** Writes all changes down; resolves once that is done, or has taken too long, or was refused. */
+  /** Writes all changes; resolves once they are written, the write timed out, or Kubernetes rejected it. */
   async commit(): Promise<void> {
-    const { patienceMs } = this.#options;
+    const { writeTimeoutMs } = this.#options;
     const write = this.#commit();
-    if (patienceMs === Infinity) return await write;
-    // Where the last write failed the next one is not waited for: that would hold up every command for the whole outage.
+    if (writeTimeoutMs === Infinity) return await write;
+    // After a failure nobody waits until a write has succeeded: otherwise every command would be delayed during an outage.
     if (this.#failing === "writing") return;
-    await deadline(write, patienceMs).catch(() => {
-      this.#tell("writing", new Error("Kubernetes does not answer"));
+    await deadline(write, writeTimeoutMs).catch(() => {
+      this.#fail("writing", new Error("Kubernetes does not answer"));
     });
   }
 
-  /** Writes all changes down, and nobody waits for it. */
+  /** Writes all changes in the background. */
   commitLater(): void {
     void this.#commit();
   }
 
-  /** Waits until all is written down; rejects with the signal's reason if that comes first. */
+  /** Waits until all changes are written; rejects with the signal's reason if that comes first. */
   async flush(signal: AbortSignal): Promise<void> {
     if (this.#changes.size > 0) await abortable(this.#commit(), signal);
   }
 
-  /** Ends the attempts to write. */
+  /** Cancels all further attempts to write. */
   [Symbol.dispose](): void {
     this.#closing.abort();
     clearTimeout(this.#retry);
   }
 
-  /** One write at a time: what comes meanwhile goes with the next one. */
+  /** Starts a write after the current one; changes that come before it starts are part of it. */
   #commit(): Promise<void> {
     this.#next ??= this.#writing.then(() => {
       this.#next = undefined;
@@ -127,49 +125,50 @@ export class JournalFile implements Disposable {
     return this.#next;
   }
 
-  /** Never rejects: it tries until the cluster answers, or the file is disposed. Where the answer is no, it tries again much later. */
+  /** Never rejects: retries until the cluster answers or the writer is disposed. After a rejection the next attempt follows much later. */
   async #write(): Promise<void> {
     const { signal } = this.#closing;
     clearTimeout(this.#retry);
     const backoff = new Backoff();
-    let most = Infinity;
+    let maxEntries = Infinity;
     while (!signal.aborted && this.#changes.size > 0) {
-      const batch = this.#batch(most);
+      const batch = this.#batch(maxEntries);
       try {
         await this.#options.store.write(Object.fromEntries(batch));
-        this.#wrote(batch);
-        if (most === Infinity) break;
+        this.#applied(batch);
+        if (maxEntries === Infinity) break;
       } catch (error) {
         if (signal.aborted) return;
         if (isTooLarge(error) && batch.size > 1) {
-          // What does not fit is not to keep out what does.
-          most = Math.ceil(batch.size / 2);
+          // An entry that does not fit must not keep out those that do.
+          maxEntries = Math.ceil(batch.size / 2);
           continue;
         }
-        this.#tell("writing", error);
+        this.#fail("writing", error);
         if (isPermanent(error)) {
-          this.#retry = setTimeout(() => void this.#commit(), REFUSED_RETRY_MS);
+          this.#retry = setTimeout(() => void this.#commit(), this.#options.rejectedRetryMs);
           return;
         }
         await delay(backoff.next(), { signal }).catch(() => {});
       }
     }
     if (this.#failing !== "writing" || signal.aborted) return;
-    this.#succeeded();
-    log.info("The journal is written again");
+    this.#succeed();
+    log.info("The journal can be written again");
   }
 
-  /** All changes with what goes along with them, or some: the smallest first, as a removal makes room for the others. */
-  #batch(most: number): Map<string, string | null> {
-    if (most === Infinity) return new Map([...this.#changes, ...Object.entries(this.#options.rider())]);
+  /** All changes including the extra ones; or a number of changes, smallest first, because a removal makes room for others. */
+  #batch(maxEntries: number): Map<string, string | null> {
+    const { extraChanges } = this.#options;
+    if (maxEntries === Infinity) return new Map([...this.#changes, ...Object.entries(extraChanges())]);
     const bySize = [...this.#changes].sort(([, one], [, other]) => (one?.length ?? 0) - (other?.length ?? 0));
-    return new Map(bySize.slice(0, most));
+    return new Map(bySize.slice(0, maxEntries));
   }
 
-  #wrote(batch: ReadonlyMap<string, string | null>): void {
+  #applied(batch: ReadonlyMap<string, string | null>): void {
     for (const [key, text] of batch) {
-      if (text === null) this.#written.delete(key);
-      else this.#written.set(key, text);
+      if (text === null) this.#persisted.delete(key);
+      else this.#persisted.set(key, text);
       if (this.#changes.get(key) === text) this.#changes.delete(key);
     }
   }
@@ -180,32 +179,31 @@ export class JournalFile implements Disposable {
       signal.throwIfAborted();
       try {
         const data = await abortable(this.#options.store.read(), signal);
-        if (this.#failing === "reading") this.#succeeded();
+        if (this.#failing === "reading") this.#succeed();
         return data;
       } catch (error) {
         signal.throwIfAborted();
-        this.#tell("reading", error);
-        // A refusal may pass, too, such as of a token that is just being renewed; to take it for "nothing there" would lose commands.
-        if (isPermanent(error) && backoff.failures >= READ_RETRIES) return {};
+        this.#fail("reading", error);
+        // A rejection can be temporary, such as of an expired token; taking it for an empty journal would lose commands.
+        if (isPermanent(error) && backoff.failures >= MAX_READ_RETRIES) return {};
         await delay(backoff.next(), { signal });
       }
     }
   }
 
-  /** Logs a failure once, until its reason changes. */
-  #tell(operation: Operation, error: unknown): void {
+  #fail(operation: Operation, error: unknown): void {
     const reason = messageOf(error);
     this.#failing = operation;
-    if (this.#failures.isNew(`${operation}: ${reason}`)) log.error(TROUBLES[operation], { reason });
+    if (this.#failures.isNew(`${operation}: ${reason}`)) log.error(MESSAGES[operation], { reason });
   }
 
-  #succeeded(): void {
+  #succeed(): void {
     this.#failing = undefined;
     this.#failures.reset();
   }
 }
 
-/** As the API server refuses an object that is too large, and a request. */
+/** Whether the API server rejected an object (422) or a request (413) because of its size. */
 function isTooLarge(error: unknown): boolean {
   return hasStatus(error, 413, 422);
 }

@@ -42,7 +42,7 @@ export const LOG_FIELDS = {
   excerpt: "The beginning of a message that is not valid",
   bytes: "Size of a message",
   limit: "The most that there may be",
-  struck: "Results that are no longer kept",
+  removed: "Number of results that are no longer kept",
 } as const;
 
 /** Values for some of the fields. */

@@ -22,6 +22,8 @@ export interface Timings {
    * Longest wait for a write of the journal before a command goes on without it. Ignored with leader election, where commands always wait.
    */
   readonly journalWriteMs: number;
+  /** Delay before the journal is written again after Kubernetes rejected a write. */
+  readonly journalRejectedRetryMs: number;
   /** Longest wait for the journal's last write when the agent ends. */
   readonly journalFlushMs: number;
   /** Longest wait for a session's pods and volumes to be released or deleted. */
@@ -51,6 +53,7 @@ export const DEFAULT_TIMINGS: Timings = {
   lateCommandsMs: 300,
   cancelMs: 3000,
   journalWriteMs: 5000,
+  journalRejectedRetryMs: 30_000,
   journalFlushMs: 2000,
   terminationTimeoutMs: 120_000,
   rollBackTimeoutMs: 5000,

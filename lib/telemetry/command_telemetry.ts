@@ -59,7 +59,7 @@ export class CommandTelemetry implements CommandObserver {
     if (isStart(action) && agoMs < JUST_RECEIVED_MS) enter(open, "queue");
   }
 
-  begun(commandId: string, { sessionId }: SessionRequest): void {
+  started(commandId: string, { sessionId }: SessionRequest): void {
     const open = this.#open.get(commandId);
     if (!open) return;
     open.sessionId = sessionId;
@@ -67,7 +67,7 @@ export class CommandTelemetry implements CommandObserver {
     if (open.phases.length > 0) this.#starting.set(sessionId, open);
   }
 
-  turned(commandId: string): void {
+  admitted(commandId: string): void {
     const open = this.#open.get(commandId);
     if (open && open.phases.length > 0) enter(open, "objects");
   }

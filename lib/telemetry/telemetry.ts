@@ -22,7 +22,7 @@ export interface TelemetrySources {
     readonly backlog: { readonly results: number; readonly statuses: number; readonly oldestMs: number };
   };
   readonly journal: {
-    readonly extent: { readonly entries: number; readonly bytes: number; readonly isFailing: boolean };
+    readonly usage: { readonly entries: number; readonly bytes: number; readonly isFailing: boolean };
   };
   readonly reported: { sessionIds(): string[]; get(sessionId: string): SessionStatus | undefined };
   readonly capacity: { usage(): Usage };
@@ -41,7 +41,7 @@ const STATES = ["pending", "running", "hibernated"] as const;
 const IDLE: TelemetrySources = {
   dispatcher: { isDraining: false },
   outbox: { backlog: { results: 0, statuses: 0, oldestMs: 0 } },
-  journal: { extent: { entries: 0, bytes: 0, isFailing: false } },
+  journal: { usage: { entries: 0, bytes: 0, isFailing: false } },
   reported: { sessionIds: () => [], get: () => undefined },
   capacity: { usage: () => ({ usedSessions: 0, usedCpu: 0, usedMemory: 0 }) },
 };
@@ -159,7 +159,7 @@ export class Telemetry implements HealthSources {
     this.#meter.set("outboxMessages", { kind: "result" }, { to: results });
     this.#meter.set("outboxMessages", { kind: "status" }, { to: statuses });
     this.#meter.set("outboxAge", {}, { to: oldestMs / 1000 });
-    const { entries, bytes, isFailing } = this.#sources.journal.extent;
+    const { entries, bytes, isFailing } = this.#sources.journal.usage;
     this.#meter.set("journalEntries", {}, { to: entries });
     this.#meter.set("journalBytes", {}, { to: bytes });
     this.#meter.set("journalFailing", {}, { to: isFailing });

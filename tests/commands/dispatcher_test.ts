@@ -16,20 +16,20 @@ import { MemoryJournalStore } from "../support/memory_journal.ts";
 const FIELDS = { user: "alice", template: "firefox" };
 const never = new AbortController().signal;
 
-/** A dispatcher between operations that the test decides on and a wire that the test reads. */
+/** A dispatcher with operations that the test controls and a wire that records messages. */
 class Bench implements Disposable {
   readonly operations = new FakeOperations();
   readonly wire = new FakeWire();
   readonly store: MemoryJournalStore;
   readonly journal: Journal;
   readonly dispatcher: Dispatcher;
-  /** What the observer was told. */
+  /** Calls of the observer. */
   readonly observed: string[] = [];
   readonly outbox = new Outbox();
   readonly busy = new BusySessions();
   isLeading = true;
 
-  /** @param store what an earlier process left */
+  /** @param store the journal of the previous process */
   constructor(store = new MemoryJournalStore()) {
     this.store = store;
     this.journal = store.journal();
@@ -42,8 +42,8 @@ class Bench implements Disposable {
       cancelMs: 3000,
       observer: {
         received: (commandId, { action }) => this.observed.push(`${commandId} ${action}`),
-        begun: (commandId, { sessionId }) => this.observed.push(`${commandId} begun on ${sessionId}`),
-        turned: (commandId) => this.observed.push(`${commandId} has its turn`),
+        started: (commandId, { sessionId }) => this.observed.push(`${commandId} started on ${sessionId}`),
+        admitted: (commandId) => this.observed.push(`${commandId} admitted`),
         ended: (commandId, outcome, error) =>
           this.observed.push(`${commandId} ${outcome}${error ? `: ${messageOf(error)}` : ""}`),
       },
@@ -63,7 +63,7 @@ class Bench implements Disposable {
     this.receive(commandId, "stop_session", { sessionId });
   }
 
-  /** Lets the next request that began end well, and waits until its command has its result. */
+  /** Lets the next running request succeed, and waits until its command has a result. */
   async finishNext(): Promise<string> {
     const { request, finish } = await this.operations.runs.next();
     finish();
@@ -71,7 +71,7 @@ class Bench implements Disposable {
     return `${request.action} ${request.sessionId}`;
   }
 
-  /** The result of a command, as it was sent. */
+  /** The results that were sent for a command. */
   results(commandId: string): Outbound[] {
     return this.wire.messages.filter((one) =>
       (one.type === "complete" || one.type === "failed") && one.payload.commandId === commandId
@@ -84,12 +84,12 @@ class Bench implements Disposable {
   }
 }
 
-/** All that follows from what was done, short of input and output. */
+/** Waits for everything that happens without input or output. */
 async function settled(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("dispatcher writes a command down, acknowledges it, and only then lets it be carried out", async () => {
+Deno.test("Dispatcher records a command in the journal before it acknowledges and runs it", async () => {
   const store = new MemoryJournalStore();
   store.behaviour = "hang";
   using bench = new Bench(store);
@@ -98,7 +98,7 @@ Deno.test("dispatcher writes a command down, acknowledges it, and only then lets
   assertEquals([bench.wire.told, bench.operations.active], [[], 0]);
 });
 
-Deno.test("dispatcher acknowledges a command before its result", async () => {
+Deno.test("Dispatcher acknowledges a command before it sends the result", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   await bench.finishNext();
@@ -108,7 +108,7 @@ Deno.test("dispatcher acknowledges a command before its result", async () => {
   ]);
 });
 
-Deno.test("dispatcher hands on the request and not the payload", async () => {
+Deno.test("Dispatcher passes on the validated request, not the payload", async () => {
   using bench = new Bench();
   bench.receive("c1", "stop_session", { sessionId: "s1", deletePVC: true, namespace: "kube-system" });
   const { request, finish } = await bench.operations.runs.next();
@@ -117,7 +117,7 @@ Deno.test("dispatcher hands on the request and not the payload", async () => {
   await settled();
 });
 
-Deno.test("R4 dispatcher carries out the commands of one session one after the other, in their order", async () => {
+Deno.test("R4 Dispatcher runs the commands of one session one after the other, in order", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.receive("c2", "hibernate_session", { sessionId: "s1" });
@@ -130,7 +130,7 @@ Deno.test("R4 dispatcher carries out the commands of one session one after the o
   assertEquals(results, ["complete c1", "complete c2", "complete c3"]);
 });
 
-Deno.test("dispatcher keeps the order of commands also where the journal waits for one and not for the next", async () => {
+Deno.test("Dispatcher keeps the order of commands if the journal waits for one but not for the next", async () => {
   using time = new FakeTime();
   const store = new MemoryJournalStore();
   store.behaviour = "fail";
@@ -144,7 +144,7 @@ Deno.test("dispatcher keeps the order of commands also where the journal waits f
   assertEquals((await bench.operations.runs.next()).request.action, "start_session");
 });
 
-Deno.test("dispatcher carries out the commands of many sessions side by side", async () => {
+Deno.test("Dispatcher runs the commands of many sessions in parallel", async () => {
   using bench = new Bench();
   for (let nth = 0; nth < 100; nth++) bench.start(`c${nth}`, `s${nth}`);
   await settled();
@@ -155,7 +155,7 @@ Deno.test("dispatcher carries out the commands of many sessions side by side", a
   for (let nth = 0; nth < 100; nth++) assertEquals(bench.results(`c${nth}`).length, 1);
 });
 
-Deno.test("dispatcher goes on with a session's next command after one that failed", async () => {
+Deno.test("Dispatcher runs the next command of a session after a failed one", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.receive("c2", "hibernate_session", { sessionId: "s1" });
@@ -167,7 +167,7 @@ Deno.test("dispatcher goes on with a session's next command after one that faile
   assertEquals(bench.results("c2").length, 1);
 });
 
-Deno.test("dispatcher reports something thrown that is no error", async () => {
+Deno.test("Dispatcher reports a thrown value that is not an Error", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   (await bench.operations.runs.next()).fail("no room");
@@ -175,7 +175,7 @@ Deno.test("dispatcher reports something thrown that is no error", async () => {
   assertEquals(bench.results("c1"), [{ type: "failed", payload: { commandId: "c1", error: "no room" } }]);
 });
 
-Deno.test("R1 dispatcher does a command that comes twice once, and answers both", async () => {
+Deno.test("R1 Dispatcher runs a repeated command once and repeats its result", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.start("c1", "s1");
@@ -190,7 +190,7 @@ Deno.test("R1 dispatcher does a command that comes twice once, and answers both"
   assertEquals(bench.wire.told.filter((one) => one === "ack c1").length, 1);
 });
 
-Deno.test("dispatcher repeats the failure of a command that comes again", async () => {
+Deno.test("Dispatcher repeats the failure of a repeated command", async () => {
   using bench = new Bench();
   for (let nth = 0; nth < 3; nth++) {
     bench.receive("c1", "start_session", { sessionId: "../x" });
@@ -199,7 +199,7 @@ Deno.test("dispatcher repeats the failure of a command that comes again", async 
   assertEquals(bench.wire.told, ["ack c1", "failed c1", "failed c1", "failed c1"]);
 });
 
-Deno.test("dispatcher remembers a command that runs longer than ten thousand others", async () => {
+Deno.test("Dispatcher does not forget a running command after ten thousand others", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   const { finish } = await bench.operations.runs.next();
@@ -211,7 +211,7 @@ Deno.test("dispatcher remembers a command that runs longer than ten thousand oth
   assertEquals(bench.operations.runs.size, 0);
 });
 
-Deno.test("R2 dispatcher lets a stop cancel the start that is at work and those that wait, and not another stop", async () => {
+Deno.test("R2 Dispatcher cancels running and queued starts for a stop, but not another stop", async () => {
   using bench = new Bench();
   bench.stop("c0", "s1");
   bench.start("c1", "s1");
@@ -236,7 +236,7 @@ Deno.test("R2 dispatcher lets a stop cancel the start that is at work and those 
   ]);
 });
 
-Deno.test("dispatcher lets a stop cancel a start at once", async () => {
+Deno.test("Dispatcher cancels a start immediately when a stop arrives", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.start("c2", "s2");
@@ -254,7 +254,7 @@ Deno.test("dispatcher lets a stop cancel a start at once", async () => {
   await settled();
 });
 
-Deno.test("R3 dispatcher starts a session again after its stop", async () => {
+Deno.test("R3 Dispatcher runs a start that follows a stop of the same session", async () => {
   using bench = new Bench();
   bench.stop("c1", "s1");
   bench.start("c2", "s1");
@@ -275,7 +275,7 @@ const BAD_COMMANDS: Array<[name: string, action: string, payload: unknown, field
 ];
 
 for (const [name, action, payload, field] of BAD_COMMANDS) {
-  Deno.test(`dispatcher answers a command with ${name} by one failed that names it, and does no work`, async () => {
+  Deno.test(`Dispatcher answers a command with ${name} with one failed result that names the problem, and runs nothing`, async () => {
     using bench = new Bench();
     bench.receive("c1", action, payload);
     await settled();
@@ -286,7 +286,7 @@ for (const [name, action, payload, field] of BAD_COMMANDS) {
   });
 }
 
-Deno.test("dispatcher that drains refuses new commands and waits for those that it has", async () => {
+Deno.test("Dispatcher.drain() rejects new commands and waits for running and queued ones", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.receive("c2", "hibernate_session", { sessionId: "s1" });
@@ -310,7 +310,7 @@ Deno.test("dispatcher that drains refuses new commands and waits for those that 
   assertEquals([bench.results("c1").length, bench.results("c2").length], [1, 1]);
 });
 
-Deno.test("dispatcher that drains leaves what is unfinished when its time is up to the next process", async () => {
+Deno.test("Dispatcher.drain() leaves unfinished commands to the next process when its time is up", async () => {
   using bench = new Bench();
   for (const id of ["1", "2", "3"]) bench.start(`c${id}`, `s${id}`);
   bench.receive("c4", "hibernate_session", { sessionId: "s1" });
@@ -328,7 +328,7 @@ Deno.test("dispatcher that drains leaves what is unfinished when its time is up 
   for (const id of ["1", "2", "3", "4"]) assertEquals(next.results(`c${id}`).length, 1);
 });
 
-Deno.test("dispatcher that drains cancels what it could not write down, and gives each a result", async () => {
+Deno.test("Dispatcher.drain() cancels commands that are not in the journal and sends a result for each", async () => {
   const store = new MemoryJournalStore();
   store.behaviour = "refuse";
   using bench = new Bench(store);
@@ -342,7 +342,7 @@ Deno.test("dispatcher that drains cancels what it could not write down, and give
   }
 });
 
-Deno.test("dispatcher that hands over leaves everything as it is, at once", async () => {
+Deno.test("Dispatcher.handOver() cancels all commands without a result", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   const { signal } = await bench.operations.runs.next();
@@ -352,13 +352,13 @@ Deno.test("dispatcher that hands over leaves everything as it is, at once", asyn
   assertEquals(bench.wire.told, ["ack c1"]);
 });
 
-Deno.test("dispatcher with nothing to do is drained at once", async () => {
+Deno.test("Dispatcher.drain() returns immediately without commands", async () => {
   using bench = new Bench();
   await bench.dispatcher.drain(never);
   assertEquals(bench.wire.told, []);
 });
 
-Deno.test("dispatcher sends the results that an earlier process may not have sent, and repeats them alike", async () => {
+Deno.test("Dispatcher.resume() sends recorded results again, and repeats them for repeated commands", async () => {
   const store = new MemoryJournalStore();
   using bench = new Bench(store);
   bench.start("c1", "s1");
@@ -371,7 +371,7 @@ Deno.test("dispatcher sends the results that an earlier process may not have sen
   assertEquals(next.results("c1"), [...bench.results("c1"), ...bench.results("c1")]);
 });
 
-Deno.test("dispatcher lets a result that an earlier process left wait since its command came", async () => {
+Deno.test("Dispatcher.resume() counts the age of a recorded result from when its command was received", async () => {
   const store = new MemoryJournalStore();
   using time = new FakeTime(1_000_000);
   using bench = new Bench(store);
@@ -383,7 +383,7 @@ Deno.test("dispatcher lets a result that an earlier process left wait since its 
   assertEquals(next.outbox.backlog, { results: 1, statuses: 0, oldestMs: 7000 });
 });
 
-Deno.test("dispatcher finishes what an earlier process began, in its order and with the time that is left", async () => {
+Deno.test("Dispatcher.resume() runs unfinished commands in order, with the time they have left", async () => {
   const store = new MemoryJournalStore();
   using time = new FakeTime(1_000_000);
   using bench = new Bench(store);
@@ -399,12 +399,12 @@ Deno.test("dispatcher finishes what an earlier process began, in its order and w
   assertEquals((await next.operations.runs.next()).request.action, "hibernate_session");
 });
 
-Deno.test("dispatcher lets the stop that an earlier process left cancel the start before it", async () => {
+Deno.test("Dispatcher.resume() lets an unfinished stop cancel the start before it", async () => {
   const store = new MemoryJournalStore();
   using bench = new Bench(store);
   bench.start("c1", "s1");
   bench.stop("c2", "s1");
-  // Killed before either had its result.
+  // The process is killed before either has a result.
   await bench.operations.runs.next();
   using next = new Bench(store);
   next.dispatcher.resume((await next.journal.load(never)).entries.filter(({ result }) => !result));
@@ -415,7 +415,7 @@ Deno.test("dispatcher lets the stop that an earlier process left cancel the star
   ]);
 });
 
-Deno.test("dispatcher lets a start that an earlier process began with higher limits be carried out, which fails and removes it", async () => {
+Deno.test("Dispatcher.resume() runs a start that exceeds the limits of now, so that the operation cleans up", async () => {
   const store = new MemoryJournalStore();
   const request = {
     action: "start_session",
@@ -431,7 +431,7 @@ Deno.test("dispatcher lets a start that an earlier process began with higher lim
   assertEquals((await bench.operations.runs.next()).request, request);
 });
 
-Deno.test("dispatcher refuses what is in the journal and is no request", async () => {
+Deno.test("Dispatcher.resume() fails a journal entry without a valid request", async () => {
   const store = new MemoryJournalStore();
   const request = { action: "start_session", sessionId: "../x" };
   store.data["agent.0000000000000001"] = JSON.stringify({ commandId: "c1", receivedAt: 1, request });
@@ -442,7 +442,7 @@ Deno.test("dispatcher refuses what is in the journal and is no request", async (
   assertEquals(bench.wire.told, ["failed c1", "failed c2"]);
 });
 
-Deno.test("dispatcher says nothing of a session that a stop reached while its start was being written down", async () => {
+Deno.test("Dispatcher does not report the status of a start whose stop arrives while its result is being recorded", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   const { finish } = await bench.operations.runs.next();
@@ -457,7 +457,7 @@ Deno.test("dispatcher says nothing of a session that a stop reached while its st
   await settled();
 });
 
-Deno.test("dispatcher says nothing of a session from the moment that its stop comes", async () => {
+Deno.test("Dispatcher reports no status of a session once its stop has arrived", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   const { finish } = await bench.operations.runs.next();
@@ -465,7 +465,7 @@ Deno.test("dispatcher says nothing of a session from the moment that its stop co
   bench.store.held = held;
   finish();
   await settled();
-  // While the start's result is written down, the stop waits to be.
+  // The stop waits for the write of the start's result.
   bench.stop("c2", "s1");
   release();
   await bench.finishNext();
@@ -478,13 +478,13 @@ Deno.test("dispatcher says nothing of a session from the moment that its stop co
   ]);
 });
 
-Deno.test("dispatcher counts a session as busy from the moment that its stop comes", () => {
+Deno.test("Dispatcher marks a session busy as soon as its stop arrives", () => {
   using bench = new Bench();
   bench.stop("c1", "s1");
   assertEquals([bench.busy.has("s1"), bench.busy.has("s2")], [true, false]);
 });
 
-/** What a process leaves that was killed while it carried out the stop `c1` of session `s1`. */
+/** The journal of a process that was killed while it ran the stop `c1` of session `s1`. */
 async function unfinishedStop(): Promise<readonly JournalEntry[]> {
   using bench = new Bench();
   bench.stop("c1", "s1");
@@ -492,7 +492,7 @@ async function unfinishedStop(): Promise<readonly JournalEntry[]> {
   return (await bench.store.journal().load(never)).entries;
 }
 
-Deno.test("dispatcher lets a command that came before the journal could be read overtake what is in it", async () => {
+Deno.test("Dispatcher.resume() fails a command that a newer command of its session superseded", async () => {
   using bench = new Bench();
   bench.start("c2", "s1");
   await settled();
@@ -504,7 +504,7 @@ Deno.test("dispatcher lets a command that came before the journal could be read 
   assertEquals(bench.operations.runs.size, 0);
 });
 
-Deno.test("dispatcher does a command once that came again before the journal could be read", async () => {
+Deno.test("Dispatcher.resume() does not run a command again that arrived before the journal was read", async () => {
   using bench = new Bench();
   bench.stop("c1", "s1");
   await settled();
@@ -514,20 +514,20 @@ Deno.test("dispatcher does a command once that came again before the journal cou
   assertEquals(bench.operations.runs.size, 0);
 });
 
-Deno.test("dispatcher refuses commands, loudly, while too many are not answered yet", async () => {
+Deno.test("Dispatcher rejects commands and logs it while too many are pending", async () => {
   using logs = new LogCapture();
   using bench = new Bench();
-  for (let nth = 0; bench.journal.extent.bytes < 512 * 1024 - 200; nth++) {
+  for (let nth = 0; bench.journal.usage.bytes < 512 * 1024 - 200; nth++) {
     bench.start(`c${nth}`, `s${nth}`);
-    if (nth % 100 === 0 || bench.journal.extent.bytes > 500_000) await settled();
+    if (nth % 100 === 0 || bench.journal.usage.bytes > 500_000) await settled();
   }
   bench.start("last", "s".repeat(200));
-  await logs.line("WARN: Command last failed: The agent has too many commands that are not answered yet");
+  await logs.line("WARN: Command last failed: The agent has too many pending commands");
   assertEquals(bench.results("last").length, 1);
   assert(bench.operations.active > 1000, `only ${bench.operations.active} commands`);
 });
 
-Deno.test("R1 dispatcher answers a command that its session remembers, and does not acknowledge it once more", async () => {
+Deno.test("R1 Dispatcher repeats the outcome on a session's objects without another ack", async () => {
   using bench = new Bench();
   const result = { sessionId: "s1", state: "running" };
   bench.operations.recorded.set("c1", { result, isRecorded: true });
@@ -537,7 +537,7 @@ Deno.test("R1 dispatcher answers a command that its session remembers, and does 
   assertEquals([bench.operations.runs.size, bench.store.writes.length], [0, 0]);
 });
 
-Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes too late to the one that leads now", async () => {
+Deno.test("R7 Dispatcher sends no result of a command that finishes after leadership was lost", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   const { finish } = await bench.operations.runs.next();
@@ -547,7 +547,7 @@ Deno.test("R7 dispatcher of a process that was frozen leaves what it finishes to
   assertEquals(bench.wire.told, ["ack c1"]);
 });
 
-Deno.test("dispatcher lets the agent itself act on a session in its turn, and answers nobody", async () => {
+Deno.test("Dispatcher.insert() runs a request of the agent in the session's lane, without a result", async () => {
   using bench = new Bench();
   const request = { action: "hibernate_session", sessionId: "s1" } as const;
   bench.start("c1", "s1");
@@ -566,29 +566,29 @@ Deno.test("dispatcher lets the agent itself act on a session in its turn, and an
   assertEquals(answered.length, 2);
 });
 
-Deno.test("dispatcher lets a stop cancel what the agent itself does to a session, or was about to do", async () => {
+Deno.test("Dispatcher.insert() is cancelled by a stop, running or queued", async () => {
   using bench = new Bench();
   const request = { action: "hibernate_session", sessionId: "s1" } as const;
-  const begun: AbortSignal[] = [];
+  const started: AbortSignal[] = [];
   const first = assertRejects(() =>
     bench.dispatcher.insert(request, async (signal) => {
-      begun.push(signal);
+      started.push(signal);
       await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     })
   );
   const second = assertRejects(() =>
-    bench.dispatcher.insert(request, (signal) => Promise.resolve(void begun.push(signal)))
+    bench.dispatcher.insert(request, (signal) => Promise.resolve(void started.push(signal)))
   );
   await settled();
   bench.stop("c1", "s1");
   assertEquals((await first as Error).message, "cancelled by stop");
   assertEquals((await second as Error).message, "cancelled by stop");
-  assertEquals(begun.length, 1);
+  assertEquals(started.length, 1);
   assertEquals(await bench.finishNext(), "stop_session s1");
   assertEquals(bench.results("c1").length, 1);
 });
 
-Deno.test("dispatcher that drains lets the agent itself begin nothing, and cancels what it does in the end", async () => {
+Deno.test("Dispatcher.drain() rejects requests of the agent and cancels running ones when its time is up", async () => {
   using bench = new Bench();
   const request = { action: "hibernate_session", sessionId: "s1" } as const;
   const stopping = new AbortController();
@@ -603,12 +603,12 @@ Deno.test("dispatcher that drains lets the agent itself begin nothing, and cance
   const refused = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
   stopping.abort();
   await drained;
-  const sentence = "cancelled because the agent is stopping";
-  assertEquals([(refused as Error).message, (await acting as Error).message], [sentence, sentence]);
+  const message = "cancelled because the agent is stopping";
+  assertEquals([(refused as Error).message, (await acting as Error).message], [message, message]);
   assertEquals(bench.wire.messages, []);
 });
 
-Deno.test("dispatcher tells its observer once of each command what becomes of it", async () => {
+Deno.test("Dispatcher calls its observer once for each step of a command", async () => {
   using bench = new Bench();
   bench.start("c1", "s1");
   bench.start("c1", "s1");
@@ -624,25 +624,25 @@ Deno.test("dispatcher tells its observer once of each command what becomes of it
   assertEquals(bench.observed, [
     "c1 start_session",
     "c2 explode_session",
-    "c1 begun on s1",
+    "c1 started on s1",
     `c2 failed: ${unknown}`,
     "c1 complete",
     "c3 start_session",
-    "c3 begun on s1",
+    "c3 started on s1",
     "c3 failed: no",
   ]);
 });
 
-Deno.test("dispatcher tells its observer of commands that it takes over and hands over", async () => {
+Deno.test("Dispatcher calls its observer for resumed and handed-over commands", async () => {
   const store = new MemoryJournalStore();
   using earlier = new Bench(store);
   earlier.start("c1", "s1");
   await earlier.operations.runs.next();
   earlier.dispatcher.handOver();
   await settled();
-  assertEquals(earlier.observed, ["c1 start_session", "c1 begun on s1", "c1 handed_over"]);
+  assertEquals(earlier.observed, ["c1 start_session", "c1 started on s1", "c1 handed_over"]);
   using later = new Bench(store);
   later.dispatcher.resume((await later.journal.load(never)).entries);
   await later.finishNext();
-  assertEquals(later.observed, ["c1 start_session", "c1 begun on s1", "c1 complete"]);
+  assertEquals(later.observed, ["c1 start_session", "c1 started on s1", "c1 complete"]);
 });

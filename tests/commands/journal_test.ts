@@ -19,121 +19,121 @@ function key(nth: number): string {
   return `agent.${String(nth).padStart(16, "0")}`;
 }
 
-/** What the next process finds. */
-async function legacy(store: MemoryJournalStore) {
+/** What the next process recovers. */
+async function recovered(store: MemoryJournalStore) {
   using journal = store.journal();
   return await journal.load(never);
 }
 
-Deno.test("journal gives the next process what is open, in the order in which it came", async () => {
+Deno.test("Journal.load() returns pending commands in the order they were received", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  // Both came in one millisecond, and the clock was set back before the third.
-  await Promise.all([journal.open(entry("c2")), journal.open(entry("c1"))]);
-  await journal.open(entry("c3", 500));
-  assertEquals((await legacy(store)).entries, [entry("c2"), entry("c1"), entry("c3", 500)]);
+  // Two are received in the same millisecond; the clock is set back before the third.
+  await Promise.all([journal.add(entry("c2")), journal.add(entry("c1"))]);
+  await journal.add(entry("c3", 500));
+  assertEquals((await recovered(store)).entries, [entry("c2"), entry("c1"), entry("c3", 500)]);
 });
 
-Deno.test("journal goes on after the entries of an earlier process", async () => {
+Deno.test("Journal.add() numbers entries after those of the previous process", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.open(entry("c1", 2000));
+  await journal.add(entry("c1", 2000));
   using next = store.journal();
   await next.load(never);
-  await next.open(entry("c2", 1000));
-  assertEquals((await legacy(store)).entries.map(({ commandId }) => commandId), ["c1", "c2"]);
+  await next.add(entry("c2", 1000));
+  assertEquals((await recovered(store)).entries.map(({ commandId }) => commandId), ["c1", "c2"]);
 });
 
-Deno.test("journal writes what comes together at once", async () => {
+Deno.test("Journal writes entries that are added together with one request", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await Promise.all(Array.from({ length: 100 }, (_, nth) => journal.open(entry(`c${nth}`))));
+  await Promise.all(Array.from({ length: 100 }, (_, nth) => journal.add(entry(`c${nth}`))));
   assertEquals(store.writes.length, 1);
-  assertEquals((await legacy(store)).entries.length, 100);
+  assertEquals((await recovered(store)).entries.length, 100);
 });
 
-Deno.test("journal keeps a result until it is forgotten", async () => {
+Deno.test("Journal keeps a result until it is forgotten", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.open(entry("c1"));
+  await journal.add(entry("c1"));
   const result = failed("c1", "no");
-  await journal.close(result, { isRecorded: false });
-  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), result }]);
+  await journal.setResult(result, { isRecorded: false });
+  assertEquals((await recovered(store)).entries, [{ ...entry("c1"), result }]);
   journal.forget(["c1"]);
   await journal.flush(never);
   assertEquals(store.data, {});
 });
 
-Deno.test("journal keeps of a command that is answered only which session it was about", async () => {
+Deno.test("Journal.setResult() keeps only the action and session of the request", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
   const request: SessionRequest = { action: "stop_session", sessionId: "s1", deletePVC: true };
-  await journal.open({ ...entry("c1"), request });
-  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), request }]);
+  await journal.add({ ...entry("c1"), request });
+  assertEquals((await recovered(store)).entries, [{ ...entry("c1"), request }]);
   const result = failed("c1", "no");
-  await journal.close(result, { isRecorded: false });
-  assertEquals((await legacy(store)).entries, [
+  await journal.setResult(result, { isRecorded: false });
+  assertEquals((await recovered(store)).entries, [
     { ...entry("c1"), request: { action: "stop_session", sessionId: "s1" }, result },
   ]);
 });
 
-Deno.test("journal writes a result that is recorded elsewhere only along with something else", async () => {
+Deno.test("Journal.setResult() does not write a result that the session's objects hold", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.open(entry("c1"));
+  await journal.add(entry("c1"));
   const result = completed("c1", {});
-  await journal.close(result, { isRecorded: true });
-  assertEquals((await legacy(store)).entries, [entry("c1")]);
-  await journal.open(entry("c2"));
-  assertEquals((await legacy(store)).entries, [{ ...entry("c1"), result }, entry("c2")]);
+  await journal.setResult(result, { isRecorded: true });
+  assertEquals((await recovered(store)).entries, [entry("c1")]);
+  await journal.add(entry("c2"));
+  assertEquals((await recovered(store)).entries, [{ ...entry("c1"), result }, entry("c2")]);
 });
 
-Deno.test("R6 journal writes a recorded result at once where the next command of its session will be recorded in its place", async () => {
+Deno.test("R6 Journal.setResult() writes a result that the session's next command will replace on its objects", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.open(entry("c1"));
-  await journal.open(entry("c2"));
-  await journal.open({ ...entry("c3"), request: { ...REQUEST, sessionId: "s2" } });
-  for (const id of ["c1", "c2", "c3"]) await journal.close(completed(id, {}), { isRecorded: true });
-  const left = (await legacy(store)).entries.filter(({ result }) => !result);
+  await journal.add(entry("c1"));
+  await journal.add(entry("c2"));
+  await journal.add({ ...entry("c3"), request: { ...REQUEST, sessionId: "s2" } });
+  for (const id of ["c1", "c2", "c3"]) await journal.setResult(completed(id, {}), { isRecorded: true });
+  const left = (await recovered(store)).entries.filter(({ result }) => !result);
   assertEquals(left.map(({ commandId }) => commandId), ["c2", "c3"]);
 });
 
-Deno.test("journal knows nothing of a command that it forgot or never had", async () => {
+Deno.test("Journal ignores results of unknown commands", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.close(completed("c1", {}), { isRecorded: false });
+  await journal.setResult(completed("c1", {}), { isRecorded: false });
   journal.forget(["c1"]);
   await journal.flush(never);
-  assertEquals([store.writes.length, journal.holds("c1")], [0, false]);
+  assertEquals([store.writes.length, journal.isPersisted("c1")], [0, false]);
 });
 
-Deno.test("journal writes down which sessions there are, along with what else it writes", async () => {
+Deno.test("Journal writes the ids of the sessions with every other change", async () => {
   const store = new MemoryJournalStore();
   let sessions = ["s2", "s1"];
   using journal = store.journal({ sessionIds: () => sessions });
-  await journal.open(entry("c1"));
-  assertEquals((await legacy(store)).sessionIds, ["s1", "s2"]);
+  await journal.add(entry("c1"));
+  assertEquals((await recovered(store)).sessionIds, ["s1", "s2"]);
   sessions = [];
   journal.forget(["c1"]);
   await journal.flush(never);
-  assertEquals((await legacy(store)).sessionIds, []);
+  assertEquals((await recovered(store)).sessionIds, []);
 });
 
-Deno.test("journal leaves the entries of other agents alone, and reads past what is no entry", async () => {
+Deno.test("Journal leaves foreign keys alone and ignores invalid entries", async () => {
   const store = new MemoryJournalStore();
   const foreign = { "other.1": JSON.stringify(entry("c0")), [key(2)]: "{", [key(3)]: '{"commandId":5}' };
   const forged = { [key(4)]: JSON.stringify({ ...entry("c4"), result: { type: "shutdown" } }) };
   Object.assign(store.data, foreign, forged);
   using journal = store.journal();
   assertEquals(await journal.load(never), { entries: [], sessionIds: [] });
-  await journal.open(entry("c1"));
+  await journal.add(entry("c1"));
   journal.forget(["c1"]);
   await journal.flush(never);
   assertEquals(store.data, { ...foreign, ...forged });
 });
 
-Deno.test("journal does not take the entries of an agent whose id begins with this one's", async () => {
+Deno.test("Journal ignores the entries of an agent whose id starts with its own", async () => {
   const store = new MemoryJournalStore();
   const foreign = {
     "agent.prod.0000000000000001": JSON.stringify(entry("c1")),
@@ -142,89 +142,89 @@ Deno.test("journal does not take the entries of an agent whose id begins with th
   Object.assign(store.data, foreign);
   using journal = store.journal();
   assertEquals(await journal.load(never), { entries: [], sessionIds: [] });
-  await journal.open(entry("c1"));
+  await journal.add(entry("c1"));
   journal.forget(["c1"]);
   await journal.flush(never);
   assertEquals(store.data, foreign);
 });
 
-Deno.test("journal strikes a command out that it wrote down again before it could read it", async () => {
+Deno.test("Journal.load() removes the older of two entries of one command", async () => {
   const store = new MemoryJournalStore();
   store.data[key(1)] = JSON.stringify(entry("c1"));
   using journal = store.journal();
-  await journal.open(entry("c1", 2000));
-  await journal.open(entry("c2", 2000));
+  await journal.add(entry("c1", 2000));
+  await journal.add(entry("c2", 2000));
   assertEquals((await journal.load(never)).entries, [entry("c1", 2000), entry("c2", 2000)]);
   journal.forget(["c1"]);
   await journal.flush(never);
-  assertEquals((await legacy(store)).entries, [entry("c2", 2000)]);
+  assertEquals((await recovered(store)).entries, [entry("c2", 2000)]);
 });
 
-Deno.test("journal says whether the next process would know of a command", async () => {
+Deno.test("Journal.isPersisted() is true once the cluster holds the command", async () => {
   const store = new MemoryJournalStore();
   store.behaviour = "refuse";
   using journal = store.journal();
-  await journal.open(entry("c1"));
-  assertEquals(journal.holds("c1"), false);
+  await journal.add(entry("c1"));
+  assertEquals(journal.isPersisted("c1"), false);
   store.behaviour = "answer";
   await journal.flush(never);
-  assertEquals(journal.holds("c1"), true);
+  assertEquals(journal.isPersisted("c1"), true);
 });
 
-Deno.test("journal does not hold commands up where the cluster refuses it, and says so once", async () => {
+Deno.test("Journal does not delay commands when Kubernetes rejects its writes, and logs it once", async () => {
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
   store.behaviour = "refuse";
   using journal = store.journal();
-  await journal.open(entry("c1"));
-  await journal.open(entry("c2"));
-  await journal.close(completed("c1", {}), { isRecorded: false });
+  await journal.add(entry("c1"));
+  await journal.add(entry("c2"));
+  await journal.setResult(completed("c1", {}), { isRecorded: false });
   assertEquals(logs.lines.filter((line) => line.includes("The journal cannot be written")).length, 1);
 });
 
-Deno.test("journal asks a cluster that refused it again after half a minute", async () => {
+Deno.test("Journal retries a rejected write after 30 seconds", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
   store.behaviour = "refuse";
   using journal = store.journal();
-  await journal.open(entry("c1"));
+  await journal.add(entry("c1"));
   store.behaviour = "answer";
   await time.tickAsync(30_000);
-  assertEquals(journal.holds("c1"), true);
-  await logs.line("The journal is written again");
+  assertEquals(journal.isPersisted("c1"), true);
+  await logs.line("The journal can be written again");
 });
 
-Deno.test("journal waits five seconds for a cluster that does not answer, and then not again until it does", async () => {
+Deno.test("Journal waits up to five seconds for a write, then not again until one succeeds", async () => {
   using time = new FakeTime();
   const store = new MemoryJournalStore();
   store.behaviour = "hang";
   using journal = store.journal();
-  let isOpen = false;
-  const opened = journal.open(entry("c1")).then(() => isOpen = true);
+  let isAdded = false;
+  const added = journal.add(entry("c1")).then(() => isAdded = true);
   await time.tickAsync(4999);
-  assertEquals(isOpen, false);
+  assertEquals(isAdded, false);
   await time.tickAsync(1);
-  await opened;
-  await journal.open(entry("c2"));
+  await added;
+  await journal.add(entry("c2"));
 });
 
-Deno.test("journal with all the patience there is begins nothing that is not written down", async () => {
+Deno.test("Journal with an infinite write timeout waits until a command is written", async () => {
   using time = new FakeTime();
   const store = new MemoryJournalStore();
   store.behaviour = "fail";
-  using journal = store.journal({ patienceMs: Infinity });
-  let isOpen = false;
-  const opened = journal.open(entry("c1")).then(() => isOpen = true);
+  using journal = store.journal({ writeTimeoutMs: Infinity });
+  let isAdded = false;
+  const added = journal.add(entry("c1")).then(() => isAdded = true);
   await time.tickAsync(600_000);
-  assertEquals(isOpen, false);
+  assertEquals(isAdded, false);
   store.behaviour = "answer";
   await time.tickAsync(10_000);
-  await opened;
-  assertEquals(journal.holds("c1"), true);
+  await added;
+  assertEquals(journal.isPersisted("c1"), true);
 });
 
-Deno.test("journal is read again and again until the cluster answers", async () => {
+Deno.test("Journal.load() retries until the cluster answers", async () => {
   using time = new FakeTime();
   const store = new MemoryJournalStore();
   store.data[key(1)] = JSON.stringify(entry("c1"));
@@ -237,7 +237,7 @@ Deno.test("journal is read again and again until the cluster answers", async () 
   assertEquals((await loaded).entries, [entry("c1")]);
 });
 
-Deno.test("journal that was read at the second attempt fails no more, and waits for its writes", async () => {
+Deno.test("Journal recovers from a failed read", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
@@ -245,24 +245,24 @@ Deno.test("journal that was read at the second attempt fails no more, and waits 
   using journal = store.journal();
   const loaded = journal.load(never);
   await time.tickAsync(0);
-  assertEquals(journal.extent.isFailing, true);
-  const words =
-    "ERROR: The journal cannot be read, what an earlier process did not answer has to wait: Kubernetes refused to change configmaps";
-  assertEquals(logs.lines.map((line) => line.replace(/^.* \[K8sAgent\] /, "")), [words]);
+  assertEquals(journal.usage.isFailing, true);
+  const message =
+    "ERROR: The journal cannot be read, unfinished commands of the previous process have to wait: Kubernetes refused to change configmaps";
+  assertEquals(logs.lines.map((line) => line.replace(/^.* \[K8sAgent\] /, "")), [message]);
   store.behaviour = "answer";
   await time.tickAsync(500);
   await loaded;
-  assertEquals(journal.extent.isFailing, false);
+  assertEquals(journal.usage.isFailing, false);
   store.behaviour = "hang";
-  let isOpen = false;
-  const opened = journal.open(entry("c1")).then(() => isOpen = true);
+  let isAdded = false;
+  const added = journal.add(entry("c1")).then(() => isAdded = true);
   await time.tickAsync(4999);
-  assertEquals(isOpen, false);
+  assertEquals(isAdded, false);
   await time.tickAsync(1);
-  await opened;
+  await added;
 });
 
-Deno.test("journal that may not be read is empty, but not at the first refusal", async () => {
+Deno.test("Journal.load() returns nothing after several rejections, not after the first", async () => {
   using time = new FakeTime();
   using _random = new FixedRandom(1);
   const store = new MemoryJournalStore();
@@ -281,7 +281,7 @@ Deno.test("journal that may not be read is empty, but not at the first refusal",
   assertEquals(await refused, { entries: [], sessionIds: [] });
 });
 
-Deno.test("journal stops to read when it is told to", async () => {
+Deno.test("Journal.load() rejects with the reason of an aborted signal", async () => {
   const store = new MemoryJournalStore();
   store.behaviour = "hang";
   using journal = store.journal();
@@ -291,23 +291,23 @@ Deno.test("journal stops to read when it is told to", async () => {
   await assertRejects(() => loaded, Error, "enough");
 });
 
-Deno.test("journal that is full strikes out sent results first, loudly, and holds every open command", async () => {
+Deno.test("Journal that is full removes results, logs it, and keeps every pending command", async () => {
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
   using journal = store.journal();
   const large = "x".repeat(4000);
-  for (let nth = 0; journal.extent.bytes < 780_000; nth++) {
-    await journal.open(entry(`c${nth}`));
-    if (nth % 2 === 0) await journal.close(failed(`c${nth}`, large), { isRecorded: false });
+  for (let nth = 0; journal.usage.bytes < 780_000; nth++) {
+    await journal.add(entry(`c${nth}`));
+    if (nth % 2 === 0) await journal.setResult(failed(`c${nth}`, large), { isRecorded: false });
   }
-  for (let nth = 0; nth < 100; nth++) await journal.open(entry(`last${nth}`));
-  assert(journal.extent.bytes <= 768 * 1024);
-  assert(!journal.holds("c0"));
-  assert(journal.holds("c1") && journal.holds("last99"));
+  for (let nth = 0; nth < 100; nth++) await journal.add(entry(`last${nth}`));
+  assert(journal.usage.bytes <= 768 * 1024);
+  assert(!journal.isPersisted("c0"));
+  assert(journal.isPersisted("c1") && journal.isPersisted("last99"));
   await logs.line("The journal is full");
 });
 
-Deno.test("journal has room for half a mebibyte of open commands, however their texts are written", () => {
+Deno.test("Journal.checkCapacity() allows half a mebibyte of pending commands in UTF-8", () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
   const request: SessionRequest = {
@@ -318,35 +318,34 @@ Deno.test("journal has room for half a mebibyte of open commands, however their 
     persistentHome: false,
     env: { TEXT: "字".repeat(30_000) },
   };
-  const most = 5;
-  for (let nth = 0; nth < most; nth++) {
-    journal.checkRoom({ ...entry(`c${nth}`), request });
-    void journal.open({ ...entry(`c${nth}`), request });
+  for (let nth = 0; nth < 5; nth++) {
+    journal.checkCapacity({ ...entry(`c${nth}`), request });
+    void journal.add({ ...entry(`c${nth}`), request });
   }
   assertThrows(
-    () => journal.checkRoom({ ...entry("last"), request }),
+    () => journal.checkCapacity({ ...entry("last"), request }),
     CommandError,
-    "The agent has too many commands that are not answered yet",
+    "The agent has too many pending commands",
   );
   const huge = { ...request, env: { TEXT: "字".repeat(200_000) } };
   assertThrows(
-    () => journal.checkRoom({ ...entry("huge"), request: huge }),
+    () => journal.checkCapacity({ ...entry("huge"), request: huge }),
     CommandError,
-    "The command is too large: its 600169 bytes are more than 524288",
+    "The command is too large: 600169 bytes, at most 524288 are allowed",
   );
 });
 
-Deno.test("journal that finds no room in the cluster, loudly keeps out only what does not fit", async () => {
+Deno.test("Journal writes all entries but the one that does not fit into the ConfigMap", async () => {
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
   using journal = store.journal({ sessionIds: () => ["s1"] });
-  await journal.open(entry("c0"));
+  await journal.add(entry("c0"));
   store.capacity = 1000;
   const large = { ...entry("large"), request: { ...REQUEST, sessionId: "s".repeat(1000) } };
-  const opened = [journal.open(large), ...["c1", "c2", "c3"].map((id) => journal.open(entry(id)))];
+  const added = [journal.add(large), ...["c1", "c2", "c3"].map((id) => journal.add(entry(id)))];
   journal.forget(["c0"]);
-  await Promise.all(opened);
-  assertEquals(["c0", "c1", "c2", "c3", "large"].map((id) => journal.holds(id)), [
+  await Promise.all(added);
+  assertEquals(["c0", "c1", "c2", "c3", "large"].map((id) => journal.isPersisted(id)), [
     false,
     true,
     true,
@@ -354,26 +353,26 @@ Deno.test("journal that finds no room in the cluster, loudly keeps out only what
     false,
   ]);
   await logs.line(
-    "The journal cannot be written, what is not answered yet would be lost with this process: ",
+    "The journal cannot be written, pending commands would be lost if this process ended: ",
   );
-  assert(journal.extent.isFailing);
+  assert(journal.usage.isFailing);
   store.capacity = Infinity;
   await journal.flush(never);
-  assertEquals([journal.holds("large"), journal.extent.isFailing], [true, false]);
+  assertEquals([journal.isPersisted("large"), journal.usage.isFailing], [true, false]);
 });
 
-Deno.test("journal tells how much it holds, and whether it cannot be written", async () => {
+Deno.test("Journal.usage shows entries, bytes and whether writing fails", async () => {
   using _logs = new LogCapture();
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  assertEquals(journal.extent, { entries: 0, bytes: 0, isFailing: false });
-  await journal.open(entry("c1"));
-  assertEquals(journal.extent, {
+  assertEquals(journal.usage, { entries: 0, bytes: 0, isFailing: false });
+  await journal.add(entry("c1"));
+  assertEquals(journal.usage, {
     entries: 1,
     bytes: JSON.stringify(entry("c1")).length,
     isFailing: false,
   });
   store.behaviour = "refuse";
-  await journal.open(entry("c2"));
-  assertEquals([journal.extent.entries, journal.extent.isFailing], [2, true]);
+  await journal.add(entry("c2"));
+  assertEquals([journal.usage.entries, journal.usage.isFailing], [2, true]);
 });

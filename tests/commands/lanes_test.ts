@@ -2,15 +2,15 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { Lanes } from "../../lib/commands/lanes.ts";
 import { BusySessions } from "../../lib/status/busy_sessions.ts";
 
-/** Lanes whose tasks a test ends, and what has happened in them. */
+/** Lanes whose tasks the test ends, with a record of what happens. */
 class Bench {
-  readonly told: string[] = [];
+  readonly events: string[] = [];
   readonly lanes: Lanes<string>;
   readonly #ends = new Map<string, PromiseWithResolvers<void>>();
 
   constructor() {
     const busy = new BusySessions();
-    busy.onIdle((sessionId) => this.told.push(`${sessionId} is idle`));
+    busy.onIdle((sessionId) => this.events.push(`${sessionId} is idle`));
     this.lanes = new Lanes(busy);
   }
 
@@ -18,7 +18,7 @@ class Bench {
     const end = Promise.withResolvers<void>();
     this.#ends.set(task, end);
     return this.lanes.take(sessionId, task, () => {
-      this.told.push(`${task} begins`);
+      this.events.push(`${task} starts`);
       return end.promise;
     });
   }
@@ -31,21 +31,21 @@ class Bench {
   }
 }
 
-Deno.test("lanes do the tasks of a session one after the other, and sessions side by side", async () => {
+Deno.test("Lanes run the tasks of a session one after the other, and sessions in parallel", async () => {
   const bench = new Bench();
   const all = [bench.take("s1", "a"), bench.take("s1", "b"), bench.take("s2", "c")];
   await bench.end("b");
-  assertEquals(bench.told, ["a begins", "c begins"]);
+  assertEquals(bench.events, ["a starts", "c starts"]);
   assertEquals([bench.lanes.of("s1"), bench.lanes.of("s3")], [["a", "b"], []]);
   assertEquals(bench.lanes.all(), ["a", "b", "c"]);
   await bench.end("a");
   await bench.end("c");
   await Promise.all(all);
-  assertEquals(bench.told.slice(2), ["b begins", "s1 is idle", "s2 is idle"]);
+  assertEquals(bench.events.slice(2), ["b starts", "s1 is idle", "s2 is idle"]);
   assertEquals(bench.lanes.isEmpty, true);
 });
 
-Deno.test("lanes go on after a task that fails, and tell whoever gave it", async () => {
+Deno.test("Lanes continue after a failed task, whose promise rejects", async () => {
   const bench = new Bench();
   const failing = assertRejects(() => bench.take("s1", "a"), Error, "broken");
   const next = bench.take("s1", "b");
@@ -53,10 +53,10 @@ Deno.test("lanes go on after a task that fails, and tell whoever gave it", async
   await failing;
   await bench.end("b");
   await next;
-  assertEquals(bench.told, ["a begins", "b begins", "s1 is idle"]);
+  assertEquals(bench.events, ["a starts", "b starts", "s1 is idle"]);
 });
 
-Deno.test("lanes tell when all that is there is done", async () => {
+Deno.test("Lanes.done() resolves when all current tasks have ended", async () => {
   const bench = new Bench();
   const failing = assertRejects(() => bench.take("s1", "a"));
   let isDone = false;

@@ -364,7 +364,7 @@ function telemetry(): Telemetry {
   built.ask({
     dispatcher: { isDraining: false },
     outbox: { backlog: { results: 1, statuses: 2, oldestMs: 3 } },
-    journal: { extent: { entries: 1, bytes: 2, isFailing: false } },
+    journal: { usage: { entries: 1, bytes: 2, isFailing: false } },
     reported: { sessionIds: () => [], get: () => undefined },
     capacity: { usage: () => ({ usedSessions: 1, usedCpu: 1, usedMemory: 1 }) },
   });

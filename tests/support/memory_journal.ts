@@ -4,6 +4,7 @@
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { Journal } from "../../lib/commands/journal.ts";
+import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import type { JournalStore } from "../../lib/commands/journal_writer.ts";
 
 /** What becomes of requests. */
@@ -21,9 +22,15 @@ export class MemoryJournalStore implements JournalStore {
   capacity = Infinity;
 
   /** A journal that is kept here. */
-  journal(options: { sessionIds?: () => readonly string[]; patienceMs?: number } = {}): Journal {
-    const { sessionIds = () => [], patienceMs = 5000 } = options;
-    return new Journal({ store: this, prefix: "agent", sessions: { sessionIds }, patienceMs });
+  journal(options: { sessionIds?: () => readonly string[]; writeTimeoutMs?: number } = {}): Journal {
+    const { sessionIds = () => [], writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
+    return new Journal({
+      store: this,
+      prefix: "agent",
+      sessions: { sessionIds },
+      writeTimeoutMs,
+      rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
+    });
   }
 
   async read(): Promise<Readonly<Record<string, string>>> {

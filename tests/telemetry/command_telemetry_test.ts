@@ -45,9 +45,9 @@ Deno.test("the phases of a start are timed one after the other, by what the clus
   const commands = new CommandTelemetry(meter);
   commands.received("c1", START);
   await time.tickAsync(1000);
-  commands.begun("c1", WAKE);
+  commands.started("c1", WAKE);
   await time.tickAsync(1000);
-  commands.turned("c1");
+  commands.admitted("c1");
   await time.tickAsync(3000);
   commands.look("s1", () => objects());
   await time.tickAsync(4000);
@@ -80,8 +80,8 @@ Deno.test("a command that an earlier process received has its whole time, and no
   const meter = new Meter();
   const commands = new CommandTelemetry(meter);
   commands.received("c1", START);
-  commands.begun("c1", WAKE);
-  commands.turned("c1");
+  commands.started("c1", WAKE);
+  commands.admitted("c1");
   commands.look("s1", () => objects(["Ready"]));
   commands.ended("c1", "complete");
   assertEquals(await counted(meter), {
