@@ -28,7 +28,7 @@ import { Expiry } from "./sessions/expiry.ts";
 import { Journal } from "./commands/journal.ts";
 import { MessageRouter } from "./commands/message_router.ts";
 import { BusySessions } from "./status/busy_sessions.ts";
-import { Mirror } from "./status/mirror.ts";
+import { SessionResourceReconciler } from "./status/session_resource_reconciler.ts";
 import { Monitor } from "./status/monitor.ts";
 import { labelValue, leaseName } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
@@ -59,7 +59,7 @@ export interface Components extends Disposable {
   readonly router: MessageRouter;
   readonly monitor: Monitor;
   readonly expiry: Expiry;
-  readonly sessionObjects: Mirror;
+  readonly sessionObjects: SessionResourceReconciler;
   readonly link: Link;
   readonly sendHeartbeat: () => void;
 }
@@ -119,12 +119,12 @@ export function createComponents(config: Config, environment: Environment): Comp
       reported,
       reporter,
       busy,
-      remember: (status) => recorder.recordStatus(status),
+      recordStatus: (status) => recorder.recordStatus(status),
       unreadyGraceMs: timings.unreadyGraceMs,
     }),
   );
   const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
-  const sessionObjects = new Mirror({
+  const sessionObjects = new SessionResourceReconciler({
     cache,
     reported,
     api: sessionApi,

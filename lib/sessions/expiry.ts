@@ -1,17 +1,17 @@
 /**
- * Ends the runs of sessions that are past their maximal duration. When that is, the sessions' Deployments say, so that each process knows it;
- * one timer waits for the earliest of them.
+ * Hibernates or stops sessions that reached their maximum duration. The Deployments have the times, so that every process knows them; one timer
+ * waits for the earliest.
  * @module
  */
 import { Backoff, type BackoffOptions } from "../common/backoff.ts";
-import { CommandError, messageOf } from "../common/errors.ts";
+import { CommandError, type CommandFailure, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { log } from "../common/log.ts";
 import type { ScaleRequest, StopRequest } from "../model/requests.ts";
 import { endOfRun } from "../status/max_duration.ts";
 
-/** What ends a run: hibernating or stopping the session, as the command of the same name would. */
+/** The request that ends a run, like the command with the same action. */
 type EndRequest = ScaleRequest | StopRequest;
 
 /** What an expiry needs. */
@@ -27,26 +27,28 @@ export interface ExpiryOptions {
     expire(request: EndRequest, signal: AbortSignal): Promise<SessionStatus | undefined>;
   };
   /** Reports the status of the session afterwards. */
-  readonly monitor: { tell(status: SessionStatus): void };
-  /** Delays between failed attempts to end a run, in milliseconds. @default {{ firstMs: 5000, longestMs: 300_000 }} */
+  readonly monitor: { report(status: SessionStatus): void };
+  /** Pauses between attempts to end a run. @default {{ firstMs: 5000, longestMs: 300_000, jitter: [0.5, 1] }} */
   readonly retry?: BackoffOptions;
 }
 
-/** One stretch of a session's life that has an end. */
+/** The current run of a session with a maximum duration. Times are milliseconds since 1970. */
 interface Run {
-  /** Milliseconds since 1970. */
   readonly endsAt: number;
-  /** When to end it next: later than it ends where that has failed. */
+  /** Time of the next attempt to end it: `endsAt`, or later after a failure. */
   dueAt: number;
   readonly backoff: Backoff;
   isEnding: boolean;
 }
 
-/** Longest time without a look at the clock, in milliseconds: it can be set, and a machine can sleep. */
-const LONGEST_WAIT_MS = 60_000;
-const RETRY = { firstMs: 5000, longestMs: 5 * 60_000 };
+/** Longest timer, in milliseconds: a machine can suspend, and its clock can be set. */
+const MAX_TIMER_MS = 60_000;
+const RETRY: BackoffOptions = { firstMs: 5000, longestMs: 300_000, jitter: [0.5, 1] };
 
-/** Watches the time of all sessions. */
+/** Failures that need no warning: another command or process takes over, or the session was deleted. */
+const EXPECTED_FAILURES: readonly CommandFailure[] = ["cancelled", "draining", "handed_over", "not_found"];
+
+/** Ends the runs of all sessions in time. */
 export class Expiry implements Disposable {
   readonly #options: ExpiryOptions;
   readonly #runs = new Map<string, Run>();
@@ -57,21 +59,21 @@ export class Expiry implements Disposable {
     this.#options = options;
   }
 
-  /** Sees to all sessions from now on. To be called once the cluster is known. */
+  /** Watches all sessions from now on. Call it when the cache is synced. */
   start(): void {
     const { cache } = this.#options;
-    for (const sessionId of cache.sessionIds()) this.#look(sessionId);
-    this.#stopListening = cache.listen((sessionId) => this.#look(sessionId));
+    for (const sessionId of cache.sessionIds()) this.#update(sessionId);
+    this.#stopListening = cache.listen((sessionId) => this.#update(sessionId));
   }
 
-  /** Ends no more runs. */
+  /** Stops watching. */
   [Symbol.dispose](): void {
     this.#stopListening();
     clearTimeout(this.#timer);
     this.#runs.clear();
   }
 
-  #look(sessionId: string): void {
+  #update(sessionId: string): void {
     const endsAt = endOfRun(this.#options.cache.session(sessionId).deployment);
     if (endsAt === this.#runs.get(sessionId)?.endsAt) return;
     if (endsAt === undefined) this.#runs.delete(sessionId);
@@ -84,16 +86,14 @@ export class Expiry implements Disposable {
 
   #setTimer(): void {
     clearTimeout(this.#timer);
-    let earliest = Infinity;
-    for (const { dueAt, isEnding } of this.#runs.values()) {
-      if (!isEnding) earliest = Math.min(earliest, dueAt);
-    }
+    const waiting = [...this.#runs.values()].filter(({ isEnding }) => !isEnding);
+    const earliest = waiting.reduce((earliest, { dueAt }) => Math.min(earliest, dueAt), Infinity);
     if (earliest === Infinity) return;
-    const waitMs = Math.min(Math.max(0, earliest - Date.now()), LONGEST_WAIT_MS);
-    this.#timer = setTimeout(() => this.#endWhatIsDue(), waitMs);
+    const waitMs = Math.min(Math.max(0, earliest - Date.now()), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => this.#endDueRuns(), waitMs);
   }
 
-  #endWhatIsDue(): void {
+  #endDueRuns(): void {
     const now = Date.now();
     for (const [sessionId, run] of this.#runs) {
       if (!run.isEnding && run.dueAt <= now) void this.#end(sessionId, run);
@@ -105,36 +105,31 @@ export class Expiry implements Disposable {
   async #end(sessionId: string, run: Run): Promise<void> {
     run.isEnding = true;
     try {
-      await this.#endInTurn(sessionId);
+      await this.#insert(sessionId);
     } catch (error) {
-      if (isTrouble(error)) {
-        log.warn("Session {sessionId} is past its maximal duration and could not be ended: {reason}", {
+      if (!(error instanceof CommandError && EXPECTED_FAILURES.includes(error.failure))) {
+        const reason = messageOf(error);
+        log.warn("Cannot end session {sessionId} after its maximum duration: {reason}", {
           sessionId,
-          reason: messageOf(error),
+          reason,
         });
       }
     }
-    // The run is known no more if it was ended; if not, it is tried again, but never at once.
+    // A run that ended is removed when the cache shows it; otherwise the next attempt follows after a pause.
     run.isEnding = false;
     run.dueAt = Date.now() + run.backoff.next();
     if (this.#runs.get(sessionId) === run) this.#setTimer();
   }
 
   /** Waits for the session's commands, and ends the run if it is still due then. */
-  async #endInTurn(sessionId: string): Promise<void> {
+  async #insert(sessionId: string): Promise<void> {
     const { action, dispatcher, operations, monitor } = this.#options;
     const request: EndRequest = action === "stop"
       ? { action: "stop_session", sessionId, deletePVC: false }
       : { action: "hibernate_session", sessionId };
     await dispatcher.insert(request, async (signal) => {
       const status = await operations.expire(request, signal);
-      if (status && !signal.aborted) monitor.tell(status);
+      if (status && !signal.aborted) monitor.report(status);
     });
   }
-}
-
-/** A stop that came, the end of the process, or a session that somebody else ended is none. */
-function isTrouble(error: unknown): boolean {
-  const untroubled = ["cancelled", "draining", "handed_over", "not_found"];
-  return !(error instanceof CommandError) || !untroubled.includes(error.failure);
 }

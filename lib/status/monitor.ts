@@ -1,83 +1,78 @@
 /**
- * Sees what happens to sessions behind the agent's back, such as a pod that is evicted or a Deployment that somebody deletes, and tells it.
- * While a command is at work on a session the command tells; the monitor looks again when it is done. What was told last the sessions
- * themselves remember, so that a new process tells what changed while there was none.
+ * Reports changes of sessions that no command of this agent made, such as an evicted pod or a deleted Deployment. While a command runs for a
+ * session, the command reports; the monitor checks again when it is done. The last reported status is recorded in the cluster, so that the next
+ * process reports what changed while no process ran.
  * @module
  */
-import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
+import type { Reporter } from "../control_plane/reporter.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
-import type { BusySessions } from "./busy_sessions.ts";
 import { recordedStatus } from "./annotations.ts";
+import type { BusySessions } from "./busy_sessions.ts";
 import type { Problem } from "./causes.ts";
 import { disruptionOf, isSameStatus, observedStatus } from "./observed.ts";
 import { statusOf } from "./status.ts";
 
-/** What the monitor listens to and speaks through. */
+/** What a monitor needs. */
 export interface MonitorOptions {
   readonly cache: SessionCache;
   readonly reported: ReportedStatuses;
   readonly reporter: Pick<Reporter, "status">;
+  /** Sessions with a running or queued command. */
   readonly busy: BusySessions;
-  /** Lets a session remember what was told of it. */
-  readonly remember: (status: SessionStatus) => Promise<void>;
+  /** Persists a reported status. */
+  readonly recordStatus: (status: SessionStatus) => Promise<void>;
   /** How long a running session may be unready before that is reported, in milliseconds. @default {2000} */
   readonly unreadyGraceMs?: number;
 }
 
 /** Sessions of the previous process. */
 export interface RecoveredSessions {
-  /** Sessions that existed: those that are gone are reported. */
+  /** Sessions that existed. Those that are gone by now are reported as terminated. */
   readonly known: readonly string[];
-  /** Sessions whose last report is unknown, because a command was not finished. */
+  /** Sessions with an unfinished command, whose last status may not have reached the Control Plane. */
   readonly uncertain: readonly string[];
 }
 
-/** Compares each session's state with the one that was told last. */
+/** A running session that is not ready for the moment. */
+interface Unready {
+  readonly timer: ReturnType<typeof setTimeout>;
+  /** Kept because the disrupted pod may be gone when the grace period ends. */
+  readonly disruption: Problem | undefined;
+}
+
+/** Compares each session's status with the last reported one. */
 export class Monitor implements Disposable {
   readonly #options: MonitorOptions;
-  /** Sessions that do not serve for a moment, and why they lost the pod that did, which may be gone by the time it is told. */
-  readonly #unready = new Map<
-    string,
-    { timer: ReturnType<typeof setTimeout>; disruption: Problem | undefined }
-  >();
+  readonly #unready = new Map<string, Unready>();
   #stopListening: Array<() => void> = [];
 
   constructor(options: MonitorOptions) {
     this.#options = options;
   }
 
-  /** Reports what changed since the previous process reported it, and every change from now on. Call it once the cache is in sync. */
+  /** Reports what changed since the previous process reported, and every change from now on. Call it when the cache is synced. */
   start({ known, uncertain }: RecoveredSessions): void {
     const { cache, busy } = this.#options;
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
-      const objects = cache.session(sessionId);
       const isUncertain = uncertain.includes(sessionId);
-      const told = isUncertain ? undefined : recordedStatus(sessionId, objects);
-      const disruption = disruptionOf(objects, told);
-      const seen = observedStatus(sessionId, { objects, lastReported: told, disruption });
-      const isNews = isUncertain || known.includes(sessionId);
-      if (told) this.#assume(told);
-      // Nobody knows what was told of it, such as by an agent that left no traces: it is taken as it is.
-      else if (seen && !isNews) this.#assume(seen);
-      else if (seen && !busy.has(sessionId)) this.tell(seen);
-      else this.#assume(statusOf(sessionId, "pending"));
-      this.look(sessionId);
+      this.#takeOver(sessionId, { isUncertain, isKnown: known.includes(sessionId) });
+      this.check(sessionId);
     }
-    const check = (sessionId: string) => this.look(sessionId);
+    const check = (sessionId: string) => this.check(sessionId);
     this.#stopListening = [cache.listen(check), busy.onIdle(check)];
   }
 
-  /** Tells a session's state if it is not the one that was told last. */
-  look(sessionId: string): void {
-    this.#look(sessionId, { hasLasted: false });
+  /** Reports the status of a session if it differs from the last reported one. */
+  check(sessionId: string): void {
+    this.#check(sessionId, { isGraceOver: false });
   }
 
-  /** Tells a session's state. What waits for a link is not remembered as told: the next process would keep silent about it. */
-  tell(status: SessionStatus): void {
-    if (this.#options.reporter.status(status)) void this.#options.remember(status);
+  /** Reports a status. One that waits for a connection is not recorded, as the next process may have to report it. */
+  report(status: SessionStatus): void {
+    if (this.#options.reporter.status(status)) void this.#options.recordStatus(status);
   }
 
   /** Stops listening. */
@@ -87,30 +82,44 @@ export class Monitor implements Disposable {
     this.#unready.clear();
   }
 
-  #look(sessionId: string, { hasLasted }: { hasLasted: boolean }): void {
+  /** Sets what the Control Plane knows of a session that an earlier process may have reported. */
+  #takeOver(
+    sessionId: string,
+    { isUncertain, isKnown }: { isUncertain: boolean; isKnown: boolean },
+  ): void {
+    const { reported, busy } = this.#options;
+    const objects = this.#options.cache.session(sessionId);
+    const lastReported = isUncertain ? undefined : recordedStatus(sessionId, objects);
+    const disruption = disruptionOf(objects, lastReported);
+    const observed = observedStatus(sessionId, { objects, lastReported, disruption });
+    if (lastReported) reported.set(lastReported);
+    // Without any record, such as for a session of the Go agent, the current status counts as reported.
+    else if (observed && !isUncertain && !isKnown) reported.set(observed);
+    else if (observed && !busy.has(sessionId)) this.report(observed);
+    else reported.set(statusOf(sessionId, "pending"));
+  }
+
+  #check(sessionId: string, { isGraceOver }: { isGraceOver: boolean }): void {
     const { cache, reported, busy } = this.#options;
-    const told = reported.get(sessionId);
+    const lastReported = reported.get(sessionId);
     const objects = cache.session(sessionId);
-    const waiting = this.#unready.get(sessionId);
-    const disruption = disruptionOf(objects, told) ?? waiting?.disruption;
-    const seen = told && !busy.has(sessionId)
-      ? observedStatus(sessionId, { objects, lastReported: told, disruption })
+    const unready = this.#unready.get(sessionId);
+    const disruption = disruptionOf(objects, lastReported) ?? unready?.disruption;
+    const status = lastReported && !busy.has(sessionId)
+      ? observedStatus(sessionId, { objects, lastReported, disruption })
       : undefined;
-    if (told?.state === "running" && seen?.state === "pending" && !hasLasted) {
-      this.#unready.set(sessionId, { timer: waiting?.timer ?? this.#lookAgain(sessionId), disruption });
+    if (lastReported?.state === "running" && status?.state === "pending" && !isGraceOver) {
+      const timer = unready?.timer ?? this.#checkAfterGrace(sessionId);
+      this.#unready.set(sessionId, { timer, disruption });
       return;
     }
-    clearTimeout(waiting?.timer);
+    clearTimeout(unready?.timer);
     this.#unready.delete(sessionId);
-    if (told && seen && !isSameStatus(seen, told)) this.tell(seen);
+    if (lastReported && status && !isSameStatus(status, lastReported)) this.report(status);
   }
 
-  #lookAgain(sessionId: string): ReturnType<typeof setTimeout> {
+  #checkAfterGrace(sessionId: string): ReturnType<typeof setTimeout> {
     const { unreadyGraceMs = DEFAULT_TIMINGS.unreadyGraceMs } = this.#options;
-    return setTimeout(() => this.#look(sessionId, { hasLasted: true }), unreadyGraceMs);
-  }
-
-  #assume(status: SessionStatus): void {
-    this.#options.reported.set(status);
+    return setTimeout(() => this.#check(sessionId, { isGraceOver: true }), unreadyGraceMs);
   }
 }

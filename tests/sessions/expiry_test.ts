@@ -50,7 +50,7 @@ class Bench implements Disposable {
         return statusOf(request.sessionId, "hibernated");
       },
     },
-    monitor: { tell: (status) => this.reported.push(status) },
+    monitor: { report: (status) => this.reported.push(status) },
   });
 
   constructor(deployments: readonly V1Deployment[]) {
@@ -169,6 +169,6 @@ Deno.test("expiry says why an end failed, and tries again later and later", asyn
   await time.tickAsync(1);
   assertEquals(bench.ended.length, 3);
   assertEquals(logs.lines.map((line) => line.slice(line.indexOf("WARN"))), [
-    "WARN: Session s1 is past its maximal duration and could not be ended: Kubernetes does not answer",
+    "WARN: Cannot end session s1 after its maximum duration: Kubernetes does not answer",
   ]);
 });

@@ -84,13 +84,13 @@ function watchedSession(situation: Situation = {}): {
   const remembered: string[] = [];
   const outbox = new Outbox();
   if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
-  const remember = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
+  const recordStatus = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
   const busy = new BusySessions();
   for (const sessionId of situation.busy ?? []) busy.mark(sessionId);
   const reported = new ReportedStatuses();
   for (const sessionId of expected) reported.set(statusOf(sessionId, "pending"));
   const reporter = new Reporter(outbox, reported);
-  const monitor = new Monitor({ cache, reported, reporter, busy, remember });
+  const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus });
   monitor.start({ known: expected, uncertain });
   const told = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>

@@ -3,7 +3,7 @@ import type { V1Deployment } from "@kubernetes/client-node";
 import type { SessionState } from "../../lib/control_plane/protocol.ts";
 import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
-import { Mirror } from "../../lib/status/mirror.ts";
+import { SessionResourceReconciler } from "../../lib/status/session_resource_reconciler.ts";
 import { statusOf } from "../../lib/status/status.ts";
 import type { CustomObject } from "../support/custom_kinds.ts";
 import { FakeCustomApi } from "../support/fake_custom_api.ts";
@@ -24,7 +24,11 @@ class Scene implements AsyncDisposable {
   readonly api = new FakeCustomApi();
   readonly cache = new SessionCache("a1");
   readonly reported = new ReportedStatuses();
-  readonly mirror = new Mirror({ cache: this.cache, reported: this.reported, api: this.api });
+  readonly mirror = new SessionResourceReconciler({
+    cache: this.cache,
+    reported: this.reported,
+    api: this.api,
+  });
   readonly #stop = new AbortController();
   readonly #random = new FixedRandom(1);
   #following: Promise<void> | undefined;
