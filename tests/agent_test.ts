@@ -1,0 +1,130 @@
+import { assertEquals } from "@std/assert";
+import type { KubernetesObject, V1Pod } from "@kubernetes/client-node";
+import { ControlPlane } from "../dev/control_plane/control_plane.ts";
+import { run } from "../lib/agent.ts";
+import { loadConfig } from "../lib/cli/config.ts";
+import type { Config } from "../lib/cli/options.ts";
+import { listSessions } from "../lib/cli/session_list.ts";
+import { RUNNING_SINCE_ANNOTATION } from "../lib/model/names.ts";
+import { MEMORY, type TestCluster } from "./support/clusters.ts";
+import { LogCapture } from "./support/log_capture.ts";
+
+/**
+ * What an agent of commit dbde44a left when it was killed: three sessions of which one is hibernated, a failed start, and one session whose
+ * start was running while its hibernation was queued. It had `--ingress-namespaces=streamspace --storage-size=1Gi`.
+ */
+const OBJECTS: readonly KubernetesObject[] = JSON.parse(
+  await Deno.readTextFile(new URL("fixtures/previous_version.json", import.meta.url)),
+);
+const AGENT_ID = "k8s-e2e";
+
+/** Creates the objects of the previous version, with runs that began just now, and waits for the pods. */
+async function restore(cluster: TestCluster): Promise<void> {
+  for (const { metadata, ...object } of OBJECTS) {
+    const annotations = { ...metadata?.annotations };
+    if (annotations[RUNNING_SINCE_ANNOTATION]) {
+      annotations[RUNNING_SINCE_ANNOTATION] = new Date().toISOString();
+    }
+    await cluster.create({ ...object, metadata: { ...metadata, annotations } });
+  }
+  await cluster.until(async () => {
+    const pods = await cluster.list("v1", "Pod") as V1Pod[];
+    const ready = pods.filter(({ status }) =>
+      status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True")
+    );
+    return ready.length === 3;
+  });
+}
+
+function configOf(cluster: TestCluster, controlPlane: ControlPlane): Config {
+  const invocation = loadConfig({
+    args: [
+      `--agent-id=${AGENT_ID}`,
+      `--control-plane-url=${controlPlane.url}`,
+      `--kubeconfig=${cluster.kubeconfig}`,
+      `--namespace=${cluster.namespace}`,
+      "--ingress-namespaces=streamspace",
+      "--storage-size=1Gi",
+      "--health-addr=off",
+    ],
+    env: () => undefined,
+    readFile: Deno.readTextFileSync,
+  });
+  if (invocation.kind !== "run") throw new TypeError(`Cannot run "${invocation.kind}"`);
+  return invocation.config;
+}
+
+/** The sessions as `k8s-agent sessions` shows them. */
+async function sessions(config: Config): Promise<string[]> {
+  const { sessions } = JSON.parse(await listSessions(config, "json"));
+  return sessions.map((row: Record<string, string>) =>
+    [row.session, row.user, row.template, row.state, row.home].filter(Boolean).join(" ")
+  );
+}
+
+Deno.test("run() takes over the sessions and commands of the previous version", async () => {
+  using _logs = new LogCapture();
+  await using cluster = await MEMORY.open();
+  await using controlPlane = ControlPlane.start();
+  await restore(cluster);
+  const config = configOf(cluster, controlPlane);
+  assertEquals(await sessions(config), [
+    "alice-running alice firefox running",
+    "bob-home bob firefox running bob-home-home",
+    "carol-hibernated carol firefox hibernated carol-hibernated-home",
+    "dave-starting dave notebook running dave-starting-home",
+  ]);
+  const stop = new AbortController();
+  const ended = run(config, stop.signal, { lateCommandsMs: 0 });
+
+  // Unfinished commands are resumed, and results that may not have arrived are sent again.
+  const result = async (commandId: string) => {
+    const { type, payload } = await controlPlane.waitFor(({ type, payload }) =>
+      (type === "complete" || type === "failed") && payload.commandId === commandId
+    );
+    const { state } = payload.result as { state?: string } ?? {};
+    return `${type} ${state ?? payload.error}`;
+  };
+  const commandIds = [
+    "start-alice",
+    "start-bob",
+    "start-carol",
+    "hibernate-carol",
+    "start-dave",
+    "hibernate-dave",
+  ];
+  assertEquals(await Promise.all(commandIds.map(result)), [
+    "complete running",
+    "complete running",
+    "complete running",
+    "complete hibernated",
+    "complete running",
+    "complete hibernated",
+  ]);
+  assertEquals((await result("start-erin")).slice(0, 38), 'failed Cannot start session "erin-unkn');
+
+  // The sessions obey new commands.
+  const command = async (action: string, payload: Record<string, unknown>) => {
+    const id = controlPlane.command(AGENT_ID, {
+      action,
+      sessionId: String(payload.sessionId),
+      payload,
+    });
+    return await result(id);
+  };
+  assertEquals(await command("hibernate_session", { sessionId: "alice-running" }), "complete hibernated");
+  assertEquals(await command("wake_session", { sessionId: "carol-hibernated" }), "complete running");
+  assertEquals(await command("wake_session", { sessionId: "dave-starting" }), "complete running");
+  assertEquals(await sessions(config), [
+    "alice-running alice firefox hibernated",
+    "bob-home bob firefox running bob-home-home",
+    "carol-hibernated carol firefox running carol-hibernated-home",
+    "dave-starting dave notebook running dave-starting-home",
+  ]);
+  const sessionIds = ["alice-running", "bob-home", "carol-hibernated", "dave-starting"];
+  const stops = sessionIds.map((sessionId) => command("stop_session", { sessionId, deletePVC: true }));
+  assertEquals(new Set(await Promise.all(stops)), new Set(["complete terminated"]));
+  await cluster.untilEmpty();
+  stop.abort();
+  await ended;
+});
