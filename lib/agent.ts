@@ -12,7 +12,7 @@ import { checkLater } from "./doctor/start_check.ts";
 import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { DEFAULT_TIMINGS, type Timings } from "./model/timings.ts";
 import { statusOf } from "./status/status.ts";
-import { HealthServer } from "./telemetry/health_server.ts";
+import { HealthServer } from "./telemetry/health.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 import { type Components, createComponents, createElection, type Environment } from "./wiring.ts";
 

@@ -15,7 +15,7 @@ import { createLeaseApi, createSessionClient } from "./kubernetes/client.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
-import { createCustomObjectApi } from "./kubernetes/custom_objects.ts";
+import { createCustomObjectApi } from "./kubernetes/client.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -80,7 +80,7 @@ export function createComponents(config: Config, environment: Environment): Comp
   );
   const client = createSessionClient(transport, namespace);
   const cache = new SessionCache(agentLabel);
-  cache.listen((sessionId) => telemetry.commands.look(sessionId, () => cache.session(sessionId)));
+  cache.listen((sessionId) => telemetry.commands.onSessionChange(sessionId, () => cache.session(sessionId)));
   const templateObjects = new CustomCollection({ resource: "templates" });
 
   const reported = new ReportedStatuses();
@@ -154,7 +154,7 @@ export function createComponents(config: Config, environment: Environment): Comp
   const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
   const credentials = new Credentials(config, keys);
   const link = createLink(config, { outbox, credentials, sendHeartbeat, telemetry });
-  telemetry.ask({ dispatcher, outbox, journal, reported, capacity });
+  telemetry.attachSources({ dispatcher, outbox, journal, reported, capacity });
   const constructed = disposables.move();
   return {
     transport,
@@ -188,7 +188,7 @@ export function createElection(
     name: leaseName(config.agentId),
     identity: config.podName || Deno.hostname(),
     timing: timings,
-    onTurn: (standing) => telemetry.vitals.turned(standing),
+    onTick: (status) => telemetry.health.onElectionTick(status),
   });
   return {
     acquire: (signal) => election.acquire(signal),

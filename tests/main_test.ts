@@ -105,6 +105,6 @@ Deno.test("main sessions says in one line why it lists nothing, and ends with co
     code: 1,
     stdout: "",
     stderr:
-      "Cannot list the sessions: Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)\n",
+      "Cannot list the sessions: Cannot find the pod's service account: outside a cluster, set --kubeconfig (KUBECONFIG)\n",
   });
 });

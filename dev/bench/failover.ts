@@ -41,7 +41,7 @@ export async function measureFailovers(
   await leader.line(/Starting heartbeat sender/);
   const measure = async (signal: Deno.Signal): Promise<number> => {
     const standby = await launch();
-    await standby.line(/Waiting to lead/);
+    await standby.line(/Waiting for leadership/);
     const startedAt = performance.now();
     leader.kill(signal);
     await standby.line(/Starting heartbeat sender/);

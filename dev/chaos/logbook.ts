@@ -34,7 +34,7 @@ export interface Span {
 }
 
 const LEADING = /\] Leading as /;
-const LEADING_NO_MORE = /Leading no more/;
+const LEADERSHIP_ENDED = /(Lost|Released) leadership|Cannot release the lease/;
 /** What only a leader says. */
 const AT_WORK = /\] (Command \S+: |WARN: Command \S+ failed|Session \S+ is |WebSocket connected)/;
 
@@ -88,10 +88,10 @@ export class Logbook {
     );
   }
 
-  /** Processes that ended by themselves without having said that they lead no more, with their last words. */
+  /** Processes that exited unexpectedly while leading or waiting, with their last log lines. */
   unwantedEnds(): string[] {
     return this.runs.filter((run) =>
-      run.end && !run.end.isWanted && !run.lines.some(({ text }) => LEADING_NO_MORE.test(text))
+      run.end && !run.end.isWanted && !run.lines.some(({ text }) => LEADERSHIP_ENDED.test(text))
     ).map((run) =>
       `${nameOfRun(run)} ended by itself with code ${run.end?.code}: ${
         run.lines.slice(-5).map(({ text }) => text).join(" / ")
@@ -122,7 +122,7 @@ export function readLine(text: string): LogLine {
 
 /** The time in which a process led: it does so once at most. */
 function leadershipOf({ lines }: AgentRun): Span | undefined {
-  return spans(lines, { begins: LEADING, ends: LEADING_NO_MORE })[0];
+  return spans(lines, { begins: LEADING, ends: LEADERSHIP_ENDED })[0];
 }
 
 /** Whether a process leads now, as far as it has said. */

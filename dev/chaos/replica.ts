@@ -136,7 +136,7 @@ export class Replica implements AsyncDisposable {
       env: { HEARTBEAT_INTERVAL: "2s" },
       onLine: (text) => {
         run.lines.push(readLine(text));
-        if (/Leading (as|no more)|WebSocket connected/.test(text)) {
+        if (/Leading as|(Lost|Released) leadership|Cannot release the lease|WebSocket connected/.test(text)) {
           onEvent(`${this.name}${run.number}: ${text.replace(/^\S+ (?=\[)/, "")}`);
         }
       },

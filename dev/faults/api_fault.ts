@@ -2,7 +2,7 @@
  * What can be wrong with an answer of the API, and which requests meet it.
  * @module
  */
-import type { RequestWords } from "../../lib/kubernetes/request_words.ts";
+import type { RequestAttributes } from "../../lib/kubernetes/requests.ts";
 
 /** What becomes of the next requests that match. */
 export type ApiFault = Refusal | LostAnswer | Hang | LateAnswer;
@@ -66,7 +66,7 @@ export class ApiFaults {
   }
 
   /** The first fault that is for a request, if there is one; it is then used up by one. */
-  take({ verb, resource }: RequestWords): ApiFault | undefined {
+  take({ verb, resource }: RequestAttributes): ApiFault | undefined {
     const entry = this.#pending.find(({ fault }) =>
       (fault.verb ?? verb) === verb && (fault.resource ?? resource) === resource
     );

@@ -4,13 +4,13 @@
  * @module
  */
 import { delay } from "@std/async";
-import { type RequestWords, requestWords } from "../../lib/kubernetes/request_words.ts";
+import { attributesOf, type RequestAttributes } from "../../lib/kubernetes/requests.ts";
 import { ApiError, usualReason } from "@streamspace/memory-cluster/api_error";
 import { type ApiFault, ApiFaults, type Refusal } from "./api_fault.ts";
 import { type BreakableConnection, BreakableServer } from "./breakable_server.ts";
 import { WatchStream } from "./watch_stream.ts";
 
-export type { ApiFault, RequestWords };
+export type { ApiFault, RequestAttributes };
 
 /** Which API server it stands before. */
 export interface ApiProxyTarget {
@@ -19,9 +19,9 @@ export interface ApiProxyTarget {
   /** The client's own certificate, if it has one, speaks for all who come. */
   readonly client: Deno.HttpClient;
   /** Told each request as it comes, when its fault is chosen already. */
-  readonly onRequest?: (request: RequestWords) => void;
+  readonly onRequest?: (request: RequestAttributes) => void;
   /** Told each request that the server has carried out and whose answer is held back. */
-  readonly onHeldBack?: (request: RequestWords) => void;
+  readonly onHeldBack?: (request: RequestAttributes) => void;
 }
 
 /** Of the connection or the coding, not of the answer, which is decoded here. */
@@ -31,7 +31,7 @@ const HOP_HEADERS = ["connection", "content-encoding", "content-length", "keep-a
 export class ApiProxy implements AsyncDisposable {
   readonly #target: ApiProxyTarget;
   readonly #server: BreakableServer;
-  readonly #requests: RequestWords[] = [];
+  readonly #requests: RequestAttributes[] = [];
   readonly #faults = new ApiFaults();
   readonly #watches = new Set<WatchStream>();
   readonly #closing = new AbortController();
@@ -64,7 +64,7 @@ export class ApiProxy implements AsyncDisposable {
   }
 
   /** All requests so far. */
-  get requests(): readonly RequestWords[] {
+  get requests(): readonly RequestAttributes[] {
     return this.#requests;
   }
 
@@ -105,7 +105,7 @@ export class ApiProxy implements AsyncDisposable {
   }
 
   async #answer(request: Request, connection: BreakableConnection): Promise<Response> {
-    const asked = requestWords(request.method, new URL(request.url));
+    const asked = attributesOf(request.method, new URL(request.url));
     const fault = this.#faults.take(asked);
     const { cleared } = this.#faults;
     this.#requests.push(asked);

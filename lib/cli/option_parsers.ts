@@ -12,7 +12,7 @@ import type { ListenAddress } from "../model/settings.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "../model/template.ts";
 import { readImage, readSpec } from "../templates/manifest.ts";
 import { Field } from "../common/untrusted.ts";
-import { parseListenAddress } from "../telemetry/listen_address.ts";
+import { parseListenAddress } from "../telemetry/health.ts";
 
 /** A value read from a setting, or what is wrong with it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {

@@ -1,6 +1,6 @@
 /**
- * The Kubernetes objects that the agent writes, through client-node's typed APIs: those that a session consists of, and the lease that says
- * who leads.
+ * Narrow APIs for the Kubernetes objects that the agent writes, on top of client-node's generated clients: a session's objects, the Lease of
+ * leader election, and custom objects. Each method rejects with a {@linkcode KubernetesError}.
  * @module
  */
 import {
@@ -9,6 +9,8 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
+  CustomObjectsApi,
+  type KubernetesObject,
   NetworkingV1Api,
   PatchStrategy,
   ServerConfiguration,
@@ -22,42 +24,62 @@ import {
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
 import { hasStatus } from "../common/errors.ts";
+import { CUSTOM_API } from "./custom_collection.ts";
 import type { Transport } from "./transport.ts";
 
-/** What the agent does with objects of one kind. Every method rejects with a {@linkcode KubernetesError}. */
+/** Operations on objects of one kind. */
 export interface ObjectApi<T> {
   create(object: T): Promise<T>;
-  /** Gives `undefined` for an object that does not exist. */
+  /** Returns `undefined` if there is no such object. */
   read(name: string): Promise<T | undefined>;
-  /** Asks for deletion of just this object, dependents included; one that is gone already is fine. */
+  /** Requests foreground deletion of the object with this uid; succeeds if it no longer exists. */
   delete(name: string, uid: string): Promise<void>;
 }
 
-/** `null` removes one. */
+/** Annotations to set; `null` removes an annotation. */
 type Annotations = Readonly<Record<string, string | null>>;
 
-/** The APIs that a session needs, in one namespace. */
+/** Operations on the objects of sessions in one namespace. */
 export interface SessionClient {
   readonly deployments: ObjectApi<V1Deployment>;
   readonly services: ObjectApi<V1Service>;
   readonly claims: ObjectApi<V1PersistentVolumeClaim>;
   readonly policies: ObjectApi<V1NetworkPolicy>;
-  /** Sets how many pods a Deployment wants, and annotations, and gives the changed object. */
+  /** Sets the replicas and annotations of a Deployment and returns the changed object. */
   scale(name: string, change: { replicas: 0 | 1; annotations: Annotations }): Promise<V1Deployment>;
-  /** Sets annotations of a Service and gives the changed object. */
+  /** Sets annotations of a Service and returns the changed object. */
   annotate(serviceName: string, annotations: Annotations): Promise<V1Service>;
 }
 
-/** What leader election does with leases in one namespace. Every method rejects with a {@linkcode KubernetesError}. */
+/** Operations on Leases in one namespace. */
 export interface LeaseApi {
-  /** Gives `undefined` for a lease that does not exist. */
+  /** Returns `undefined` if there is no such Lease. */
   read(name: string): Promise<V1Lease | undefined>;
   create(lease: V1Lease): Promise<V1Lease>;
-  /** Writes a lease as a whole; refused with 409 if it was changed since the version that the given one carries. */
+  /** Replaces a Lease; refused with 409 if its resource version is not the current one. */
   replace(lease: V1Lease): Promise<V1Lease>;
 }
 
-/** Builds the typed APIs for sessions over a transport. */
+/** One operation of a JSON Patch. Source: RFC 6902. */
+export interface PatchOperation {
+  readonly op: "add" | "test";
+  readonly path: string;
+  readonly value: unknown;
+}
+
+/** Operations on custom objects of one kind. */
+export interface CustomObjectApi {
+  create(object: KubernetesObject): Promise<KubernetesObject>;
+  /** Changes an object, except its status, and returns the changed object. */
+  patch(name: string, operations: readonly PatchOperation[]): Promise<KubernetesObject>;
+  /** Changes the status of an object and returns the changed object. */
+  patchStatus(name: string, operations: readonly PatchOperation[]): Promise<KubernetesObject>;
+}
+
+const MERGE_PATCH = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
+const JSON_PATCH = setHeaderOptions("Content-Type", PatchStrategy.JsonPatch);
+
+/** Creates the API for the objects of sessions. */
 export function createSessionClient(transport: Transport, namespace: string): SessionClient {
   const configuration = configurationOf(transport);
   const apps = new AppsV1Api(configuration);
@@ -93,17 +115,17 @@ export function createSessionClient(transport: Transport, namespace: string): Se
     scale: (name, { replicas, annotations }) =>
       apps.patchNamespacedDeployment(
         { name, namespace, body: { metadata: { annotations }, spec: { replicas } } },
-        setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+        MERGE_PATCH,
       ),
     annotate: (name, annotations) =>
       core.patchNamespacedService(
         { name, namespace, body: { metadata: { annotations } } },
-        setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+        MERGE_PATCH,
       ),
   };
 }
 
-/** Builds the typed API for leases over a transport. */
+/** Creates the API for Leases. */
 export function createLeaseApi(transport: Transport, namespace: string): LeaseApi {
   const coordination = new CoordinationV1Api(configurationOf(transport));
   return {
@@ -114,7 +136,23 @@ export function createLeaseApi(transport: Transport, namespace: string): LeaseAp
   };
 }
 
-/** How the generated clients reach the API server: by a transport. */
+/** Creates the API for custom objects of one kind; `resource` is its plural. */
+export function createCustomObjectApi(
+  transport: Transport,
+  { namespace, resource }: { namespace: string; resource: string },
+): CustomObjectApi {
+  const api = new CustomObjectsApi(configurationOf(transport));
+  const [group = "", version = ""] = CUSTOM_API.split("/");
+  const collection = { group, version, namespace, plural: resource };
+  return {
+    create: (body) => api.createNamespacedCustomObject({ ...collection, body }),
+    patch: (name, body) => api.patchNamespacedCustomObject({ ...collection, name, body }, JSON_PATCH),
+    patchStatus: (name, body) =>
+      api.patchNamespacedCustomObjectStatus({ ...collection, name, body }, JSON_PATCH),
+  };
+}
+
+/** Configuration of a generated client that sends its requests through a transport. */
 export function configurationOf(transport: Transport): Configuration {
   return createConfiguration({
     baseServer: new ServerConfiguration(transport.server, {}),
@@ -123,14 +161,15 @@ export function configurationOf(transport: Transport): Configuration {
 }
 
 /**
- * Foreground: the owner goes last, so that its end means that nothing of it is left. The uid keeps a namesake that came later alive.
+ * Foreground deletion removes the owner last, so that its removal means that all dependents are gone. The uid protects a later object with the
+ * same name.
  * Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
 function deleteOptions(uid: string): V1DeleteOptions {
   return { propagationPolicy: "Foreground", preconditions: { uid } };
 }
 
-/** What a request gives, or `undefined` where what it is about does not exist. */
+/** Converts a 404 to `undefined`. */
 export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined> {
   try {
     return await request;
@@ -140,7 +179,7 @@ export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined
   }
 }
 
-/** A conflict here means that another object has the name by now, so that the one to delete is gone as well. */
+/** Ignores 404, and 409: a uid that does not match means that the object was deleted and another one has its name. */
 async function orGone(request: Promise<unknown>): Promise<void> {
   try {
     await request;

@@ -1,6 +1,6 @@
 /**
- * The objects of one optional kind of `stream.space/v1alpha1`, by name, kept up to date by a list+watch. A cluster need not have the kind: it is
- * looked for once a minute, so that it may be installed, and removed, while the agent runs. Nobody is kept from working by its absence.
+ * List and watch of one optional kind of `stream.space/v1alpha1`, by name. The kind need not be installed: it is looked up once a minute, so that it
+ * can be installed and removed while the agent runs. Sessions work without it.
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
@@ -11,105 +11,122 @@ import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { watch } from "./watch.ts";
+import { watch, type WatchTiming } from "./watch.ts";
 
-/** Group and version of the agent's own kinds. */
+/** API group and version of the agent's custom kinds. */
 export const CUSTOM_API = "stream.space/v1alpha1";
 
-/** How often a kind that cannot be followed is looked for, in milliseconds. */
-const LOOK_AGAIN_MS = 60_000;
-/** Longest wait for a collection that the API server is in trouble about, in milliseconds: whoever waits goes on without. */
-const PATIENCE_MS = 5000;
-
-/** What is followed. */
-export interface CustomCollectionOptions {
-  /** The kind's plural, such as `templates`. */
-  readonly resource: string;
-  /** Told when the collection came to be known as a whole. */
-  readonly onList?: () => void;
-  /** Told of each object that came, changed or went since. */
-  readonly onChange?: (object: KubernetesObject) => void;
+/** Pauses and timeouts of a {@linkcode CustomCollection}, in milliseconds. */
+export interface CustomCollectionTiming {
+  /** Pause before a kind that is missing or forbidden is looked up again. @default {60_000} */
+  readonly recheckMs: number;
+  /** Timeout of {@linkcode CustomCollection.synced}. @default {5000} */
+  readonly syncTimeoutMs: number;
 }
 
-/** What the cluster holds of one kind that it may not know. */
+/** Options of a {@linkcode CustomCollection}. */
+export interface CustomCollectionOptions {
+  /** Plural of the kind, such as `templates`. */
+  readonly resource: string;
+  /** Called after each full list. */
+  readonly onList?: () => void;
+  /** Called after each object that was added, changed or deleted since. */
+  readonly onChange?: (object: KubernetesObject) => void;
+  readonly timing?: Partial<CustomCollectionTiming>;
+}
+
+/** What to follow, and until when. */
+export interface CustomFollowOptions {
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+  readonly timing?: Partial<WatchTiming>;
+}
+
+const DEFAULT_TIMING: CustomCollectionTiming = { recheckMs: 60_000, syncTimeoutMs: 5000 };
+
+/** Cache of the objects of one custom kind, which may not be installed. */
 export class CustomCollection {
   readonly #options: CustomCollectionOptions;
-  #objects = new Map<string, KubernetesObject>();
-  #isServed = false;
-  #isKnown = false;
-  readonly #known = Promise.withResolvers<void>();
-  /** Why the collection cannot be watched. */
+  readonly #timing: CustomCollectionTiming;
+  readonly #synced = Promise.withResolvers<void>();
+  /** Why the collection cannot be listed. */
   readonly #refusals = new RepeatFilter();
   readonly #backoff = new Backoff();
+  #objects = new Map<string, KubernetesObject>();
+  #isServed = false;
+  #isSynced = false;
 
   constructor(options: CustomCollectionOptions) {
     this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
   }
 
-  /** Whether the cluster has the kind, and lets it be followed. */
+  /** Whether the kind is installed and the agent may list it. */
   get isServed(): boolean {
     return this.#isServed;
   }
 
-  /** Whether the cluster may have objects of the kind that it does not let be followed. */
+  /** Whether listing was refused, so that the cluster may have objects that the agent cannot see. */
   get isRefused(): boolean {
     return this.#refusals.isActive;
   }
 
-  /** The names of the objects that are known. */
+  /** Names of the known objects. */
   keys(): Iterable<string> {
     return this.#objects.keys();
   }
 
-  /** The object of that name as the API gave it, untrusted; `undefined` where there is none. */
+  /** An object by its name, unvalidated as the API returned it; `undefined` if there is none. */
   get(name: string): KubernetesObject | undefined {
     return this.#objects.get(name);
   }
 
   /**
-   * Resolves once it is known what the collection holds, or that it cannot be followed; after five seconds of troubles all the same. Rejects
-   * with the signal's reason if that comes first.
+   * Resolves once the collection was listed or found to be unavailable, and after a timeout if the API server keeps failing. Rejects with the
+   * signal's reason if it is aborted first.
    */
   async synced(signal: AbortSignal): Promise<void> {
-    if (this.#isKnown) return;
-    await deadline(this.#known.promise, PATIENCE_MS, { signal }).catch(() => signal.throwIfAborted());
+    if (this.#isSynced) return;
+    await deadline(this.#synced.promise, this.#timing.syncTimeoutMs, { signal }).catch(() => {
+      signal.throwIfAborted();
+    });
   }
 
-  /** Follows the collection until the signal is aborted. */
-  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+  /** Lists and watches the collection until the signal is aborted. */
+  async follow(transport: Transport, options: CustomFollowOptions): Promise<void> {
     const { signal } = options;
     while (!signal.aborted) {
-      let waitMs = LOOK_AGAIN_MS;
+      let pauseMs = this.#timing.recheckMs;
       try {
         if (await this.#isInstalled(transport, signal)) await this.#watch(transport, options);
-        else this.#isAbsent();
+        else this.#setUnavailable();
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof KubernetesError && error.isTransient()) waitMs = this.#backoff.next();
-        // Not found: removed since it was found.
-        else this.#isAbsent(hasStatus(error, 404) ? undefined : messageOf(error));
+        if (error instanceof KubernetesError && error.isTransient()) pauseMs = this.#backoff.next();
+        // 404: the kind was removed after it was looked up.
+        else this.#setUnavailable(hasStatus(error, 404) ? undefined : messageOf(error));
       }
-      await delay(waitMs, { signal }).catch(() => {});
+      await delay(pauseMs, { signal }).catch(() => {});
     }
   }
 
-  /** Asked before the first list: where the kind is missing, an account that may not list it is refused in the same words as where it is not. */
+  /** Looks the kind up before it is listed: a list by an account without permission is answered with 403, whether or not the kind exists. */
   async #isInstalled(transport: Transport, signal: AbortSignal): Promise<boolean> {
     try {
-      const answer = asRecord(await abortable(transport.getJson(`/apis/${CUSTOM_API}`), signal));
-      const resources: unknown[] = Array.isArray(answer?.resources) ? answer.resources : [];
-      return resources.some((one) => asRecord(one)?.name === this.#options.resource);
+      const response = asRecord(await abortable(transport.getJson(`/apis/${CUSTOM_API}`), signal));
+      const resources: unknown[] = Array.isArray(response?.resources) ? response.resources : [];
+      return resources.some((resource) => asRecord(resource)?.name === this.#options.resource);
     } catch (error) {
       if (hasStatus(error, 404)) return false;
       throw error;
     }
   }
 
-  async #watch(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
+  async #watch(transport: Transport, { namespace, signal, timing }: CustomFollowOptions): Promise<void> {
     const { resource, onChange } = this.#options;
     await watch<KubernetesObject>(transport, {
-      path: `/apis/${CUSTOM_API}/namespaces/${options.namespace}/${resource}`,
-      onList: (objects) => this.#isListed(objects),
+      path: `/apis/${CUSTOM_API}/namespaces/${namespace}/${resource}`,
+      onList: (objects) => this.#replace(objects),
       onChange: (change, object) => {
         const name = nameOf(object);
         if (change === "put") this.#objects.set(name, object);
@@ -117,38 +134,38 @@ export class CustomCollection {
         onChange?.(object);
       },
       isPermanent: (error) => hasStatus(error, 403, 404),
-      signal: options.signal,
+      signal,
+      timing,
     });
   }
 
-  #isListed(objects: readonly KubernetesObject[]): void {
+  #replace(objects: readonly KubernetesObject[]): void {
     this.#objects = new Map(objects.map((object) => [nameOf(object), object]));
     this.#isServed = true;
     this.#refusals.reset();
     this.#backoff.reset();
-    this.#settle();
+    this.#setSynced();
     this.#options.onList?.();
   }
 
-  /** The sessions go on without; a reason is told once, a kind that is not installed needs no word. */
-  #isAbsent(reason?: string): void {
-    const { resource } = this.#options;
+  /** Logs a reason once; a kind that is not installed is not logged. */
+  #setUnavailable(reason?: string): void {
     this.#objects.clear();
     this.#isServed = false;
     if (reason === undefined) this.#refusals.reset();
     else if (this.#refusals.isNew(reason)) {
-      log.warn("The agent works without {resource} of {api}, and looks again once a minute: {reason}", {
-        resource,
+      log.warn("Continuing without {resource} of {api}, checking again every minute: {reason}", {
+        resource: this.#options.resource,
         api: CUSTOM_API,
         reason,
       });
     }
     this.#backoff.reset();
-    this.#settle();
+    this.#setSynced();
   }
 
-  #settle(): void {
-    this.#isKnown = true;
-    this.#known.resolve();
+  #setSynced(): void {
+    this.#isSynced = true;
+    this.#synced.resolve();
   }
 }

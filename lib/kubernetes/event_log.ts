@@ -1,13 +1,13 @@
 /**
- * What the cluster tells about pods and volumes while they come to be, kept as far as it helps: of each object that somebody knows the newest
- * words per reason, of others a few, for a while. A namespace may hold thousands of events; memory is bounded. Pure.
+ * Kubernetes events of pods and PersistentVolumeClaims, which explain why a session is not ready. It keeps the newest event per object and reason,
+ * for objects of sessions and, up to a limit, for objects that are not known yet. A namespace may hold thousands of events; memory is bounded. Pure.
  * @module
  */
 import { asRecord } from "../common/json.ts";
 import type { KubernetesObject } from "@kubernetes/client-node";
 
 /**
- * What is read of all that is told: other events of a pod that waits, such as those between two failures of a kind, would only hide it.
+ * Reasons of the events that are kept. Other events of a waiting pod, such as those between two failed attempts, would hide the relevant one.
  * Sources: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go,
  * https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/volume/events/event.go
  */
@@ -31,22 +31,21 @@ export const EVENT_REASONS = [
   "Unhealthy",
 ] as const;
 
-/** One of these. */
+/** Reason of a kept event. */
 export type EventReason = typeof EVENT_REASONS[number];
 
-/** One thing that happened to an object. */
+/** One event of an object. */
 export interface SessionEvent {
-  /** Uid of the object. */
-  readonly about: string;
-  /** One word of whoever tells it. */
+  /** Uid of the object that the event is about. */
+  readonly objectUid: string;
   readonly reason: EventReason;
   readonly message: string;
-  /** Grows with time. Clocks are not asked: components differ in theirs, and in the fields they fill. */
+  /** Resource version, by which events are ordered: components differ in their clocks and in the time fields that they set. */
   readonly version: number;
 }
 
 /**
- * What each start of a session that goes well brings, and what is known from its objects anyway, stays on the server.
+ * Field selector of the watched events. It excludes those that every successful start causes, or that repeat what the objects show.
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go
  */
 export const EVENT_SELECTOR = [
@@ -55,76 +54,76 @@ export const EVENT_SELECTOR = [
 ].join(",");
 
 const KINDS: readonly unknown[] = ["Pod", "PersistentVolumeClaim"];
-/** Objects whose events wait for them to be known: an event may overtake its object. */
-const STRANGERS = 128;
-const MESSAGE_LENGTH = 1000;
-/** Told beside each failed pull, and says no more than the pod's own status: it would take the place of the event that says why. */
-const ECHO = /^Error: \w+$/;
+/** Number of unknown objects whose events are kept: an event may be delivered before its object. */
+const MAX_UNKNOWN_OBJECTS = 128;
+const MAX_MESSAGE_LENGTH = 1000;
+/** Message that accompanies each failed pull and repeats the pod's status; it would replace the event that holds the cause. */
+const REPEATED_STATUS = /^Error: \w+$/;
 
-/** Reason → the newest event with it, in the order they came. */
+/** Reason → newest event with it, in order of arrival. */
 type Events = Map<EventReason, SessionEvent>;
 
-/** The newest events of objects. */
+/** Newest events of objects. */
 export class EventLog {
-  /** By uid, for the objects of sessions. */
-  readonly #known = new Map<string, { onNews: () => void; events: Events }>();
-  /** By uid, for others; longest waiting first. */
-  readonly #strangers = new Map<string, Events>();
+  /** Uid of a tracked object → its events and its callback. */
+  readonly #tracked = new Map<string, { onEvent: () => void; events: Events }>();
+  /** Uid of an unknown object → its events; oldest first. */
+  readonly #unknown = new Map<string, Events>();
 
-  /** Takes an event as the API gives it, unless it is none worth keeping. */
+  /** Adds an event in the form of the API, unless it is irrelevant or older than the known one. */
   put(object: KubernetesObject): void {
-    const event = read(object);
+    const event = parseEvent(object);
     if (!event) return;
-    const known = this.#known.get(event.about);
-    const events = known?.events ?? this.#stranger(event.about);
-    const earlier = events.get(event.reason);
-    if (earlier && earlier.version >= event.version) return;
+    const tracked = this.#tracked.get(event.objectUid);
+    const events = tracked?.events ?? this.#eventsOfUnknown(event.objectUid);
+    const known = events.get(event.reason);
+    if (known && known.version >= event.version) return;
     events.delete(event.reason);
     events.set(event.reason, event);
-    known?.onNews();
+    tracked?.onEvent();
   }
 
-  /** From now on, what is told about an object is kept as long as the object, and news of it are told; it may stand instead of another. */
-  know(
+  /** Keeps the events of an object until it is untracked or replaced, and calls `onEvent` after each new one. */
+  track(
     { metadata }: KubernetesObject,
-    { instead, onNews }: { instead?: KubernetesObject | undefined; onNews: () => void },
+    { replaces, onEvent }: { replaces?: KubernetesObject | undefined; onEvent: () => void },
   ): void {
     const { uid = "" } = metadata ?? {};
-    const earlierUid = instead?.metadata?.uid;
-    if (earlierUid !== undefined && earlierUid !== uid) this.#known.delete(earlierUid);
-    const events = this.#known.get(uid)?.events ?? this.#strangers.get(uid) ?? new Map();
-    this.#known.set(uid, { onNews, events });
-    this.#strangers.delete(uid);
+    const replacedUid = replaces?.metadata?.uid;
+    if (replacedUid !== undefined && replacedUid !== uid) this.#tracked.delete(replacedUid);
+    const events = this.#tracked.get(uid)?.events ?? this.#unknown.get(uid) ?? new Map();
+    this.#tracked.set(uid, { onEvent, events });
+    this.#unknown.delete(uid);
   }
 
-  /** The object is gone. */
-  forget(uid: string): void {
-    this.#known.delete(uid);
+  /** Drops the events of an object that was deleted. */
+  untrack(uid: string): void {
+    this.#tracked.delete(uid);
   }
 
-  /** What was told about objects, oldest first. */
-  about(uids: readonly string[]): SessionEvent[] {
-    return uids.flatMap((uid) => [...this.#known.get(uid)?.events.values() ?? []])
+  /** Events of tracked objects, oldest first. */
+  eventsOf(uids: readonly string[]): SessionEvent[] {
+    return uids.flatMap((uid) => [...this.#tracked.get(uid)?.events.values() ?? []])
       .sort((one, other) => one.version - other.version);
   }
 
-  #stranger(uid: string): Events {
-    const events: Events = this.#strangers.get(uid) ?? new Map();
-    this.#strangers.set(uid, events);
-    const [oldest] = this.#strangers.keys();
-    if (this.#strangers.size > STRANGERS && oldest !== undefined) this.#strangers.delete(oldest);
+  #eventsOfUnknown(uid: string): Events {
+    const events: Events = this.#unknown.get(uid) ?? new Map();
+    this.#unknown.set(uid, events);
+    const [oldest] = this.#unknown.keys();
+    if (this.#unknown.size > MAX_UNKNOWN_OBJECTS && oldest !== undefined) this.#unknown.delete(oldest);
     return events;
   }
 }
 
-function read(object: KubernetesObject): SessionEvent | undefined {
+function parseEvent(object: KubernetesObject): SessionEvent | undefined {
   const { metadata, ...fields } = object as KubernetesObject & Readonly<Record<string, unknown>>;
   const { kind, uid } = asRecord(fields.involvedObject) ?? {};
   const { reason, message } = fields;
   if (!KINDS.includes(kind) || typeof uid !== "string" || uid === "") return undefined;
-  if (!isReason(reason) || typeof message !== "string" || ECHO.test(message)) return undefined;
+  if (!isReason(reason) || typeof message !== "string" || REPEATED_STATUS.test(message)) return undefined;
   const version = Number(metadata?.resourceVersion);
-  return { about: uid, reason, message: message.slice(0, MESSAGE_LENGTH), version };
+  return { objectUid: uid, reason, message: message.slice(0, MAX_MESSAGE_LENGTH), version };
 }
 
 function isReason(reason: unknown): reason is EventReason {

@@ -1,5 +1,6 @@
 /**
- * What a kubeconfig says: which API server, what proves its user, and the way there.
+ * Loads a kubeconfig, or the pod's service account, and reads from it what an HTTP client needs: headers, certificates and proxy. It rejects
+ * settings that the agent cannot honour.
  * @module
  */
 import { KubeConfig } from "@kubernetes/client-node";
@@ -7,28 +8,29 @@ import { messageOf } from "../common/errors.ts";
 import { clientProxy, parseProxy } from "../common/proxies.ts";
 
 /**
- * Loads a kubeconfig file, or the service account's credentials where none is named.
+ * Loads a kubeconfig file; an empty path loads the credentials of the pod's service account.
  *
+ * @throws {TypeError} when the kubeconfig has no current cluster or needs something that the agent does not support
  * @throws {Error} when the file cannot be read, or there is no service account
  */
 export function loadKubeConfig(path: string): KubeConfig {
   const config = path ? loadFile(path) : loadServiceAccount();
   const cluster = config.getCurrentCluster();
-  if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path} as it names no current cluster`);
+  if (!cluster) throw new TypeError(`Cannot use kubeconfig ${path}: it names no current cluster`);
   if (cluster.proxyUrl && !parseProxy(cluster.proxyUrl)) {
-    throw new TypeError(`Cannot use kubeconfig ${path} as its proxy-url is no http or https URL`);
+    throw new TypeError(`Cannot use kubeconfig ${path}: its proxy-url is not an http or https URL`);
   }
   if (cluster.tlsServerName) {
     throw new TypeError(
-      `Cannot use kubeconfig ${path} as it names a tls-server-name, which Deno cannot send`,
+      `Cannot use kubeconfig ${path}: it sets tls-server-name, which Deno does not support`,
     );
   }
   if (cluster.server.startsWith("http:")) {
-    // There is no certificate to verify, and client-node refuses plain HTTP unless told so.
+    // There is no certificate to verify, and client-node rejects plain HTTP without this setting.
     config.clusters = config.clusters.map((one) => one === cluster ? { ...one, skipTLSVerify: true } : one);
   } else if (cluster.skipTLSVerify) {
     throw new TypeError(
-      `Cannot use kubeconfig ${path} as it turns off the check of the server's certificate`,
+      `Cannot use kubeconfig ${path}: it disables verification of the server's certificate`,
     );
   }
   return config;
@@ -39,7 +41,7 @@ function loadFile(path: string): KubeConfig {
   try {
     config.loadFromFile(path);
   } catch (error) {
-    throw new Error(`Cannot read the kubeconfig of --kubeconfig (KUBECONFIG): ${messageOf(error)}`, {
+    throw new Error(`Cannot read the kubeconfig given by --kubeconfig (KUBECONFIG): ${messageOf(error)}`, {
       cause: error,
     });
   }
@@ -53,13 +55,13 @@ function loadServiceAccount(): KubeConfig {
   try {
     Deno.readTextFileSync(token);
   } catch (error) {
-    const problem = "Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)";
+    const problem = "Cannot find the pod's service account: outside a cluster, set --kubeconfig (KUBECONFIG)";
     throw new Error(problem, { cause: error });
   }
   return config;
 }
 
-/** What a kubeconfig proves its user with right now: headers, and certificates and proxy as the HTTP client takes them. */
+/** Current credentials of a kubeconfig: request headers, and options of an HTTP client with certificates and proxy. */
 export async function readCredentials(
   config: KubeConfig,
 ): Promise<{ headers: Record<string, string>; client: Parameters<typeof Deno.createHttpClient>[0] }> {
@@ -69,12 +71,12 @@ export async function readCredentials(
   if (typeof options.auth === "string") headers.Authorization = `Basic ${btoa(options.auth)}`;
   const [ca, cert, key] = [pem(options.ca), pem(options.cert), pem(options.key)];
   const authority = ca ? { caCerts: [ca] } : {};
-  const own = cert && key ? { cert, key } : {};
-  return { headers, client: { ...authority, ...own, ...wayOf(config) } };
+  const identity = cert && key ? { cert, key } : {};
+  return { headers, client: { ...authority, ...identity, ...proxyOf(config) } };
 }
 
-/** The kubeconfig alone says whether the way to Kubernetes leads through a proxy. */
-function wayOf(config: KubeConfig): Pick<Deno.CreateHttpClientOptions, "proxy"> {
+/** Only the kubeconfig sets a proxy for Kubernetes; the proxy variables of the environment apply to the Control Plane. */
+function proxyOf(config: KubeConfig): Pick<Deno.CreateHttpClientOptions, "proxy"> {
   const proxy = parseProxy(config.getCurrentCluster()?.proxyUrl ?? "");
   return proxy ? { proxy: clientProxy(proxy) } : {};
 }

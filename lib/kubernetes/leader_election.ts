@@ -1,6 +1,6 @@
 /**
- * Leader election: of the agents that share a Lease one leads, and stops before another can. A campaign goes in; what comes out is leadership
- * with a signal that says when it is over.
+ * Leader election: of the replicas that share a Lease, one leads, and stops before another one can acquire the lease. It returns the leadership
+ * with a signal that is aborted when it ends.
  * Source: https://kubernetes.io/docs/concepts/architecture/leases/
  * @module
  */
@@ -9,91 +9,89 @@ import { delay } from "@std/async";
 import { messageOf } from "../common/errors.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
+import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import type { LeaseApi } from "./client.ts";
-import { type Attempt, type Held, LeaseLock } from "./lease_lock.ts";
-import type { LeaseTiming } from "./lease_record.ts";
+import { type Attempt, type Held, LeaseLock } from "./lease.ts";
 
-/** A time of being the leader. Disposing it ends it and lets the next one lead at once; stop the leader's work before. */
+/** The time in which this replica is the leader. Disposing it releases the lease, so that another replica can lead at once; stop the work before. */
 export interface Leadership extends AsyncDisposable {
-  /** Aborted when leadership is lost or given up; after a loss the reason is an error that says why. */
+  /** Aborted when leadership is lost or released; after a loss the reason is an error that states why. */
   readonly lost: AbortSignal;
-  /** Whether it is held by the clock: a process that was frozen may run before the timer that tells it of its loss. */
+  /** Whether the lease is held right now, by the clock: after a suspended process resumes, its code may run before the timer that aborts `lost`. */
   isHeld(): boolean;
 }
 
-/** How a candidate stands in the election; unknown where the lease cannot be read. */
-export type Standing = "leading" | "standing_by" | "unknown";
+/** Status of a candidate; `unknown` until the lease was read, and while it cannot be read. */
+export type LeadershipStatus = "leading" | "standby" | "unknown";
 
-/** Who wants to lead what. */
+/** Durations of leader election; `leaseMs` > `renewDeadlineMs` > several times `retryPeriodMs`. */
+export type LeaseTiming = Pick<Timings, "leaseMs" | "renewDeadlineMs" | "retryPeriodMs">;
+
+/** Options of a {@linkcode LeaderElection}. */
 export interface LeaderElectionOptions {
   readonly leases: LeaseApi;
   /** Name of the lease that the candidates share. */
   readonly name: string;
-  /** This candidate's own name, such as its pod's: two of the same name would both lead. */
+  /** Identity of this candidate, such as its pod's name; must be unique among the candidates. */
   readonly identity: string;
-  /** @default a lease of 15 seconds, 10 to renew it, 2 between attempts */
+  /** @default {DEFAULT_TIMINGS} */
   readonly timing?: LeaseTiming;
-  /** Told at each turn of the loop. */
-  readonly onTurn?: (standing: Standing) => void;
+  /** Called at each iteration of the election loop, also while leading. */
+  readonly onTick?: (status: LeadershipStatus) => void;
 }
 
-const DEFAULT_TIMING: LeaseTiming = { leaseMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2000 };
-/** Up to this part of each wait is added, so that candidates do not all come at once. */
+/** Largest part of a candidate's pause that is added to it at random, so that candidates do not all try at once. */
 const JITTER = 0.1;
 
-/** One candidate in the election of a leader. */
+/** One candidate in a leader election. */
 export class LeaderElection {
   readonly #name: string;
   readonly #identity: string;
   readonly #timing: LeaseTiming;
   readonly #lock: LeaseLock;
-  readonly #onTurn: (standing: Standing) => void;
-  /** Logs a state of the election once, not at each attempt. */
-  readonly #states = new RepeatFilter();
+  readonly #onTick: (status: LeadershipStatus) => void;
+  readonly #waitingLog = new RepeatFilter();
 
   constructor(options: LeaderElectionOptions) {
-    const { leases, name, identity, timing = DEFAULT_TIMING, onTurn = () => {} } = options;
+    const { leases, name, identity, timing = DEFAULT_TIMINGS, onTick = () => {} } = options;
     this.#name = name;
     this.#identity = identity;
     this.#timing = timing;
-    this.#onTurn = onTurn;
+    this.#onTick = onTick;
     const { leaseMs, renewDeadlineMs } = timing;
-    // Half of the deadline leaves room for a second attempt after one that hangs.
+    // Half of the deadline leaves time for a second attempt after one that times out.
     this.#lock = new LeaseLock({ leases, name, identity, leaseMs, requestTimeoutMs: renewDeadlineMs / 2 });
   }
 
   /**
-   * Waits until this candidate leads, however long that takes and whatever the API says meanwhile. May be called again once an earlier
-   * leadership is over.
+   * Waits until this candidate leads, however long that takes and whatever errors the API returns. May be called again after a leadership ended.
    *
-   * @throws the signal's reason if that comes first; nothing is held then
+   * @throws the signal's reason when it is aborted first; the lease is not held then
    */
   async acquire(signal: AbortSignal): Promise<Leadership> {
     while (true) {
       const attempt = await this.#attempt(signal);
       if (attempt.kind === "held") return await this.#lead(attempt, signal);
-      // Twice as often as the leader renews: the time until its lease expires counts from when its last renewal was seen.
-      const lookAgainMs = this.#timing.retryPeriodMs / 2 * (1 + JITTER * Math.random());
+      // Twice as often as the leader renews, as the time until expiry counts from when this candidate saw the last renewal.
+      const pauseMs = this.#timing.retryPeriodMs / 2 * (1 + JITTER * Math.random());
       const expiresInMs = attempt.kind === "taken" ? Math.ceil(attempt.expiresInMs) : Infinity;
-      await delay(Math.min(lookAgainMs, expiresInMs), { signal });
+      await delay(Math.min(pauseMs, expiresInMs), { signal });
     }
   }
 
   async #attempt(signal: AbortSignal): Promise<Attempt> {
     try {
       const attempt = await this.#lock.take(signal);
-      this.#onTurn(attempt.kind === "held" ? "leading" : "standing_by");
-      if (attempt.kind === "taken" && this.#states.isNew(`taken by ${attempt.holder}`)) {
-        log.info("Waiting to lead: {holder} is the leader", { holder: attempt.holder });
+      this.#onTick(attempt.kind === "held" ? "leading" : "standby");
+      if (attempt.kind === "taken" && this.#waitingLog.isNew(`held by ${attempt.holder}`)) {
+        log.info("Waiting for leadership: {holder} is the leader", { holder: attempt.holder });
       }
       return attempt;
     } catch (error) {
       signal.throwIfAborted();
       const reason = messageOf(error);
-      this.#onTurn("unknown");
-      if (this.#states.isNew(reason)) {
-        log.warn("Waiting to lead: it is unknown who leads: {reason}", { reason });
-      }
+      this.#onTick("unknown");
+      if (this.#waitingLog.isNew(reason)) log.warn("Cannot read the lease, retrying: {reason}", { reason });
       return { kind: "contended" };
     }
   }
@@ -105,38 +103,38 @@ export class LeaderElection {
       lease: this.#name,
       transition: leaseTransitions ?? 0,
     });
-    this.#states.reset();
-    const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing, onTurn: this.#onTurn });
+    this.#waitingLog.reset();
+    const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing, onTick: this.#onTick });
     if (!signal.aborted) return leadership;
     await leadership[Symbol.asyncDispose]();
     throw signal.reason;
   }
 }
 
-/** Renews a lease until it is lost or given up. */
+/** Renews a held lease until it is lost or released. */
 class HeldLease implements Leadership {
   readonly #lock: LeaseLock;
   readonly #timing: LeaseTiming;
-  readonly #onTurn: (standing: Standing) => void;
+  readonly #onTick: (status: LeadershipStatus) => void;
   readonly #lost = new AbortController();
   readonly #renewing: Promise<void>;
   #lease: V1Lease;
   #heldUntilMs = 0;
-  #deadline: ReturnType<typeof setTimeout> | undefined;
+  #expiry: ReturnType<typeof setTimeout> | undefined;
   /** Why the last renewal failed. */
   #failure: string | undefined;
 
   constructor(
     held: Held,
-    { lock, timing, onTurn }: {
+    { lock, timing, onTick }: {
       lock: LeaseLock;
       timing: LeaseTiming;
-      onTurn: (standing: Standing) => void;
+      onTick: (status: LeadershipStatus) => void;
     },
   ) {
     this.#lock = lock;
     this.#timing = timing;
-    this.#onTurn = onTurn;
+    this.#onTick = onTick;
     this.#lease = held.lease;
     this.#hold(held);
     this.#renewing = this.#renew();
@@ -152,16 +150,16 @@ class HeldLease implements Leadership {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const isHeld = !this.lost.aborted;
-    clearTimeout(this.#deadline);
-    this.#lost.abort(new DOMException("Leadership was given up", "AbortError"));
+    clearTimeout(this.#expiry);
+    this.#lost.abort(new DOMException("Leadership was released", "AbortError"));
     await this.#renewing;
     if (!isHeld) return;
     try {
       await this.#lock.release(this.#lease);
-      log.info("Leading no more: leadership was given up");
+      log.info("Released leadership");
     } catch (error) {
       const reason = messageOf(error);
-      log.warn("Leading no more, but the next leader waits until the lease expires: {reason}", { reason });
+      log.warn("Cannot release the lease, the next leader waits until it expires: {reason}", { reason });
     }
   }
 
@@ -169,7 +167,7 @@ class HeldLease implements Leadership {
     while (true) {
       await delay(this.#timing.retryPeriodMs, { signal: this.lost }).catch(() => {});
       if (this.lost.aborted) return;
-      this.#onTurn("leading");
+      this.#onTick("leading");
       try {
         const attempt = await this.#lock.renew(this.#lease, this.lost);
         if (attempt.kind === "held") this.#hold(attempt);
@@ -180,15 +178,15 @@ class HeldLease implements Leadership {
     }
   }
 
-  /** Counts from when the request was sent: no other candidate can have begun to count before. */
+  /** Extends the leadership from the time at which the write was sent: no other candidate can have seen it before. */
   #hold({ lease, sinceMs }: Held): void {
     this.#lease = lease;
     this.#failure = undefined;
-    clearTimeout(this.#deadline);
+    clearTimeout(this.#expiry);
     if (this.lost.aborted) return;
     const { renewDeadlineMs } = this.#timing;
     this.#heldUntilMs = sinceMs + renewDeadlineMs;
-    this.#deadline = setTimeout(() => {
+    this.#expiry = setTimeout(() => {
       const reason = this.#failure ? `: ${this.#failure}` : "";
       this.#lose(`the lease could not be renewed within ${formatDuration(renewDeadlineMs)}${reason}`);
     }, Math.max(0, this.#heldUntilMs - performance.now()));
@@ -196,8 +194,8 @@ class HeldLease implements Leadership {
 
   #lose(reason: string): void {
     if (this.lost.aborted) return;
-    clearTimeout(this.#deadline);
-    log.warn("Leading no more: {reason}", { reason });
-    this.#lost.abort(new Error(`Leadership was lost: ${reason}`));
+    clearTimeout(this.#expiry);
+    log.warn("Lost leadership: {reason}", { reason });
+    this.#lost.abort(new Error(`Lost leadership: ${reason}`));
   }
 }

@@ -1,22 +1,23 @@
 /**
- * Bounds how many tasks run at once; the others wait in the order they came.
+ * Limits how many tasks run concurrently; the others wait in first-in, first-out order.
  * @module
  */
 
-/** Runs at most a fixed number of tasks at once. */
+/** Counting semaphore with a fixed number of permits. */
 export class Semaphore {
   readonly #waiting: Array<() => void> = [];
   #free: number;
 
-  constructor(size: number) {
-    this.#free = size;
+  /** @param permits maximum number of concurrent tasks */
+  constructor(permits: number) {
+    this.#free = permits;
   }
 
-  /** Runs a task once there is room; rejects with the signal's reason if that comes first. */
+  /** Runs a task as soon as a permit is free; rejects with the signal's reason if it is aborted before that. */
   async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(signal);
+    else await this.#wait(signal);
     try {
       return await task();
     } finally {
@@ -26,7 +27,7 @@ export class Semaphore {
     }
   }
 
-  #turn(signal: AbortSignal | undefined): Promise<void> {
+  #wait(signal: AbortSignal | undefined): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = () => {
       this.#waiting.splice(this.#waiting.indexOf(enter), 1);

@@ -1,6 +1,6 @@
 /**
- * What is known of the cluster's objects of this agent's sessions. Nobody else lists or polls: readiness, hibernation, deletion and the count of
- * active sessions are all read here. What is kept is only a copy of the cluster's state: losing it costs one list.
+ * Cache of the Kubernetes objects of this agent's sessions. It is the only source of observed state: readiness, hibernation, deletion and the
+ * number of active sessions are all read here, without further requests. It holds only a copy, which a new list restores.
  * @module
  */
 import type {
@@ -23,18 +23,17 @@ import {
 } from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
-import { Waiters } from "./waiters.ts";
 
-/** The objects of one session as last seen. */
+/** Last observed objects of one session. */
 export interface SessionObjects {
   readonly deployment: V1Deployment | undefined;
   readonly service: V1Service | undefined;
-  /** The home of the session alone, or the one that it shares with the other sessions of its user. */
+  /** PVC of the home volume, which belongs to the session, or to its user and may be shared with other sessions. */
   readonly claim: V1PersistentVolumeClaim | undefined;
   readonly policy: V1NetworkPolicy | undefined;
-  /** All pods, also those on their way out. */
+  /** All pods, including those that are being deleted. */
   readonly pods: readonly V1Pod[];
-  /** What the cluster tells about the pods and the claim, oldest first. */
+  /** Kubernetes events of the pods and the claim, oldest first. */
   readonly events: readonly SessionEvent[];
 }
 
@@ -46,83 +45,83 @@ interface Kinds {
   pod: V1Pod;
 }
 
-/** A kind of objects that sessions consist of. */
+/** Kind of an object of a session. */
 export type Kind = keyof Kinds;
 
-/** All of them. */
+/** All kinds. */
 export const KINDS: readonly Kind[] = ["deployment", "service", "claim", "policy", "pod"];
 
-/** What a waiting caller finds in a session's objects: its answer, or how long that may stay true without a change. */
-export type Look<T> = { readonly answer: T } | { readonly lookAgainInMs?: number };
+/** Result of a check that {@linkcode SessionCache.waitFor} runs: the awaited value, or how long to wait at most before the next check. */
+export type CheckResult<T> = { readonly value: T } | { readonly recheckInMs?: number };
 
-/** An object, and who told of it last; a watch goes on from a list, an answer may be newer than both. */
+/** A cached object and where its state is from; the response to a write may be newer than what list and watch have delivered. */
 interface Entry {
   readonly kind: Kind;
   readonly object: KubernetesObject;
-  readonly source: "list" | "watch" | "answer";
+  readonly source: "list" | "watch" | "response";
 }
 
-/** Objects whose end was seen lately, so that a late answer to an earlier request does not bring them back. */
+/** Number of recent removals to remember, so that a late response to an earlier request does not restore a deleted object. */
 const REMEMBERED_REMOVALS = 4096;
 
-/** The shared view of all sessions' objects. */
+/** Cache of the objects of all sessions. */
 export class SessionCache {
   readonly #agentLabel: string;
-  /** Session id → kind and name → object; without an id: homes of users, which are of no session alone. */
+  /** Session id → `kind/name` → object; the key `undefined` holds the home volumes of users, which belong to no single session. */
   readonly #objects = new Map<string | undefined, Map<string, Entry>>();
   readonly #events = new EventLog();
-  /** Uid → version at which an object was gone, or no longer a session's. */
+  /** Uid → resource version at which an object was removed, or its labels no longer matched. */
   readonly #removed = new Map<string, number>();
   readonly #waiters = new Waiters();
   readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
 
-  /** @param agentLabel value of the agent's label: objects of another agent are left out */
+  /** @param agentLabel value of the agent's label; objects of other agents are ignored */
   constructor(agentLabel: string) {
     this.#agentLabel = agentLabel;
   }
 
-  /** Resolves once everything that the cluster holds is known; rejects with the signal's reason if that comes first. */
+  /** Resolves once all kinds have been listed; rejects with the signal's reason if it is aborted first. */
   async synced(signal: AbortSignal): Promise<void> {
     if (this.#unlisted.size > 0) await abortable(this.#synced.promise, signal);
   }
 
-  /** The objects of a session; all absent for one that does not exist. */
+  /** Objects of a session; all are absent for a session that does not exist. */
   session(sessionId: string): SessionObjects {
     const entries = this.#entries(sessionId);
     const first = <K extends Kind>(kind: K) =>
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
     const deployment = first("deployment");
-    const home = this.#objects.get(undefined)?.get(`claim/${mountedClaim(deployment) ?? ""}`)?.object;
-    const claim = first("claim") ?? home as V1PersistentVolumeClaim | undefined;
+    const userHome = this.#objects.get(undefined)?.get(`claim/${mountedClaim(deployment) ?? ""}`)?.object;
+    const claim = first("claim") ?? userHome as V1PersistentVolumeClaim | undefined;
     const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
-    const told = this.#events;
+    const log = this.#events;
     return {
       deployment,
       service: first("service"),
       claim,
       policy: first("policy"),
       pods,
-      // Looked up when it is asked for: most who look at a session do not.
+      // Computed on access, as most callers do not need them.
       get events() {
-        return told.about([...pods, claim].map((object) => object?.metadata?.uid ?? ""));
+        return log.eventsOf([...pods, claim].map((object) => object?.metadata?.uid ?? ""));
       },
     };
   }
 
-  /** Whether an object is one of this agent's for the session. */
+  /** Whether an object belongs to the session and to this agent. */
   owns(object: KubernetesObject, sessionId: string): boolean {
     return this.#sessionOf(object) === sessionId;
   }
 
-  /** Whether nothing is left of an object that a session had or waits for. */
+  /** Whether an object of a session, or the home volume of its user, no longer exists. */
   isGone(object: KubernetesObject, sessionId: string): boolean {
     return [...this.#entries(sessionId), ...this.#entries(undefined)]
       .every((known) => known.object.metadata?.uid !== object.metadata?.uid);
   }
 
-  /** Whether a claim is mounted by another session, too, that is not on its way out. */
+  /** Whether another session that is not being deleted mounts the claim too. */
   isShared(claimName: string, sessionId: string): boolean {
     return this.sessionIds().some((other) => {
       const { deployment } = this.session(other);
@@ -130,38 +129,39 @@ export class SessionCache {
     });
   }
 
-  /** The sessions of which anything exists. */
+  /** Ids of all sessions with at least one object. */
   sessionIds(): string[] {
     return [...this.#objects.keys()].filter((id) => id !== undefined);
   }
 
-  /** Calls the listener at each change of any session; gives a function that ends that. */
+  /** Calls the listener after each change to a session; returns a function that removes it. */
   listen(listener: (sessionId: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** How many sessions run or are about to: those whose Deployment wants a pod. */
+  /** Number of sessions that are running or starting: their Deployment requests a pod. */
   activeSessions(): number {
     return this.sessionIds().filter((id) => wantsPod(this.session(id).deployment)).length;
   }
 
-  /** Takes over an object that the API just answered with, so that whoever wrote it also finds it. */
+  /** Adds an object from the response to a write, so that callers see their own writes before the watch delivers them. */
   put(kind: Kind, object: KubernetesObject): void {
-    this.#put({ kind, object, source: "answer" });
+    this.#put({ kind, object, source: "response" });
   }
 
-  /** Takes over a change that a watch shows. */
+  /** Applies a watch event. */
   change(kind: Kind, change: "put" | "remove", object: KubernetesObject): void {
     if (change === "put") this.#put({ kind, object, source: "watch" });
     else this.#remove(kind, { object, version: object.metadata?.resourceVersion });
   }
 
-  /** Takes over what a kind's list holds: what it lacks is gone, unless an answer told of it after the list was made. */
+  /** Applies a list of one kind: removes objects that it does not contain, unless a response to a later write contained them. */
   replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
     const present = new Set(objects.map((object) => object.metadata?.uid));
     for (const { object, ...entry } of [...this.#objects.keys()].flatMap((id) => this.#entries(id))) {
-      const isLater = entry.source === "answer" && Number(object.metadata?.resourceVersion) > Number(version);
+      const isLater = entry.source === "response" &&
+        Number(object.metadata?.resourceVersion) > Number(version);
       if (entry.kind === kind && !present.has(object.metadata?.uid) && !isLater) {
         this.#remove(kind, { object, version });
       }
@@ -171,26 +171,27 @@ export class SessionCache {
     if (this.#unlisted.size === 0) this.#synced.resolve();
   }
 
-  /** Takes in an event of the cluster's. */
+  /** Adds a Kubernetes event. */
   putEvent(event: KubernetesObject): void {
     this.#events.put(event);
   }
 
   /**
-   * Waits until a look at a session's objects finds what it wants; it looks at each change of the session.
+   * Waits until a check of a session's objects returns a value. The check runs immediately, after each change to the session, and after the time
+   * that its last run returned.
    *
-   * @throws what `look` throws, or the signal's reason
+   * @throws what `check` throws, or the signal's reason
    */
   async waitFor<T>(
     sessionId: string,
-    options: { look: (objects: SessionObjects) => Look<T>; signal: AbortSignal },
+    options: { check: (objects: SessionObjects) => CheckResult<T>; signal: AbortSignal },
   ): Promise<T> {
-    const { look, signal } = options;
+    const { check, signal } = options;
     while (true) {
       signal.throwIfAborted();
-      const finding = look(this.session(sessionId));
-      if ("answer" in finding) return finding.answer;
-      await this.#waiters.next(sessionId, { ...finding, signal });
+      const result = check(this.session(sessionId));
+      if ("value" in result) return result.value;
+      await this.#waiters.next(sessionId, { ...result, signal });
     }
   }
 
@@ -211,7 +212,7 @@ export class SessionCache {
     if (isOutdated(entry, known)) return;
     const notify = () => this.#notify(sessionId, object);
     if (kind === "pod" || kind === "claim") {
-      this.#events.know(object, { instead: known?.object, onNews: notify });
+      this.#events.track(object, { replaces: known?.object, onEvent: notify });
     }
     objects.set(key, entry);
     this.#objects.set(sessionId, objects);
@@ -227,29 +228,29 @@ export class SessionCache {
     this.#removed.set(uid, Number(version));
     const [oldest] = this.#removed.keys();
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
-    this.#events.forget(uid);
+    this.#events.untrack(uid);
     const sessionId = this.#sessionOf(object);
     const objects = this.#objects.get(sessionId);
     const key = `${kind}/${nameOf(object)}`;
-    // A namesake that came since is another object: the late end of the earlier one does not touch it.
+    // Another object may have the name by now; the late removal of the earlier one must not affect it.
     if (objects?.get(key)?.object.metadata?.uid !== uid) return;
     objects.delete(key);
     if (objects.size === 0) this.#objects.delete(sessionId);
     this.#notify(sessionId, object);
   }
 
-  /** Without a session, only a home. */
+  /** Objects without a session are kept only if they are home volumes. */
   #isKept(kind: Kind, object: KubernetesObject): boolean {
     return this.#isOurs(object) && (kind === "claim" || this.#sessionOf(object) !== undefined);
   }
 
   #isOurs({ metadata }: KubernetesObject): boolean {
     const agent = metadata?.labels?.[AGENT_LABEL];
-    // Objects without the agent's label are those of the Go agent, whose sessions this one carries on.
+    // The Go agent did not set the agent's label; this agent adopts its sessions.
     return metadata?.labels?.[APP_LABEL] === APP && (agent === undefined || agent === this.#agentLabel);
   }
 
-  /** The id as the Control Plane wrote it, if the object is one of a session. */
+  /** Session id in the spelling of the Control Plane; `undefined` if the object belongs to no session. */
   #sessionOf(object: KubernetesObject): string | undefined {
     if (!this.#isOurs(object)) return undefined;
     const { labels, annotations } = object.metadata ?? {};
@@ -264,10 +265,10 @@ export class SessionCache {
     for (const listener of this.#listeners) listener(sessionId);
   }
 
-  /** Wakes whoever waits for a session of the home's user; a session of which nothing exists may be one. */
-  #notifyUser(home: KubernetesObject): void {
-    const user = home.metadata?.labels?.[USER_LABEL];
-    for (const sessionId of this.#waiters.names()) {
+  /** Rechecks the waits for sessions of the user; a session without a Deployment may be one of them. */
+  #notifyUser(claim: KubernetesObject): void {
+    const user = claim.metadata?.labels?.[USER_LABEL];
+    for (const sessionId of this.#waiters.sessionIds()) {
       const { deployment } = this.session(sessionId);
       if (!deployment || deployment.metadata?.labels?.[USER_LABEL] === user) this.#waiters.wake(sessionId);
     }
@@ -275,11 +276,45 @@ export class SessionCache {
 }
 
 /**
- * Whether an entry is an earlier state than what is known, be it of the very object or of an earlier one of its name; resource versions of one
- * collection can be compared. Only an answer may be newer than a list, whose versions are lower where the cluster was restored from a backup.
+ * Whether an entry is older than the known one, be that the same object or an earlier one with its name; resource versions of one collection are
+ * comparable. A list is authoritative over list and watch: after a restore from a backup its versions are lower than the known ones.
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
  */
 function isOutdated({ object, source }: Entry, known: Entry | undefined): boolean {
-  if (source === "list" && known?.source !== "answer") return false;
+  if (source === "list" && known?.source !== "response") return false;
   return Number(object.metadata?.resourceVersion) < Number(known?.object.metadata?.resourceVersion);
+}
+
+/** Pending waits by session id; each ends with a change, a timeout, or an abort. */
+class Waiters {
+  readonly #waiters = new Map<string, Set<() => void>>();
+
+  /** Session ids with pending waits. */
+  sessionIds(): string[] {
+    return [...this.#waiters.keys()];
+  }
+
+  /** Ends the waits for a session. */
+  wake(sessionId: string): void {
+    for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
+  }
+
+  /** Resolves at the next change or after `recheckInMs`; rejects with the signal's reason. */
+  next(
+    sessionId: string,
+    { recheckInMs, signal }: { recheckInMs?: number; signal: AbortSignal },
+  ): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiters = this.#waiters.get(sessionId) ?? new Set();
+    const timer = recheckInMs === undefined ? undefined : setTimeout(resolve, recheckInMs);
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#waiters.set(sessionId, waiters.add(resolve));
+    return promise.finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      waiters.delete(resolve);
+      if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) this.#waiters.delete(sessionId);
+    });
+  }
 }

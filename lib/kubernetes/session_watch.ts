@@ -1,5 +1,5 @@
 /**
- * Keeps the session cache up to date: one list+watch a kind, and one of the events about them.
+ * Keeps the session cache up to date: one list and watch per kind of a session's objects, and one for their Kubernetes events.
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
@@ -7,9 +7,9 @@ import { APP, APP_LABEL } from "../model/names.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
 import { type Kind, KINDS, type SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";
-import { list, watch, type WatchObserver } from "./watch.ts";
+import { list, watch, type WatchObserver, type WatchTiming } from "./watch.ts";
 
-/** Where the API keeps each kind. */
+/** API path and plural of each kind. */
 export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
   deployment: { api: "/apis/apps/v1", resource: "deployments" },
   service: { api: "/api/v1", resource: "services" },
@@ -18,58 +18,62 @@ export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string 
   pod: { api: "/api/v1", resource: "pods" },
 };
 
-/** Resources without a view of which the agent knows no session. */
+/** Resources whose watches must be in sync before the agent knows its sessions. */
 export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);
 
-/** What of the cluster to look at, and for how long. */
+/** A cache and the transport that fills it. */
+export interface CacheSource {
+  readonly cache: SessionCache;
+  readonly transport: Transport;
+}
+
+/** What to list, and until when. */
 export interface LoadOptions {
   readonly namespace: string;
   readonly signal: AbortSignal;
 }
 
-/** What of the cluster to follow, and for how long. */
+/** What to watch, and until when. */
 export interface FollowOptions extends LoadOptions {
   readonly observer?: WatchObserver;
+  readonly timing?: Partial<WatchTiming>;
 }
 
-/** The cache, and how the cluster is reached. */
-export interface Followed {
-  readonly cache: SessionCache;
-  readonly transport: Transport;
-}
-
-/** Follows the cluster until the signal is aborted. */
-export async function followSessions(followed: Followed, options: FollowOptions): Promise<void> {
-  const { cache, transport } = followed;
+/** Lists and watches all sessions until the signal is aborted. */
+export async function followSessions(source: CacheSource, options: FollowOptions): Promise<void> {
+  const { cache, transport } = source;
+  const { observer, timing } = options;
   const watches = KINDS.map((kind) =>
     watch<KubernetesObject>(transport, {
       ...collectionOf(kind, { cache, ...options }),
       onChange: (change, object) => cache.change(kind, change, object),
-      observer: options.observer,
+      observer,
+      timing,
     })
   );
-  await Promise.all([...watches, followEvents(followed, options)]);
+  await Promise.all([...watches, followEvents(source, options)]);
 }
 
 /**
- * Takes in what the cluster holds now, once.
+ * Lists all sessions once.
  *
- * @throws {KubernetesError} when a list is refused or not answered
+ * @throws {KubernetesError} when a list is refused or gets no response
  */
-export async function loadSessions({ cache, transport }: Followed, options: LoadOptions): Promise<void> {
+export async function loadSessions({ cache, transport }: CacheSource, options: LoadOptions): Promise<void> {
   const context = { cache, ...options };
   await Promise.all(KINDS.map((kind) => list(transport, collectionOf(kind, context))));
   await list(transport, eventsOf(context)).catch(() => {});
 }
 
-/** Events only tell why: they come after the objects that they are about, and sessions start without them, too. */
-async function followEvents({ cache, transport }: Followed, options: LoadOptions): Promise<void> {
+/** Events only explain the state of objects: they are watched after those are synced, and sessions work without them. */
+async function followEvents({ cache, transport }: CacheSource, options: FollowOptions): Promise<void> {
   await cache.synced(options.signal).catch(() => {});
   await watch<KubernetesObject>(transport, {
     ...eventsOf({ cache, ...options }),
-    // A Role without this right is a choice: one line in the log is enough.
+    // A Role may omit this permission on purpose, so that one log line is enough.
     reminderMs: Infinity,
     onChange: (change, event) => change === "put" && cache.putEvent(event),
+    timing: options.timing,
   });
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the agent keeps in the cluster for itself: its journal, in a ConfigMap, and a key that the Control Plane issued, in a Secret. Both come
- * with k8s/rbac.yaml, by name, so that the agent in a cluster needs no right to create any, nor to touch another one.
+ * Persistence in the cluster: the journal in a ConfigMap, and issued API keys in a Secret. k8s/rbac.yaml contains both objects, so that the agent
+ * needs permission neither to create objects of these kinds nor to access others.
  * @module
  */
 import {
@@ -14,32 +14,33 @@ import { hasStatus } from "../common/errors.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
 
+/** Changes to the data of an object; `null` removes an entry. */
 type Data = Readonly<Record<string, string | null>>;
 
-/** Entries of a ConfigMap that only the agent writes. */
+/** Key-value entries of a ConfigMap that only the agent writes. */
 export interface EntryStore {
-  /** Gives no entries where there is no ConfigMap yet. */
+  /** Returns no entries if the ConfigMap does not exist. */
   read(): Promise<Readonly<Record<string, string>>>;
-  /** Sets entries and removes those that are null; others stay as they are. */
+  /** Sets entries, removes those that are `null`, and keeps all others. */
   write(changes: Data): Promise<void>;
 }
 
-/** One text in a Secret that only the agent writes. */
+/** One value in a Secret that only the agent writes. */
 export interface TextStore {
-  /** Gives `undefined` where nothing is kept. */
+  /** Returns `undefined` if nothing is stored. */
   read(): Promise<string | undefined>;
-  /** Keeps the text, or removes it. */
+  /** Stores the text; `undefined` removes it. */
   write(text: string | undefined): Promise<void>;
 }
 
-/** Name of the ConfigMap with the journal. */
+/** Name of the ConfigMap that holds the journal. */
 export const JOURNAL = "k8s-agent-journal";
-/** Name of the Secret with issued keys. */
+/** Name of the Secret that holds issued keys. */
 export const ISSUED_KEYS = "k8s-agent-issued-key";
 const LABELS = { component: "k8s-agent" };
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
-/** Builds the store of the journal over a transport. */
+/** Creates the store of the journal. */
 export function createJournalStore(transport: Transport, namespace: string): EntryStore {
   const core = new CoreV1Api(configurationOf(transport));
   const name = JOURNAL;
@@ -54,7 +55,7 @@ export function createJournalStore(transport: Transport, namespace: string): Ent
   };
 }
 
-/** Builds the store of an issued key over a transport; `agent` is what tells agents in one namespace apart. */
+/** Creates the store of an issued key; `agent` is the key of the entry, which is unique among the agents of a namespace. */
 export function createIssuedKeyStore(
   transport: Transport,
   { namespace, agent }: { namespace: string; agent: string },
@@ -75,7 +76,7 @@ export function createIssuedKeyStore(
   };
 }
 
-/** Outside of a cluster, such as in development, nobody applied the manifest. */
+/** The object is missing where k8s/rbac.yaml was not applied, such as in development. */
 async function patchOrCreate(
   data: Data,
   { patch, create }: { patch: (data: Data) => Promise<unknown>; create: () => Promise<unknown> },
@@ -85,7 +86,7 @@ async function patchOrCreate(
   try {
     await create();
   } catch (error) {
-    // Another agent of the namespace came first.
+    // Another agent in the namespace created it first.
     if (!hasStatus(error, 409)) throw error;
   }
   await patch(data);

@@ -1,6 +1,6 @@
 /**
- * Requests to the Kubernetes API over Deno's own HTTP client: credentials, deadlines, retries, and errors that say what was refused.
- * It serves the generated clients (as their HTTP library) and the watches (as a stream of lines).
+ * Sends requests to the Kubernetes API with Deno's HTTP client: it adds credentials, applies timeouts, retries, and converts every failure into a
+ * {@linkcode KubernetesError}. It is the HTTP library of client-node's generated clients, and opens the streams of watches.
  * @module
  */
 import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernetes/client-node";
@@ -8,67 +8,82 @@ import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
 import { readCredentials } from "./kubeconfig.ts";
-import { forbidden, refusal, unanswered } from "./request_errors.ts";
-import { type RequestWords, requestWords } from "./request_words.ts";
+import { attributesOf, noResponse, notLeader, refusal, type RequestAttributes } from "./requests.ts";
 import { Semaphore } from "./semaphore.ts";
 
-/** Longest wait for an answer to one request. */
-const REQUEST_TIMEOUT_MS = 10_000;
-/** Longest wait for a watch to open. */
-const OPEN_TIMEOUT_MS = 15_000;
-/** Five attempts in all. */
-const RETRY = { firstMs: 100, longestMs: 5000, attempts: 4 };
-/** Requests in flight at once: more only queue up in the API server, whose streams on one connection are limited. */
-const CONCURRENCY = 48;
-
-/** A request that the transport can send more than once. */
-interface ApiRequest {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
-  /** Whether an earlier attempt at it failed. */
-  readonly isRetry?: boolean;
+/** Timeouts and retry pauses of a {@linkcode Transport}, in milliseconds. */
+export interface TransportTiming {
+  /** Timeout of one attempt at a request. @default {10_000} */
+  readonly requestTimeoutMs: number;
+  /** Timeout for opening a watch. @default {15_000} */
+  readonly openTimeoutMs: number;
+  /** Longest pause before the second attempt; it doubles with each further attempt. @default {100} */
+  readonly retryPauseMs: number;
+  /** Longest pause before any attempt. @default {5000} */
+  readonly maxRetryPauseMs: number;
 }
 
-/** One attempt at a request, as it went. */
-export interface RequestRecord extends RequestWords {
-  /** HTTP status; 0 where no answer came. */
+/** Options of a {@linkcode Transport}. */
+export interface TransportOptions {
+  /** Called after each attempt at a request. */
+  readonly onRequest?: (record: RequestRecord) => void;
+  /** Whether writes are allowed now; while it returns `false`, only `GET` requests are sent. @default writes are always allowed */
+  readonly mayWrite?: () => boolean;
+  readonly timing?: Partial<TransportTiming>;
+}
+
+/** One attempt at a request and its result. */
+export interface RequestRecord extends RequestAttributes {
+  /** HTTP status; 0 if there was no response. */
   readonly status: number;
-  /** Milliseconds. */
+  /** Milliseconds until the response headers, or until the failure. */
   readonly durationMs: number;
   /** Whether an earlier attempt at the same request failed. */
   readonly isRetry: boolean;
 }
 
-/** What an agent sets of a transport. */
-export interface TransportOptions {
-  /** Called after each attempt at a request. */
-  readonly onRequest?: (record: RequestRecord) => void;
-  /** Whether the cluster may be changed now; other requests than `GET` are rejected while it is false. @default {always} */
-  readonly mayWrite?: () => boolean;
+const DEFAULT_TIMING: TransportTiming = {
+  requestTimeoutMs: 10_000,
+  openTimeoutMs: 15_000,
+  retryPauseMs: 100,
+  maxRetryPauseMs: 5000,
+};
+/** Attempts at one request after the first. */
+const MAX_RETRIES = 4;
+/** Limit of concurrent requests: API servers limit the streams of one connection, so that more would only queue there. */
+const CONCURRENCY = 48;
+
+/** A request that can be sent more than once. */
+interface ApiRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Whether an earlier attempt failed. */
+  readonly isRetry?: boolean;
 }
 
-/** How a request is sent. */
+/** How one attempt is sent. */
 interface FetchOptions {
   readonly signal: AbortSignal;
   readonly connection: keyof Pick<Connections, "requests" | "watches">;
 }
 
-/** Requests and watches have connections of their own: what breaks one does not end the others. */
+/** HTTP clients. Requests and watches use separate connections, so that a failure of one does not end the others. */
 interface Connections {
   readonly requests: Deno.HttpClient;
   readonly watches: Deno.HttpClient;
   readonly openedAt: number;
-  /** The certificates and the proxy that they were made with. */
+  /** Certificates and proxy that the clients were created with. */
   readonly identity: string;
 }
 
-/** The way to one API server. */
+/** Connection to one API server. */
 export class Transport implements Disposable {
   readonly #load: () => KubeConfig;
   readonly #onRequest: (record: RequestRecord) => void;
   readonly #mayWrite: () => boolean;
+  readonly #timing: TransportTiming;
   #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
@@ -76,24 +91,33 @@ export class Transport implements Disposable {
   #connections: Connections | undefined;
 
   /**
-   * @param load reads the credentials; called again when the API server does not accept them any more
+   * @param load reads the kubeconfig; called again each time the API server rejects the credentials
+   * @throws {TypeError} when the kubeconfig has no current cluster
    */
   constructor(load: () => KubeConfig, options: TransportOptions = {}) {
+    const { onRequest = () => {}, mayWrite = () => true, timing } = options;
     this.#load = load;
-    this.#onRequest = options.onRequest ?? (() => {});
-    this.#mayWrite = options.mayWrite ?? (() => true);
+    this.#onRequest = onRequest;
+    this.#mayWrite = mayWrite;
+    this.#timing = { ...DEFAULT_TIMING, ...timing };
     this.#config = load();
     const cluster = this.#config.getCurrentCluster();
-    if (!cluster) throw new TypeError("Cannot reach Kubernetes as the kubeconfig names no current cluster");
+    if (!cluster) {
+      throw new TypeError("Cannot connect to Kubernetes: the kubeconfig names no current cluster");
+    }
     this.#server = cluster.server.replace(/\/+$/, "");
   }
 
-  /** Address of the API server. */
+  /** URL of the API server. */
   get server(): string {
     return this.#server;
   }
 
-  /** Sends a request of a generated client; a refusal is thrown as {@linkcode KubernetesError}. */
+  /**
+   * Sends a request of a generated client, with retries.
+   *
+   * @throws {KubernetesError} when the request is refused or gets no response
+   */
   async send(context: RequestContext): Promise<ResponseContext> {
     const body = context.getBody();
     const request: ApiRequest = {
@@ -110,7 +134,11 @@ export class Transport implements Disposable {
     });
   }
 
-  /** Opens a watch and gives its body; the caller ends it through the signal. */
+  /**
+   * Opens a watch, without retries, and returns its body. Abort the signal to end it.
+   *
+   * @throws {KubernetesError} when the watch is refused or does not open in time
+   */
   async stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const request = { method: "GET", url: `${this.#server}${path}`, headers: {} };
     const startedAt = performance.now();
@@ -118,20 +146,24 @@ export class Transport implements Disposable {
       signal: AbortSignal.any([signal, this.#closed.signal]),
       connection: "watches",
     });
-    const deadline = AbortSignal.timeout(OPEN_TIMEOUT_MS);
+    const timeout = AbortSignal.timeout(this.#timing.openTimeoutMs);
     try {
-      const response = await abortable(opened, deadline);
+      const response = await abortable(opened, timeout);
       if (response.ok && response.body) return response.body;
-      const text = await read(request, { response, signal: deadline });
+      const text = await readBody(request, { response, signal: timeout });
       throw refusal(request, { status: response.status, headers: response.headers, text });
     } catch (error) {
-      if (!deadline.aborted) throw error;
+      if (!timeout.aborted) throw error;
       this.renew(startedAt);
-      throw unanswered(request, error);
+      throw noResponse(request, error);
     }
   }
 
-  /** Reads a JSON answer, such as a list. */
+  /**
+   * Reads a JSON response, such as a list, with retries.
+   *
+   * @throws {KubernetesError} when the request is refused or gets no response
+   */
   async getJson(path: string): Promise<unknown> {
     const { text } = await this.#sendWithRetries({
       method: "GET",
@@ -141,15 +173,15 @@ export class Transport implements Disposable {
     return JSON.parse(text);
   }
 
-  /** Ends all requests and closes the connections. */
+  /** Aborts all requests and closes the connections. */
   [Symbol.dispose](): void {
     this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));
     this.#close();
   }
 
   /**
-   * Gives up the connections if they are older than the time at which something began to hang on them: they may be dead without knowing it.
-   * What is under way on them is not cut off; the next request opens new ones.
+   * Replaces the connections if they were opened before the given time, at which a request or a watch on them started to hang: they may be
+   * half-open. Requests in flight on them are not aborted; the next request opens new connections.
    */
   renew(hangingSince: number): void {
     if (this.#connections && this.#connections.openedAt <= hangingSince) this.#close();
@@ -163,57 +195,58 @@ export class Transport implements Disposable {
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
     const { signal } = this.#closed;
-    const backoff = new Backoff(RETRY);
+    const { retryPauseMs: firstMs, maxRetryPauseMs: longestMs } = this.#timing;
+    const backoff = new Backoff({ firstMs, longestMs, attempts: MAX_RETRIES });
     while (true) {
       try {
         const attempt = { ...request, isRetry: backoff.failures > 0 };
         return await this.#semaphore.run(() => this.#sendOnce(attempt), signal);
       } catch (error) {
-        const isRetriable = error instanceof KubernetesError && mayPass(request, error);
-        if (!isRetriable || backoff.isExhausted) throw error;
+        const canRetry = error instanceof KubernetesError && isRetriable(request, error);
+        if (!canRetry || backoff.isExhausted) throw error;
         await delay(backoff.next(error.retryAfterMs), { signal });
       }
     }
   }
 
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
-    if (request.method !== "GET" && !this.#mayWrite()) throw forbidden(request);
+    if (request.method !== "GET" && !this.#mayWrite()) throw notLeader(request);
     const startedAt = performance.now();
-    const deadline = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-    const signal = AbortSignal.any([deadline, this.#closed.signal]);
+    const timeout = AbortSignal.timeout(this.#timing.requestTimeoutMs);
+    const signal = AbortSignal.any([timeout, this.#closed.signal]);
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });
-      const text = await read(request, { response, signal });
+      const text = await readBody(request, { response, signal });
       if (!response.ok) throw refusal(request, { status: response.status, headers: response.headers, text });
       return { status: response.status, headers: response.headers, text };
     } finally {
-      if (deadline.aborted) this.renew(startedAt);
+      if (timeout.aborted) this.renew(startedAt);
     }
   }
 
-  /** Where the credentials are not accepted, they are loaded anew and have one more try. */
+  /** Sends a request; after a 401 it reloads the credentials and sends it once more. */
   async #fetch(request: ApiRequest, options: FetchOptions): Promise<Response> {
-    const refused = this.#config;
+    const usedConfig = this.#config;
     const response = await this.#fetchOnce(request, options);
     if (response.status !== 401) return response;
-    const text = await read(request, { response, signal: options.signal });
+    const text = await readBody(request, { response, signal: options.signal });
     try {
-      // Of many requests that are refused at once, the first loads for all.
-      if (this.#config === refused) this.#config = this.#load();
+      // Of several requests that are rejected at once, the first reloads for all.
+      if (this.#config === usedConfig) this.#config = this.#load();
     } catch (error) {
       const { message, status, reason } = refusal(request, {
         status: response.status,
         headers: response.headers,
         text,
       });
-      const problem = `${message}; new credentials cannot be loaded: ${messageOf(error)}`;
+      const problem = `${message}; the credentials cannot be reloaded: ${messageOf(error)}`;
       throw new KubernetesError(problem, { status, reason, cause: error });
     }
     return await this.#fetchOnce(request, options);
   }
 
   async #fetchOnce(request: ApiRequest, options: FetchOptions): Promise<Response> {
-    const { headers, connections } = await this.#credentials();
+    const { headers, connections } = await this.#connect();
     const startedAt = performance.now();
     let status = 0;
     try {
@@ -227,16 +260,16 @@ export class Transport implements Disposable {
       status = response.status;
       return response;
     } catch (error) {
-      throw unanswered(request, error);
+      throw noResponse(request, error);
     } finally {
-      const words = requestWords(request.method, new URL(request.url));
+      const attributes = attributesOf(request.method, new URL(request.url));
       const durationMs = performance.now() - startedAt;
-      this.#onRequest({ ...words, status, durationMs, isRetry: request.isRetry ?? false });
+      this.#onRequest({ ...attributes, status, durationMs, isRetry: request.isRetry ?? false });
     }
   }
 
-  /** Asks client-node each time, which reads files again once in a while, so that a rotated token or certificate is used from the next request on. */
-  async #credentials(): Promise<{ headers: Record<string, string>; connections: Connections }> {
+  /** Reads the credentials for each request, as client-node re-reads their files, so that a rotated token or certificate is used immediately. */
+  async #connect(): Promise<{ headers: Record<string, string>; connections: Connections }> {
     const { headers, client } = await readCredentials(this.#config);
     const identity = JSON.stringify(client);
     if (this.#connections?.identity !== identity) {
@@ -248,23 +281,23 @@ export class Transport implements Disposable {
   }
 }
 
-/** Bodies are read to the end always: cancelled ones break an HTTP/2 connection for the requests beside them. */
-async function read(
+/** Reads a body to its end: cancelling one breaks the HTTP/2 connection for the other requests on it. */
+async function readBody(
   request: ApiRequest,
   options: { response: Response; signal: AbortSignal },
 ): Promise<string> {
   try {
     return await abortable(options.response.text(), options.signal);
   } catch (error) {
-    throw unanswered(request, error);
+    throw noResponse(request, error);
   }
 }
 
 /**
- * Whether the same request may succeed a moment later. A patch says what to change, and not since which version; a creation meets a conflict
- * only where a quota was changed in the same moment: https://github.com/kubernetes/kubernetes/issues/67761
+ * Whether the same request may succeed later. A patch carries no resource version, so that a conflict passes; a create gets the reason "Conflict"
+ * only if a quota was changed at the same time: https://github.com/kubernetes/kubernetes/issues/67761
  */
-function mayPass({ method }: ApiRequest, error: KubernetesError): boolean {
+function isRetriable({ method }: ApiRequest, error: KubernetesError): boolean {
   return error.isTransient() || (method === "PATCH" && error.status === 409) ||
     (method === "POST" && error.reason === "Conflict");
 }

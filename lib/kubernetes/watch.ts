@@ -1,98 +1,187 @@
 /**
- * A list+watch of one collection that never gives up: what is in the cluster comes out as a full list, then as changes.
+ * List and watch of one collection, with resync and retries without limit: it delivers the full list, then every change.
  * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
-import { asRecord } from "../common/json.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
+import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
+import { formatDuration } from "../common/quantities.ts";
 import type { Transport } from "./transport.ts";
 
-/** One collection to watch, and who is told. */
-export interface WatchOptions<T extends KubernetesObject> {
+/** A collection to list. */
+export interface ListOptions<T extends KubernetesObject> {
   /** Path of the collection, such as `/api/v1/namespaces/streamspace/pods`. */
   readonly path: string;
-  /** Which objects of it, by label or by field, as the API's query parameters take it; absent: all. */
+  /** Label or field selector, as query parameters of the API. @default all objects */
   readonly selector?: { readonly labelSelector: string } | { readonly fieldSelector: string };
-  /** How often a trouble that stays the same is told again, in milliseconds. @default {60_000} */
-  readonly reminderMs?: number;
-  /** Told at first, and again whenever the watch had to start over; with the version at which the list was true. */
-  readonly onList: (objects: readonly T[], version: string) => void;
+  /** Called with the full list: at first, and each time the watch has to start over. */
+  readonly onList: (objects: readonly T[], resourceVersion: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Durations of a watch, in milliseconds. */
+export interface WatchTiming {
+  /** Time after which the server ends each watch; the next one continues from there. @default {30_000} */
+  readonly lifetimeMs: number;
+  /** Time without data after which the connection is regarded as half-open; longer than `lifetimeMs`. @default {40_000} */
+  readonly silenceMs: number;
+  /** Pause after the first failure; it doubles with each further one. @default {500} */
+  readonly retryPauseMs: number;
+  /** Longest pause. @default {10_000} */
+  readonly maxRetryPauseMs: number;
+}
+
+/** A collection to list and watch. */
+export interface WatchOptions<T extends KubernetesObject> extends ListOptions<T> {
   readonly onChange: (change: "put" | "remove", object: T) => void;
-  /** Whether a refusal ends the watch; none does, unless this says so. */
+  /** Whether an error ends the watch instead of being retried. @default no error does */
   readonly isPermanent?: (error: KubernetesError) => boolean;
+  /** Time after which a failure that persists is logged again, in milliseconds. @default {60_000} */
+  readonly reminderMs?: number;
   readonly observer?: WatchObserver | undefined;
+  readonly timing?: Partial<WatchTiming> | undefined;
 }
 
-/** Told how a watch goes. */
+/** Callbacks about the health of watches. */
 export interface WatchObserver {
-  /** It is open, or something was heard: what is known is true. */
-  heard(resource: string): void;
-  /** It did not end in peace; what is known may be old until it is heard of again. */
-  broke(resource: string, reason: "failed" | "expired"): void;
+  /** The watch was opened or delivered an event: the cached objects are current. */
+  onWatchEvent(resource: string): void;
+  /** The watch failed, or its resource version expired: the cached objects may be outdated until the next event. */
+  onWatchError(resource: string, reason: "failed" | "expired"): void;
 }
 
-/** The server ends each watch after this time, in seconds; a new one goes on from there at once. */
-const WATCH_SECONDS = 30;
-/** Longer than a watch lasts: by then the connection is dead. */
-const SILENCE_MS = 40_000;
-/** A watch that lasted so long has ended in peace. */
-const STEADY_MS = 1000;
+const DEFAULT_TIMING: WatchTiming = {
+  lifetimeMs: 30_000,
+  silenceMs: 40_000,
+  retryPauseMs: 500,
+  maxRetryPauseMs: 10_000,
+};
+/** A watch that ends without an error before this time is reopened only after a pause. */
+const STABLE_MS = 1000;
 const REMINDER_MS = 60_000;
 
-/** The server no longer has the changes since the version that a watch asked for; it says so in an answer or in an event. */
-const EXPIRED = 410;
+/** HTTP status, or code of an ERROR event: the server no longer has the changes since the requested resource version. */
+const GONE = 410;
 
 /**
  * Lists and watches until the signal is aborted.
  *
- * @throws {KubernetesError} a refusal that is final for the caller
+ * @throws {KubernetesError} only when `isPermanent` returns true for it
  */
 export async function watch<T extends KubernetesObject>(
   transport: Transport,
-  options: WatchOptions<T> & { readonly signal: AbortSignal },
+  options: WatchOptions<T>,
 ): Promise<void> {
-  const { signal } = options;
-  let version: string | undefined;
-  const resource = options.path.split("/").at(-1) ?? "";
-  const failures = new RepeatFilter({ reminderMs: options.reminderMs ?? REMINDER_MS });
-  const backoff = new Backoff();
-  const heard = () => options.observer?.heard(resource);
-  const onOpen = () => {
-    if (failures.reset()) log.info("Watching {resource} again", { resource });
-    heard();
-  };
-  while (!signal.aborted) {
-    let askedForMs = 0;
-    const startedAt = performance.now();
-    try {
-      version ??= await list(transport, options);
-      for await (const event of events<T>(transport, { ...options, version, onOpen })) {
-        version = event.version;
-        heard();
-        if (event.type !== "bookmark") options.onChange(event.type, event.object);
-        backoff.reset();
+  await new Watch(transport, options).run();
+}
+
+/**
+ * Lists a collection once.
+ *
+ * @returns the resource version of the list
+ * @throws {KubernetesError} when the list is refused or gets no response
+ */
+export async function list<T extends KubernetesObject>(
+  transport: Transport,
+  { path, selector, onList, signal }: ListOptions<T>,
+): Promise<string> {
+  const query = new URLSearchParams(selector);
+  const response = asRecord(await abortable(transport.getJson(`${path}?${query}`), signal));
+  const version = asRecord(response?.metadata)?.resourceVersion;
+  if (!Array.isArray(response?.items) || typeof version !== "string") {
+    throw new TypeError("The response is not a list");
+  }
+  onList(response.items as T[], version);
+  return version;
+}
+
+/** State of one running watch. */
+class Watch<T extends KubernetesObject> {
+  readonly #transport: Transport;
+  readonly #options: WatchOptions<T>;
+  readonly #timing: WatchTiming;
+  readonly #resource: string;
+  readonly #failures: RepeatFilter;
+  readonly #backoff: Backoff;
+  /** Resource version to continue from; `undefined` if a new list is needed. */
+  #version: string | undefined;
+
+  constructor(transport: Transport, options: WatchOptions<T>) {
+    this.#transport = transport;
+    this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#resource = options.path.split("/").at(-1) ?? "";
+    this.#failures = new RepeatFilter({ reminderMs: options.reminderMs ?? REMINDER_MS });
+    const { retryPauseMs: firstMs, maxRetryPauseMs: longestMs } = this.#timing;
+    this.#backoff = new Backoff({ firstMs, longestMs });
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    while (!signal.aborted) {
+      let retryAfterMs = 0;
+      const startedAt = performance.now();
+      try {
+        this.#version ??= await list(this.#transport, this.#options);
+        await this.#watchFrom(this.#version);
+        if (performance.now() - startedAt >= STABLE_MS) {
+          this.#backoff.reset();
+          continue;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        retryAfterMs = this.#onError(error);
       }
-      if (performance.now() - startedAt >= STEADY_MS) {
-        backoff.reset();
-        continue;
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof KubernetesError && options.isPermanent?.(error)) throw error;
-      const hasExpired = hasStatus(error, EXPIRED);
-      options.observer?.broke(resource, hasExpired ? "expired" : "failed");
-      // Whether the server still has the changes since the last version, only it can say.
-      if (hasExpired) version = undefined;
-      else if (failures.isNew(messageOf(error))) {
-        log.warn("Cannot watch {resource}, trying again: {reason}", { resource, reason: messageOf(error) });
-      }
-      if (error instanceof KubernetesError) askedForMs = error.retryAfterMs;
+      await delay(this.#backoff.next(retryAfterMs), { signal }).catch(() => {});
     }
-    await delay(backoff.next(askedForMs), { signal }).catch(() => {});
+  }
+
+  /** Delivers the changes since a version until the server ends the watch. */
+  async #watchFrom(version: string): Promise<void> {
+    const { path, selector, onChange, observer, signal } = this.#options;
+    const { lifetimeMs, silenceMs } = this.#timing;
+    const query = new URLSearchParams({
+      watch: "true",
+      allowWatchBookmarks: "true",
+      timeoutSeconds: String(Math.ceil(lifetimeMs / 1000)),
+      ...selector,
+      resourceVersion: version,
+    });
+    const startedAt = performance.now();
+    using silence = new SilenceTimeout(silenceMs, {
+      outer: signal,
+      onTimeout: () => this.#transport.renew(startedAt),
+    });
+    const body = await this.#transport.stream(`${path}?${query}`, silence.signal);
+    if (this.#failures.reset()) log.info("Watching {resource} again", { resource: this.#resource });
+    observer?.onWatchEvent(this.#resource);
+    for await (const line of lines(body, silence)) {
+      const event = parseEvent<T>(line);
+      this.#version = event.version;
+      observer?.onWatchEvent(this.#resource);
+      if (event.type !== "bookmark") onChange(event.type, event.object);
+      this.#backoff.reset();
+    }
+  }
+
+  /** Reports an error; returns the pause that the server requested, in milliseconds. */
+  #onError(error: unknown): number {
+    const { isPermanent, observer } = this.#options;
+    const isKubernetesError = error instanceof KubernetesError;
+    if (isKubernetesError && isPermanent?.(error)) throw error;
+    const hasExpired = hasStatus(error, GONE);
+    observer?.onWatchError(this.#resource, hasExpired ? "expired" : "failed");
+    const reason = messageOf(error);
+    // After other errors the server may still have the changes since the last version; if not, it answers 410.
+    if (hasExpired) this.#version = undefined;
+    else if (this.#failures.isNew(reason)) {
+      log.warn("Cannot watch {resource}, retrying: {reason}", { resource: this.#resource, reason });
+    }
+    return isKubernetesError ? error.retryAfterMs : 0;
   }
 }
 
@@ -100,82 +189,42 @@ type WatchEvent<T> =
   | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
   | { readonly type: "bookmark"; readonly version: string };
 
-/**
- * Lists once; gives the version at which the list was true.
- *
- * @throws {KubernetesError} when it is refused or not answered
- */
-export async function list<T extends KubernetesObject>(
-  transport: Transport,
-  options: Pick<WatchOptions<T>, "path" | "selector" | "onList"> & { readonly signal: AbortSignal },
-): Promise<string> {
-  const query = new URLSearchParams(options.selector);
-  const answer = asRecord(await abortable(transport.getJson(`${options.path}?${query}`), options.signal));
-  const version = asRecord(answer?.metadata)?.resourceVersion;
-  if (!Array.isArray(answer?.items) || typeof version !== "string") {
-    throw new TypeError("The answer is not a list");
-  }
-  options.onList(answer.items as T[], version);
-  return version;
-}
-
-/** The changes since a version, until the server ends the watch. */
-async function* events<T extends KubernetesObject>(
-  transport: Transport,
-  options: Pick<WatchOptions<T>, "path" | "selector"> & {
-    version: string;
-    signal: AbortSignal;
-    onOpen: () => void;
-  },
-): AsyncGenerator<WatchEvent<T>> {
-  const query = new URLSearchParams({
-    watch: "true",
-    allowWatchBookmarks: "true",
-    timeoutSeconds: String(WATCH_SECONDS),
-    ...options.selector,
-    resourceVersion: options.version,
-  });
-  const startedAt = performance.now();
-  using silence = new Silence(options.signal, () => transport.renew(startedAt));
-  const body = await transport.stream(`${options.path}?${query}`, silence.signal);
-  options.onOpen();
-  for await (const line of lines(body, silence)) yield parseEvent<T>(line);
-}
-
-/** Aborts its signal when nothing was heard for too long, or when the outer one is aborted. */
-class Silence implements Disposable {
+/** Aborts its signal after a time without data, or when the outer signal is aborted. */
+class SilenceTimeout implements Disposable {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
-  readonly #onSilence: () => void;
+  readonly #timeoutMs: number;
+  readonly #onTimeout: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(outer: AbortSignal, onSilence: () => void) {
-    this.#onSilence = onSilence;
+  constructor(timeoutMs: number, { outer, onTimeout }: { outer: AbortSignal; onTimeout: () => void }) {
+    this.#timeoutMs = timeoutMs;
+    this.#onTimeout = onTimeout;
     this.signal = AbortSignal.any([outer, this.#controller.signal]);
-    this.broken();
+    this.restart();
   }
 
-  /** Something was heard. */
-  broken(): void {
+  /** Starts the time over, as data was received. */
+  restart(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#onSilence();
-      this.#controller.abort(new Error(`nothing was heard for ${SILENCE_MS / 1000} seconds`));
-    }, SILENCE_MS);
+      this.#onTimeout();
+      this.#controller.abort(new Error(`no data was received for ${formatDuration(this.#timeoutMs)}`));
+    }, this.#timeoutMs);
   }
 
-  /** Also ends the request, so that no stream outlives the loop that reads it. */
+  /** Also aborts the request, so that no stream outlives the loop that reads it. */
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#controller.abort(new DOMException("The watch is over", "AbortError"));
+    this.#controller.abort(new DOMException("The watch has ended", "AbortError"));
   }
 }
 
-async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): AsyncGenerator<string> {
+async function* lines(body: ReadableStream<Uint8Array>, silence: SilenceTimeout): AsyncGenerator<string> {
   silence.signal.throwIfAborted();
   const decoder = new TextDecoder();
   const reader = body.getReader();
-  // A fetch whose signal is aborted does not always end the body that is being read: cancelling it does.
+  // Aborting a fetch does not always end a body that is being read; cancelling the reader does.
   const cancel = () => void reader.cancel().catch(() => {});
   silence.signal.addEventListener("abort", cancel, { once: true });
   let rest = "";
@@ -183,7 +232,7 @@ async function* lines(body: ReadableStream<Uint8Array>, silence: Silence): Async
     const { done, value } = await reader.read();
     silence.signal.throwIfAborted();
     if (done) return;
-    silence.broken();
+    silence.restart();
     const parts = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = parts.pop() ?? "";
     yield* parts;

@@ -47,10 +47,10 @@ export async function waitUntil(cache: SessionCache, sessionId: string, options:
   const { signal, isDone, timeoutMs, startedAt = performance.now(), pending } = options;
   await cache.waitFor(sessionId, {
     signal,
-    look: (objects) => {
-      if (isDone(objects)) return { answer: undefined };
+    check: (objects) => {
+      if (isDone(objects)) return { value: undefined };
       const recheckInMs = remainingMs({ timeoutMs, startedAt }, () => pending(objects));
-      return { lookAgainInMs: Math.ceil(recheckInMs) };
+      return { recheckInMs: Math.ceil(recheckInMs) };
     },
   });
 }
@@ -98,11 +98,11 @@ export async function waitUntilReady(
   const progress = new ProgressReports(onProgress, timings.progressIntervalMs);
   return await cache.waitFor<V1Pod>(sessionId, {
     signal,
-    look: (objects) => {
+    check: (objects) => {
       const readiness = checkReadiness(objects);
-      if (readiness.state === "ready") return { answer: readiness.pod };
+      if (readiness.state === "ready") return { value: readiness.pod };
       const recheckInMs = Math.min(deadline.remainingMs(readiness), progress.update(readiness));
-      return { lookAgainInMs: Math.ceil(recheckInMs) };
+      return { recheckInMs: Math.ceil(recheckInMs) };
     },
   });
 }

@@ -30,7 +30,7 @@ const PROVISIONING: readonly EventReason[] = ["ProvisioningFailed", "FailedBindi
 
 /** One pod of a session, with what belongs to it. */
 export function podView(pod: V1Pod, { claim, events }: SessionObjects): PodView {
-  const eventsOf = (uid: string | undefined) => events.filter((event) => event.about === uid);
+  const eventsOf = (uid: string | undefined) => events.filter((event) => event.objectUid === uid);
   return { pod, claim, events: eventsOf(pod.metadata?.uid), claimEvents: eventsOf(claim?.metadata?.uid) };
 }
 

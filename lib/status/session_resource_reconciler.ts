@@ -13,7 +13,7 @@ import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { CustomCollection } from "../kubernetes/custom_collection.ts";
-import type { CustomObjectApi, PatchOperation } from "../kubernetes/custom_objects.ts";
+import type { CustomObjectApi, PatchOperation } from "../kubernetes/client.ts";
 import { isAlive } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";

@@ -1,5 +1,6 @@
 /**
- * What the parts tell of themselves, as metrics, traces and signs of life. It listens and is asked; no part waits for it.
+ * Facade of metrics, traces and health: components report events to it and never wait for it; at a scrape it reads the current values of the attached
+ * sources.
  * @module
  */
 import type { Settings } from "../model/settings.ts";
@@ -9,13 +10,18 @@ import type { SessionStatus, Usage } from "../control_plane/protocol.ts";
 import { WATCHED_RESOURCES } from "../kubernetes/session_watch.ts";
 import type { RequestRecord } from "../kubernetes/transport.ts";
 import type { WatchObserver } from "../kubernetes/watch.ts";
-import { CommandTelemetry } from "./command_telemetry.ts";
-import { liveness, readiness, type Report, type Signs } from "./health_report.ts";
-import type { HealthSources } from "./health_server.ts";
-import { Meter } from "./meter.ts";
-import { Vitals } from "./vitals.ts";
+import { CommandTelemetry } from "./commands.ts";
+import {
+  type HealthInput,
+  type HealthReport,
+  type HealthSources,
+  HealthState,
+  liveness,
+  readiness,
+} from "./health.ts";
+import { Meter } from "./metrics.ts";
 
-/** What is asked at a scrape. */
+/** Components that are read at a scrape. */
 export interface TelemetrySources {
   readonly dispatcher: { readonly isDraining: boolean };
   readonly outbox: {
@@ -28,7 +34,7 @@ export interface TelemetrySources {
   readonly capacity: { usage(): Usage };
 }
 
-/** The settings that metrics show. */
+/** Settings that are exported as metrics. */
 export type TelemetrySettings = Pick<
   Settings,
   "agentId" | "leaderElection" | "maxSessions" | "maxCpu" | "maxMemory"
@@ -37,7 +43,7 @@ export type TelemetrySettings = Pick<
 const GIB = 2 ** 30;
 const STATES = ["pending", "running", "hibernated"] as const;
 
-/** The sources of a standby replica, which has nothing to report. */
+/** Sources before any are attached, such as in a standby replica. */
 const IDLE: TelemetrySources = {
   dispatcher: { isDraining: false },
   outbox: { backlog: { results: 0, statuses: 0, oldestMs: 0 } },
@@ -46,75 +52,75 @@ const IDLE: TelemetrySources = {
   capacity: { usage: () => ({ usedSessions: 0, usedCpu: 0, usedMemory: 0 }) },
 };
 
-/** Why a message is ignored: it cannot be read, its type is not known, or it is no text. */
+/** Why a message is ignored: it cannot be parsed, its type is unknown, or its frame is binary. */
 const IGNORED = ["malformed", "unknown", "binary"] as const;
 
-/** The agent's view of itself. */
+/** Metrics, traces and health of one agent. */
 export class Telemetry implements HealthSources {
   readonly #meter = new Meter();
   readonly #startedAt = Date.now();
-  readonly vitals: Vitals;
+  readonly health: HealthState;
   readonly commands: CommandTelemetry;
   readonly watches: WatchObserver;
   #sources = IDLE;
 
   constructor(settings: TelemetrySettings) {
     this.commands = new CommandTelemetry(this.#meter);
-    this.vitals = new Vitals(settings.leaderElection);
+    this.health = new HealthState(settings.leaderElection);
     this.watches = {
-      heard: (resource) => this.vitals.heard(resource),
-      broke: (resource, reason) => {
-        this.vitals.broke(resource);
+      onWatchEvent: (resource) => this.health.onWatchEvent(resource),
+      onWatchError: (resource, reason) => {
+        this.health.onWatchError(resource);
         this.#meter.count("watchRestarts", { resource, reason });
       },
     };
-    this.#meter.begin("messagesIgnored", { reason: IGNORED });
-    this.#meter.begin("watchRestarts", { resource: WATCHED_RESOURCES, reason: ["failed", "expired"] });
+    this.#meter.initialize("messagesIgnored", { reason: IGNORED });
+    this.#meter.initialize("watchRestarts", { resource: WATCHED_RESOURCES, reason: ["failed", "expired"] });
     this.#setConstants(settings);
   }
 
-  /** From now on, these are asked at a scrape. */
-  ask(sources: TelemetrySources): void {
+  /** Attaches the components that are read at each scrape from then on. */
+  attachSources(sources: TelemetrySources): void {
     this.#sources = sources;
   }
 
-  /** A request to the API server was answered, or was not. */
+  /** Records an attempt at a request to the Kubernetes API. */
   request({ verb, resource, status, durationMs, isRetry }: RequestRecord): void {
     this.#meter.count("apiRequests", { verb, resource, status: statusClass(status) });
     this.#meter.observe("apiSeconds", { verb, resource }, { seconds: durationMs / 1000 });
     if (isRetry) this.#meter.count("apiRetries", { verb, resource });
   }
 
-  /** The link took a step. */
+  /** Records a state change of the link. */
   link(state: LinkState): void {
-    this.vitals.entered(state);
+    this.health.onLinkState(state);
     if (state === "up") this.#meter.count("linkConnects", {});
     if (state === "waiting") this.#meter.count("linkRetries", {});
-    // Without a link there are none to be late.
+    // Without a link, no heartbeat is due.
     if (state !== "up") this.#meter.set("heartbeatLag", {}, { to: 0 });
   }
 
-  /** A message of the Control Plane was ignored. */
+  /** Records an ignored message from the Control Plane. */
   ignored(reason: typeof IGNORED[number]): void {
     this.#meter.count("messagesIgnored", { reason });
   }
 
-  /** A heartbeat is sent, so many milliseconds late. */
+  /** Records a heartbeat that is sent `lateMs` milliseconds late. */
   beat(lateMs: number): void {
     this.#meter.count("heartbeats", {});
     this.#meter.set("heartbeatLag", {}, { to: lateMs / 1000 });
   }
 
-  liveness(): Report {
-    return liveness(this.#signs());
+  liveness(): HealthReport {
+    return liveness(this.#healthInput());
   }
 
-  readiness(): Report {
-    return readiness(this.#signs());
+  readiness(): HealthReport {
+    return readiness(this.#healthInput());
   }
 
   async scrape(): Promise<string> {
-    this.#setStanding();
+    this.#setConnections();
     this.#setWatches();
     this.#setQueues();
     this.#setSessions();
@@ -122,11 +128,11 @@ export class Telemetry implements HealthSources {
     return await this.#meter.text();
   }
 
-  #signs(): Signs {
-    const { standing, sinceTurnMs, link } = this.vitals;
-    const unsynced = WATCHED_RESOURCES.filter((resource) => !this.vitals.watch(resource).isOpen);
+  #healthInput(): HealthInput {
+    const { leadership, sinceTickMs, link } = this.health;
+    const unsynced = WATCHED_RESOURCES.filter((resource) => !this.health.watch(resource).isOpen);
     const isStopping = this.#sources.dispatcher.isDraining;
-    return { standing, sinceTurnMs, link, unsynced, isStopping };
+    return { leadership, sinceTickMs, link, unsynced, isStopping };
   }
 
   #setConstants({ agentId, maxSessions, maxCpu, maxMemory }: TelemetrySettings): void {
@@ -138,18 +144,18 @@ export class Telemetry implements HealthSources {
     this.#meter.set("processStart", {}, { to: this.#startedAt / 1000 });
   }
 
-  #setStanding(): void {
-    const { standing, link } = this.vitals;
-    this.#meter.set("leader", {}, { to: standing === "leading" || standing === "alone" });
+  #setConnections(): void {
+    const { leadership, link } = this.health;
+    this.#meter.set("leader", {}, { to: leadership === "leading" || leadership === "disabled" });
     this.#meter.set("registered", {}, { to: link === "connecting" || link === "up" });
     this.#meter.set("linkUp", {}, { to: link === "up" });
   }
 
   #setWatches(): void {
     for (const resource of WATCHED_RESOURCES) {
-      const { isOpen, heardAt } = this.vitals.watch(resource);
+      const { isOpen, lastEventAt } = this.health.watch(resource);
       this.#meter.set("watchSynced", { resource }, { to: isOpen });
-      this.#meter.set("watchHeard", { resource }, { to: heardAt / 1000 });
+      this.#meter.set("watchLastEvent", { resource }, { to: lastEventAt / 1000 });
     }
   }
 

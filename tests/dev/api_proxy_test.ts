@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { KubeConfig, type KubernetesObject } from "@kubernetes/client-node";
 import { Cluster } from "@streamspace/memory-cluster";
-import { type ApiFault, ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
+import { type ApiFault, ApiProxy, type RequestAttributes } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
@@ -93,7 +93,7 @@ function name({ metadata }: KubernetesObject): string {
   return metadata?.name ?? "";
 }
 
-function words({ verb, resource }: RequestWords): string {
+function words({ verb, resource }: RequestAttributes): string {
   return `${verb} ${resource}`;
 }
 

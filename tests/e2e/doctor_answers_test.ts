@@ -143,7 +143,7 @@ Deno.test("doctor has a finding of each check where there are no credentials for
   assertEquals(findings.find(({ check }) => check === "kubernetes-api"), {
     check: "kubernetes-api",
     status: "fail",
-    message: "Cannot find a pod's credentials: outside of a cluster, set --kubeconfig (KUBECONFIG)",
+    message: "Cannot find the pod's service account: outside a cluster, set --kubeconfig (KUBECONFIG)",
     advice: "run the doctor in the agent's pod, or with a kubeconfig that can be used",
   });
 });

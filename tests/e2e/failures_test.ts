@@ -486,7 +486,7 @@ onEachCluster(
       stage.proxies.api.inject({ kind: "status", code: 403, verb, resource: "events", times: Infinity });
     }
     await stage.untilUp();
-    await stage.agent.line(/Cannot watch events, trying again: /);
+    await stage.agent.line(/Cannot watch events, retrying: /);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
       ...START,

@@ -16,11 +16,11 @@ onEachCluster("an agent that is connected is alive and ready, and says why", asy
     report: {
       status: "ok",
       checks: {
-        leadership: { ok: true, reason: "there is no leader election" },
-        registered: { ok: true, reason: "it is registered" },
-        link: { ok: true, reason: "the link is up" },
-        watches: { ok: true, reason: "all are in sync" },
-        commands: { ok: true, reason: "it is not stopping" },
+        leadership: { ok: true, reason: "leader election is disabled" },
+        registered: { ok: true, reason: "registered" },
+        link: { ok: true, reason: "connected" },
+        watches: { ok: true, reason: "in sync" },
+        commands: { ok: true, reason: "accepting commands" },
       },
     },
   });
@@ -29,8 +29,8 @@ onEachCluster("an agent that is connected is alive and ready, and says why", asy
     report: {
       status: "ok",
       checks: {
-        eventLoop: { ok: true, reason: "it turns" },
-        leaseLoop: { ok: true, reason: "there is no leader election" },
+        eventLoop: { ok: true, reason: "responsive" },
+        leaseLoop: { ok: true, reason: "leader election is disabled" },
       },
     },
   });
@@ -49,7 +49,7 @@ onEachCluster("an agent without a Control Plane is alive and not ready", async (
   });
   await agent.line(/Reconnecting in/);
   assertEquals((await probe(agent, "/healthz")).status, 200);
-  const reason = "the Control Plane cannot be reached: it waits to try again, see the log";
+  const reason = "the Control Plane is unreachable, retrying, see the log";
   // On a busy machine the watches come to be in sync after the first attempt, which nothing tells.
   await retry(
     async () => assertEquals(await unready(agent), [`registered: ${reason}`, `link: ${reason}`]),
@@ -63,7 +63,7 @@ onEachCluster("an agent that waits for approval is not ready and says so", async
   stage.controlPlane.answerRegistration({ status: 202, body: { message: "later" } });
   stage.proxies.controlPlaneLink.mode = { kind: "pass" };
   await stage.agent.line(/Waiting for an administrator of the Control Plane to approve this agent/);
-  const reason = "an administrator of the Control Plane has to approve this agent";
+  const reason = "waiting for approval by an administrator of the Control Plane";
   assertEquals((await unready(stage.agent)).slice(0, 2), [`registered: ${reason}`, `link: ${reason}`]);
 }, [MEMORY]);
 
@@ -73,7 +73,7 @@ onEachCluster("an agent whose watch is refused is not ready until it is in sync 
   const { api } = stage.proxies;
   api.inject({ kind: "status", code: 503, verb: "watch", resource: "pods", times: Infinity });
   api.endWatches();
-  await stage.agent.line(/Cannot watch pods, trying again/);
+  await stage.agent.line(/Cannot watch pods, retrying/);
   assertEquals(await unready(stage.agent), ["watches: not in sync: pods"]);
   assertEquals((await scrape(stage.agent)).get('k8s_agent_watch_synced{resource="pods"}'), 0);
   api.clearFaults();
@@ -89,7 +89,7 @@ onEachCluster("an agent that is told to stop is not ready", async (cluster) => {
   await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "heartbeat" && payload.status === "draining"
   );
-  assertEquals(await unready(stage.agent), ["commands: it is stopping"]);
+  assertEquals(await unready(stage.agent), ["commands: shutting down"]);
 });
 
 onEachCluster(
@@ -99,11 +99,11 @@ onEachCluster(
     await using stage = await Stage.set(cluster, { args: argsOf("replica-a") });
     await stage.command("start_session", START);
     await using second = await stage.replica({ args: argsOf("replica-b") });
-    await second.line(/Waiting to lead: replica-a is the leader/);
+    await second.line(/Waiting for leadership: replica-a is the leader/);
     for (
       const [agent, leadership, link, leader] of [
-        [stage.agent, "it leads", "the link is up", 1],
-        [second, "it stands by for the leader", "it stands by", 0],
+        [stage.agent, "leader", "connected", 1],
+        [second, "standby replica", "standby replica", 0],
       ] as const
     ) {
       const { status, report } = await probe(agent, "/readyz");
@@ -113,7 +113,7 @@ onEachCluster(
         link,
       ]);
       const { report: { checks } } = await probe(agent, "/healthz");
-      assertMatch(checks.leaseLoop?.reason ?? "", /^it came round \S+ ago$/);
+      assertMatch(checks.leaseLoop?.reason ?? "", /^last iteration \S+ ago$/);
       assertEquals((await scrape(agent)).get("k8s_agent_leader"), leader);
     }
   },
@@ -125,8 +125,8 @@ onEachCluster("a replica that cannot read the lease is not ready", async (cluste
     throughProxies: true,
   });
   stage.proxies.api.inject({ kind: "status", code: 403, resource: "leases", times: Infinity });
-  await stage.agent.line(/Waiting to lead: it is unknown who leads/);
-  assertEquals((await unready(stage.agent))[0], "leadership: it is unknown who leads, see the log");
+  await stage.agent.line(/Cannot read the lease/);
+  assertEquals((await unready(stage.agent))[0], "leadership: the lease cannot be read, see the log");
 }, [MEMORY]);
 
 onEachCluster("probes answer GET and HEAD at their three paths, and nothing else", async (cluster) => {

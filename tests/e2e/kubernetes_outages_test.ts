@@ -42,7 +42,7 @@ onEachCluster(
       String(error),
       'Cannot hibernate session "s1": Kubernetes did not answer a request to change ',
     );
-    await stage.agent.line(/Cannot watch pods, trying again/);
+    await stage.agent.line(/Cannot watch pods, retrying/);
     assertEquals([stage.controlPlane.connections.length, stage.states("s1")], [1, ["pending", "running"]]);
     apiLink.mode = { kind: "pass" };
     await stage.agent.line(/Watching pods again/);

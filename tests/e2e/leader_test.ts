@@ -13,7 +13,7 @@ async function standby(stage: Stage): Promise<AgentProcess> {
     throughProxies: false,
     args: ["--leader-election", "--pod-name=replica-b"],
   });
-  await second.line(/Waiting to lead: replica-a is the leader/);
+  await second.line(/Waiting for leadership: replica-a is the leader/);
   return second;
 }
 
@@ -104,7 +104,7 @@ onEachCluster("R7 a leader that is cut off from the API stops before the next on
   const ended = stage.agent.exit().then((code) => story.push(`a ended with ${code}`));
   const leading = second.line(/Leading as replica-b/).then(() => story.push("b leads"));
   proxies.apiLink.mode = { kind: "half-open", includesNew: true };
-  await stage.agent.line(/Leading no more: the lease could not be renewed within 10s/);
+  await stage.agent.line(/Lost leadership: the lease could not be renewed within 10s/);
   const { holderIdentity, renewTime } = await leaseOf(cluster);
   await Promise.all([ended, leading]);
   const { acquireTime, leaseTransitions } = await leaseOf(cluster);

@@ -113,7 +113,7 @@ onEachCluster("of several replicas the one that leads ends each run, once", asyn
   const args = ["--leader-election", "--pod-name=replica-a"];
   await using stage = await Stage.set(cluster, { throughProxies: true, args });
   await using second = await stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
-  await second.line(/Waiting to lead/);
+  await second.line(/Waiting for leadership/);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await ended(stage);
   await stage.command("wake_session", { sessionId: "s1" });

@@ -184,7 +184,7 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);
   await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
   await using next = await stage.replica({ args: ["--leader-election", "--pod-name=new"] });
-  await next.line(/Waiting to lead: old is the leader/);
+  await next.line(/Waiting for leadership: old is the leader/);
   const view = async () => {
     const deployments = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
     const generations = deployments.map(({ metadata }) => `${metadata?.uid} ${metadata?.generation}`);

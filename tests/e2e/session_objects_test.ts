@@ -224,7 +224,7 @@ onEachCluster(
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
     assertEquals(error, undefined);
     const lines = ["templates", "sessions"].map((kind) =>
-      stage.agent.line(new RegExp(`The agent works without ${kind} of stream.space/v1alpha1, .* forbidden`))
+      stage.agent.line(new RegExp(`Continuing without ${kind} of stream.space/v1alpha1, .* forbidden`))
     );
     await Promise.all(lines);
   },

@@ -361,7 +361,7 @@ function telemetry(): Telemetry {
     maxCpu: 10,
     maxMemory: 10,
   });
-  built.ask({
+  built.attachSources({
     dispatcher: { isDraining: false },
     outbox: { backlog: { results: 1, statuses: 2, oldestMs: 3 } },
     journal: { usage: { entries: 1, bytes: 2, isFailing: false } },
@@ -369,7 +369,7 @@ function telemetry(): Telemetry {
     capacity: { usage: () => ({ usedSessions: 1, usedCpu: 1, usedMemory: 1 }) },
   });
   built.request({ verb: "create", resource: "pods", status: 0, durationMs: 12, isRetry: true });
-  for (const resource of WATCHED_RESOURCES) built.watches.broke(resource, "expired");
+  for (const resource of WATCHED_RESOURCES) built.watches.onWatchError(resource, "expired");
   built.commands.received("c1", { action: "start_session", receivedAt: Date.now() });
   built.commands.ended("c1", "failed", new Error("x"));
   return built;

@@ -20,14 +20,14 @@ function template(name: string, resourceVersion = "1"): KubernetesObject & { spe
   };
 }
 
-/** A collection of templates that follows a server of the test's own. */
+/** A collection of templates that watches a test server. */
 class Following implements AsyncDisposable {
   readonly server = new ListWatchServer();
-  readonly told = new Queue<string>();
+  readonly calls = new Queue<string>();
   readonly templates = new CustomCollection({
     resource: "templates",
-    onList: () => this.told.push("list"),
-    onChange: ({ metadata }) => this.told.push(`change of ${metadata?.name}`),
+    onList: () => this.calls.push("list"),
+    onChange: ({ metadata }) => this.calls.push(`change of ${metadata?.name}`),
   });
   readonly #stop = new AbortController();
   readonly #transport: Transport = this.server.connect();
@@ -37,14 +37,14 @@ class Following implements AsyncDisposable {
     signal: this.#stop.signal,
   });
 
-  /** The next request, which must be for this path. */
+  /** Next request, which must have this path. */
   async request(path: string): Promise<PendingRequest> {
     const request = await this.server.requests.next();
     assertEquals(request.url.pathname, path);
     return request;
   }
 
-  /** Answers which kinds there are. */
+  /** Answers discovery with these kinds. */
   async discover(...resources: string[]): Promise<void> {
     const request = await this.request(DISCOVERY);
     request.respond(
@@ -52,10 +52,10 @@ class Following implements AsyncDisposable {
     );
   }
 
-  /** Answers a list, and opens the watch after it. */
+  /** Answers a list and opens the watch after it. */
   async list(items: unknown[], version = "100"): Promise<OpenWatch> {
     (await this.request(COLLECTION)).list(items, version);
-    assertEquals(await this.told.next(), "list");
+    assertEquals(await this.calls.next(), "list");
     return (await this.request(COLLECTION)).watch();
   }
 
@@ -68,9 +68,9 @@ class Following implements AsyncDisposable {
   }
 }
 
-Deno.test("collection holds what the cluster lists, and follows what comes, changes and goes", async () => {
+Deno.test("CustomCollection holds the listed objects and applies additions, changes and removals", async () => {
   await using following = new Following();
-  const { templates, told } = following;
+  const { templates, calls } = following;
   await following.discover("templates", "sessions", "sessions/status");
   const watch = await following.list([template("gimp"), template("blender")]);
   await templates.synced(never);
@@ -79,7 +79,7 @@ Deno.test("collection holds what the cluster lists, and follows what comes, chan
   watch.event("MODIFIED", template("gimp", "101"));
   watch.event("DELETED", template("blender", "102"));
   watch.event("ADDED", template("ide", "103"));
-  for (const name of ["gimp", "blender", "ide"]) assertEquals(await told.next(), `change of ${name}`);
+  for (const name of ["gimp", "blender", "ide"]) assertEquals(await calls.next(), `change of ${name}`);
   assertEquals(
     ["gimp", "blender", "ide", "none"].map((name) => templates.get(name)),
     [template("gimp", "101"), undefined, template("ide", "103"), undefined],
@@ -87,7 +87,7 @@ Deno.test("collection holds what the cluster lists, and follows what comes, chan
   assertEquals([...templates.keys()].sort(), ["gimp", "ide"]);
 });
 
-Deno.test("collection is not known before the first answer", async () => {
+Deno.test("CustomCollection is not synced before the first response", async () => {
   await using following = new Following();
   const { templates } = following;
   const reason = new Error("no wait");
@@ -96,15 +96,15 @@ Deno.test("collection is not known before the first answer", async () => {
 });
 
 const ABSENT: Array<{ name: string; answer: (request: PendingRequest) => void }> = [
-  { name: "has none of the kinds", answer: (request) => request.refuse(404, "404 page not found") },
+  { name: "without any of the kinds", answer: (request) => request.refuse(404, "404 page not found") },
   {
-    name: "has another of the kinds",
+    name: "with only another of the kinds",
     answer: (request) => request.respond(Response.json({ resources: [{ name: "sessions" }] })),
   },
 ];
 
 for (const { name, answer } of ABSENT) {
-  Deno.test(`collection of a cluster that ${name} is empty, without a word, and found once it is installed`, async () => {
+  Deno.test(`CustomCollection in a cluster ${name} is empty without a log line, and is filled after the installation`, async () => {
     await using following = new Following();
     const { templates } = following;
     using log = new LogCapture();
@@ -120,14 +120,14 @@ for (const { name, answer } of ABSENT) {
   });
 }
 
-Deno.test("collection whose kind is removed while it is followed is empty, and looks for it again", async () => {
+Deno.test("CustomCollection is emptied when its kind is removed, and looks the kind up again", async () => {
   await using following = new Following();
-  const { templates, told } = following;
+  const { templates, calls } = following;
   using log = new LogCapture();
   await following.discover("templates");
   const watch = await following.list([template("gimp")]);
   watch.event("DELETED", template("gimp", "101"));
-  assertEquals(await told.next(), "change of gimp");
+  assertEquals(await calls.next(), "change of gimp");
   watch.close();
   const next = await following.request(COLLECTION);
   using time = new FakeTime();
@@ -137,7 +137,7 @@ Deno.test("collection whose kind is removed while it is followed is empty, and l
   assertEquals(log.lines, []);
 });
 
-Deno.test("collection that the Role does not cover is empty, and said to be so once", async () => {
+Deno.test("CustomCollection is empty when listing is forbidden, and logs that once", async () => {
   await using following = new Following();
   const { templates } = following;
   using log = new LogCapture();
@@ -150,12 +150,12 @@ Deno.test("collection that the Role does not cover is empty, and said to be so o
   await templates.synced(never);
   assert(templates.isRefused);
   assertEquals(log.lines.map((line) => line.replace(/^.*WARN: /, "")), [
-    "The agent works without templates of stream.space/v1alpha1, and looks again once a minute: " +
+    "Continuing without templates of stream.space/v1alpha1, checking again every minute: " +
     "Kubernetes refused to read templates: templates is forbidden",
   ]);
 });
 
-Deno.test("collection that the API server is in trouble about is waited for, and for five seconds at most", async () => {
+Deno.test("CustomCollection.synced() waits at most five seconds while the API server fails", async () => {
   await using following = new Following();
   const { templates } = following;
   using time = new FakeTime();
@@ -173,10 +173,10 @@ Deno.test("collection that the API server is in trouble about is waited for, and
   assertEquals(templates.get("gimp"), template("gimp"));
 });
 
-Deno.test("collection is looked for again soon after the API server was in trouble", async () => {
+Deno.test("CustomCollection is looked up again soon after the API server failed", async () => {
   await using following = new Following();
   const { templates } = following;
-  // The transport tries five times itself.
+  // The transport makes five attempts itself.
   for (let i = 0; i < 5; i++) (await following.request(DISCOVERY)).refuse(503, "starting");
   await following.discover("templates");
   await following.list([template("gimp")]);

@@ -1,14 +1,14 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Semaphore } from "../../lib/kubernetes/semaphore.ts";
 
-/** Tasks that a test ends, in the order in which they began. */
+/** Tasks that a test completes; `started` lists them in the order in which they started. */
 class Tasks {
-  readonly begun: string[] = [];
+  readonly started: string[] = [];
   readonly #ends = new Map<string, PromiseWithResolvers<string>>();
 
   task(name: string): () => Promise<string> {
     return () => {
-      this.begun.push(name);
+      this.started.push(name);
       const end = Promise.withResolvers<string>();
       this.#ends.set(name, end);
       return end.promise;
@@ -24,23 +24,23 @@ class Tasks {
   }
 }
 
-Deno.test("R5 semaphore runs as many tasks at once as it has room for, the others in the order they came", async () => {
+Deno.test("R5 Semaphore.run() limits concurrency and starts waiting tasks in order", async () => {
   const semaphore = new Semaphore(2);
   const tasks = new Tasks();
   const runs = ["a", "b", "c", "d"].map((name) => semaphore.run(tasks.task(name)));
-  assertEquals(tasks.begun, ["a", "b"]);
+  assertEquals(tasks.started, ["a", "b"]);
   tasks.end("b");
   assertEquals(await runs[1], "b");
-  await turn();
-  assertEquals(tasks.begun, ["a", "b", "c"]);
+  await settled();
+  assertEquals(tasks.started, ["a", "b", "c"]);
   for (const name of ["a", "c"]) tasks.end(name);
-  await turn();
-  assertEquals(tasks.begun, ["a", "b", "c", "d"]);
+  await settled();
+  assertEquals(tasks.started, ["a", "b", "c", "d"]);
   tasks.end("d");
   assertEquals(await Promise.all(runs), ["a", "b", "c", "d"]);
 });
 
-Deno.test("semaphore has room again after a task that failed or threw", async () => {
+Deno.test("Semaphore.run() frees the permit of a task that rejects or throws", async () => {
   const semaphore = new Semaphore(1);
   const tasks = new Tasks();
   const failed = assertRejects(() => semaphore.run(tasks.task("a")), Error, "a failed");
@@ -57,7 +57,7 @@ Deno.test("semaphore has room again after a task that failed or threw", async ()
   assertEquals(await semaphore.run(() => Promise.resolve("b")), "b");
 });
 
-Deno.test("semaphore lets a waiting task go when its signal is aborted, and keeps the order of the others", async () => {
+Deno.test("Semaphore.run() removes a waiting task when its signal is aborted and keeps the order of the others", async () => {
   const semaphore = new Semaphore(1);
   const tasks = new Tasks();
   const stop = new AbortController();
@@ -68,21 +68,21 @@ Deno.test("semaphore lets a waiting task go when its signal is aborted, and keep
   await second;
   tasks.end("a");
   await first;
-  await turn();
-  assertEquals(tasks.begun, ["a", "c"]);
+  await settled();
+  assertEquals(tasks.started, ["a", "c"]);
   tasks.end("c");
   await third;
 });
 
-Deno.test("semaphore begins nothing for a signal that is aborted already", async () => {
+Deno.test("Semaphore.run() does not start a task when its signal is already aborted", async () => {
   const semaphore = new Semaphore(1);
   const tasks = new Tasks();
   await assertRejects(() => semaphore.run(tasks.task("a"), AbortSignal.abort(new Error("no"))), Error, "no");
-  assertEquals(tasks.begun, []);
+  assertEquals(tasks.started, []);
   assertEquals(await semaphore.run(() => Promise.resolve("b")), "b");
 });
 
-Deno.test("semaphore leaves a task that began before its signal was aborted to itself", async () => {
+Deno.test("Semaphore.run() does not affect a running task when its signal is aborted", async () => {
   const semaphore = new Semaphore(1);
   const tasks = new Tasks();
   const stop = new AbortController();
@@ -90,13 +90,13 @@ Deno.test("semaphore leaves a task that began before its signal was aborted to i
   const second = semaphore.run(tasks.task("b"), stop.signal);
   tasks.end("a");
   await first;
-  await turn();
+  await settled();
   stop.abort();
   tasks.end("b");
   assertEquals(await second, "b");
 });
 
-Deno.test("semaphore never runs more than it has room for while many tasks come and go", async () => {
+Deno.test("Semaphore.run() never exceeds its permits with 200 tasks", async () => {
   const semaphore = new Semaphore(3);
   let active = 0;
   let most = 0;
@@ -110,6 +110,6 @@ Deno.test("semaphore never runs more than it has room for while many tasks come 
   assertEquals([most, active], [3, 0]);
 });
 
-async function turn(): Promise<void> {
+async function settled(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { type CheckResult, SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { SESSION_ANNOTATION, sessionName } from "../../lib/model/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -32,7 +32,7 @@ function object(name: string, parts: Parts = {}): FakeObject {
   };
 }
 
-/** What is known of a session, as kind and version of each object. */
+/** Cached objects of a session: kind → resource version. */
 function known(cache: SessionCache, sessionId = "s1"): Record<string, string> {
   const { deployment, service, claim, pods } = cache.session(sessionId);
   const entries = Object.entries({ deployment, service, claim }).concat(
@@ -43,7 +43,7 @@ function known(cache: SessionCache, sessionId = "s1"): Record<string, string> {
   );
 }
 
-/** A cache that follows a cluster of the test's own. */
+/** A cache that watches a fake cluster. */
 class Following implements AsyncDisposable {
   readonly cluster = new FakeTransport();
   readonly cache = new SessionCache("a1");
@@ -65,7 +65,7 @@ class Following implements AsyncDisposable {
   }
 }
 
-Deno.test("session cache is synced once all kinds were listed, and holds what they hold", async () => {
+Deno.test("SessionCache is synced once all kinds were listed, and holds their objects", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.deployments = [object("s1"), object("s2", { labels: { ...LABELS, session: "s2" } })];
@@ -87,18 +87,18 @@ Deno.test("session cache is synced once all kinds were listed, and holds what th
   ]);
 });
 
-/** An event about an object of the test's, in its shortest form. */
+/** A minimal event about an object. */
 function event(about: string, parts: { version: number; reason?: string; message?: string }): FakeObject {
-  const { version, reason = "FailedMount", message = `words ${version}` } = parts;
+  const { version, reason = "FailedMount", message = `message ${version}` } = parts;
   const metadata = { name: `${about}.${version}`, uid: `event-${version}`, resourceVersion: String(version) };
   return { metadata, involvedObject: { kind: "Pod", uid: `uid-${about}` }, reason, message };
 }
 
-function told(cache: SessionCache, sessionId = "s1"): string[] {
+function eventsOf(cache: SessionCache, sessionId = "s1"): string[] {
   return cache.session(sessionId).events.map(({ reason, message }) => `${reason}: ${message}`);
 }
 
-Deno.test("session cache gives a session what is told about its pods and its claim, oldest first", async () => {
+Deno.test("SessionCache.session() returns the events of the pods and the claim, oldest first", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.pods = [object("p1"), object("p2", { labels: { ...LABELS, session: "s2" } })];
@@ -111,12 +111,12 @@ Deno.test("session cache gives a session what is told about its pods and its cla
   cache.listen((sessionId) => seen.push(sessionId));
   await cluster.emit("events", "ADDED", event("p2", { version: 102 }));
   await cluster.emit("events", "MODIFIED", event("p1", { version: 103, reason: "Pulling" }));
-  assertEquals(told(cache), [
-    "FailedMount: words 90",
-    "ProvisioningFailed: words 101",
-    "Pulling: words 103",
+  assertEquals(eventsOf(cache), [
+    "FailedMount: message 90",
+    "ProvisioningFailed: message 101",
+    "Pulling: message 103",
   ]);
-  assertEquals(told(cache, "s2"), ["FailedMount: words 102"]);
+  assertEquals(eventsOf(cache, "s2"), ["FailedMount: message 102"]);
   assertEquals(seen, ["s2", "s1"]);
   assertEquals(
     cluster.lists.at(-1),
@@ -126,19 +126,19 @@ Deno.test("session cache gives a session what is told about its pods and its cla
   );
 });
 
-Deno.test("session cache keeps an event that overtakes its pod, and forgets events with their object", async () => {
+Deno.test("SessionCache keeps an event that arrives before its pod, and drops events with their object", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
   await cluster.emit("events", "ADDED", event("p1", { version: 101 }));
   await cluster.emit("pods", "ADDED", object("p1", { version: 102 }));
-  assertEquals(told(cache), ["FailedMount: words 101"]);
+  assertEquals(eventsOf(cache), ["FailedMount: message 101"]);
   await cluster.emit("pods", "DELETED", object("p1", { version: 103 }));
   cache.put("pod", object("p1", { uid: "uid-later", version: 104 }));
-  assertEquals(told(cache), []);
+  assertEquals(eventsOf(cache), []);
 });
 
-Deno.test("session cache is synced, and sessions are seen, also where events may not be listed", async () => {
+Deno.test("SessionCache is synced when listing events is forbidden", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.refuses = "events";
@@ -147,7 +147,7 @@ Deno.test("session cache is synced, and sessions are seen, also where events may
   assertEquals(known(cache), { "pod p1": "101" });
 });
 
-Deno.test("session cache follows additions, changes and removals", async () => {
+Deno.test("SessionCache applies additions, changes and removals", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -161,7 +161,7 @@ Deno.test("session cache follows additions, changes and removals", async () => {
   assertEquals(known(cache), {});
 });
 
-Deno.test("K18 session cache gives what was put at once, and no earlier state after it", async () => {
+Deno.test("K18 SessionCache.put() takes effect immediately and older states are ignored", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -173,7 +173,7 @@ Deno.test("K18 session cache gives what was put at once, and no earlier state af
   assertEquals(known(cache), { deployment: "111" });
 });
 
-Deno.test("session cache compares versions as numbers", () => {
+Deno.test("SessionCache compares resource versions as numbers", () => {
   const cache = new SessionCache("a1");
   cache.put("pod", object("p1", { version: 99 }));
   cache.put("pod", object("p1", { version: 100 }));
@@ -181,7 +181,7 @@ Deno.test("session cache compares versions as numbers", () => {
   assertEquals(known(cache), { "pod p1": "100" });
 });
 
-Deno.test("K18 R12 session cache does not bring back an object whose end it saw", async () => {
+Deno.test("K18 R12 SessionCache does not restore an object after its removal", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -193,7 +193,7 @@ Deno.test("K18 R12 session cache does not bring back an object whose end it saw"
   assertEquals(known(cache), { deployment: "104" });
 });
 
-Deno.test("session cache remembers the end of an object that it never held", async () => {
+Deno.test("SessionCache remembers the removal of an object that it never held", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -202,7 +202,7 @@ Deno.test("session cache remembers the end of an object that it never held", asy
   assertEquals(known(cache), {});
 });
 
-Deno.test("R12 session cache does not let the late end of an earlier object touch its namesake", async () => {
+Deno.test("R12 SessionCache keeps an object when an earlier one with its name is removed late", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -212,7 +212,7 @@ Deno.test("R12 session cache does not let the late end of an earlier object touc
   assertEquals(known(cache), { deployment: "105" });
 });
 
-Deno.test("R12 session cache does not let a late change of an earlier object replace its namesake", async () => {
+Deno.test("R12 SessionCache keeps an object when an earlier one with its name changes late", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   await following.begin();
@@ -224,7 +224,7 @@ Deno.test("R12 session cache does not let a late change of an earlier object rep
   assertEquals(cache.session("s1").deployment?.metadata?.uid, "new");
 });
 
-Deno.test("session cache forgets what a later list lacks, unless it was put after that list", async () => {
+Deno.test("SessionCache removes objects that a later list lacks, unless they were put after that list", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.pods = [object("p1"), object("p2")];
@@ -239,7 +239,7 @@ Deno.test("session cache forgets what a later list lacks, unless it was put afte
   assertEquals(known(cache), { "pod p2": "150", "pod p3": "201" });
 });
 
-Deno.test("K18 session cache finds an object again whose labels were taken off and put back", async () => {
+Deno.test("K18 SessionCache adds an object again whose labels were removed and restored", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.deployments = [object("s1")];
@@ -258,7 +258,7 @@ Deno.test("K18 session cache finds an object again whose labels were taken off a
   assertEquals(known(cache), { deployment: "104", service: "201" });
 });
 
-Deno.test("K18 session cache believes a list of a cluster that was restored to an earlier state", async () => {
+Deno.test("K18 SessionCache accepts a list with lower versions after a cluster was restored", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.version = "500";
@@ -282,11 +282,11 @@ Deno.test("K18 session cache believes a list of a cluster that was restored to a
   assertEquals(known(cache), { "pod p1": "301", "pod p2": "201" });
   const isGone = (name: string) => cache.isGone(object(name), "s1");
   assertEquals([isGone("home-alice"), isGone("home-bob")], [false, true]);
-  // It is never seen without what it has all the while.
+  // No listener sees the session without its remaining pod.
   assertEquals(seen.filter((objects) => !objects.includes("pod p1")), []);
 });
 
-Deno.test("K18 session cache comes to hold just the 1,000 objects of a list that it begins anew with", async () => {
+Deno.test("K18 SessionCache holds exactly the 1,000 objects of a new list", async () => {
   await using following = new Following();
   const { cluster, cache } = following;
   const labels = (nth: number) => ({ ...LABELS, session: `s${nth}` });
@@ -304,13 +304,13 @@ Deno.test("K18 session cache comes to hold just the 1,000 objects of a list that
     new Set(Array.from({ length: 1000 }, (_, nth) => `s${nth + 500}`)),
   );
   assertEquals(known(cache, "s500"), { "pod new0": "200" });
-  // A change that comes late and twice is no other than the one that is known.
+  // Late and repeated changes have no effect.
   await cluster.emit("pods", "MODIFIED", object("new0", { labels: labels(500), version: 150 }));
   await cluster.emit("pods", "ADDED", object("new0", { labels: labels(500), version: 200 }));
   assertEquals(known(cache, "s500"), { "pod new0": "200" });
 });
 
-Deno.test("session cache leaves other kinds alone when one is listed anew", async () => {
+Deno.test("SessionCache keeps other kinds when one is listed again", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.deployments = [object("s1")];
@@ -322,7 +322,7 @@ Deno.test("session cache leaves other kinds alone when one is listed anew", asyn
   assertEquals(known(cache), { deployment: "1" });
 });
 
-Deno.test("session cache holds this agent's objects and those without an agent, and no others", () => {
+Deno.test("SessionCache holds only objects of this agent and objects without an agent", () => {
   const cache = new SessionCache("a1");
   const { "stream.space/agent": _, ...withoutAgent } = LABELS;
   cache.put("pod", object("ours"));
@@ -335,7 +335,7 @@ Deno.test("session cache holds this agent's objects and those without an agent, 
   assertEquals(known(cache), { "pod ours": "1", "pod of an earlier agent": "1" });
 });
 
-Deno.test("session cache keeps sessions apart that are named like parts of every object", () => {
+Deno.test("SessionCache handles session ids that are names of object properties", () => {
   const cache = new SessionCache("a1");
   for (const session of ["__proto__", "constructor"]) {
     assertEquals(known(cache, session), {});
@@ -345,7 +345,7 @@ Deno.test("session cache keeps sessions apart that are named like parts of every
   assertEquals(known(cache, "toString"), {});
 });
 
-Deno.test("session cache counts the sessions whose Deployment wants a pod", () => {
+Deno.test("SessionCache.activeSessions() counts the sessions whose Deployment requests a pod", () => {
   const cache = new SessionCache("a1");
   const deployment = (session: string, parts: Parts) =>
     cache.put("deployment", object(session, { labels: { ...LABELS, session }, ...parts }));
@@ -353,14 +353,14 @@ Deno.test("session cache counts the sessions whose Deployment wants a pod", () =
   deployment("running", { replicas: 1 });
   deployment("unset", {});
   deployment("hibernated", { replicas: 0 });
-  deployment("going", { replicas: 1, isDeleted: true });
+  deployment("deleting", { replicas: 1, isDeleted: true });
   cache.put("pod", object("p1", { labels: { ...LABELS, session: "only a pod" } }));
   assertEquals(cache.activeSessions(), 2);
   deployment("hibernated", { replicas: 1, version: 2 });
   assertEquals(cache.activeSessions(), 3);
 });
 
-Deno.test("session cache knows a session by its id, whatever its objects had to be named", () => {
+Deno.test("SessionCache uses the session id, not the name of the objects", () => {
   const cache = new SessionCache("a1");
   const labels = { ...LABELS, session: sessionName("Alice's") };
   const annotated = (id: string) => {
@@ -369,22 +369,26 @@ Deno.test("session cache knows a session by its id, whatever its objects had to 
   };
   cache.put("service", annotated("Alice's"));
   assertEquals(cache.sessionIds(), ["Alice's"]);
-  // An annotation that somebody changed names no other session.
+  // An annotation that does not match the label is ignored.
   assertEquals(cache.owns(annotated("s1"), "s1"), false);
 });
 
-/** A session's Deployment that mounts a home. */
-function atHome(session: string, claimName: string): FakeObject {
+/** A session's Deployment that mounts a home volume. */
+function withHome(session: string, claimName: string): FakeObject {
   const volumes = [{ name: "home", persistentVolumeClaim: { claimName } }];
   const labels = { ...LABELS, session, user: "alice" };
   return { ...object(session, { labels }), spec: { replicas: 1, template: { spec: { volumes } } } };
 }
 
-Deno.test("session cache finds a user's home by each session that mounts it, until it is gone", async () => {
+Deno.test("SessionCache.session() returns the user's home volume for each session that mounts it", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   const home = object("home-alice", { labels: USER_LABELS });
-  cluster.items.deployments = [atHome("s1", "home-alice"), atHome("s2", "home-alice"), atHome("s3", "other")];
+  cluster.items.deployments = [
+    withHome("s1", "home-alice"),
+    withHome("s2", "home-alice"),
+    withHome("s3", "other"),
+  ];
   cluster.items.persistentvolumeclaims = [home];
   await following.begin();
   assertEquals(["s1", "s2", "s3"].map((id) => cache.session(id).claim?.metadata?.name), [
@@ -394,7 +398,7 @@ Deno.test("session cache finds a user's home by each session that mounts it, unt
   ]);
   assertEquals(["s1", "s3"].map((id) => cache.isShared("home-alice", id)), [true, true]);
   assertEquals(cache.isShared("other", "s3"), false);
-  const { metadata, ...rest } = atHome("s2", "home-alice");
+  const { metadata, ...rest } = withHome("s2", "home-alice");
   const leaving = { ...metadata, resourceVersion: "101", deletionTimestamp: new Date(0) };
   await cluster.emit("deployments", "MODIFIED", { ...rest, metadata: leaving });
   assertEquals(["s1", "s2"].map((id) => cache.isShared("home-alice", id)), [false, true]);
@@ -405,78 +409,74 @@ Deno.test("session cache finds a user's home by each session that mounts it, unt
   assertEquals(cache.session("s1").claim, undefined);
 });
 
-Deno.test("session cache wakes whoever waits for a session when the home of its user changes", async () => {
+Deno.test("SessionCache.waitFor() rechecks a session when the home volume of its user changes", async () => {
   const cache = new SessionCache("a1");
-  cache.put("deployment", atHome("s1", "home-alice"));
+  cache.put("deployment", withHome("s1", "home-alice"));
   const waiting = cache.waitFor<string>("s1", {
     signal: never,
-    look: ({ claim }): { answer: string } | Record<never, never> =>
-      claim ? { answer: claim.metadata?.name ?? "" } : {},
+    check: ({ claim }): CheckResult<string> => claim ? { value: claim.metadata?.name ?? "" } : {},
   });
   cache.put("claim", object("home-alice", { labels: USER_LABELS }));
   assertEquals(await waiting, "home-alice");
 });
 
-/** Looks for a pod, and counts the looks. */
-function lookForPod(): {
-  look: (objects: SessionObjects) => { answer: string } | object;
-  looks: () => number;
-} {
-  let looks = 0;
+/** A check that returns the name of a pod, and the number of its calls. */
+function checkForPod(): { check: (objects: SessionObjects) => CheckResult<string>; calls: () => number } {
+  let calls = 0;
   return {
-    look: ({ pods: [pod] }) => {
-      looks += 1;
-      return pod ? { answer: pod.metadata?.name ?? "" } : {};
+    check: ({ pods: [pod] }): CheckResult<string> => {
+      calls += 1;
+      return pod ? { value: pod.metadata?.name ?? "" } : {};
     },
-    looks: () => looks,
+    calls: () => calls,
   };
 }
 
-Deno.test("session cache's waitFor() answers at once when what it looks for is there", async () => {
+Deno.test("SessionCache.waitFor() returns immediately when its check succeeds", async () => {
   const cache = new SessionCache("a1");
   cache.put("pod", object("p1"));
-  const { look, looks } = lookForPod();
-  assertEquals<unknown>(await cache.waitFor("s1", { look, signal: never }), "p1");
-  assertEquals(looks(), 1);
+  const { check, calls } = checkForPod();
+  assertEquals(await cache.waitFor("s1", { check, signal: never }), "p1");
+  assertEquals(calls(), 1);
 });
 
-Deno.test("session cache's waitFor() gives an answer that is undefined", async () => {
+Deno.test("SessionCache.waitFor() returns a value that is undefined", async () => {
   const cache = new SessionCache("a1");
-  assertEquals(await cache.waitFor("s1", { look: () => ({ answer: undefined }), signal: never }), undefined);
+  assertEquals(await cache.waitFor("s1", { check: () => ({ value: undefined }), signal: never }), undefined);
 });
 
-Deno.test("session cache's waitFor() looks at each change of its session and at no other's", async () => {
+Deno.test("SessionCache.waitFor() checks after each change to its session and to no other", async () => {
   await using following = new Following();
   const { cache, cluster } = following;
   cluster.items.services = [object("s1")];
   await following.begin();
-  const { look, looks } = lookForPod();
-  const waiting = cache.waitFor("s1", { look, signal: never });
+  const { check, calls } = checkForPod();
+  const waiting = cache.waitFor("s1", { check, signal: never });
   await cluster.emit("pods", "ADDED", object("p9", { version: 101, labels: { ...LABELS, session: "s9" } }));
-  assertEquals(looks(), 1);
+  assertEquals(calls(), 1);
   await cluster.emit("deployments", "ADDED", object("s1", { version: 102 }));
-  assertEquals(looks(), 2);
+  assertEquals(calls(), 2);
   await cluster.emit("services", "DELETED", object("s1", { version: 103 }));
-  assertEquals(looks(), 3);
+  assertEquals(calls(), 3);
   await cluster.emit("pods", "ADDED", object("p1", { version: 104 }));
-  assertEquals<unknown>(await waiting, "p1");
+  assertEquals(await waiting, "p1");
 });
 
-Deno.test("session cache's waitFor() serves many who wait for one session", async () => {
+Deno.test("SessionCache.waitFor() serves many waits for one session", async () => {
   const cache = new SessionCache("a1");
   const waiting = Array.from(
     { length: 20 },
-    () => cache.waitFor("s1", { look: lookForPod().look, signal: never }),
+    () => cache.waitFor("s1", { check: checkForPod().check, signal: never }),
   );
   cache.put("pod", object("p1"));
-  assertEquals<unknown>(await Promise.all(waiting), Array(20).fill("p1"));
+  assertEquals(await Promise.all(waiting), Array(20).fill("p1"));
 });
 
-Deno.test("session cache's waitFor() looks again after the time that the look asked for", async () => {
+Deno.test("SessionCache.waitFor() rechecks after the time that the check returned", async () => {
   using time = new FakeTime();
   const cache = new SessionCache("a1");
   const waiting = cache.waitFor("s1", {
-    look: () => Date.now() < 5000 ? { lookAgainInMs: 5000 } : { answer: Date.now() },
+    check: () => Date.now() < 5000 ? { recheckInMs: 5000 } : { value: Date.now() },
     signal: never,
   });
   await time.tickAsync(4999);
@@ -486,39 +486,39 @@ Deno.test("session cache's waitFor() looks again after the time that the look as
   assertEquals(time.pending, []);
 });
 
-Deno.test("session cache's waitFor() leaves no timer behind when a change comes first or it is ended", async () => {
+Deno.test("SessionCache.waitFor() clears its timer after a change or an abort", async () => {
   const cache = new SessionCache("a1");
   const stop = new AbortController();
-  const look = ({ pods }: SessionObjects) => pods.length > 0 ? { answer: 1 } : { lookAgainInMs: 3_600_000 };
-  const changed = cache.waitFor("s1", { look, signal: never });
+  const check = ({ pods }: SessionObjects) => pods.length > 0 ? { value: 1 } : { recheckInMs: 3_600_000 };
+  const changed = cache.waitFor("s1", { check, signal: never });
   cache.put("pod", object("p1"));
   await changed;
-  const ended = assertRejects(() => cache.waitFor("s2", { look, signal: stop.signal }), Error, "enough");
+  const ended = assertRejects(() => cache.waitFor("s2", { check, signal: stop.signal }), Error, "enough");
   stop.abort(new Error("enough"));
   await ended;
 });
 
-Deno.test("session cache's waitFor() does not look for a signal that is aborted already", async () => {
+Deno.test("SessionCache.waitFor() does not check when the signal is already aborted", async () => {
   const cache = new SessionCache("a1");
-  const { look, looks } = lookForPod();
+  const { check, calls } = checkForPod();
   const signal = AbortSignal.abort(new Error("no"));
-  await assertRejects(() => cache.waitFor("s1", { look, signal }), Error, "no");
-  assertEquals(looks(), 0);
+  await assertRejects(() => cache.waitFor("s1", { check, signal }), Error, "no");
+  assertEquals(calls(), 0);
 });
 
-Deno.test("session cache's waitFor() ends with what its look throws, then or later", async () => {
+Deno.test("SessionCache.waitFor() rejects with what its check throws, immediately or later", async () => {
   const cache = new SessionCache("a1");
-  const look = ({ pods }: SessionObjects) => {
+  const check = ({ pods }: SessionObjects) => {
     if (pods.length > 0) throw new Error("a pod");
     return {};
   };
-  const later = assertRejects(() => cache.waitFor("s1", { look, signal: never }), Error, "a pod");
+  const later = assertRejects(() => cache.waitFor("s1", { check, signal: never }), Error, "a pod");
   cache.put("pod", object("p1"));
   await later;
-  await assertRejects(() => cache.waitFor("s1", { look, signal: never }), Error, "a pod");
+  await assertRejects(() => cache.waitFor("s1", { check, signal: never }), Error, "a pod");
 });
 
-Deno.test("session cache gives copies of its lists of pods, so that a look cannot change them", () => {
+Deno.test("SessionCache.session() returns a copy of its list of pods", () => {
   const cache = new SessionCache("a1");
   cache.put("pod", object("p1"));
   (cache.session("s1").pods as unknown[]).length = 0;

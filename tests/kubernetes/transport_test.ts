@@ -3,7 +3,8 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { createSessionClient } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
-import { Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
+import { attributesOf } from "../../lib/kubernetes/requests.ts";
+import { type RequestRecord, Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -11,28 +12,28 @@ import { Queue } from "../support/queue.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 
 const PATH = "/api/v1/namespaces/streamspace/pods";
-/** Half of the longest first wait. */
-const FIRST_WAIT_MS = 50;
+/** Half of the longest first pause. */
+const FIRST_PAUSE_MS = 50;
 const never = new AbortController().signal;
 
-/** What a request gets; `hang` gets nothing. */
+/** Response to a request; `hang` sends none. */
 type Answer = Response | "hang";
 
-/** An API server that answers as a test tells it to. */
+/** An API server whose responses a test defines. */
 class ScriptedApi implements AsyncDisposable {
-  /** The credentials of each request. */
+  /** Authorization header of each request. */
   readonly authorizations: Array<string | null> = [];
-  /** Requests as they arrive. */
+  /** Requests in the order of arrival. */
   readonly arrivals = new Queue<Request>();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
-  readonly #over = Promise.withResolvers<Response>();
+  readonly #end = Promise.withResolvers<Response>();
 
   constructor(answer: (nth: number, request: Request) => Answer) {
     this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
       this.authorizations.push(request.headers.get("authorization"));
       this.arrivals.push(request);
       const answered = answer(this.authorizations.length - 1, request);
-      return answered === "hang" ? this.#over.promise : answered;
+      return answered === "hang" ? this.#end.promise : answered;
     });
   }
 
@@ -40,18 +41,18 @@ class ScriptedApi implements AsyncDisposable {
     return `127.0.0.1:${this.#server.addr.port}`;
   }
 
-  /** A transport with the token that `token` gives each time the credentials are loaded. */
+  /** Creates a transport; `token` is called each time the credentials are loaded. */
   connect(token: () => string = () => "token", options: TransportOptions = {}): Transport {
     return new Transport(() => kubeConfig(this.host, token()), options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#over.resolve(new Response(null, { status: 503 }));
+    this.#end.resolve(new Response(null, { status: 503 }));
     await this.#server.shutdown();
   }
 }
 
-/** An API server that breaks every connection once a request has come. */
+/** An API server that closes each connection when a request arrives. */
 class ResettingApi implements AsyncDisposable {
   connections = 0;
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -89,8 +90,8 @@ function refusal(code: number, headers: Record<string, string> = {}): Response {
 const list = () => Response.json({ kind: "List", items: [] });
 
 for (const status of [500, 503]) {
-  Deno.test(`Transport sends a request again after ${status}, up to five times`, async () => {
-    // Waits between two attempts are a random part of a longest one: none here.
+  Deno.test(`Transport retries a request after ${status}, five attempts in all`, async () => {
+    // No pause between attempts.
     using _random = new FixedRandom(0);
     await using api = new ScriptedApi((nth) => nth === 4 ? list() : refusal(status));
     using transport = api.connect();
@@ -101,7 +102,7 @@ for (const status of [500, 503]) {
   });
 }
 
-Deno.test("K15 Transport sends a request again after its connection was reset, up to five times", async () => {
+Deno.test("K15 Transport retries a request after a connection reset, five attempts in all", async () => {
   using _random = new FixedRandom(0);
   await using api = new ResettingApi();
   using transport = new Transport(() => kubeConfig(api.host, "token"));
@@ -110,22 +111,22 @@ Deno.test("K15 Transport sends a request again after its connection was reset, u
   assertStringIncludes(error.message, "Kubernetes did not answer a request to read pods: ");
 });
 
-for (const [asked, waitedMs] of [["3", 3000], ["3600", 32_000]] as const) {
-  Deno.test(`K15 Transport leaves an overloaded API server that asks for ${asked} seconds alone for ${waitedMs} ms`, async () => {
+for (const [header, pauseMs] of [["3", 3000], ["3600", 32_000]] as const) {
+  Deno.test(`K15 Transport waits ${pauseMs} ms for Retry-After: ${header}`, async () => {
     using time = new FakeTime();
     using _random = new FixedRandom(0.5);
-    const headers = { "Retry-After": asked };
+    const headers = { "Retry-After": header };
     await using api = new ScriptedApi((nth) => nth === 0 ? refusal(429, headers) : list());
     using transport = api.connect();
     const listed = transport.getJson(PATH);
-    await time.tickAsync(await time.timer(waitedMs + FIRST_WAIT_MS) - 1);
+    await time.tickAsync(await time.timer(pauseMs + FIRST_PAUSE_MS) - 1);
     assertEquals(api.authorizations.length, 1);
     await time.tickAsync(1);
     assertEquals(await listed, { kind: "List", items: [] });
   });
 }
 
-Deno.test("K15 Transport gives a request that hangs up after 10 seconds, and sends it again", async () => {
+Deno.test("K15 Transport retries a request that gets no response for 10 seconds", async () => {
   using time = new FakeTime();
   using _random = new FixedRandom(0.5);
   await using api = new ScriptedApi((nth) => nth === 0 ? "hang" : list());
@@ -133,13 +134,13 @@ Deno.test("K15 Transport gives a request that hangs up after 10 seconds, and sen
   const listed = transport.getJson(PATH);
   await api.arrivals.next();
   await time.tickAsync(await time.timer(10_000));
-  await time.tickAsync(await time.timer(FIRST_WAIT_MS));
+  await time.tickAsync(await time.timer(FIRST_PAUSE_MS));
   await api.arrivals.next();
   assertEquals(await listed, { kind: "List", items: [] });
 });
 
 for (const status of [400, 403, 404, 409, 422]) {
-  Deno.test(`Transport takes ${status} for an answer`, async () => {
+  Deno.test(`Transport does not retry after ${status}`, async () => {
     await using api = new ScriptedApi(() => refusal(status));
     using transport = api.connect();
     const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
@@ -148,11 +149,11 @@ for (const status of [400, 403, 404, 409, 422]) {
   });
 }
 
-Deno.test("Transport creates an object again where a quota was changed in the same moment, and no more than that", async () => {
+Deno.test("Transport retries a create after a quota conflict, but not after AlreadyExists", async () => {
   using _random = new FixedRandom(0);
-  const asked: string[] = [];
+  const methods: string[] = [];
   await using api = new ScriptedApi((nth, { method }) => {
-    asked.push(method);
+    methods.push(method);
     const message = nth === 0
       ? 'Operation cannot be fulfilled on resourcequotas "gke-resource-quotas": the object has been modified'
       : 'services "s1" already exists';
@@ -163,17 +164,17 @@ Deno.test("Transport creates an object again where a quota was changed in the sa
   const { services } = createSessionClient(transport, "streamspace");
   const error = await assertRejects(() => services.create({ metadata: { name: "s1" } }), KubernetesError);
   assertEquals(error.reason, "AlreadyExists");
-  assertEquals(asked, ["POST", "POST"]);
+  assertEquals(methods, ["POST", "POST"]);
 });
 
-/** An API server that takes only the token that is written in the kubeconfig now. */
+/** An API server that accepts only the current token. */
 function rotating(current: { token: string }): ScriptedApi {
   return new ScriptedApi((_nth, request) =>
     request.headers.get("authorization") === `Bearer ${current.token}` ? list() : refusal(401)
   );
 }
 
-Deno.test("K16 Transport loads its credentials anew when the API server refuses them", async () => {
+Deno.test("K16 Transport reloads its credentials after a 401", async () => {
   const current = { token: "old" };
   await using api = rotating(current);
   using transport = api.connect(() => current.token);
@@ -184,7 +185,7 @@ Deno.test("K16 Transport loads its credentials anew when the API server refuses 
   assertEquals(api.authorizations, ["old", "old", "new", "new"].map((token) => `Bearer ${token}`));
 });
 
-Deno.test("Transport loads its credentials anew for a watch, too", async () => {
+Deno.test("Transport reloads its credentials after a 401 for a watch", async () => {
   const current = { token: "old" };
   await using api = rotating(current);
   using transport = api.connect(() => current.token);
@@ -194,7 +195,7 @@ Deno.test("Transport loads its credentials anew for a watch, too", async () => {
   assertEquals(api.authorizations, ["Bearer old", "Bearer new"]);
 });
 
-Deno.test("Transport loads its credentials once for all requests that are refused together", async () => {
+Deno.test("Transport reloads its credentials once for concurrent requests", async () => {
   const current = { token: "old" };
   let loads = 0;
   const requests = 5;
@@ -202,7 +203,7 @@ Deno.test("Transport loads its credentials once for all requests that are refuse
   await using api = new ScriptedApi((nth, request) => {
     if (nth + 1 === requests) arrived.resolve();
     if (request.headers.get("authorization") === "Bearer new") return list();
-    // None is answered before all have come.
+    // No response ends before all requests have arrived.
     const body = new ReadableStream<Uint8Array>({ pull: (it) => arrived.promise.then(() => it.close()) });
     return new Response(body, { status: 401 });
   });
@@ -215,14 +216,14 @@ Deno.test("Transport loads its credentials once for all requests that are refuse
   assertEquals([loads, api.authorizations.length], [2, 2 * requests]);
 });
 
-Deno.test("K16 Transport takes a second 401 for an answer", async () => {
+Deno.test("K16 Transport does not retry after a second 401", async () => {
   await using api = new ScriptedApi(() => refusal(401));
   using transport = api.connect();
   const error = await assertRejects(() => transport.getJson(PATH), KubernetesError, "no (401)");
   assertEquals([error.status, api.authorizations.length], [401, 2]);
 });
 
-Deno.test("Transport says that credentials which are refused cannot be loaded anew", async () => {
+Deno.test("Transport reports that the credentials cannot be reloaded", async () => {
   await using api = new ScriptedApi(() => refusal(401));
   let loads = 0;
   using transport = api.connect(() => {
@@ -232,11 +233,11 @@ Deno.test("Transport says that credentials which are refused cannot be loaded an
   const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
   assertEquals(
     error.message,
-    "Kubernetes refused to read pods: no (401); new credentials cannot be loaded: the file is gone",
+    "Kubernetes refused to read pods: no (401); the credentials cannot be reloaded: the file is gone",
   );
 });
 
-Deno.test("K16 Transport reads a service account's rotated token at once", async () => {
+Deno.test("K16 Transport uses a rotated service account token immediately", async () => {
   const current = { token: "old" };
   await using api = rotating(current);
   const tokenFile = await temporaryFile("old");
@@ -255,7 +256,7 @@ Deno.test("K16 Transport reads a service account's rotated token at once", async
   assertEquals(api.authorizations, ["old", "old", "new"].map((token) => `Bearer ${token}`));
 });
 
-/** A kubeconfig of a cluster. */
+/** Writes a kubeconfig with one cluster. */
 async function kubeconfigOf(
   cluster: Readonly<Record<string, string>>,
 ): Promise<{ path: string } & AsyncDisposable> {
@@ -268,7 +269,7 @@ async function kubeconfigOf(
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path) };
 }
 
-Deno.test("Transport goes by the proxy that the kubeconfig names", async () => {
+Deno.test("Transport uses the proxy of the kubeconfig", async () => {
   await using api = new ScriptedApi(list);
   await using proxy = new RecordingProxy();
   await using kubeconfig = await kubeconfigOf({
@@ -281,26 +282,26 @@ Deno.test("Transport goes by the proxy that the kubeconfig names", async () => {
   assertEquals(proxy.requests, [{ method: "GET", target: api.host, authorization }]);
 });
 
-Deno.test("loadKubeConfig() refuses a proxy that the agent cannot use, without showing it", async () => {
+Deno.test("loadKubeConfig() rejects an unsupported proxy without revealing its password", async () => {
   await using kubeconfig = await kubeconfigOf({
     server: "http://127.0.0.1:1",
     "proxy-url": "ftp://alice:s3cret@proxy",
   });
   const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
-  assertStringIncludes(error.message, "its proxy-url is no http or https URL");
+  assertStringIncludes(error.message, "its proxy-url is not an http or https URL");
   assert(!error.message.includes("s3cret"));
 });
 
-Deno.test("loadKubeConfig() refuses a name of the server that cannot be sent", async () => {
+Deno.test("loadKubeConfig() rejects a tls-server-name", async () => {
   await using kubeconfig = await kubeconfigOf({
     server: "https://10.0.0.1",
     "tls-server-name": "kubernetes",
   });
   const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
-  assertStringIncludes(error.message, "as it names a tls-server-name, which Deno cannot send");
+  assertStringIncludes(error.message, "it sets tls-server-name, which Deno does not support");
 });
 
-Deno.test("R7 Transport changes nothing in the cluster while it may not, and still reads", async () => {
+Deno.test("R7 Transport rejects writes and still reads while mayWrite() returns false", async () => {
   const methods: string[] = [];
   await using api = new ScriptedApi((_, request) => {
     methods.push(request.method);
@@ -314,33 +315,60 @@ Deno.test("R7 Transport changes nothing in the cluster while it may not, and sti
   await assertRejects(
     () => scale("s1", change),
     KubernetesError,
-    "Cannot ask Kubernetes to change deployments s1: this replica may lead no more",
+    "Cannot ask Kubernetes to change deployments s1: this replica may no longer be the leader",
   );
   mayWrite = true;
   await scale("s1", change);
   assertEquals(methods, ["GET", "PATCH"]);
 });
 
-Deno.test("Transport tells of each attempt at a request how it went", async () => {
+Deno.test("Transport reports each attempt at a request", async () => {
   using _random = new FixedRandom(0);
   await using api = new ScriptedApi((nth) => nth === 0 ? refusal(503) : list());
-  const told: unknown[] = [];
+  const records: unknown[] = [];
   using transport = new Transport(
     () => kubeConfig(api.host, "token"),
-    { onRequest: ({ durationMs, ...record }) => told.push({ ...record, hasTime: durationMs >= 0 }) },
+    {
+      onRequest: ({ durationMs, ...record }) => void records.push({ ...record, hasTime: durationMs >= 0 }),
+    },
   );
   await transport.getJson(PATH);
-  const words = { verb: "list", resource: "pods", hasTime: true };
-  assertEquals(told, [{ ...words, status: 503, isRetry: false }, { ...words, status: 200, isRetry: true }]);
+  const request = { verb: "list", resource: "pods", hasTime: true };
+  assertEquals(records, [{ ...request, status: 503, isRetry: false }, {
+    ...request,
+    status: 200,
+    isRetry: true,
+  }]);
 });
 
-Deno.test("Transport tells of a request without an answer that it has status 0", async () => {
+Deno.test("Transport reports status 0 for a request without a response", async () => {
   using _random = new FixedRandom(0);
   await using api = new ResettingApi();
   const statuses: number[] = [];
-  using transport = new Transport(() => kubeConfig(api.host, "token"), {
-    onRequest: ({ status }) => statuses.push(status),
-  });
+  const onRequest = ({ status }: RequestRecord) => void statuses.push(status);
+  using transport = new Transport(() => kubeConfig(api.host, "token"), { onRequest });
   await assertRejects(() => transport.getJson(PATH), KubernetesError);
   assertEquals(statuses, [0, 0, 0, 0, 0]);
 });
+
+const ATTRIBUTES: ReadonlyArray<[method: string, path: string, attributes: string]> = [
+  ["GET", "/api/v1/namespaces/s/pods", "list pods"],
+  ["GET", "/api/v1/namespaces/s/pods?watch=true", "watch pods"],
+  ["GET", "/api/v1/namespaces/s/secrets/k8s-agent-issued-key", "get secrets"],
+  ["POST", "/apis/apps/v1/namespaces/s/deployments", "create deployments"],
+  ["PATCH", "/apis/apps/v1/namespaces/s/deployments/s1", "patch deployments"],
+  ["PUT", "/apis/coordination.k8s.io/v1/namespaces/s/leases/a", "update leases"],
+  ["DELETE", "/api/v1/namespaces/s/services/s1", "delete services"],
+  ["PATCH", "/apis/stream.space/v1alpha1/namespaces/s/sessions/s1/status", "patch sessions/status"],
+  ["POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "create selfsubjectaccessreviews"],
+  ["GET", "/api/v1/namespaces/s", "get namespaces"],
+  ["GET", "/apis/stream.space/v1alpha1", "list "],
+  ["GET", "/version", "list "],
+];
+
+for (const [method, path, expected] of ATTRIBUTES) {
+  Deno.test(`attributesOf() returns ${JSON.stringify(expected)} for ${method} ${path}`, () => {
+    const { verb, resource } = attributesOf(method, new URL(path, "https://api.example.com"));
+    assertEquals(`${verb} ${resource}`, expected);
+  });
+}

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { V1ContainerStatus, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/common/errors.ts";
-import { type Look, SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { type CheckResult, SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { waitUntil, waitUntilReady } from "../../lib/sessions/waiting.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
@@ -267,7 +267,7 @@ async function hear(
   });
   await session.cache.waitFor("s1", {
     signal: never,
-    look: ({ events }): Look<true> => events.at(-1)?.version === version ? { answer: true } : {},
+    check: ({ events }): CheckResult<true> => events.at(-1)?.version === version ? { value: true } : {},
   });
   stop.abort();
   await following;

@@ -76,7 +76,12 @@ function waiting(
 
 /** What the cluster tells about pod p1, or the claim, oldest first. */
 function told(...events: Array<[reason: EventReason, message: string, about?: string]>): SessionEvent[] {
-  return events.map(([reason, message, about = "uid-p1"], nth) => ({ about, reason, message, version: nth }));
+  return events.map(([reason, message, about = "uid-p1"], nth) => ({
+    objectUid: about,
+    reason,
+    message,
+    version: nth,
+  }));
 }
 
 function objects(pods: V1Pod[], others: Partial<SessionObjects> = {}): SessionObjects {

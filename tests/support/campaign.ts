@@ -1,20 +1,24 @@
 /**
- * Candidates for one lease, in time that stands still.
+ * Candidates for one lease, with fake time.
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { LeaderElection, type Leadership, type Standing } from "../../lib/kubernetes/leader_election.ts";
+import {
+  LeaderElection,
+  type Leadership,
+  type LeadershipStatus,
+} from "../../lib/kubernetes/leader_election.ts";
 import { type FakeConnection, FakeLeases } from "./fake_leases.ts";
 import { FakeTime } from "./fake_time.ts";
 import { FixedRandom } from "./fixed_random.ts";
 import { LogCapture } from "./log_capture.ts";
 
-/** The timing that an election has unless it is told another. */
+/** Default timing of an election. */
 export const LEASE_MS = 15_000;
 export const RENEW_DEADLINE_MS = 10_000;
 export const RETRY_MS = 2000;
 
-/** A campaign in which chance adds nothing to waits; its end checks that no timer is left. */
+/** An election without jitter; disposing it checks that no timer is left. */
 export class Campaign implements AsyncDisposable {
   readonly time = new FakeTime(Date.UTC(2030, 0, 1));
   readonly logs = new LogCapture();
@@ -23,13 +27,13 @@ export class Campaign implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #leaderships: Leadership[] = [];
 
-  /** Lets a candidate come and make its first attempt. */
+  /** Adds a candidate, which makes its first attempt. */
   async enter(identity: string): Promise<Candidate> {
     const connection = this.leases.connection();
-    const turns: Standing[] = [];
-    const onTurn = (standing: Standing) => void turns.push(standing);
-    const election = new LeaderElection({ leases: connection, name: "agent", identity, onTurn });
-    const candidate: Candidate = { election, connection, turns, leadership: undefined };
+    const ticks: LeadershipStatus[] = [];
+    const onTick = (status: LeadershipStatus) => void ticks.push(status);
+    const election = new LeaderElection({ leases: connection, name: "agent", identity, onTick });
+    const candidate: Candidate = { election, connection, ticks, leadership: undefined };
     election.acquire(this.#stop.signal).then((leadership) => {
       this.#leaderships.push(leadership);
       candidate.leadership = leadership;
@@ -38,15 +42,15 @@ export class Campaign implements AsyncDisposable {
     return candidate;
   }
 
-  /** How many log lines hold a text. */
-  told(text: string): number {
+  /** Number of log lines that contain a text. */
+  logged(text: string): number {
     return this.logs.lines.filter((line) => line.includes(text)).length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     const ends = this.#leaderships.map((leadership) => leadership[Symbol.asyncDispose]());
-    // A write that hangs is waited for, for its own time.
+    // Releasing waits for a hanging write until its timeout.
     await this.time.tickAsync(RENEW_DEADLINE_MS);
     await Promise.all(ends);
     assertEquals(this.time.pending, []);
@@ -56,16 +60,16 @@ export class Campaign implements AsyncDisposable {
   }
 }
 
-/** One candidate, its way to the lease, and its leadership once it has it. */
+/** One candidate, its connection to the lease, and its leadership once it has it. */
 export interface Candidate {
   readonly election: LeaderElection;
   readonly connection: FakeConnection;
-  /** What it was told at each turn of its loop. */
-  readonly turns: readonly Standing[];
+  /** Status at each iteration of its loop. */
+  readonly ticks: readonly LeadershipStatus[];
   leadership: Leadership | undefined;
 }
 
-/** Whether a candidate leads now. */
+/** Whether a candidate is the leader. */
 export function leads(candidate: Candidate): boolean {
   return candidate.leadership?.lost.aborted === false;
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
-import type { CustomObjectApi, PatchOperation } from "../../lib/kubernetes/custom_objects.ts";
+import type { CustomObjectApi, PatchOperation } from "../../lib/kubernetes/client.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 import type { CustomObject } from "./custom_kinds.ts";
 

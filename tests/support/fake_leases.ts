@@ -1,45 +1,45 @@
 /**
- * Leases that exist only in a test: kept with versions as the API keeps them, and reached by connections that a test can break.
+ * One Lease in memory, with resource versions, and connections to it that a test can break.
  * @module
  */
 import type { V1Lease, V1LeaseSpec } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { LeaseApi } from "../../lib/kubernetes/client.ts";
 
-/** What becomes of requests. */
+/** How a connection handles requests. */
 type Behaviour = "answer" | "refuse" | "hang";
 
-/** One namespace's lease, shared by all candidates of a test. */
+/** The lease that all candidates of a test share. */
 export class FakeLeases implements LeaseApi {
   #lease: V1Lease | undefined;
   #version = 0;
 
-  /** The record as it stands. */
+  /** Current record. */
   get spec(): V1LeaseSpec | undefined {
     return this.#lease?.spec;
   }
 
-  /** The holder as it stands. */
+  /** Current holder. */
   get holder(): string | undefined {
     return this.spec?.holderIdentity;
   }
 
-  /** The lease as it stands. */
+  /** Current lease. */
   get lease(): V1Lease | undefined {
     return this.#lease;
   }
 
-  /** Writes the lease as somebody else, by a function of its record. */
+  /** Changes the record, as another client would. */
   edit(change: (spec: V1LeaseSpec) => V1LeaseSpec, metadata: V1Lease["metadata"] = {}): void {
     this.#put({ metadata: { ...this.#lease?.metadata, ...metadata }, spec: change({ ...this.spec }) });
   }
 
-  /** Deletes the lease as somebody else. */
+  /** Deletes the lease, as another client would. */
   remove(): void {
     this.#lease = undefined;
   }
 
-  /** A way to the lease that a test can cut. */
+  /** Opens a connection that a test can break. */
   connection(): FakeConnection {
     return new FakeConnection(this);
   }
@@ -76,7 +76,7 @@ export class FakeLeases implements LeaseApi {
   }
 }
 
-/** A candidate's own way to the lease. */
+/** One candidate's connection to the lease. */
 export class FakeConnection implements LeaseApi {
   behaviour: Behaviour = "answer";
   readonly #leases: FakeLeases;
@@ -104,7 +104,7 @@ export class FakeConnection implements LeaseApi {
   }
 }
 
-/** What a server's refusal of a write becomes. */
+/** Error for a write that the server refused. */
 export function refusal(status: number, reason: string): KubernetesError {
   return new KubernetesError(`Kubernetes refused to write a lease: ${reason}`, { status, reason });
 }

@@ -1,11 +1,11 @@
 /**
- * A way to a cluster that exists only in a test: lists as the test has them, and watches that the test speaks on.
+ * A transport to a fake cluster: a test defines the lists and writes to the watches.
  * @module
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 
-/** What a test says about an object. */
+/** An object of a fake cluster. */
 export interface FakeObject {
   metadata: {
     name: string;
@@ -25,9 +25,9 @@ type Resource =
   | "pods"
   | "events";
 
-/** Answers lists and watches of the kinds of a session's objects and of events. */
+/** Serves lists and watches of the objects of sessions and of events. */
 export class FakeTransport {
-  /** What a list of each kind gives. */
+  /** Objects in the list of each kind. */
   readonly items: Record<Resource, FakeObject[]> = {
     deployments: [],
     services: [],
@@ -36,16 +36,16 @@ export class FakeTransport {
     pods: [],
     events: [],
   };
-  /** The version of each list. */
+  /** Resource version of each list. */
   version = "100";
-  /** A kind of which no list is allowed. */
+  /** Kind whose list is forbidden. */
   refuses: Resource | undefined;
   /** Paths of all lists. */
   readonly lists: string[] = [];
   readonly #watches = new Map<string, ReadableStreamDefaultController<Uint8Array>>();
   readonly #watchers = new Set<() => void>();
 
-  /** This, as those see it that use a transport. */
+  /** This object as a transport. */
   get transport(): Transport {
     return this as unknown as Transport;
   }
@@ -77,14 +77,14 @@ export class FakeTransport {
     return Promise.resolve(body);
   }
 
-  /** Sends an event on the watch of a kind, as soon as there is one. */
+  /** Sends an event on the watch of a kind; waits until that is open. */
   async emit(resource: Resource, type: string, object: unknown): Promise<void> {
     const watch = await this.#watch(resource);
     watch.enqueue(new TextEncoder().encode(`${JSON.stringify({ type, object })}\n`));
     await settled();
   }
 
-  /** Makes the watch of a kind begin anew with a list. */
+  /** Expires the resource version of a watch, so that the kind is listed again. */
   async expire(resource: Resource): Promise<void> {
     const lists = this.lists.length;
     await this.emit(resource, "ERROR", { kind: "Status", code: 410, message: "too old resource version" });
@@ -106,7 +106,7 @@ function resourceOf(path: string): Resource {
   return path.replace(/\?.*$/, "").split("/").at(-1) as Resource;
 }
 
-/** All that follows from what was done, short of input and output. */
+/** Lets pending promises settle. */
 async function settled(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 0));
 }

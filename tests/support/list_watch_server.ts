@@ -1,5 +1,5 @@
 /**
- * A collection of a Kubernetes API, request by request as a test answers it.
+ * A Kubernetes API with one collection; a test answers each request.
  * @module
  */
 import { KubeConfig } from "@kubernetes/client-node";
@@ -8,22 +8,22 @@ import { Queue } from "./queue.ts";
 
 const encoder = new TextEncoder();
 
-/** A watch that is open, to be spoken on. */
+/** An open watch to which a test writes. */
 export class OpenWatch {
   readonly body: ReadableStream<Uint8Array>;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #isOver = false;
+  #isClosed = false;
 
   constructor() {
     this.body = new ReadableStream({
       start: (controller) => void (this.#controller = controller),
-      cancel: () => void (this.#isOver = true),
+      cancel: () => void (this.#isClosed = true),
     });
   }
 
-  /** Sends bytes as they are. */
+  /** Sends raw bytes. */
   write(chunk: string | Uint8Array): void {
-    if (!this.#isOver) this.#controller?.enqueue(typeof chunk === "string" ? encoder.encode(chunk) : chunk);
+    if (!this.#isClosed) this.#controller?.enqueue(typeof chunk === "string" ? encoder.encode(chunk) : chunk);
   }
 
   /** Sends an event. */
@@ -31,20 +31,20 @@ export class OpenWatch {
     this.write(`${JSON.stringify({ type, object })}\n`);
   }
 
-  /** Ends the watch as a server does when its time is up. */
+  /** Ends the watch as a server does at its timeout. */
   close(): void {
-    if (!this.#isOver) this.#controller?.close();
-    this.#isOver = true;
+    if (!this.#isClosed) this.#controller?.close();
+    this.#isClosed = true;
   }
 
-  /** Ends it as a connection that breaks. */
+  /** Breaks the connection. */
   break(): void {
-    if (!this.#isOver) this.#controller?.error(new Error("broken"));
-    this.#isOver = true;
+    if (!this.#isClosed) this.#controller?.error(new Error("broken"));
+    this.#isClosed = true;
   }
 }
 
-/** A request that waits for its answer. */
+/** A request that a test has to answer. */
 export class PendingRequest {
   readonly url: URL;
   readonly #answer: (response: Response) => void;
@@ -56,8 +56,8 @@ export class PendingRequest {
     this.#open = options.open;
   }
 
-  /** What it asks for: `list`, or `watch` and the version to go on from. */
-  get asks(): string {
+  /** `list`, or `watch` and the resource version to continue from. */
+  get kind(): string {
     const { searchParams } = this.url;
     return searchParams.get("watch") === "true" ? `watch ${searchParams.get("resourceVersion")}` : "list";
   }
@@ -71,13 +71,13 @@ export class PendingRequest {
     this.respond(Response.json({ kind: "List", metadata: { resourceVersion }, items }));
   }
 
-  /** Refuses as an API server does. */
+  /** Answers with an error status. */
   refuse(code: number, message: string, headers: Readonly<Record<string, string>> = {}): void {
     const body = { kind: "Status", status: "Failure", code, message };
     this.respond(Response.json(body, { status: code, headers }));
   }
 
-  /** Answers with a watch. */
+  /** Answers with an open watch. */
   watch(): OpenWatch {
     const watch = new OpenWatch();
     this.#open.push(watch);
@@ -86,23 +86,23 @@ export class PendingRequest {
   }
 }
 
-/** Serves on a free port until it is disposed. */
+/** The server; it listens on a free port until it is disposed. */
 export class ListWatchServer implements AsyncDisposable {
-  /** Requests as they arrive. */
+  /** Requests in the order of arrival. */
   readonly requests = new Queue<PendingRequest>();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #open: OpenWatch[] = [];
-  readonly #over = Promise.withResolvers<Response>();
+  readonly #end = Promise.withResolvers<Response>();
 
   constructor() {
     this.#server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
       const { promise, resolve } = Promise.withResolvers<Response>();
       this.requests.push(new PendingRequest(new URL(request.url), { answer: resolve, open: this.#open }));
-      return Promise.race([promise, this.#over.promise]);
+      return Promise.race([promise, this.#end.promise]);
     });
   }
 
-  /** A transport to this server. */
+  /** Creates a transport to this server. */
   connect(): Transport {
     const config = new KubeConfig();
     const server = `http://127.0.0.1:${this.#server.addr.port}`;
@@ -111,7 +111,7 @@ export class ListWatchServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#over.resolve(new Response(null, { status: 503 }));
+    this.#end.resolve(new Response(null, { status: 503 }));
     for (const watch of this.#open) watch.close();
     await this.#server.shutdown();
   }

@@ -3,7 +3,7 @@
  * the Control Plane one that knows only TCP.
  * @module
  */
-import { ApiProxy, type RequestWords } from "../../dev/faults/api_proxy.ts";
+import { ApiProxy, type RequestAttributes } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { readCredentials } from "../../lib/kubernetes/kubeconfig.ts";
 import { temporaryFile, type TestCluster } from "./clusters.ts";
@@ -22,11 +22,11 @@ export class Proxies implements AsyncDisposable {
   /** Path of a kubeconfig that leads through them. */
   readonly kubeconfig: string;
   readonly #client: Deno.HttpClient;
-  readonly #listeners: Set<(point: Point, request: RequestWords) => void>;
+  readonly #listeners: Set<(point: Point, request: RequestAttributes) => void>;
 
   private constructor(parts: Pick<Proxies, "api" | "apiLink" | "controlPlaneLink" | "kubeconfig">, options: {
     client: Deno.HttpClient;
-    listeners: Set<(point: Point, request: RequestWords) => void>;
+    listeners: Set<(point: Point, request: RequestAttributes) => void>;
   }) {
     this.api = parts.api;
     this.apiLink = parts.apiLink;
@@ -40,8 +40,8 @@ export class Proxies implements AsyncDisposable {
   static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
     const { client: settings } = await readCredentials(cluster.config);
     const client = Deno.createHttpClient(settings);
-    const listeners = new Set<(point: Point, request: RequestWords) => void>();
-    const tell = (point: Point) => (request: RequestWords) => {
+    const listeners = new Set<(point: Point, request: RequestAttributes) => void>();
+    const tell = (point: Point) => (request: RequestAttributes) => {
       for (const listener of [...listeners]) listener(point, request);
     };
     const api = ApiProxy.start({
@@ -66,7 +66,7 @@ export class Proxies implements AsyncDisposable {
   /** Resolves when the next such request is at a point, such as `patch configmaps`. */
   next(what: string, point: Point = "asked"): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const listener = (at: Point, { verb, resource }: RequestWords) => {
+    const listener = (at: Point, { verb, resource }: RequestAttributes) => {
       if (at !== point || what !== `${verb} ${resource}`) return;
       this.#listeners.delete(listener);
       resolve();
@@ -96,7 +96,7 @@ export class Proxies implements AsyncDisposable {
 }
 
 /** The words of a request such as `patch configmaps`. */
-function wordsOf(what: string): RequestWords {
+function wordsOf(what: string): RequestAttributes {
   const [verb = "", resource = ""] = what.split(" ");
   return { verb, resource };
 }

@@ -30,7 +30,7 @@ const ZEROS = {
 };
 
 for (const [name, labels] of Object.entries(ZEROS)) {
-  Deno.test(`the first scrape has each series of ${name}, at zero`, async () => {
+  Deno.test(`Telemetry exports each series of ${name} at zero from the first scrape on`, async () => {
     const all = [...await scrapeOf(new Telemetry(SETTINGS))];
     assertEquals(
       all.filter(([series]) => series.startsWith(`k8s_agent_${name}{`)),
@@ -39,7 +39,7 @@ for (const [name, labels] of Object.entries(ZEROS)) {
   });
 }
 
-Deno.test("a late heartbeat is told for as long as the link is up", async () => {
+Deno.test("Telemetry exports the lag of heartbeats while the link is up", async () => {
   const telemetry = new Telemetry(SETTINGS);
   const lag = async () => (await scrapeOf(telemetry)).get("k8s_agent_heartbeat_lag_seconds");
   telemetry.link("up");
@@ -49,7 +49,7 @@ Deno.test("a late heartbeat is told for as long as the link is up", async () => 
   assertEquals(await lag(), 0);
 });
 
-Deno.test("messages that are ignored are counted by why", async () => {
+Deno.test("Telemetry counts ignored messages by reason", async () => {
   const telemetry = new Telemetry(SETTINGS);
   for (const reason of ["malformed", "unknown", "malformed"] as const) telemetry.ignored(reason);
   const counts = await scrapeOf(telemetry);

@@ -2,15 +2,15 @@ import { assertEquals } from "@std/assert";
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError } from "../../lib/common/errors.ts";
 import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
-import { CommandTelemetry } from "../../lib/telemetry/command_telemetry.ts";
-import { Meter } from "../../lib/telemetry/meter.ts";
+import { CommandTelemetry, phaseOf } from "../../lib/telemetry/commands.ts";
+import { Meter } from "../../lib/telemetry/metrics.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { parseExposition } from "../support/scrape.ts";
 
 const START = { action: "start_session", receivedAt: 0 };
 const WAKE = { action: "wake_session", sessionId: "s1" } as const;
 
-/** What was counted and summed, without buckets and what is 0. */
+/** Exported values that are not 0, without buckets. */
 async function counted(meter: Meter): Promise<Record<string, number>> {
   const all = [...parseExposition(await meter.text())];
   return Object.fromEntries(
@@ -19,7 +19,7 @@ async function counted(meter: Meter): Promise<Record<string, number>> {
   );
 }
 
-/** A session whose Deployment wants a pod. */
+/** Objects of a session with one pod. */
 function objects(conditions: ReadonlyArray<string> = [], isRunning = false): SessionObjects {
   const pod = {
     metadata: { name: "p1" },
@@ -39,7 +39,7 @@ function objects(conditions: ReadonlyArray<string> = [], isRunning = false): Ses
   };
 }
 
-Deno.test("the phases of a start are timed one after the other, by what the cluster shows", async () => {
+Deno.test("CommandTelemetry measures the phases of a start as the cluster shows them", async () => {
   using time = new FakeTime();
   const meter = new Meter();
   const commands = new CommandTelemetry(meter);
@@ -49,15 +49,15 @@ Deno.test("the phases of a start are timed one after the other, by what the clus
   await time.tickAsync(1000);
   commands.admitted("c1");
   await time.tickAsync(3000);
-  commands.look("s1", () => objects());
+  commands.onSessionChange("s1", () => objects());
   await time.tickAsync(4000);
-  commands.look("s1", () => objects(["PodScheduled"]));
+  commands.onSessionChange("s1", () => objects(["PodScheduled"]));
   await time.tickAsync(5000);
-  commands.look("s1", () => objects(["PodScheduled"], true));
-  // A pod that is replaced does not begin the phases anew.
-  commands.look("s1", () => objects());
+  commands.onSessionChange("s1", () => objects(["PodScheduled"], true));
+  // A replaced pod does not start the phases over.
+  commands.onSessionChange("s1", () => objects());
   await time.tickAsync(6000);
-  commands.look("s1", () => objects(["PodScheduled", "Ready"], true));
+  commands.onSessionChange("s1", () => objects(["PodScheduled", "Ready"], true));
   await time.tickAsync(500);
   assertEquals(commands.open, 1);
   commands.ended("c1", "complete");
@@ -74,7 +74,7 @@ Deno.test("the phases of a start are timed one after the other, by what the clus
   );
 });
 
-Deno.test("a command that an earlier process received has its whole time, and no phases", async () => {
+Deno.test("CommandTelemetry measures no phases of a command that an earlier process received", async () => {
   using time = new FakeTime();
   await time.tickAsync(60_000);
   const meter = new Meter();
@@ -82,7 +82,7 @@ Deno.test("a command that an earlier process received has its whole time, and no
   commands.received("c1", START);
   commands.started("c1", WAKE);
   commands.admitted("c1");
-  commands.look("s1", () => objects(["Ready"]));
+  commands.onSessionChange("s1", () => objects(["Ready"]));
   commands.ended("c1", "complete");
   assertEquals(await counted(meter), {
     'commands_received_total{action="start_session"}': 1,
@@ -98,12 +98,12 @@ const FAILURES: ReadonlyArray<[name: string, error: unknown, reason: string]> = 
     new CommandError("start_failed", "no", { reason: "ImagePull" }),
     "ImagePull",
   ],
-  ["the kind of failure where there is no cause", new CommandError("not_found", "no"), "not_found"],
-  ["internal for what nobody foresaw", new TypeError("x is undefined"), "internal"],
+  ["the failure code without a cause", new CommandError("not_found", "no"), "not_found"],
+  ["internal for an unexpected error", new TypeError("x is undefined"), "internal"],
 ];
 
 for (const [name, error, reason] of FAILURES) {
-  Deno.test(`the reason of a failure is ${name}`, async () => {
+  Deno.test(`CommandTelemetry counts a failure with ${name}`, async () => {
     const meter = new Meter();
     const commands = new CommandTelemetry(meter);
     commands.received("c1", { ...START, receivedAt: Date.now() });
@@ -113,7 +113,7 @@ for (const [name, error, reason] of FAILURES) {
   });
 }
 
-Deno.test("a command that is handed over is counted, and has no duration", async () => {
+Deno.test("CommandTelemetry counts a command that is handed over, without a duration", async () => {
   const meter = new Meter();
   const commands = new CommandTelemetry(meter);
   commands.received("c1", { ...START, receivedAt: Date.now() });
@@ -124,7 +124,7 @@ Deno.test("a command that is handed over is counted, and has no duration", async
   });
 });
 
-Deno.test("what a payload says becomes no label", async () => {
+Deno.test("CommandTelemetry does not use actions from payloads as label values", async () => {
   const meter = new Meter();
   const commands = new CommandTelemetry(meter);
   for (let nth = 0; nth < 1000; nth++) {
@@ -140,7 +140,7 @@ Deno.test("what a payload says becomes no label", async () => {
   ]);
 });
 
-Deno.test("a command is counted as ended once", async () => {
+Deno.test("CommandTelemetry counts the end of a command once", async () => {
   const meter = new Meter();
   const commands = new CommandTelemetry(meter);
   commands.received("c1", { ...START, receivedAt: Date.now() });
@@ -150,3 +150,75 @@ Deno.test("a command is counted as ended once", async () => {
   assertEquals(counts['commands_total{action="start_session",outcome="failed"}'], 1);
   assertEquals(counts['commands_total{action="start_session",outcome="complete"}'], undefined);
 });
+
+const NONE: SessionObjects = {
+  deployment: undefined,
+  service: undefined,
+  claim: undefined,
+  policy: undefined,
+  pods: [],
+  events: [],
+};
+
+function deployment(replicas: number, isDeleted = false): V1Deployment {
+  const metadata = { name: "s1", ...(isDeleted ? { deletionTimestamp: new Date() } : {}) };
+  return { metadata, spec: { replicas } } as V1Deployment;
+}
+
+function pod(status: V1Pod["status"], nodeName?: string): V1Pod {
+  return { metadata: { name: "p1" }, spec: { containers: [], ...(nodeName ? { nodeName } : {}) }, status };
+}
+
+const SCHEDULED = { type: "PodScheduled", status: "True" };
+const UNSCHEDULED = { type: "PodScheduled", status: "False" };
+const READY = { type: "Ready", status: "True" };
+
+function container(state: "waiting" | "running") {
+  const common = { name: "session", image: "x", imageID: "", ready: false, restartCount: 0 };
+  return { ...common, state: { [state]: {} } };
+}
+
+const CASES: ReadonlyArray<[name: string, phase: string, objects: Partial<SessionObjects>]> = [
+  ["without a Deployment", "objects", {}],
+  ["that is hibernated", "objects", { deployment: deployment(0) }],
+  ["whose earlier Deployment is being deleted", "objects", {
+    deployment: deployment(1, true),
+  }],
+  ["without a pod", "scheduling", { deployment: deployment(1) }],
+  ["with a pod without a node", "scheduling", {
+    deployment: deployment(1),
+    pods: [pod({ conditions: [UNSCHEDULED] })],
+  }],
+  ["with a pod on a node", "pulling", {
+    deployment: deployment(1),
+    pods: [pod({ conditions: [SCHEDULED] })],
+  }],
+  ["with a pod on a node and no conditions yet", "pulling", {
+    deployment: deployment(1),
+    pods: [pod({}, "node-1")],
+  }],
+  ["with a waiting container", "pulling", {
+    deployment: deployment(1),
+    pods: [pod({ conditions: [SCHEDULED], containerStatuses: [container("waiting")] })],
+  }],
+  ["with one of two containers running", "pulling", {
+    deployment: deployment(1),
+    pods: [
+      pod({ conditions: [SCHEDULED], containerStatuses: [container("running"), container("waiting")] }),
+    ],
+  }],
+  ["with a running container", "ready", {
+    deployment: deployment(1),
+    pods: [pod({ conditions: [SCHEDULED], containerStatuses: [container("running")] })],
+  }],
+  ["with a ready pod", "served", {
+    deployment: deployment(1),
+    pods: [pod({ conditions: [SCHEDULED, READY] })],
+  }],
+];
+
+for (const [name, phase, objects] of CASES) {
+  Deno.test(`phaseOf() returns "${phase}" for a session ${name}`, () => {
+    assertEquals(phaseOf({ ...NONE, ...objects }), phase);
+  });
+}

@@ -12,30 +12,31 @@ import { onEachCluster } from "../support/stage.ts";
 
 const never = new AbortController().signal;
 const NAME = "agent-leader";
-const TIMING = { leaseMs: 2000, renewDeadlineMs: 1500, retryPeriodMs: 50 };
-/** A lease that no test waits for the end of. */
-const LONG = { ...TIMING, leaseMs: 3_600_000, renewDeadlineMs: 1_800_000 };
+/** A lease that does not expire during a test. */
+const LONG = { leaseMs: 3_600_000, renewDeadlineMs: 1_800_000, retryPeriodMs: 50 };
+/** The shortest lease that the API can store. */
+const SHORT = { leaseMs: 1000, renewDeadlineMs: 700, retryPeriodMs: 50 };
 const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 
-/** A candidate's way to the cluster that tells what it wrote. */
+/** A candidate's connection to the cluster; it records the leases that it wrote. */
 class Connection implements Disposable {
   readonly leases: LeaseApi;
-  /** What the API answered to each write. */
+  /** Response to each write. */
   readonly written = new Queue<V1Lease>();
   readonly #transport: Transport;
 
   constructor(transport: Transport, namespace: string) {
     this.#transport = transport;
     const api = createLeaseApi(transport, namespace);
-    const told = async (write: Promise<V1Lease>) => {
+    const recorded = async (write: Promise<V1Lease>) => {
       const lease = await write;
       this.written.push(lease);
       return lease;
     };
     this.leases = {
       read: (name) => api.read(name),
-      create: (lease) => told(api.create(lease)),
-      replace: (lease) => told(api.replace(lease)),
+      create: (lease) => recorded(api.create(lease)),
+      replace: (lease) => recorded(api.replace(lease)),
     };
   }
 
@@ -43,11 +44,11 @@ class Connection implements Disposable {
     return new Connection(new Transport(() => cluster.config), cluster.namespace);
   }
 
-  acquire(identity: string, { timing = TIMING, signal = never } = {}): Promise<Leadership> {
+  acquire(identity: string, { timing = LONG, signal = never } = {}): Promise<Leadership> {
     return new LeaderElection({ leases: this.leases, name: NAME, identity, timing }).acquire(signal);
   }
 
-  /** Changes the lease by hand, as often as it takes to be faster than the leader. */
+  /** Changes the lease, as another client would; retries while the leader writes at the same time. */
   async edit(change: (lease: V1Lease) => V1Lease): Promise<void> {
     while (true) {
       const lease = await this.leases.read(NAME);
@@ -61,11 +62,11 @@ class Connection implements Disposable {
     }
   }
 
-  /** The first write from now on that a test looks for. */
-  async writtenThat(isIt: (lease: V1Lease) => boolean): Promise<V1Lease> {
+  /** Next write that matches. */
+  async nextWrite(matches: (lease: V1Lease) => boolean): Promise<V1Lease> {
     while (true) {
       const lease = await this.written.next();
-      if (isIt(lease)) return lease;
+      if (matches(lease)) return lease;
     }
   }
 
@@ -74,14 +75,14 @@ class Connection implements Disposable {
   }
 }
 
-function over(signal: AbortSignal): Promise<void> {
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
 }
 
-onEachCluster("LeaderElection writes a lease that the API takes, and renews it", async (cluster) => {
+onEachCluster("acquire() writes a valid lease and renews it", async (cluster) => {
   using a = Connection.to(cluster);
   await using leadership = await a.acquire("a");
   const first = await a.written.next();
@@ -90,46 +91,49 @@ onEachCluster("LeaderElection writes a lease that the API takes, and renews it",
   assertMatch(before.renewTime, MICRO_TIME);
   assertMatch(before.acquireTime, MICRO_TIME);
   assert(after.renewTime > before.renewTime, `${before.renewTime}, then ${after.renewTime}`);
-  const rest = { holderIdentity: "a", leaseDurationSeconds: 2, leaseTransitions: 0 };
+  const rest = { holderIdentity: "a", leaseDurationSeconds: 3600, leaseTransitions: 0 };
   assertEquals(before, { ...rest, acquireTime: before.acquireTime, renewTime: before.renewTime });
   assertEquals(after, { ...rest, acquireTime: before.acquireTime, renewTime: after.renewTime });
   assert(!leadership.lost.aborted);
 });
 
-onEachCluster("Leadership that is given up passes on at once, however long the lease", async (cluster) => {
-  using logs = new LogCapture();
-  using a = Connection.to(cluster);
-  using b = Connection.to(cluster);
-  const first = await a.acquire("a", { timing: LONG });
-  const waiting = b.acquire("b", { timing: LONG });
-  await logs.line("Waiting to lead: a is the leader");
-  await first[Symbol.asyncDispose]();
-  await using _second = await waiting;
-  const lease = await a.leases.read(NAME);
-  assertEquals([lease?.spec?.holderIdentity, lease?.spec?.leaseTransitions], ["b", 1]);
-});
+onEachCluster(
+  "a released leadership passes to the next candidate at once, however long the lease is",
+  async (cluster) => {
+    using logs = new LogCapture();
+    using a = Connection.to(cluster);
+    using b = Connection.to(cluster);
+    const first = await a.acquire("a");
+    const waiting = b.acquire("b");
+    await logs.line("Waiting for leadership: a is the leader");
+    await first[Symbol.asyncDispose]();
+    await using _second = await waiting;
+    const lease = await a.leases.read(NAME);
+    assertEquals([lease?.spec?.holderIdentity, lease?.spec?.leaseTransitions], ["b", 1]);
+  },
+);
 
-onEachCluster("LeaderElection takes over from a leader that is silent", async (cluster) => {
+onEachCluster("acquire() takes over from a dead leader", async (cluster) => {
   using b = Connection.to(cluster);
   await b.leases.create({
     metadata: { name: NAME },
     spec: { holderIdentity: "dead", leaseDurationSeconds: 1, leaseTransitions: 3 },
   });
-  await using leadership = await b.acquire("b");
+  await using leadership = await b.acquire("b", { timing: SHORT });
   assert(!leadership.lost.aborted);
   assertEquals((await b.leases.read(NAME))?.spec?.leaseTransitions, 4);
 });
 
-onEachCluster("R9 Leadership is lost to a holder that was written by hand", async (cluster) => {
+onEachCluster("R9 leadership is lost to a holder that another client wrote", async (cluster) => {
   using a = Connection.to(cluster);
   using hand = Connection.to(cluster);
   await using leadership = await a.acquire("a");
   await hand.edit((lease) => ({ ...lease, spec: { ...lease.spec, holderIdentity: "z" } }));
-  await over(leadership.lost);
-  assertEquals(leadership.lost.reason.message, "Leadership was lost: z is the leader");
+  await aborted(leadership.lost);
+  assertEquals(leadership.lost.reason.message, "Lost leadership: z is the leader");
 });
 
-onEachCluster("R9 Leadership goes on when its lease is deleted or edited", async (cluster) => {
+onEachCluster("R9 leadership continues when its lease is deleted or edited", async (cluster) => {
   using a = Connection.to(cluster);
   using hand = Connection.to(cluster);
   await using leadership = await a.acquire("a");
@@ -139,20 +143,20 @@ onEachCluster("R9 Leadership goes on when its lease is deleted or edited", async
     kind: "Lease",
     metadata: { name: NAME, namespace: cluster.namespace },
   });
-  const created = await a.writtenThat((lease) => lease.metadata?.uid !== metadata?.uid);
+  const created = await a.nextWrite((lease) => lease.metadata?.uid !== metadata?.uid);
   assertEquals(created.spec?.holderIdentity, "a");
   await hand.edit((lease) => ({ ...lease, metadata: { ...lease.metadata, labels: { team: "x" } } }));
-  await a.writtenThat((lease) => lease.metadata?.labels?.team === "x");
+  await a.nextWrite((lease) => lease.metadata?.labels?.team === "x");
   assert(!leadership.lost.aborted);
 });
 
-onEachCluster("Of two candidates at once exactly one leads, each time", async (cluster) => {
+onEachCluster("exactly one of two concurrent candidates leads, each time", async (cluster) => {
   using a = Connection.to(cluster);
   using b = Connection.to(cluster);
   for (let round = 0; round < 20; round++) {
     let leaders = 0;
     const campaign = async (connection: Connection, identity: string) => {
-      await using leadership = await connection.acquire(identity, { timing: LONG });
+      await using leadership = await connection.acquire(identity);
       leaders += 1;
       assertEquals(leaders, 1);
       const holder = (await connection.leases.read(NAME))?.spec?.holderIdentity;
@@ -164,20 +168,20 @@ onEachCluster("Of two candidates at once exactly one leads, each time", async (c
   assertEquals((await a.leases.read(NAME))?.spec?.leaseTransitions, 39);
 });
 
-onEachCluster("LeaderElection stops to wait when it is told to, and leaves the lease", async (cluster) => {
+onEachCluster("acquire() stops waiting on abort and does not change the lease", async (cluster) => {
   using logs = new LogCapture();
   using a = Connection.to(cluster);
   using b = Connection.to(cluster);
   await using _leadership = await a.acquire("a");
   const stop = new AbortController();
   const waiting = b.acquire("b", { signal: stop.signal });
-  await logs.line("Waiting to lead");
+  await logs.line("Waiting for leadership");
   stop.abort(new Error("enough"));
   await assertRejects(() => waiting, Error, "enough");
   assertEquals((await b.leases.read(NAME))?.spec?.holderIdentity, "a");
 });
 
-/** A way to a cluster in memory that a test can cut: from then on no request is answered. */
+/** A network in front of a cluster in memory that a test can cut: from then on no request is answered. */
 class Network implements AsyncDisposable {
   readonly cluster = Cluster.start();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
@@ -198,11 +202,11 @@ class Network implements AsyncDisposable {
     this.#isCut = true;
   }
 
-  /** A connection through this network, or straight to the cluster. */
-  async connect(way: "network" | "straight"): Promise<Connection> {
+  /** Connects through this network, or directly to the cluster. */
+  async connect(via: "network" | "direct"): Promise<Connection> {
     const through = `http://127.0.0.1:${this.#server.addr.port}`;
     const text = this.cluster.kubeconfig();
-    const path = await temporaryFile(way === "network" ? text.replace(this.cluster.url, through) : text);
+    const path = await temporaryFile(via === "network" ? text.replace(this.cluster.url, through) : text);
     const config = loadKubeConfig(path);
     await Deno.remove(path);
     return new Connection(new Transport(() => config), "default");
@@ -215,24 +219,24 @@ class Network implements AsyncDisposable {
   }
 }
 
-Deno.test("R7 Leadership is lost before another leads when the leader's requests are no longer answered", async () => {
+Deno.test("R7 leadership is lost before another candidate leads when the leader's requests are not answered", async () => {
   await using network = new Network();
   using a = await network.connect("network");
-  using b = await network.connect("straight");
-  const story: string[] = [];
-  await using first = await a.acquire("a");
-  first.lost.addEventListener("abort", () => story.push("a is lost"), { once: true });
-  const waiting = b.acquire("b");
+  using b = await network.connect("direct");
+  const events: string[] = [];
+  await using first = await a.acquire("a", { timing: SHORT });
+  first.lost.addEventListener("abort", () => events.push("a lost"), { once: true });
+  const waiting = b.acquire("b", { timing: SHORT });
   network.cut();
   await using _second = await waiting;
-  story.push("b leads");
-  assertEquals(story, ["a is lost", "b leads"]);
-  assertStringIncludes(first.lost.reason.message, "did not answer within 750ms");
+  events.push("b leads");
+  assertEquals(events, ["a lost", "b leads"]);
+  assertStringIncludes(first.lost.reason.message, "did not answer within 350ms");
 });
 
-Deno.test("Leadership outlives an API that is away for a moment", async () => {
+Deno.test("leadership survives a short outage of the API", async () => {
   await using network = new Network();
-  using a = await network.connect("straight");
+  using a = await network.connect("direct");
   await using leadership = await a.acquire("a");
   network.cluster.failNext({ resource: "leases", status: 503, times: 3 });
   network.cluster.failNext({ resource: "leases", verb: "update", status: 409 });
@@ -241,12 +245,12 @@ Deno.test("Leadership outlives an API that is away for a moment", async () => {
   assert(!leadership.lost.aborted);
 });
 
-Deno.test("Leadership is lost when the API refuses renewals for too long", async () => {
+Deno.test("leadership is lost when the API refuses renewals until the deadline", async () => {
   await using network = new Network();
-  using a = await network.connect("straight");
-  await using leadership = await a.acquire("a");
+  using a = await network.connect("direct");
+  await using leadership = await a.acquire("a", { timing: SHORT });
   network.cluster.failNext({ resource: "leases", status: 403, message: "not yours", times: 1000 });
-  await over(leadership.lost);
-  assertStringIncludes(leadership.lost.reason.message, "could not be renewed within 1.5s");
+  await aborted(leadership.lost);
+  assertStringIncludes(leadership.lost.reason.message, "could not be renewed within 700ms");
   assertStringIncludes(leadership.lost.reason.message, "not yours");
 });

@@ -11,7 +11,7 @@ import { temporaryFile } from "../support/clusters.ts";
 const PATH = "/api/v1/namespaces/streamspace/secrets";
 const NAME = "k8s-agent-issued-key";
 
-/** A cluster in memory and the stores of agents in it. */
+/** A cluster in memory and the key stores of agents in it. */
 class Stores implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly transport: Transport;
@@ -36,14 +36,14 @@ class Stores implements AsyncDisposable {
     return await this.transport.getJson(`${PATH}/${NAME}`) as V1Secret;
   }
 
-  /** Creates the Secret as k8s/rbac.yaml has it, without data. */
-  async ship(): Promise<void> {
+  /** Creates the Secret without data, as k8s/rbac.yaml does. */
+  async createSecret(): Promise<void> {
     const body = JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: { name: NAME } });
     const response = await fetch(`${this.cluster.url}${PATH}`, { method: "POST", body });
     await response.body?.cancel();
   }
 
-  /** What was done with the Secret, in the words of a Role. */
+  /** RBAC verbs of the requests for the Secret. */
   get verbs(): string[] {
     return this.cluster.requests.filter(({ resource }) => resource === "secrets").map(({ verb }) => verb);
   }
@@ -55,9 +55,9 @@ class Stores implements AsyncDisposable {
   }
 }
 
-Deno.test("createIssuedKeyStore() patches the Secret that is there, and keeps agents apart", async () => {
+Deno.test("createIssuedKeyStore() patches the existing Secret and separates agents", async () => {
   await using stores = await Stores.open();
-  await stores.ship();
+  await stores.createSecret();
   const [one, two] = [stores.of("agent-1"), stores.of("agent-2")];
   assertEquals(await one.read(), undefined);
   await one.write("text 1");
@@ -71,7 +71,7 @@ Deno.test("createIssuedKeyStore() patches the Secret that is there, and keeps ag
   ]);
 });
 
-Deno.test("createIssuedKeyStore() creates the Secret where it is missing and there is something to write", async () => {
+Deno.test("createIssuedKeyStore() creates a missing Secret only to write a key", async () => {
   await using stores = await Stores.open();
   const store = stores.of("agent-1");
   assertEquals(await store.read(), undefined);
@@ -83,16 +83,16 @@ Deno.test("createIssuedKeyStore() creates the Secret where it is missing and the
   assertEquals(data, { "agent-1": btoa("text") });
 });
 
-Deno.test("createIssuedKeyStore() patches after all when another agent creates the Secret first", async () => {
+Deno.test("createIssuedKeyStore() patches the Secret when another agent creates it first", async () => {
   await using stores = await Stores.open();
-  await stores.ship();
+  await stores.createSecret();
   stores.cluster.failNext({ verb: "patch", resource: "secrets", status: 404 });
   await stores.of("agent-1").write("text");
   assertEquals(stores.verbs, ["create", "patch", "create", "patch"]);
   assertEquals(await stores.of("agent-1").read(), "text");
 });
 
-Deno.test("createIssuedKeyStore() tells that it may not create the Secret", async () => {
+Deno.test("createIssuedKeyStore() throws when creating the Secret is forbidden", async () => {
   await using stores = await Stores.open({ authorize: ({ verb }) => verb !== "create" });
   const error = await assertRejects(
     () => stores.of("agent-1").write("text"),
