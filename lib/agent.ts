@@ -80,7 +80,12 @@ async function lead(
   };
   leadership?.lost.addEventListener("abort", abandon, { once: true });
   const { namespace, drainTimeout } = config;
-  const following = follow(components, { namespace, signal: ended.signal, observer: telemetry.watches });
+  const following = follow(components, {
+    namespace,
+    signal: ended.signal,
+    observer: telemetry.watches,
+    timings,
+  });
   void checkLater(transport, config, ended.signal);
   try {
     await handleFrames(components, { stopping, ended, timings, drainTimeoutMs: drainTimeout });

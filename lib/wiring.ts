@@ -11,11 +11,10 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { ReportedStatuses } from "./control_plane/reported_statuses.ts";
 import { Reporter } from "./control_plane/reporter.ts";
-import { createLeaseApi, createSessionClient } from "./kubernetes/client.ts";
+import { createCustomObjectApi, createLeaseApi, createSessionClient } from "./kubernetes/client.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
-import { createCustomObjectApi } from "./kubernetes/client.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -76,12 +75,13 @@ export function createComponents(config: Config, environment: Environment): Comp
     new Transport(() => loadKubeConfig(config.kubeconfig), {
       onRequest: (record) => telemetry.request(record),
       mayWrite: isLeading,
+      timings,
     }),
   );
   const client = createSessionClient(transport, namespace);
   const cache = new SessionCache(agentLabel);
   cache.listen((sessionId) => telemetry.commands.onSessionChange(sessionId, () => cache.session(sessionId)));
-  const templateObjects = new CustomCollection({ resource: "templates" });
+  const templateObjects = new CustomCollection({ resource: "templates", timings });
 
   const reported = new ReportedStatuses();
   const journal = disposables.use(
@@ -182,12 +182,13 @@ export function createElection(
   // A connection of its own: a renewal never waits behind the requests of sessions.
   const transport = new Transport(() => loadKubeConfig(config.kubeconfig), {
     onRequest: (record) => telemetry.request(record),
+    timings,
   });
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: leaseName(config.agentId),
     identity: config.podName || Deno.hostname(),
-    timing: timings,
+    timings,
     onTick: (status) => telemetry.health.onElectionTick(status),
   });
   return {

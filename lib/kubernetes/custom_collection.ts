@@ -9,20 +9,16 @@ import { Backoff } from "../common/backoff.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
+import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
-import { watch, type WatchTiming } from "./watch.ts";
+import { watch, type WatchTimings } from "./watch.ts";
 
 /** API group and version of the agent's custom kinds. */
 export const CUSTOM_API = "stream.space/v1alpha1";
 
-/** Pauses and timeouts of a {@linkcode CustomCollection}, in milliseconds. */
-export interface CustomCollectionTiming {
-  /** Pause before a kind that is missing or forbidden is looked up again. @default {60_000} */
-  readonly recheckMs: number;
-  /** Timeout of {@linkcode CustomCollection.synced}. @default {5000} */
-  readonly syncTimeoutMs: number;
-}
+/** Durations of a {@linkcode CustomCollection}. */
+export type CustomCollectionTimings = WatchTimings & Pick<Timings, "kindRecheckMs" | "kindSyncTimeoutMs">;
 
 /** Options of a {@linkcode CustomCollection}. */
 export interface CustomCollectionOptions {
@@ -32,22 +28,14 @@ export interface CustomCollectionOptions {
   readonly onList?: () => void;
   /** Called after each object that was added, changed or deleted since. */
   readonly onChange?: (object: KubernetesObject) => void;
-  readonly timing?: Partial<CustomCollectionTiming>;
+  /** @default {DEFAULT_TIMINGS} */
+  readonly timings?: CustomCollectionTimings;
 }
-
-/** What to follow, and until when. */
-export interface CustomFollowOptions {
-  readonly namespace: string;
-  readonly signal: AbortSignal;
-  readonly timing?: Partial<WatchTiming>;
-}
-
-const DEFAULT_TIMING: CustomCollectionTiming = { recheckMs: 60_000, syncTimeoutMs: 5000 };
 
 /** Cache of the objects of one custom kind, which may not be installed. */
 export class CustomCollection {
   readonly #options: CustomCollectionOptions;
-  readonly #timing: CustomCollectionTiming;
+  readonly #timings: CustomCollectionTimings;
   readonly #synced = Promise.withResolvers<void>();
   /** Why the collection cannot be listed. */
   readonly #refusals = new RepeatFilter();
@@ -58,7 +46,7 @@ export class CustomCollection {
 
   constructor(options: CustomCollectionOptions) {
     this.#options = options;
-    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#timings = options.timings ?? DEFAULT_TIMINGS;
   }
 
   /** Whether the kind is installed and the agent may list it. */
@@ -87,16 +75,16 @@ export class CustomCollection {
    */
   async synced(signal: AbortSignal): Promise<void> {
     if (this.#isSynced) return;
-    await deadline(this.#synced.promise, this.#timing.syncTimeoutMs, { signal }).catch(() => {
+    await deadline(this.#synced.promise, this.#timings.kindSyncTimeoutMs, { signal }).catch(() => {
       signal.throwIfAborted();
     });
   }
 
   /** Lists and watches the collection until the signal is aborted. */
-  async follow(transport: Transport, options: CustomFollowOptions): Promise<void> {
+  async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
     const { signal } = options;
     while (!signal.aborted) {
-      let pauseMs = this.#timing.recheckMs;
+      let pauseMs = this.#timings.kindRecheckMs;
       try {
         if (await this.#isInstalled(transport, signal)) await this.#watch(transport, options);
         else this.#setUnavailable();
@@ -122,7 +110,10 @@ export class CustomCollection {
     }
   }
 
-  async #watch(transport: Transport, { namespace, signal, timing }: CustomFollowOptions): Promise<void> {
+  async #watch(
+    transport: Transport,
+    { namespace, signal }: { namespace: string; signal: AbortSignal },
+  ): Promise<void> {
     const { resource, onChange } = this.#options;
     await watch<KubernetesObject>(transport, {
       path: `/apis/${CUSTOM_API}/namespaces/${namespace}/${resource}`,
@@ -135,7 +126,7 @@ export class CustomCollection {
       },
       isPermanent: (error) => hasStatus(error, 403, 404),
       signal,
-      timing,
+      timings: this.#timings,
     });
   }
 

@@ -25,7 +25,7 @@ export interface Leadership extends AsyncDisposable {
 export type LeadershipStatus = "leading" | "standby" | "unknown";
 
 /** Durations of leader election; `leaseMs` > `renewDeadlineMs` > several times `retryPeriodMs`. */
-export type LeaseTiming = Pick<Timings, "leaseMs" | "renewDeadlineMs" | "retryPeriodMs">;
+export type LeaseTimings = Pick<Timings, "leaseMs" | "renewDeadlineMs" | "retryPeriodMs">;
 
 /** Options of a {@linkcode LeaderElection}. */
 export interface LeaderElectionOptions {
@@ -35,7 +35,7 @@ export interface LeaderElectionOptions {
   /** Identity of this candidate, such as its pod's name; must be unique among the candidates. */
   readonly identity: string;
   /** @default {DEFAULT_TIMINGS} */
-  readonly timing?: LeaseTiming;
+  readonly timings?: LeaseTimings;
   /** Called at each iteration of the election loop, also while leading. */
   readonly onTick?: (status: LeadershipStatus) => void;
 }
@@ -47,18 +47,18 @@ const JITTER = 0.1;
 export class LeaderElection {
   readonly #name: string;
   readonly #identity: string;
-  readonly #timing: LeaseTiming;
+  readonly #timings: LeaseTimings;
   readonly #lock: LeaseLock;
   readonly #onTick: (status: LeadershipStatus) => void;
   readonly #waitingLog = new RepeatFilter();
 
   constructor(options: LeaderElectionOptions) {
-    const { leases, name, identity, timing = DEFAULT_TIMINGS, onTick = () => {} } = options;
+    const { leases, name, identity, timings = DEFAULT_TIMINGS, onTick = () => {} } = options;
     this.#name = name;
     this.#identity = identity;
-    this.#timing = timing;
+    this.#timings = timings;
     this.#onTick = onTick;
-    const { leaseMs, renewDeadlineMs } = timing;
+    const { leaseMs, renewDeadlineMs } = timings;
     // Half of the deadline leaves time for a second attempt after one that times out.
     this.#lock = new LeaseLock({ leases, name, identity, leaseMs, requestTimeoutMs: renewDeadlineMs / 2 });
   }
@@ -73,7 +73,7 @@ export class LeaderElection {
       const attempt = await this.#attempt(signal);
       if (attempt.kind === "held") return await this.#lead(attempt, signal);
       // Twice as often as the leader renews, as the time until expiry counts from when this candidate saw the last renewal.
-      const pauseMs = this.#timing.retryPeriodMs / 2 * (1 + JITTER * Math.random());
+      const pauseMs = this.#timings.retryPeriodMs / 2 * (1 + JITTER * Math.random());
       const expiresInMs = attempt.kind === "taken" ? Math.ceil(attempt.expiresInMs) : Infinity;
       await delay(Math.min(pauseMs, expiresInMs), { signal });
     }
@@ -104,7 +104,11 @@ export class LeaderElection {
       transition: leaseTransitions ?? 0,
     });
     this.#waitingLog.reset();
-    const leadership = new HeldLease(held, { lock: this.#lock, timing: this.#timing, onTick: this.#onTick });
+    const leadership = new HeldLease(held, {
+      lock: this.#lock,
+      timings: this.#timings,
+      onTick: this.#onTick,
+    });
     if (!signal.aborted) return leadership;
     await leadership[Symbol.asyncDispose]();
     throw signal.reason;
@@ -114,7 +118,7 @@ export class LeaderElection {
 /** Renews a held lease until it is lost or released. */
 class HeldLease implements Leadership {
   readonly #lock: LeaseLock;
-  readonly #timing: LeaseTiming;
+  readonly #timings: LeaseTimings;
   readonly #onTick: (status: LeadershipStatus) => void;
   readonly #lost = new AbortController();
   readonly #renewing: Promise<void>;
@@ -126,14 +130,14 @@ class HeldLease implements Leadership {
 
   constructor(
     held: Held,
-    { lock, timing, onTick }: {
+    { lock, timings, onTick }: {
       lock: LeaseLock;
-      timing: LeaseTiming;
+      timings: LeaseTimings;
       onTick: (status: LeadershipStatus) => void;
     },
   ) {
     this.#lock = lock;
-    this.#timing = timing;
+    this.#timings = timings;
     this.#onTick = onTick;
     this.#lease = held.lease;
     this.#hold(held);
@@ -165,7 +169,7 @@ class HeldLease implements Leadership {
 
   async #renew(): Promise<void> {
     while (true) {
-      await delay(this.#timing.retryPeriodMs, { signal: this.lost }).catch(() => {});
+      await delay(this.#timings.retryPeriodMs, { signal: this.lost }).catch(() => {});
       if (this.lost.aborted) return;
       this.#onTick("leading");
       try {
@@ -184,7 +188,7 @@ class HeldLease implements Leadership {
     this.#failure = undefined;
     clearTimeout(this.#expiry);
     if (this.lost.aborted) return;
-    const { renewDeadlineMs } = this.#timing;
+    const { renewDeadlineMs } = this.#timings;
     this.#heldUntilMs = sinceMs + renewDeadlineMs;
     this.#expiry = setTimeout(() => {
       const reason = this.#failure ? `: ${this.#failure}` : "";

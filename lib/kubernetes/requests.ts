@@ -77,7 +77,7 @@ export function noResponse(request: RequestLine, error: unknown): KubernetesErro
 /** Error for a write that is not sent because this replica may have lost leadership. It is transient, as the leader may still be this one. */
 export function notLeader(request: RequestLine): KubernetesError {
   return new KubernetesError(
-    `Cannot ask Kubernetes to ${describe(request)}: this replica may no longer be the leader`,
+    `Cannot ${describe(request)}: this replica may no longer be the leader`,
     { status: 0, reason: "" },
   );
 }

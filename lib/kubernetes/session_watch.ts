@@ -7,7 +7,7 @@ import { APP, APP_LABEL } from "../model/names.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
 import { type Kind, KINDS, type SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";
-import { list, watch, type WatchObserver, type WatchTiming } from "./watch.ts";
+import { list, watch, type WatchObserver, type WatchTimings } from "./watch.ts";
 
 /** API path and plural of each kind. */
 export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
@@ -36,19 +36,19 @@ export interface LoadOptions {
 /** What to watch, and until when. */
 export interface FollowOptions extends LoadOptions {
   readonly observer?: WatchObserver;
-  readonly timing?: Partial<WatchTiming>;
+  readonly timings?: WatchTimings;
 }
 
 /** Lists and watches all sessions until the signal is aborted. */
 export async function followSessions(source: CacheSource, options: FollowOptions): Promise<void> {
   const { cache, transport } = source;
-  const { observer, timing } = options;
+  const { observer, timings } = options;
   const watches = KINDS.map((kind) =>
     watch<KubernetesObject>(transport, {
       ...collectionOf(kind, { cache, ...options }),
       onChange: (change, object) => cache.change(kind, change, object),
       observer,
-      timing,
+      timings,
     })
   );
   await Promise.all([...watches, followEvents(source, options)]);
@@ -73,7 +73,7 @@ async function followEvents({ cache, transport }: CacheSource, options: FollowOp
     // A Role may omit this permission on purpose, so that one log line is enough.
     reminderMs: Infinity,
     onChange: (change, event) => change === "put" && cache.putEvent(event),
-    timing: options.timing,
+    timings: options.timings,
   });
 }
 

@@ -7,21 +7,16 @@ import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernet
 import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
+import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import { readCredentials } from "./kubeconfig.ts";
 import { attributesOf, noResponse, notLeader, refusal, type RequestAttributes } from "./requests.ts";
 import { Semaphore } from "./semaphore.ts";
 
-/** Timeouts and retry pauses of a {@linkcode Transport}, in milliseconds. */
-export interface TransportTiming {
-  /** Timeout of one attempt at a request. @default {10_000} */
-  readonly requestTimeoutMs: number;
-  /** Timeout for opening a watch. @default {15_000} */
-  readonly openTimeoutMs: number;
-  /** Longest pause before the second attempt; it doubles with each further attempt. @default {100} */
-  readonly retryPauseMs: number;
-  /** Longest pause before any attempt. @default {5000} */
-  readonly maxRetryPauseMs: number;
-}
+/** Timeouts and retry pauses of a {@linkcode Transport}. */
+export type TransportTimings = Pick<
+  Timings,
+  "requestTimeoutMs" | "requestRetryMs" | "maxRequestRetryMs" | "watchOpenTimeoutMs"
+>;
 
 /** Options of a {@linkcode Transport}. */
 export interface TransportOptions {
@@ -29,7 +24,8 @@ export interface TransportOptions {
   readonly onRequest?: (record: RequestRecord) => void;
   /** Whether writes are allowed now; while it returns `false`, only `GET` requests are sent. @default writes are always allowed */
   readonly mayWrite?: () => boolean;
-  readonly timing?: Partial<TransportTiming>;
+  /** @default {DEFAULT_TIMINGS} */
+  readonly timings?: TransportTimings;
 }
 
 /** One attempt at a request and its result. */
@@ -42,12 +38,6 @@ export interface RequestRecord extends RequestAttributes {
   readonly isRetry: boolean;
 }
 
-const DEFAULT_TIMING: TransportTiming = {
-  requestTimeoutMs: 10_000,
-  openTimeoutMs: 15_000,
-  retryPauseMs: 100,
-  maxRetryPauseMs: 5000,
-};
 /** Attempts at one request after the first. */
 const MAX_RETRIES = 4;
 /** Limit of concurrent requests: API servers limit the streams of one connection, so that more would only queue there. */
@@ -83,7 +73,7 @@ export class Transport implements Disposable {
   readonly #load: () => KubeConfig;
   readonly #onRequest: (record: RequestRecord) => void;
   readonly #mayWrite: () => boolean;
-  readonly #timing: TransportTiming;
+  readonly #timings: TransportTimings;
   #config: KubeConfig;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
@@ -95,11 +85,11 @@ export class Transport implements Disposable {
    * @throws {TypeError} when the kubeconfig has no current cluster
    */
   constructor(load: () => KubeConfig, options: TransportOptions = {}) {
-    const { onRequest = () => {}, mayWrite = () => true, timing } = options;
+    const { onRequest = () => {}, mayWrite = () => true, timings = DEFAULT_TIMINGS } = options;
     this.#load = load;
     this.#onRequest = onRequest;
     this.#mayWrite = mayWrite;
-    this.#timing = { ...DEFAULT_TIMING, ...timing };
+    this.#timings = timings;
     this.#config = load();
     const cluster = this.#config.getCurrentCluster();
     if (!cluster) {
@@ -146,7 +136,7 @@ export class Transport implements Disposable {
       signal: AbortSignal.any([signal, this.#closed.signal]),
       connection: "watches",
     });
-    const timeout = AbortSignal.timeout(this.#timing.openTimeoutMs);
+    const timeout = AbortSignal.timeout(this.#timings.watchOpenTimeoutMs);
     try {
       const response = await abortable(opened, timeout);
       if (response.ok && response.body) return response.body;
@@ -195,7 +185,7 @@ export class Transport implements Disposable {
 
   async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
     const { signal } = this.#closed;
-    const { retryPauseMs: firstMs, maxRetryPauseMs: longestMs } = this.#timing;
+    const { requestRetryMs: firstMs, maxRequestRetryMs: longestMs } = this.#timings;
     const backoff = new Backoff({ firstMs, longestMs, attempts: MAX_RETRIES });
     while (true) {
       try {
@@ -212,7 +202,7 @@ export class Transport implements Disposable {
   async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
     if (request.method !== "GET" && !this.#mayWrite()) throw notLeader(request);
     const startedAt = performance.now();
-    const timeout = AbortSignal.timeout(this.#timing.requestTimeoutMs);
+    const timeout = AbortSignal.timeout(this.#timings.requestTimeoutMs);
     const signal = AbortSignal.any([timeout, this.#closed.signal]);
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });

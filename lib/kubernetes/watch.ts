@@ -10,6 +10,7 @@ import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
+import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import type { Transport } from "./transport.ts";
 
 /** A collection to list. */
@@ -23,17 +24,11 @@ export interface ListOptions<T extends KubernetesObject> {
   readonly signal: AbortSignal;
 }
 
-/** Durations of a watch, in milliseconds. */
-export interface WatchTiming {
-  /** Time after which the server ends each watch; the next one continues from there. @default {30_000} */
-  readonly lifetimeMs: number;
-  /** Time without data after which the connection is regarded as half-open; longer than `lifetimeMs`. @default {40_000} */
-  readonly silenceMs: number;
-  /** Pause after the first failure; it doubles with each further one. @default {500} */
-  readonly retryPauseMs: number;
-  /** Longest pause. @default {10_000} */
-  readonly maxRetryPauseMs: number;
-}
+/** Durations of a watch. */
+export type WatchTimings = Pick<
+  Timings,
+  "watchLifetimeMs" | "watchSilenceMs" | "watchRetryMs" | "maxWatchRetryMs"
+>;
 
 /** A collection to list and watch. */
 export interface WatchOptions<T extends KubernetesObject> extends ListOptions<T> {
@@ -43,7 +38,8 @@ export interface WatchOptions<T extends KubernetesObject> extends ListOptions<T>
   /** Time after which a failure that persists is logged again, in milliseconds. @default {60_000} */
   readonly reminderMs?: number;
   readonly observer?: WatchObserver | undefined;
-  readonly timing?: Partial<WatchTiming> | undefined;
+  /** @default {DEFAULT_TIMINGS} */
+  readonly timings?: WatchTimings | undefined;
 }
 
 /** Callbacks about the health of watches. */
@@ -54,12 +50,6 @@ export interface WatchObserver {
   onWatchError(resource: string, reason: "failed" | "expired"): void;
 }
 
-const DEFAULT_TIMING: WatchTiming = {
-  lifetimeMs: 30_000,
-  silenceMs: 40_000,
-  retryPauseMs: 500,
-  maxRetryPauseMs: 10_000,
-};
 /** A watch that ends without an error before this time is reopened only after a pause. */
 const STABLE_MS = 1000;
 const REMINDER_MS = 60_000;
@@ -103,7 +93,7 @@ export async function list<T extends KubernetesObject>(
 class Watch<T extends KubernetesObject> {
   readonly #transport: Transport;
   readonly #options: WatchOptions<T>;
-  readonly #timing: WatchTiming;
+  readonly #timings: WatchTimings;
   readonly #resource: string;
   readonly #failures: RepeatFilter;
   readonly #backoff: Backoff;
@@ -113,10 +103,10 @@ class Watch<T extends KubernetesObject> {
   constructor(transport: Transport, options: WatchOptions<T>) {
     this.#transport = transport;
     this.#options = options;
-    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#timings = options.timings ?? DEFAULT_TIMINGS;
     this.#resource = options.path.split("/").at(-1) ?? "";
     this.#failures = new RepeatFilter({ reminderMs: options.reminderMs ?? REMINDER_MS });
-    const { retryPauseMs: firstMs, maxRetryPauseMs: longestMs } = this.#timing;
+    const { watchRetryMs: firstMs, maxWatchRetryMs: longestMs } = this.#timings;
     this.#backoff = new Backoff({ firstMs, longestMs });
   }
 
@@ -143,16 +133,16 @@ class Watch<T extends KubernetesObject> {
   /** Delivers the changes since a version until the server ends the watch. */
   async #watchFrom(version: string): Promise<void> {
     const { path, selector, onChange, observer, signal } = this.#options;
-    const { lifetimeMs, silenceMs } = this.#timing;
+    const { watchLifetimeMs, watchSilenceMs } = this.#timings;
     const query = new URLSearchParams({
       watch: "true",
       allowWatchBookmarks: "true",
-      timeoutSeconds: String(Math.ceil(lifetimeMs / 1000)),
+      timeoutSeconds: String(Math.ceil(watchLifetimeMs / 1000)),
       ...selector,
       resourceVersion: version,
     });
     const startedAt = performance.now();
-    using silence = new SilenceTimeout(silenceMs, {
+    using silence = new SilenceTimeout(watchSilenceMs, {
       outer: signal,
       onTimeout: () => this.#transport.renew(startedAt),
     });

@@ -12,6 +12,24 @@ export interface Timings {
   readonly renewDeadlineMs: number;
   /** Delay between two renewals; a standby replica reads the lease twice as often. */
   readonly retryPeriodMs: number;
+  /** Timeout of one attempt at a request to the Kubernetes API. */
+  readonly requestTimeoutMs: number;
+  /** Longest pause before a failed request is retried; it doubles with each further attempt, up to `maxRequestRetryMs`. */
+  readonly requestRetryMs: number;
+  readonly maxRequestRetryMs: number;
+  /** Timeout for opening a watch. */
+  readonly watchOpenTimeoutMs: number;
+  /** Time after which the API server ends each watch; the next one continues from there. */
+  readonly watchLifetimeMs: number;
+  /** Time without data after which the connection of a watch is considered half-open; longer than `watchLifetimeMs`. */
+  readonly watchSilenceMs: number;
+  /** Longest pause before a failed watch is retried; it doubles with each further failure, up to `maxWatchRetryMs`. */
+  readonly watchRetryMs: number;
+  readonly maxWatchRetryMs: number;
+  /** Pause before a custom kind that is not installed or forbidden is looked up again. */
+  readonly kindRecheckMs: number;
+  /** Longest wait for the objects of a custom kind while the API server fails. */
+  readonly kindSyncTimeoutMs: number;
   /** Longest wait at startup for the state of the cluster and of the previous process before commands are accepted. */
   readonly recoveryMs: number;
   /** How long a stopping agent keeps the link open at least, to reject commands that are still in transit. */
@@ -49,6 +67,16 @@ export const DEFAULT_TIMINGS: Timings = {
   leaseMs: 15_000,
   renewDeadlineMs: 10_000,
   retryPeriodMs: 2000,
+  requestTimeoutMs: 10_000,
+  requestRetryMs: 100,
+  maxRequestRetryMs: 5000,
+  watchOpenTimeoutMs: 15_000,
+  watchLifetimeMs: 30_000,
+  watchSilenceMs: 40_000,
+  watchRetryMs: 500,
+  maxWatchRetryMs: 10_000,
+  kindRecheckMs: 60_000,
+  kindSyncTimeoutMs: 5000,
   recoveryMs: 5000,
   lateCommandsMs: 300,
   cancelMs: 3000,

@@ -5,11 +5,14 @@ import { createLeaseApi, type LeaseApi } from "../../lib/kubernetes/client.ts";
 import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "../../lib/kubernetes/leader_election.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
+import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import { temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { LogCapture } from "../support/log_capture.ts";
 import { Queue } from "../support/queue.ts";
 import { onEachCluster } from "../support/stage.ts";
 
+/** Retries of requests without noticeable pauses. */
+const TIMINGS = { ...DEFAULT_TIMINGS, requestRetryMs: 1 };
 const never = new AbortController().signal;
 const NAME = "agent-leader";
 /** A lease that does not expire during a test. */
@@ -41,11 +44,11 @@ class Connection implements Disposable {
   }
 
   static to(cluster: TestCluster): Connection {
-    return new Connection(new Transport(() => cluster.config), cluster.namespace);
+    return new Connection(new Transport(() => cluster.config, { timings: TIMINGS }), cluster.namespace);
   }
 
-  acquire(identity: string, { timing = LONG, signal = never } = {}): Promise<Leadership> {
-    return new LeaderElection({ leases: this.leases, name: NAME, identity, timing }).acquire(signal);
+  acquire(identity: string, { timings = LONG, signal = never } = {}): Promise<Leadership> {
+    return new LeaderElection({ leases: this.leases, name: NAME, identity, timings }).acquire(signal);
   }
 
   /** Changes the lease, as another client would; retries while the leader writes at the same time. */
@@ -119,7 +122,7 @@ onEachCluster("acquire() takes over from a dead leader", async (cluster) => {
     metadata: { name: NAME },
     spec: { holderIdentity: "dead", leaseDurationSeconds: 1, leaseTransitions: 3 },
   });
-  await using leadership = await b.acquire("b", { timing: SHORT });
+  await using leadership = await b.acquire("b", { timings: SHORT });
   assert(!leadership.lost.aborted);
   assertEquals((await b.leases.read(NAME))?.spec?.leaseTransitions, 4);
 });
@@ -209,7 +212,7 @@ class Network implements AsyncDisposable {
     const path = await temporaryFile(via === "network" ? text.replace(this.cluster.url, through) : text);
     const config = loadKubeConfig(path);
     await Deno.remove(path);
-    return new Connection(new Transport(() => config), "default");
+    return new Connection(new Transport(() => config, { timings: TIMINGS }), "default");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -224,9 +227,9 @@ Deno.test("R7 leadership is lost before another candidate leads when the leader'
   using a = await network.connect("network");
   using b = await network.connect("direct");
   const events: string[] = [];
-  await using first = await a.acquire("a", { timing: SHORT });
+  await using first = await a.acquire("a", { timings: SHORT });
   first.lost.addEventListener("abort", () => events.push("a lost"), { once: true });
-  const waiting = b.acquire("b", { timing: SHORT });
+  const waiting = b.acquire("b", { timings: SHORT });
   network.cut();
   await using _second = await waiting;
   events.push("b leads");
@@ -248,7 +251,7 @@ Deno.test("leadership survives a short outage of the API", async () => {
 Deno.test("leadership is lost when the API refuses renewals until the deadline", async () => {
   await using network = new Network();
   using a = await network.connect("direct");
-  await using leadership = await a.acquire("a", { timing: SHORT });
+  await using leadership = await a.acquire("a", { timings: SHORT });
   network.cluster.failNext({ resource: "leases", status: 403, message: "not yours", times: 1000 });
   await aborted(leadership.lost);
   assertStringIncludes(leadership.lost.reason.message, "could not be renewed within 700ms");

@@ -315,7 +315,7 @@ Deno.test("R7 Transport rejects writes and still reads while mayWrite() returns 
   await assertRejects(
     () => scale("s1", change),
     KubernetesError,
-    "Cannot ask Kubernetes to change deployments s1: this replica may no longer be the leader",
+    "Cannot change deployments s1: this replica may no longer be the leader",
   );
   mayWrite = true;
   await scale("s1", change);
