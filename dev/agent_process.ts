@@ -3,8 +3,8 @@
  * the executable that `K8S_AGENT` names.
  * @module
  */
-import { abortable } from "@std/async";
 import { bundleAgent } from "./agent_bundle.ts";
+import { OutputLines } from "./output_lines.ts";
 
 /** Options of {@linkcode AgentProcess.start}. */
 export interface AgentProcessOptions {
@@ -18,26 +18,21 @@ export interface AgentProcessOptions {
 
 /** Variables that the runtime needs to find its cache. */
 const RUNTIME_VARIABLES = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME"];
-/** Timeout of {@linkcode AgentProcess.line}, in milliseconds: generous, so that no test fails because the machine is slow. */
-const LINE_TIMEOUT_MS = 120_000;
 const ROOT = new URL("../", import.meta.url);
 
 /** A running agent; disposing it kills it. */
 export class AgentProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
-  readonly #lines: string[] = [];
+  readonly #lines = new OutputLines();
   readonly #reading: Promise<unknown>;
   readonly #onLine: (line: string) => void;
-  #waiters: Array<() => void> = [];
-  #isOver = false;
 
   private constructor(child: Deno.ChildProcess, onLine: (line: string) => void) {
     this.#child = child;
     this.#onLine = onLine;
-    this.#reading = Promise.all([this.#read(child.stdout), this.#read(child.stderr)]).then(() => {
-      this.#isOver = true;
-      this.#wake();
-    });
+    this.#reading = Promise.all([this.#read(child.stdout), this.#read(child.stderr)]).then(() =>
+      this.#lines.close()
+    );
   }
 
   /** Builds what {@linkcode AgentProcess.start} needs, so that the next start is quick. */
@@ -70,23 +65,12 @@ export class AgentProcess implements AsyncDisposable {
 
   /** Everything the agent has printed so far. */
   get output(): readonly string[] {
-    return this.#lines;
+    return this.#lines.all;
   }
 
   /** Waits for a line of output, past or future; rejects with the whole output when the agent ends first, or after two minutes. */
   async line(pattern: RegExp): Promise<string> {
-    const signal = AbortSignal.timeout(LINE_TIMEOUT_MS);
-    while (true) {
-      const found = this.#lines.find((line) => pattern.test(line));
-      if (found !== undefined) return found;
-      if (this.#isOver) {
-        throw new Error(`The agent ended without a line like ${pattern}:\n${this.#lines.join("\n")}`);
-      }
-      if (signal.aborted) {
-        throw new Error(`The agent logged no line like ${pattern} in time:\n${this.#lines.join("\n")}`);
-      }
-      await this.#nextChange(signal);
-    }
+    return await this.#lines.find(pattern);
   }
 
   /** Sends a signal, unless the process has ended. */
@@ -96,6 +80,17 @@ export class AgentProcess implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
     }
+  }
+
+  /** Requests a graceful shutdown. */
+  stop(): void {
+    this.kill("SIGTERM");
+  }
+
+  /** Resolves when the process has ended with exit code 0; rejects with its output when the code is another one. */
+  async ended(): Promise<void> {
+    const code = await this.exit();
+    if (code !== 0) throw new Error(`The agent ended with exit code ${code}:\n${this.#lines}`);
   }
 
   /** Resolves with the exit code when the process has ended and all its output was read. */
@@ -120,21 +115,7 @@ export class AgentProcess implements AsyncDisposable {
         this.#lines.push(line);
         this.#onLine(line);
       }
-      this.#wake();
     }
-  }
-
-  /** Leaves no listener on the signal: a timeout with a listener keeps the event loop running. */
-  async #nextChange(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.push(resolve);
-    await abortable(promise, signal).catch(() => {});
-  }
-
-  #wake(): void {
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const wake of waiters) wake();
   }
 }
 

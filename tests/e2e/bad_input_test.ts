@@ -90,7 +90,7 @@ const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }>
 onEachCluster(
   "bad payloads fail with the field and the reason, and leave nothing",
   async (cluster, context) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     for (const { name, payload, error } of PAYLOADS) {
       await context.step(name, async () => {
         const commandId = stage.controlPlane.command(AGENT_ID, {
@@ -124,7 +124,7 @@ onEachCluster(
 onEachCluster(
   "broken frames are ignored and counted, and what stands beside them is carried out",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+    await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
     const { controlPlane } = stage;
     const command = (commandId: unknown) =>
       JSON.stringify({
@@ -173,7 +173,7 @@ onEachCluster(
 onEachCluster(
   "what a payload holds beside its fields changes nothing and reaches no log",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--log-level=debug"] });
+    await using stage = await Stage.start(cluster, { args: ["--log-level=debug"] });
     const extra =
       '"__proto__":{"persistentHome":true},"constructor":1,"namespace":"kube-system","env":{"PASSWORD":"hunter2"}';
     const payload = JSON.stringify(GOOD).replace("{", `{${extra},`);

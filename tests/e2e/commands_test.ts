@@ -6,7 +6,7 @@ import { REAL } from "../support/clusters.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 onEachCluster("a session is started, hibernated, woken and stopped", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
   const { podName, podIP, nodeName, ...names } = started.result as Record<string, unknown>;
   assertEquals(names, {
@@ -52,18 +52,18 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
 onEachCluster(
   "a session is hibernated once its pod is gone, and not when that has ended",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const { result } = await stage.command("start_session", { sessionId: "s1", ...START });
     const name = String((result as Record<string, unknown>).podName);
     const held = { apiVersion: "v1", kind: "Pod", metadata: { name } };
     await cluster.setFinalizers(held, ["example.com/hold"]);
-    const commandId = stage.give("hibernate_session", { sessionId: "s1" });
+    const commandId = stage.send("hibernate_session", { sessionId: "s1" });
     const actor = new Actor(cluster);
     const pod = await actor.pod("s1", { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
     await actor.report(pod, { phase: "Succeeded" });
     // Whoever sees the pod of this one has seen that.
     await stage.command("start_session", { sessionId: "s2", ...START });
-    assertEquals([stage.answers(commandId), stage.states("s1")], [[], ["pending", "running"]]);
+    assertEquals([stage.results(commandId), stage.states("s1")], [[], ["pending", "running"]]);
     await cluster.setFinalizers(held, []);
     assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
     await stage.untilState("s1", "hibernated");
@@ -71,7 +71,7 @@ onEachCluster(
 );
 
 onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
-  await using stage = await Stage.set(cluster, {
+  await using stage = await Stage.start(cluster, {
     args: ["--node-selector={kubernetes.io/os: linux}", "--tolerations=[{key: desktops, operator: Exists}]"],
   });
   await stage.command("start_session", { sessionId: "s1", ...START, user: "Ann@corp.com" });
@@ -114,7 +114,7 @@ onEachCluster("a session's objects are what the documentation describes", async 
 onEachCluster(
   "R5 20 starts in one frame all complete, each acknowledged before its result",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const ids = stage.controlPlane.commandFrame(
       "k8s-e2e",
       Array.from({ length: 20 }, (_, index) => ({
@@ -134,8 +134,8 @@ onEachCluster(
 );
 
 onEachCluster("R2 a stop cancels the start that it overtakes and leaves nothing", async (cluster) => {
-  await using stage = await Stage.set(cluster);
-  const start = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  await using stage = await Stage.start(cluster);
+  const start = stage.send("start_session", { sessionId: "s1", ...START, template: "stuck" });
   await stage.controlPlane.waitFor((message) =>
     message.type === "status" && message.payload.state === "pending"
   );
@@ -150,7 +150,7 @@ onEachCluster("R2 a stop cancels the start that it overtakes and leaves nothing"
 onEachCluster(
   "K14 R4 stopping what does not exist succeeds, waking and hibernating it fails",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const stopped = await stage.command("stop_session", { sessionId: "ghost" });
     assertEquals(stopped.result, { sessionId: "ghost", state: "terminated", deleted: [] });
     assertEquals(stage.states("ghost"), ["terminated"]);
@@ -164,7 +164,7 @@ onEachCluster(
 onEachCluster(
   "R1 the same start again succeeds, another one under the same id is refused",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const first = await stage.command("start_session", { sessionId: "s1", ...START });
     const again = await stage.command("start_session", { sessionId: "s1", ...START });
     assertEquals(again.result, first.result);
@@ -186,7 +186,7 @@ onEachCluster("K13 an object of somebody else is neither used nor touched", asyn
       spec: { ports: [{ port: 1 }] },
     } as V1Service,
   );
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const { error } = await stage.command("start_session", {
     sessionId: "s1",
     ...START,
@@ -204,7 +204,7 @@ onEachCluster(
   "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
   async (cluster) => {
     await cluster.limit("small", { pods: "0" });
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",
       ...START,
@@ -219,17 +219,15 @@ onEachCluster(
 );
 
 onEachCluster("R6 a session is found again by the next process", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
-  stage.agent.kill("SIGKILL");
-  await stage.agent.exit();
-  await stage.relaunch();
+  await stage.restart();
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
 });
 
 onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });
   for (const app of ["another", "streamspace-session"]) {
     const metadata = { name: "s1", labels: { app } };
@@ -244,7 +242,7 @@ onEachCluster("K18 a session whose label was another one for a while is found ag
 });
 
 onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
   const { podName = "" } = started.result as Record<string, string>;
   await cluster.delete("v1", "Pod", podName);
@@ -257,7 +255,7 @@ onEachCluster("K20 a pod that others delete is replaced, and the new one is told
 });
 
 onEachCluster("R13 a session that others delete is told as what it is then", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   await cluster.delete("apps/v1", "Deployment", "s1");
   // Its Service and home are still there, so that it has failed and not ended: a stop is what ends it.
@@ -271,12 +269,12 @@ onEachCluster("R13 a session that others delete is told as what it is then", asy
 onEachCluster(
   "R13 what others did to sessions while no agent ran is told by the next one",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     for (const sessionId of ["gone", "broken", "asleep"]) {
       await stage.command("start_session", { sessionId, ...START, persistentHome: false });
     }
-    stage.agent.kill("SIGTERM");
-    await stage.agent.exit();
+    stage.agent.stop();
+    await stage.agent.ended();
     await cluster.delete("apps/v1", "Deployment", "gone");
     await cluster.delete("v1", "Service", "gone");
     await cluster.delete("apps/v1", "Deployment", "broken");
@@ -288,7 +286,7 @@ onEachCluster(
       spec: { replicas: 0 },
     });
     while ((await cluster.list("v1", "Pod")).length > 0) await delay(50);
-    await stage.relaunch();
+    await stage.startNext();
     await stage.untilState("gone", "terminated");
     await stage.untilState("broken", "failed");
     await stage.untilState("asleep", "hibernated");
@@ -301,7 +299,7 @@ onEachCluster(
     // An account without any right.
     const kubeconfig = await cluster.kubeconfigWithoutRights();
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-    await using stage = await Stage.set(cluster, { kubeconfig, args: ["--start-timeout=2s"] });
+    await using stage = await Stage.start(cluster, { kubeconfig, args: ["--start-timeout=2s"] });
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
     assertEquals(
       error,
@@ -312,7 +310,7 @@ onEachCluster(
 );
 
 onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
-  await using stage = await Stage.set(cluster, {
+  await using stage = await Stage.start(cluster, {
     args: ["--storage-class=no-such-class", "--start-timeout=5s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });

@@ -6,7 +6,7 @@ import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 /** Gives a start that hangs in a request to the cluster until the faults are cleared. */
 async function hangingStart(stage: Stage, sessionId: string): Promise<string> {
   const reached = stage.proxies.hang("create deployments");
-  const commandId = stage.give("start_session", { sessionId, ...START });
+  const commandId = stage.send("start_session", { sessionId, ...START });
   await reached;
   return commandId;
 }
@@ -18,14 +18,14 @@ onEachCluster("C1 an agent that starts before its Control Plane finds it later",
   await stage.agent.line(/Reconnecting in \S+ \(attempt 1 of 5\)/);
   assertEquals(stage.controlPlane.connections.length, 0);
   stage.proxies.controlPlaneLink.mode = { kind: "pass" };
-  await stage.untilUp();
+  await stage.untilConnected();
   assertEquals((await stage.command("start_session", { sessionId: "s1", ...START })).error, undefined);
 }, [MEMORY]);
 
 onEachCluster(
   "C5 results that the end of a link overtook come over the next one, in their order",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
     const ids: string[] = [];
     for (const sessionId of ["s1", "s2", "s3"]) ids.push(await hangingStart(stage, sessionId));
@@ -39,7 +39,7 @@ onEachCluster(
     );
     proxies.controlPlaneLink.mode = { kind: "pass" };
     for (const id of ids) assertEquals((await controlPlane.result(id)).type, "complete");
-    await stage.exchange();
+    await stage.roundTrip();
     const came = controlPlane.messages.flatMap(({ message: { type, payload } }) =>
       type === "complete" ? [payload.commandId] : []
     );
@@ -52,18 +52,18 @@ onEachCluster(
 onEachCluster(
   "C5 a command whose link is cut before its ack is carried out and answered once",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
     const reached = proxies.hang("patch configmaps");
-    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;
     proxies.controlPlaneLink.reset();
     await stage.agent.line(/Disconnected from Control Plane/);
     proxies.api.clearFaults();
     assertEquals((await controlPlane.result(commandId)).type, "complete");
-    await stage.exchange();
+    await stage.roundTrip();
     const acks = controlPlane.messages.filter(({ message }) => message.type === "ack");
-    assertEquals([acks.length, stage.answers(commandId).length, stage.asked("create deployments")], [
+    assertEquals([acks.length, stage.results(commandId).length, stage.requestCount("create deployments")], [
       0,
       1,
       1,
@@ -75,7 +75,7 @@ onEachCluster(
 onEachCluster(
   "C6 a link that is dead without knowing it is found, and what was said into it comes again",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
     const commandId = await hangingStart(stage, "s1");
     proxies.controlPlaneLink.mode = { kind: "half-open" };
@@ -97,7 +97,7 @@ onEachCluster(
 onEachCluster(
   "C6 an agent that is told to stop ends, though its link is dead without knowing it",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.startProcess(cluster, { throughProxies: true });
     stage.proxies.controlPlaneLink.mode = { kind: "half-open" };
     stage.agent.kill("SIGTERM");
     await stage.agent.line(/Stopped/);
@@ -109,7 +109,7 @@ onEachCluster(
 onEachCluster(
   "C7 a Control Plane that starts anew gets the sessions' results and goes on",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const commandId = await hangingStart(stage, "s1");
     const port = Number(new URL(stage.controlPlane.url).port);
     await stage.controlPlane[Symbol.asyncDispose]();
@@ -126,7 +126,7 @@ onEachCluster(
 );
 
 onEachCluster("C8 a link that goes up and down does nothing twice", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const { controlPlane, proxies } = stage;
   const commandId = await hangingStart(stage, "s1");
   for (const count of [1, 2]) {
@@ -138,19 +138,19 @@ onEachCluster("C8 a link that goes up and down does nothing twice", async (clust
       payload: { sessionId: "s1", ...START },
       commandId,
     });
-    await stage.exchange();
+    await stage.roundTrip();
   }
   proxies.api.clearFaults();
   assertEquals((await controlPlane.result(commandId)).type, "complete");
-  await stage.exchange();
-  assertEquals([stage.asked("create deployments"), stage.answers(commandId).length], [1, 1]);
+  await stage.roundTrip();
+  assertEquals([stage.requestCount("create deployments"), stage.results(commandId).length], [1, 1]);
   const waits = stage.agent.output.flatMap((line) => /attempt (\d) of 5/.exec(line)?.[1] ?? []);
   assertEquals(waits, ["1", "2"]);
   assertEquals([...controlPlane.problems], []);
 }, [MEMORY]);
 
 onEachCluster("C10 100 commands that come at once after an outage are all answered", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const { controlPlane, proxies } = stage;
   await stage.command("start_session", { sessionId: "s1", ...START });
   proxies.controlPlaneLink.mode = { kind: "refuse" };

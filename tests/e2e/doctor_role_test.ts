@@ -171,7 +171,7 @@ onEachCluster("the report on the page of troubleshooting is one that the doctor 
 }, [REAL]);
 
 onEachCluster("the agent tells at its start what is missing, and works all the same", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--storage-class=nope"] });
+  await using stage = await Stage.start(cluster, { args: ["--storage-class=nope"] });
   const line = await stage.agent.line(/doctor tells more/);
   assertStringIncludes(
     line,

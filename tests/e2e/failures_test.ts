@@ -80,7 +80,7 @@ function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
 }
 
 onEachCluster("failures are told at once, or after ten seconds, and leave nothing", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await fail(cluster, {
     stage,
     homes: ["deleted-home"],
@@ -160,8 +160,8 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
 onEachCluster(
   "K1 K6 failures that may pass are told after half a minute, and leave nothing",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
-    await using unfit = await Stage.set(cluster, { args: ["--node-selector={no: node}"] });
+    await using stage = await Stage.start(cluster);
+    await using unfit = await Stage.start(cluster, { args: ["--node-selector={no: node}"] });
     await Promise.all([
       fail(cluster, {
         stage,
@@ -221,7 +221,7 @@ function home(sessionId: string, storageClassName: string): V1PersistentVolumeCl
 }
 
 onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await cluster.create(home("classless", "no-such-class"));
   // Were it gone, the scheduler would sooner or later find other words.
   const leaving = home("leaving", "no-such-class");
@@ -268,7 +268,7 @@ async function storageClass(
 onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
   // It leaves its volumes to somebody whom this cluster does not have.
   await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=20s"] });
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=20s"] });
   await cluster.create(home("classless", ""));
   const claim = await cluster.create(home("homeless", cluster.namespace));
   await fail(cluster, {
@@ -298,7 +298,7 @@ onEachCluster("K7 a home that nobody makes for the node that was found fails a s
     provisioner: "example.com/none",
     volumeBindingMode: "WaitForFirstConsumer",
   });
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=12s"] });
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=12s"] });
   const claim = await cluster.create(home("s1", cluster.namespace));
   const words = "rpc error: code = Internal desc = UnauthorizedOperation";
   await fail(cluster, {
@@ -319,7 +319,7 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
     volumeBindingMode: "WaitForFirstConsumer",
   });
   await cluster.create(home("s1", cluster.namespace));
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const options = { ...START, persistentHome: true };
   const { error } = await stage.command("start_session", { sessionId: "s1", ...options });
   assertEquals(error, undefined);
@@ -330,7 +330,7 @@ const LATE = "it was not ready within 8s";
 onEachCluster(
   "what may pass is told at the deadline with its reason, and leaves nothing",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--start-timeout=8s"] });
+    await using stage = await Stage.start(cluster, { args: ["--start-timeout=8s"] });
     await fail(cluster, {
       stage,
       homes: ["attached-home", "mounted-home"],
@@ -398,7 +398,7 @@ onEachCluster(
 onEachCluster(
   "K6 a pod that fits no node fails the start at the deadline, unless the cluster grows",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, {
+    await using stage = await Stage.start(cluster, {
       args: ["--node-selector={no: node}", "--start-timeout=6s"],
     });
     const actor = new Actor(cluster);
@@ -418,25 +418,25 @@ onEachCluster(
     // The other one was begun before, and is waited for longer: until there is a node.
     await actor.bind(pod, "node-1");
     assertEquals((await growing).error, undefined);
-    await stage.untilTold("growing", "waiting for a node: the cluster is scaling up");
+    await stage.untilMessage("growing", "waiting for a node: the cluster is scaling up");
   },
   [REAL],
 );
 
 onEachCluster("progress of a start that takes its time is told while it waits", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const actor = new Actor(cluster);
   const sessionId = "s1";
   const options = { sessionId, ...START, template: "stuck", persistentHome: true };
   const command = stage.command("start_session", options);
-  await stage.untilTold(sessionId, 'attaching volume "s1-home"');
+  await stage.untilMessage(sessionId, 'attaching volume "s1-home"');
   const pod = await actor.begun(sessionId);
   await actor.tell(pod, "SuccessfulAttachVolume", 'AttachVolume.Attach succeeded for volume "pvc-1"');
-  await stage.untilTold(sessionId, 'mounting volume "s1-home"');
+  await stage.untilMessage(sessionId, 'mounting volume "s1-home"');
   await actor.tell(pod, "Pulling", 'Pulling image "example.com/stuck:1"');
-  await stage.untilTold(sessionId, 'pulling image "example.com/stuck:1"');
+  await stage.untilMessage(sessionId, 'pulling image "example.com/stuck:1"');
   await actor.container(pod, { running: {} });
-  await stage.untilTold(sessionId, "waiting for its display port to answer");
+  await stage.untilMessage(sessionId, "waiting for its display port to answer");
   await actor.report(pod, { conditions: [{ type: "Ready", status: "True" }] });
   assertEquals((await command).error, undefined);
   await stage.untilState(sessionId, "running");
@@ -450,7 +450,7 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
 });
 
 onEachCluster("a wake that fails puts the session to sleep again, and says why", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const sessionId = "s1";
   await stage.command("start_session", { sessionId, ...START });
   await stage.command("hibernate_session", { sessionId });
@@ -472,7 +472,7 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
   const { error } = await waking;
   const message = 'Cannot wake session "s1": image name "example.com/stuck:1" is invalid';
   assertEquals(error, message);
-  await stage.untilTold(sessionId, message);
+  await stage.untilMessage(sessionId, message);
   const { state, platformMetadata } = stage.lastStatus(sessionId);
   const nowhere = { podName: "", podIP: "", nodeName: "" };
   assertEquals([state, platformMetadata], ["hibernated", { ...nowhere, reason: "InvalidImage", message }]);
@@ -485,7 +485,7 @@ onEachCluster(
     for (const verb of ["list", "watch"]) {
       stage.proxies.api.inject({ kind: "status", code: 403, verb, resource: "events", times: Infinity });
     }
-    await stage.untilUp();
+    await stage.untilConnected();
     await stage.agent.line(/Cannot watch events, retrying: /);
     const { error } = await stage.command("start_session", {
       sessionId: "s1",

@@ -8,7 +8,7 @@ import { onEachCluster, Stage } from "../support/stage.ts";
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
 
 onEachCluster("an agent that is connected is alive and ready, and says why", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
   // Once a command was carried out, the watches are open.
   await stage.command("start_session", START);
   assertEquals(await probe(stage.agent, "/readyz"), {
@@ -68,7 +68,7 @@ onEachCluster("an agent that waits for approval is not ready and says so", async
 }, [MEMORY]);
 
 onEachCluster("an agent whose watch is refused is not ready until it is in sync again", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
   await stage.command("start_session", START);
   const { api } = stage.proxies;
   api.inject({ kind: "status", code: 503, verb: "watch", resource: "pods", times: Infinity });
@@ -82,10 +82,10 @@ onEachCluster("an agent whose watch is refused is not ready until it is in sync 
 });
 
 onEachCluster("an agent that is told to stop is not ready", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
-  stage.give("start_session", { ...START, template: "stuck" });
+  await using stage = await Stage.startProcess(cluster, { args: HEALTH_ARGS });
+  stage.send("start_session", { ...START, template: "stuck" });
   await stage.untilState("s1", "pending");
-  stage.agent.kill("SIGTERM");
+  stage.agent.stop();
   await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "heartbeat" && payload.status === "draining"
   );
@@ -96,9 +96,9 @@ onEachCluster(
   "replicas are ready, be it to lead or to stand by, and tell who does which",
   async (cluster) => {
     const argsOf = (name: string) => [...HEALTH_ARGS, "--leader-election", `--pod-name=${name}`];
-    await using stage = await Stage.set(cluster, { args: argsOf("replica-a") });
+    await using stage = await Stage.start(cluster, { args: argsOf("replica-a") });
     await stage.command("start_session", START);
-    await using second = await stage.replica({ args: argsOf("replica-b") });
+    await using second = await stage.startReplica({ args: argsOf("replica-b") });
     await second.line(/Waiting for leadership: replica-a is the leader/);
     for (
       const [agent, leadership, link, leader] of [
@@ -130,7 +130,7 @@ onEachCluster("a replica that cannot read the lease is not ready", async (cluste
 }, [MEMORY]);
 
 onEachCluster("probes answer GET and HEAD at their three paths, and nothing else", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, env: { AGENT_API_KEY: "s3cret-key" } });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, env: { AGENT_API_KEY: "s3cret-key" } });
   const url = await healthUrl(stage.agent);
   const answers: unknown[] = [];
   for (
@@ -166,7 +166,7 @@ onEachCluster(
   "the agent exits with code 2 when the health address that is set is in use",
   async (cluster) => {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    await using stage = await Stage.launch(cluster, {
+    await using stage = await Stage.launchProcess(cluster, {
       args: [`--health-addr=127.0.0.1:${listener.addr.port}`],
     });
     assertEquals(await stage.agent.exit(), 2);

@@ -19,7 +19,7 @@ const HOME: V1PersistentVolumeClaim = {
 
 onEachCluster("K10 a home of another size is used as it is", async (cluster) => {
   const { metadata } = await cluster.create(HOME);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const { result } = await stage.command("start_session", {
     sessionId: "s1",
     ...START,
@@ -33,7 +33,7 @@ onEachCluster("K10 a home of another size is used as it is", async (cluster) => 
 onEachCluster("K10 a home that exists is used where a quota allows no more of them", async (cluster) => {
   await cluster.create(HOME);
   await cluster.limit("full", { persistentvolumeclaims: "1" });
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(error, undefined);
   const other = await stage.command("start_session", { sessionId: "s2", ...START });
@@ -44,12 +44,12 @@ onEachCluster("K9 a start waits for a home that is on its way out, and gets a ne
   const home = { ...HOME, metadata: { ...HOME.metadata, finalizers: ["example.com/hold"] } };
   const old = await cluster.create(home);
   await cluster.delete("v1", "PersistentVolumeClaim", "s1-home");
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const refused = stage.proxies.next("get persistentvolumeclaims");
-  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+  const commandId = stage.send("start_session", { sessionId: "s1", ...START });
   await refused;
-  await stage.exchange();
-  assertEquals(stage.answers(commandId), []);
+  await stage.roundTrip();
+  assertEquals(stage.results(commandId), []);
   await cluster.setFinalizers(HOME, []);
   assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
   const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
@@ -71,7 +71,7 @@ async function claimNames(cluster: TestCluster): Promise<string[]> {
 onEachCluster(
   "a user's home is shared by the user's sessions, and goes with the last when that is asked for",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+    await using stage = await Stage.start(cluster, { args: ["--home-strategy=per-user"] });
     assertEquals(await homeOf(stage, { sessionId: "s1" }), "home-alice");
     assertEquals(await homeOf(stage, { sessionId: "s2" }), "home-alice");
     const bobs = await homeOf(stage, { sessionId: "s3", user: "Bob@example.com" });
@@ -92,7 +92,7 @@ onEachCluster(
 onEachCluster(
   "a user's home goes with the last sessions, also where they are stopped at once",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+    await using stage = await Stage.start(cluster, { args: ["--home-strategy=per-user"] });
     for (const sessionId of ["s1", "s2", "s3"]) await homeOf(stage, { sessionId });
     const stop = (sessionId: string) => stage.command("stop_session", { sessionId, deletePVC: true });
     await stop("s3");
@@ -116,7 +116,7 @@ onEachCluster("a failed start leaves a home whose volume is lost", async (cluste
   const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
   const body = { status: { phase: "Lost" } };
   await core.patchNamespacedPersistentVolumeClaimStatus({ ...request, body }, merge);
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=3s"] });
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=3s"] });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s1", template: "stuck" });
   assertStringIncludes(String(error), 'Cannot start session "s1": ');
   const claims = await cluster.list("v1", "PersistentVolumeClaim") as V1PersistentVolumeClaim[];
@@ -124,7 +124,9 @@ onEachCluster("a failed start leaves a home whose volume is lost", async (cluste
 });
 
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user", "--start-timeout=3s"] });
+  await using stage = await Stage.start(cluster, {
+    args: ["--home-strategy=per-user", "--start-timeout=3s"],
+  });
   await homeOf(stage, { sessionId: "s1" });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
   assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 3s');
@@ -139,7 +141,7 @@ onEachCluster("homes of earlier versions are carried on with, and another user's
   });
   await cluster.create(ofUser("home-alice", "alice"));
   await cluster.create(ofUser("home-eve", "mallory"));
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=per-user"] });
+  await using stage = await Stage.start(cluster, { args: ["--home-strategy=per-user"] });
   assertEquals(await homeOf(stage, { sessionId: "s1" }), "s1-home");
   assertEquals(await homeOf(stage, { sessionId: "s2" }), "home-alice");
   const { error } = await stage.command("start_session", { ...START, sessionId: "s3", user: "eve" });
@@ -169,33 +171,33 @@ for (
   onEachCluster(`K9 a user's home ${name} on its way out is waited for, and made anew`, async (cluster) => {
     const old = await leavingHome(cluster, labels);
     const args = ["--home-strategy=per-user"];
-    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    await using stage = await Stage.start(cluster, { throughProxies: true, args });
     const refused = stage.proxies.next("get persistentvolumeclaims");
-    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
     await refused;
-    await stage.exchange();
-    assertEquals(stage.answers(commandId), []);
+    await stage.roundTrip();
+    assertEquals(stage.results(commandId), []);
     await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
     assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
     const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
     assert(claim && claim.metadata?.uid !== old.metadata?.uid);
-    assertEquals(stage.asked("create persistentvolumeclaims"), 2);
+    assertEquals(stage.requestCount("create persistentvolumeclaims"), 2);
   });
 }
 
 onEachCluster("K9 a start waits no longer than it may for a home on its way out", async (cluster) => {
   await leavingHome(cluster, OF_EARLIER_STREAMSPACE);
   const args = ["--home-strategy=per-user", "--start-timeout=3s"];
-  await using stage = await Stage.set(cluster, { throughProxies: true, args });
+  await using stage = await Stage.start(cluster, { throughProxies: true, args });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   const problem = '"home-alice" of an earlier session is still being deleted';
   assertEquals(error, `Cannot start session "s1": after 3s, ${problem}`);
-  assertEquals(stage.asked("create persistentvolumeclaims"), 1);
+  assertEquals(stage.requestCount("create persistentvolumeclaims"), 1);
   await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
 });
 
 onEachCluster("no session has a home where the operator wants none", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--home-strategy=none"] });
+  await using stage = await Stage.start(cluster, { args: ["--home-strategy=none"] });
   assertEquals(await homeOf(stage, { sessionId: "s1" }), undefined);
   assertEquals(await claimNames(cluster), []);
 });

@@ -7,7 +7,7 @@ const START = { user: "alice", template: "vscode", persistentHome: false, memory
 onEachCluster(
   "the chosen namespaces alone may reach a session, on its port, for as long as it lives",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--ingress-namespaces=streamspace,edge"] });
+    await using stage = await Stage.start(cluster, { args: ["--ingress-namespaces=streamspace,edge"] });
     await stage.command("start_session", { sessionId: "s1", ...START });
     const [policy] = await cluster.list("networking.k8s.io/v1", "NetworkPolicy") as [V1NetworkPolicy];
     assertEquals(policy.metadata?.name, "s1");
@@ -30,10 +30,10 @@ onEachCluster(
 
 onEachCluster("a session's policy goes last, when none of its pods is left", async (cluster) => {
   const args = ["--ingress-namespaces=edge"];
-  await using stage = await Stage.set(cluster, { args, throughProxies: true });
+  await using stage = await Stage.start(cluster, { args, throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
   const reached = stage.proxies.hang("delete networkpolicies");
-  const stop = stage.give("stop_session", { sessionId: "s1" });
+  const stop = stage.send("stop_session", { sessionId: "s1" });
   await reached;
   assertEquals([await cluster.list("v1", "Pod"), await cluster.list("apps/v1", "Deployment")], [[], []]);
   stage.proxies.api.clearFaults();
@@ -42,22 +42,15 @@ onEachCluster("a session's policy goes last, when none of its pods is left", asy
 
 onEachCluster("a failed start's policy goes last, too", async (cluster) => {
   const args = ["--ingress-namespaces=edge"];
-  await using stage = await Stage.set(cluster, { args, throughProxies: true });
+  await using stage = await Stage.start(cluster, { args, throughProxies: true });
   const reached = stage.proxies.hang("delete networkpolicies");
-  const start = stage.give("start_session", { sessionId: "s1", ...START, template: "crashing" });
+  const start = stage.send("start_session", { sessionId: "s1", ...START, template: "crashing" });
   await reached;
   assertEquals(await cluster.list("v1", "Pod"), []);
   stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(start)).type, "failed");
   await cluster.untilEmpty();
 });
-
-/** Ends the agent and starts one with other settings. */
-async function change(stage: Stage, args: string[]): Promise<void> {
-  stage.agent.kill("SIGTERM");
-  await stage.agent.exit();
-  await stage.relaunch({ args });
-}
 
 const REACH: Array<[what: string, before: string[], after: string[], reachedFrom: string[]]> = [
   ["those who may by then", ["--ingress-namespaces=old"], ["--ingress-namespaces=edge"], ["edge"]],
@@ -67,10 +60,10 @@ const REACH: Array<[what: string, before: string[], after: string[], reachedFrom
 
 for (const [what, before, after, reachedFrom] of REACH) {
   onEachCluster(`a session that wakes is reached by ${what}`, async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: before });
+    await using stage = await Stage.start(cluster, { args: before });
     await stage.command("start_session", { sessionId: "s1", ...START });
     await stage.command("hibernate_session", { sessionId: "s1" });
-    await change(stage, after);
+    await stage.restart({ args: after });
     const { error } = await stage.command("wake_session", { sessionId: "s1" });
     const policies = await cluster.list("networking.k8s.io/v1", "NetworkPolicy") as V1NetworkPolicy[];
     const names = policies.flatMap(({ spec }) => spec?.ingress?.[0]?._from ?? []).map(
@@ -84,24 +77,24 @@ onEachCluster(
   "a wake asks nothing about who may reach a session whose policy is right already",
   async (cluster) => {
     const args = ["--ingress-namespaces=streamspace,edge"];
-    await using stage = await Stage.set(cluster, { args, throughProxies: true });
+    await using stage = await Stage.start(cluster, { args, throughProxies: true });
     await stage.command("start_session", { sessionId: "s1", ...START });
     await stage.command("hibernate_session", { sessionId: "s1" });
     await stage.command("wake_session", { sessionId: "s1" });
     await stage.command("hibernate_session", { sessionId: "s1" });
     // The next process knows the policy by its list, and not by the answer to its creation.
-    await stage.killAndRelaunch();
+    await stage.restart();
     await stage.command("wake_session", { sessionId: "s1" });
-    const requests = ["create", "get", "delete"].map((verb) => stage.asked(`${verb} networkpolicies`));
+    const requests = ["create", "get", "delete"].map((verb) => stage.requestCount(`${verb} networkpolicies`));
     assertEquals(requests, [1, 0, 0]);
   },
 );
 
 onEachCluster("a session does not wake with an image that is not allowed any more", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   await stage.command("hibernate_session", { sessionId: "s1" });
-  await change(stage, ["--allowed-images=none/*"]);
+  await stage.restart({ args: ["--allowed-images=none/*"] });
   const { error } = await stage.command("wake_session", { sessionId: "s1" });
   assertEquals(
     error,
@@ -117,7 +110,7 @@ onEachCluster("a policy that an earlier start left with other namespaces is made
     metadata: { name: "s1", labels },
     spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{}] },
   } as V1NetworkPolicy);
-  await using stage = await Stage.set(cluster, { args: ["--ingress-namespaces=edge"] });
+  await using stage = await Stage.start(cluster, { args: ["--ingress-namespaces=edge"] });
   await stage.command("start_session", { sessionId: "s1", ...START });
   const [policy] = await cluster.list("networking.k8s.io/v1", "NetworkPolicy") as [V1NetworkPolicy];
   assertEquals(policy.spec?.podSelector?.matchLabels, labels);

@@ -1,8 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { deadline } from "@std/async";
-import { type ClusterKind, MEMORY } from "../support/clusters.ts";
+import { type ClusterKind, MEMORY, type TestCluster } from "../support/clusters.ts";
 import type { Proxies } from "../support/proxies.ts";
-import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
+import { AGENT_ID, type AnyStage, killAndRestart, onEachCluster, Stage, START } from "../support/stage.ts";
 
 /** A moment in the life of a command: lays the trap, and resolves when the command is in it. */
 interface Moment {
@@ -127,25 +126,25 @@ interface Interrupted extends Action {
 
 /** Brings a session into the state that an action needs, and the action to a moment. */
 async function interrupt(
-  stage: Stage,
+  stage: AnyStage,
   { action, moment, sessionId }: { action: Action; moment: Moment; sessionId: string },
 ): Promise<Interrupted> {
   for (const earlier of action.before) await stage.command(earlier, { sessionId, ...START });
   const reached = moment.reach(stage.proxies);
-  const commandId = stage.give(action.action, { sessionId, ...START });
+  const commandId = stage.send(action.action, { sessionId, ...START });
   await reached;
   return { ...action, moment, sessionId, commandId };
 }
 
 /** Lets all requests and watches pass again. */
-function release({ proxies: { api } }: Stage): void {
+function release({ proxies: { api } }: AnyStage): void {
   api.clearFaults();
   api.endWatches();
 }
 
 /** The command has its answer, and session and Control Plane are where it leads. */
 async function assertDone(
-  stage: Stage,
+  stage: AnyStage,
   { state, kinds, sessionId, commandId }: Interrupted,
 ): Promise<void> {
   const { type, payload } = await stage.controlPlane.result(commandId, {
@@ -162,16 +161,17 @@ async function assertDone(
 }
 
 /** Registers a test that interrupts an action at each of its moments. */
-function interrupting(
+function interrupting<SomeStage extends AnyStage>(
   action: Action,
-  { name, kinds, then }: {
+  { name, kinds, open, then }: {
     name: string;
     kinds?: readonly ClusterKind[];
-    then: (stage: Stage, interrupted: Interrupted) => Promise<void>;
+    open: (cluster: TestCluster, options: { throughProxies: true }) => Promise<SomeStage>;
+    then: (stage: SomeStage, interrupted: Interrupted) => Promise<void>;
   },
 ): void {
   onEachCluster(name, async (cluster, context) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await open(cluster, { throughProxies: true });
     for (const [index, moment] of action.moments.entries()) {
       await context.step(moment.name, async () => {
         await then(stage, await interrupt(stage, { action, moment, sessionId: `s${index}` }));
@@ -183,10 +183,11 @@ function interrupting(
 for (const action of ACTIONS) {
   interrupting(action, {
     name: `R6 an agent killed in a ${action.action} leaves it to the next one`,
+    open: Stage.startProcess,
     then: async (stage, interrupted) => {
       const { moment, action, sessionId, commandId } = interrupted;
       // What hangs is not let go: the server hears nothing more from an agent that is dead.
-      await stage.killAndRelaunch();
+      await killAndRestart(stage);
       if (moment.isWritten === false) {
         const { controlPlane } = stage;
         assert(!controlPlane.messages.some(({ message }) => message.payload.commandId === commandId));
@@ -200,14 +201,15 @@ for (const action of ACTIONS) {
   interrupting(action, {
     name: `R6 an agent told to stop in a ${action.action} finishes it first`,
     kinds: [MEMORY],
+    open: (cluster, options) => Stage.start(cluster, { ...options, args: ["--drain-timeout=25s"] }),
     then: async (stage, interrupted) => {
-      stage.agent.kill("SIGTERM");
+      stage.agent.stop();
       await stage.agent.line(/Stopping: no new commands/);
       release(stage);
-      assertEquals(await stage.agent.exit(), 0);
+      await stage.agent.ended();
       await assertDone(stage, interrupted);
       const { length } = stage.controlPlane.messages;
-      await stage.relaunch();
+      await stage.startNext();
       await stage.command("hibernate_session", { sessionId: "nobody" });
       // What was answered in the very last moment may be overwritten: it is said again, and is not done again.
       const later = stage.controlPlane.messages.slice(length).map(({ message }) => message)
@@ -221,22 +223,22 @@ for (const action of ACTIONS) {
 onEachCluster(
   "R6 an agent killed after it answered two commands of one session repeats neither",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.startProcess(cluster, { throughProxies: true });
     const sessionId = "s1";
     await stage.command("start_session", { sessionId, ...START });
     const atWork = done("patch deployments")(stage.proxies);
-    const ids = [stage.give("hibernate_session", { sessionId })];
+    const ids = [stage.send("hibernate_session", { sessionId })];
     await atWork;
-    ids.push(stage.give("wake_session", { sessionId }));
+    ids.push(stage.send("wake_session", { sessionId }));
     await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === ids[1]);
     release(stage);
     const results = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
     assertEquals(results.map(({ type }) => type), ["complete", "complete"]);
-    const scaled = stage.asked("patch deployments");
-    await stage.killAndRelaunch();
+    const scaled = stage.requestCount("patch deployments");
+    await killAndRestart(stage);
     // It has its turn after what the killed agent may have left.
     await stage.command("wake_session", { sessionId });
-    assertEquals(stage.asked("patch deployments"), scaled);
+    assertEquals(stage.requestCount("patch deployments"), scaled);
     assertEquals([...stage.controlPlane.problems], []);
   },
 );
@@ -245,28 +247,28 @@ onEachCluster(
   "R6 an agent that has no time to stop ends also where a command is still being written down",
   async (cluster) => {
     const args = ["--drain-timeout=0s", "--start-timeout=1h"];
-    await using stage = await Stage.set(cluster, { throughProxies: true, args });
+    await using stage = await Stage.start(cluster, { throughProxies: true, args });
     const writing = asking("patch configmaps")(stage.proxies);
-    const start = stage.give("start_session", { ...START, sessionId: "s1", template: "stuck" });
+    const start = stage.send("start_session", { ...START, sessionId: "s1", template: "stuck" });
     await writing;
-    stage.agent.kill("SIGTERM");
+    stage.agent.stop();
     await stage.controlPlane.waitFor(({ payload }) => payload.status === "draining");
     release(stage);
-    assertEquals(await deadline(stage.agent.exit(), 120_000), 0);
-    assertEquals(stage.answers(start), []);
-    await stage.relaunch();
+    await stage.agent.ended();
+    assertEquals(stage.results(start), []);
+    await stage.startNext();
     await stage.command("stop_session", { sessionId: "s1" });
-    assertEquals(stage.answers(start), ["failed"]);
+    assertEquals(stage.results(start), ["failed"]);
   },
 );
 
 onEachCluster(
   "R6 a start that is more than the next process may give fails, and leaves nothing behind",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--max-cpu=4"] });
-    const start = stage.give("start_session", { ...START, sessionId: "s1", template: "stuck", cpu: "3" });
+    await using stage = await Stage.startProcess(cluster, { args: ["--max-cpu=4"] });
+    const start = stage.send("start_session", { ...START, sessionId: "s1", template: "stuck", cpu: "3" });
     await stage.controlPlane.waitFor(() => stage.messages("s1").length > 0);
-    await stage.killAndRelaunch({ args: ["--max-cpu=2"] });
+    await killAndRestart(stage, { args: ["--max-cpu=2"] });
     const { payload } = await stage.controlPlane.result(start);
     assertEquals(
       payload.error,

@@ -4,7 +4,7 @@ import { MEMORY } from "../support/clusters.ts";
 import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 onEachCluster("K18 watches that end again and again, or with an error, miss nothing", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const { api } = stage.proxies;
   for (
     const [index, interrupt] of [
@@ -16,7 +16,7 @@ onEachCluster("K18 watches that end again and again, or with an error, miss noth
   ) {
     const sessionId = `s${index}`;
     const reached = stage.proxies.next("create deployments");
-    const commandId = stage.give("start_session", { sessionId, ...START });
+    const commandId = stage.send("start_session", { sessionId, ...START });
     await reached;
     interrupt();
     assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
@@ -32,7 +32,7 @@ onEachCluster("K18 watches that end again and again, or with an error, miss noth
 onEachCluster(
   "K19 while the API server is away the agent stays connected, and works when it is back",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     await stage.command("start_session", { sessionId: "s1", ...START });
     const { apiLink } = stage.proxies;
     apiLink.mode = { kind: "refuse" };
@@ -62,10 +62,10 @@ onEachCluster(
     apiLink.mode = { kind: "refuse" };
     apiLink.cut();
     await stage.agent.line(/The sessions in the cluster are not known yet: commands wait until they are/);
-    await stage.untilUp();
-    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
-    await stage.exchange();
-    assertEquals(stage.answers(commandId), []);
+    await stage.untilConnected();
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
+    await stage.roundTrip();
+    assertEquals(stage.results(commandId), []);
     apiLink.mode = { kind: "pass" };
     assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
     assertEquals([...stage.controlPlane.problems], []);
@@ -76,7 +76,7 @@ onEachCluster(
 onEachCluster(
   "K22 a stop waits for what is stuck on its way out, and ends when that ends",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     await stage.command("start_session", { sessionId: "s1", ...START });
     const [pod] = await cluster.list("v1", "Pod");
     const { namespace } = cluster;
@@ -91,14 +91,14 @@ onEachCluster(
         "application/merge-patch+json",
       );
     await hold(["example.com/hold"]);
-    const stopping = stage.give("stop_session", { sessionId: "s1" });
+    const stopping = stage.send("stop_session", { sessionId: "s1" });
     const deletion = async () => {
       const list = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
       return list[0]?.metadata?.deletionTimestamp;
     };
     await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === stopping);
-    while (!await deletion()) await stage.exchange();
-    assertEquals([stage.answers(stopping), stage.states("s1")], [[], ["pending", "running"]]);
+    while (!await deletion()) await stage.roundTrip();
+    assertEquals([stage.results(stopping), stage.states("s1")], [[], ["pending", "running"]]);
     await hold([]);
     assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
     await stage.untilState("s1", "terminated");
@@ -107,7 +107,7 @@ onEachCluster(
 );
 
 onEachCluster("K23 a namespace that is missing fails the start and says so", async (cluster) => {
-  await using stage = await Stage.set(cluster, { namespace: "no-such-namespace" });
+  await using stage = await Stage.start(cluster, { namespace: "no-such-namespace" });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertStringIncludes(String(error), 'namespaces "no-such-namespace" not found');
 });
@@ -118,7 +118,7 @@ onEachCluster("K23 a namespace that is being deleted fails the start and says so
   await cluster.create(home);
   const held = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "held", namespace } };
   await cluster.create({ ...held, metadata: { ...held.metadata, finalizers: ["example.com/hold"] } });
-  await using stage = await Stage.set(cluster, { namespace });
+  await using stage = await Stage.start(cluster, { namespace });
   await cluster.objects.delete(home);
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   await cluster.setFinalizers(held, []);

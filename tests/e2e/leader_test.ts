@@ -1,15 +1,18 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { V1Lease } from "@kubernetes/client-node";
-import type { AgentProcess } from "../../dev/agent_process.ts";
+import { LeadershipError } from "../../lib/common/errors.ts";
+import type { LocalAgent } from "../support/local_agent.ts";
 import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
+/** Timings of an election that is over in a few seconds. */
+const SHORT_LEASE = { leaseMs: 3000, renewDeadlineMs: 2000, retryPeriodMs: 400 };
 const FIRST = { args: ["--leader-election", "--pod-name=replica-a"] };
 
 /** One more replica of the stage's agent, once it stands by; no proxy is in its way. */
-async function standby(stage: Stage): Promise<AgentProcess> {
-  const second = await stage.replica({
+async function standby(stage: Stage): Promise<LocalAgent> {
+  const second = await stage.startReplica({
     throughProxies: false,
     args: ["--leader-election", "--pod-name=replica-b"],
   });
@@ -33,13 +36,13 @@ async function leader(cluster: TestCluster): Promise<string | undefined> {
 }
 
 onEachCluster("R6 one replica works, and when it ends the other takes over its sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, FIRST);
+  await using stage = await Stage.start(cluster, FIRST);
   await using second = await standby(stage);
   await stage.command("start_session", START);
   assertEquals([stage.controlPlane.connections.length, await leader(cluster)], [1, "replica-a"]);
 
-  stage.agent.kill("SIGTERM");
-  assertEquals(await stage.agent.exit(), 0);
+  stage.agent.stop();
+  await stage.agent.ended();
   await second.line(/Starting heartbeat sender/);
   assertEquals(await leader(cluster), "replica-b");
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
@@ -50,7 +53,7 @@ onEachCluster("R6 one replica works, and when it ends the other takes over its s
 onEachCluster(
   "R9 a replica whose lease somebody else holds ends with 3 and leaves its sessions alone",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, FIRST);
+    await using stage = await Stage.startProcess(cluster, FIRST);
     await stage.command("start_session", START);
     const before = await cluster.leftovers();
     const [lease] = await cluster.list("coordination.k8s.io/v1", "Lease") as [V1Lease];
@@ -66,56 +69,58 @@ onEachCluster(
 );
 
 onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
-  await using stage = await Stage.set(cluster, FIRST);
+  await using stage = await Stage.start(cluster, FIRST);
   await using second = await standby(stage);
-  second.kill("SIGTERM");
-  assertEquals(await second.exit(), 0);
+  second.stop();
+  await second.ended();
   assertEquals(await leader(cluster), "replica-a");
 });
 
 onEachCluster(
   "R6 a leader that is killed in a start leaves it to the replica that stands by",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true, ...FIRST });
+    await using stage = await Stage.start(cluster, { throughProxies: true, ...FIRST, timings: SHORT_LEASE });
     await using _second = await standby(stage);
     const { proxies, controlPlane } = stage;
     const reached = proxies.hang("create deployments");
-    const commandId = stage.give("start_session", START);
+    const commandId = stage.send("start_session", START);
     await reached;
-    stage.agent.kill("SIGKILL");
+    proxies.isolate();
+    const ended = assertRejects(() => stage.agent.ended(), LeadershipError);
     assertEquals((await controlPlane.result(commandId)).type, "complete");
     await stage.untilState("s1", "running");
-    assertEquals([await leader(cluster), stage.answers(commandId).length], ["replica-b", 1]);
+    assertEquals([await leader(cluster), stage.results(commandId).length], ["replica-b", 1]);
     assertEquals((await cluster.leftovers()).length, 4);
     assertEquals([...controlPlane.problems], []);
+    await ended;
   },
   [MEMORY],
 );
 
 onEachCluster("R7 a leader that is cut off from the API stops before the next one leads", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true, ...FIRST });
+  await using stage = await Stage.start(cluster, { throughProxies: true, ...FIRST, timings: SHORT_LEASE });
   await using second = await standby(stage);
   const { proxies, controlPlane } = stage;
   const reached = proxies.hang("create deployments");
-  const commandId = stage.give("start_session", START);
+  const commandId = stage.send("start_session", START);
   await reached;
 
   const story: string[] = [];
-  const ended = stage.agent.exit().then((code) => story.push(`a ended with ${code}`));
+  const ended = stage.agent.ended().catch(({ name }) => story.push(`a ended with ${name}`));
   const leading = second.line(/Leading as replica-b/).then(() => story.push("b leads"));
   proxies.apiLink.mode = { kind: "half-open", includesNew: true };
-  await stage.agent.line(/Lost leadership: the lease could not be renewed within 10s/);
+  await stage.agent.line(/Lost leadership: the lease could not be renewed within 2s/);
   const { holderIdentity, renewTime } = await leaseOf(cluster);
   await Promise.all([ended, leading]);
   const { acquireTime, leaseTransitions } = await leaseOf(cluster);
-  assertEquals(story, ["a ended with 3", "b leads"]);
+  assertEquals(story, ["a ended with LeadershipError", "b leads"]);
   assertEquals([holderIdentity, await leader(cluster), leaseTransitions], ["replica-a", "replica-b", 1]);
   const gapMs = timeOf(acquireTime) - timeOf(renewTime);
-  assert(gapMs >= 15_000 && gapMs <= 20_000, `${gapMs} ms from the last renewal to the next leader`);
+  assert(gapMs >= SHORT_LEASE.leaseMs, `${gapMs} ms from the last renewal to the next leader`);
 
   // What the old leader had begun the new one finishes, and nothing of it comes twice.
   assertEquals((await controlPlane.result(commandId)).type, "complete");
   await stage.untilState("s1", "running");
-  assertEquals([stage.answers(commandId).length, (await cluster.leftovers()).length], [1, 4]);
+  assertEquals([stage.results(commandId).length, (await cluster.leftovers()).length], [1, 4]);
   assertEquals([...controlPlane.problems], []);
 }, [MEMORY]);

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
+import { AGENT_ID, type AnyStage, killAndRestart, onEachCluster, Stage, START } from "../support/stage.ts";
 
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
 const ROOM = 30;
 
 /** Gives a hundred starts in one frame, and their ids. */
-function hundredStarts(stage: Stage): string[] {
+function hundredStarts(stage: AnyStage): string[] {
   return stage.controlPlane.commandFrame(
     AGENT_ID,
     Array.from(
@@ -16,7 +16,7 @@ function hundredStarts(stage: Stage): string[] {
 }
 
 /** What became of commands: "complete", or why not. */
-async function outcomes(stage: Stage, commandIds: readonly string[]): Promise<unknown[]> {
+async function outcomes(stage: AnyStage, commandIds: readonly string[]): Promise<unknown[]> {
   const signal = AbortSignal.timeout(120_000);
   const results = await Promise.all(commandIds.map((id) => stage.controlPlane.result(id, { signal })));
   return results.map(({ type, payload }) => type === "complete" ? type : payload.error);
@@ -33,7 +33,7 @@ const FIRST_COME = Array.from(
 );
 
 onEachCluster("of 100 starts at once the first 30 are served where there is room for 30", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: [`--max-sessions=${ROOM}`] });
+  await using stage = await Stage.start(cluster, { args: [`--max-sessions=${ROOM}`] });
   assertEquals(await outcomes(stage, hundredStarts(stage)), FIRST_COME);
   const beat = await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "heartbeat" && payload.activeSessions === ROOM
@@ -48,27 +48,27 @@ onEachCluster("of 100 starts at once the first 30 are served where there is room
     usedCpu: 7.5,
     usedMemory: 15,
   });
-  await stage.killAndRelaunch();
+  await stage.restart();
   const { error } = await stage.command("start_session", { sessionId: "s99", ...START });
   assertEquals(error, refused("s99"));
   assertEquals([...stage.controlPlane.problems], []);
 });
 
 onEachCluster("the next process serves the same 30 of 100 starts", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: [`--max-sessions=${ROOM}`] });
+  await using stage = await Stage.startProcess(cluster, { args: [`--max-sessions=${ROOM}`] });
   const ids = hundredStarts(stage);
   const acknowledged = new Set<unknown>();
   await stage.controlPlane.waitFor(({ type, payload }) =>
     type === "ack" && acknowledged.add(payload.commandId).size === ids.length
   );
-  await stage.killAndRelaunch();
+  await killAndRestart(stage);
   assertEquals(await outcomes(stage, ids), FIRST_COME);
   assertEquals((await cluster.list("apps/v1", "Deployment")).length, ROOM);
   assertEquals([...stage.controlPlane.problems], []);
 });
 
 onEachCluster("a session is not woken where another has taken its place", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1"] });
+  await using stage = await Stage.start(cluster, { args: ["--max-sessions=1"] });
   await stage.command("start_session", { sessionId: "s1", ...START });
   await stage.command("hibernate_session", { sessionId: "s1" });
   await stage.command("start_session", { sessionId: "s2", ...START });
@@ -83,7 +83,7 @@ onEachCluster("a session is not woken where another has taken its place", async 
 });
 
 onEachCluster("cores and memory are bounded as sessions are", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--max-cpu=2", "--max-memory=2"] });
+  await using stage = await Stage.start(cluster, { args: ["--max-cpu=2", "--max-memory=2"] });
   await stage.command("start_session", { sessionId: "s1", ...START, cpu: "1500m", memory: "1536Mi" });
   const cores = await stage.command("start_session", { sessionId: "s2", ...START, cpu: "1" });
   assertEquals(cores.error, 'Cannot start session "s2": at capacity: 1 core requested, 1.5 of 2 in use');
@@ -97,10 +97,10 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
 });
 
 onEachCluster("a start that fails or is cancelled gives its place back", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--max-sessions=1", "--start-timeout=3s"] });
+  await using stage = await Stage.start(cluster, { args: ["--max-sessions=1", "--start-timeout=3s"] });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
   assert(String(error).startsWith('Cannot start session "s1": it was not ready within 3s'));
-  stage.give("start_session", { sessionId: "s2", ...START, template: "stuck" });
+  stage.send("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.untilState("s2", "pending");
   await stage.command("stop_session", { sessionId: "s2" });
   const { result } = await stage.command("start_session", { sessionId: "s3", ...START });
@@ -110,24 +110,24 @@ onEachCluster("a start that fails or is cancelled gives its place back", async (
 onEachCluster(
   "starts take turns to create their objects, and leave the queue when stopped",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, {
+    await using stage = await Stage.start(cluster, {
       throughProxies: true,
       args: ["--max-concurrent-starts=1"],
     });
     const { proxies, controlPlane } = stage;
     const begun = proxies.hang("create deployments");
-    const ids = ["s1", "s2", "s3"].map((sessionId) => stage.give("start_session", { sessionId, ...START }));
+    const ids = ["s1", "s2", "s3"].map((sessionId) => stage.send("start_session", { sessionId, ...START }));
     await begun;
     await stage.untilState("s3", "pending");
-    const stopping = stage.give("stop_session", { sessionId: "s2" });
+    const stopping = stage.send("stop_session", { sessionId: "s2" });
     assertEquals(await outcomes(stage, [ids[1] ?? "", stopping]), [
       'Cannot start session "s2": cancelled by stop',
       "complete",
     ]);
-    assertEquals([stage.asked("create services"), stage.asked("create deployments")], [1, 1]);
+    assertEquals([stage.requestCount("create services"), stage.requestCount("create deployments")], [1, 1]);
     proxies.api.clearFaults();
     assertEquals(await outcomes(stage, [ids[0] ?? "", ids[2] ?? ""]), ["complete", "complete"]);
-    assertEquals([stage.asked("create services"), stage.asked("create deployments")], [2, 2]);
+    assertEquals([stage.requestCount("create services"), stage.requestCount("create deployments")], [2, 2]);
     assertEquals([...controlPlane.problems], []);
   },
 );
@@ -145,12 +145,12 @@ onEachCluster("a turn to create objects is not kept while waiting", async (clust
     } as typeof HOME,
   );
   await cluster.delete("v1", "PersistentVolumeClaim", "s1-home");
-  await using stage = await Stage.set(cluster, { args: ["--max-concurrent-starts=1"] });
+  await using stage = await Stage.start(cluster, { args: ["--max-concurrent-starts=1"] });
   // One waits for what is in its way, the next for its pod.
-  const first = stage.give("start_session", { sessionId: "s1", ...START, persistentHome: true });
-  stage.give("start_session", { sessionId: "s2", ...START, template: "stuck" });
+  const first = stage.send("start_session", { sessionId: "s1", ...START, persistentHome: true });
+  stage.send("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.command("start_session", { sessionId: "s3", ...START });
-  assertEquals(stage.answers(first), []);
+  assertEquals(stage.results(first), []);
   await cluster.setFinalizers(HOME, []);
   assertEquals(await outcomes(stage, [first]), ["complete"]);
 });

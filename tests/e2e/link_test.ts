@@ -12,7 +12,9 @@ function text(line: string): string {
 }
 
 onEachCluster("the agent logs the documented lines in their order", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--region=us-east-1", "--heartbeat-interval=10s"] });
+  await using stage = await Stage.start(cluster, {
+    args: ["--region=us-east-1", "--heartbeat-interval=10s"],
+  });
   assertEquals(stage.agent.output.map(text), [
     `[K8sAgent] Starting agent: ${AGENT_ID} (platform: kubernetes, region: us-east-1)`,
     "[K8sAgent] Connecting to Control Plane...",
@@ -33,9 +35,9 @@ onEachCluster("the agent logs the documented lines in their order", async (clust
 onEachCluster(
   "C5 a command whose link is cut is finished, and its result comes over the next one",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const reached = stage.proxies.hang("create deployments");
-    const commandId = stage.give("start_session", START);
+    const commandId = stage.send("start_session", START);
     await reached;
     stage.controlPlane.disconnect(AGENT_ID);
     await stage.agent.line(/Disconnected from Control Plane/);
@@ -52,9 +54,9 @@ onEachCluster(
 );
 
 onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends with 0", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.startProcess(cluster, { throughProxies: true });
   const reached = stage.proxies.hang("create deployments");
-  const running = stage.give("start_session", START);
+  const running = stage.send("start_session", START);
   await reached;
   stage.agent.kill("SIGTERM");
   await stage.controlPlane.waitFor((message) =>
@@ -71,14 +73,14 @@ onEachCluster("R6 SIGTERM lets a running command end, refuses new ones and ends 
 onEachCluster(
   "R6 R11 a command that does not end in time is left to the next process, which answers it",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--drain-timeout=0s"] });
-    const running = stage.give("start_session", { ...START, template: "stuck" });
+    await using stage = await Stage.start(cluster, { args: ["--drain-timeout=0s"] });
+    const running = stage.send("start_session", { ...START, template: "stuck" });
     await stage.controlPlane.waitFor((message) =>
       message.type === "status" && message.payload.state === "pending"
     );
     stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
-    assertEquals(await stage.agent.exit(), 0);
-    await stage.relaunch();
+    await stage.agent.ended();
+    await stage.startNext();
     const stopped = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
     assertEquals(stopped.error, undefined);
     const { payload } = await stage.controlPlane.result(running);
@@ -92,8 +94,8 @@ onEachCluster(
 onEachCluster(
   "R6 a second signal ends the agent at once, and leaves what is at work to the next process",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
-    const running = stage.give("start_session", { ...START, template: "stuck" });
+    await using stage = await Stage.startProcess(cluster);
+    const running = stage.send("start_session", { ...START, template: "stuck" });
     await stage.controlPlane.waitFor((message) =>
       message.type === "status" && message.payload.state === "pending"
     );
@@ -101,7 +103,7 @@ onEachCluster(
     await stage.agent.line(/Stopping: no new commands, running ones get 25s/);
     stage.agent.kill("SIGINT");
     assertEquals(await stage.agent.exit(), 130);
-    await stage.relaunch();
+    await stage.startNext();
     await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
     const { payload } = await stage.controlPlane.result(running);
     assertEquals(payload.error, 'Cannot start session "s1": cancelled by stop');
@@ -110,7 +112,7 @@ onEachCluster(
 );
 
 onEachCluster("K18 the agent carries on while the Kubernetes watch is cut", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", START);
   cluster.cutWatches();
   const asleep = await stage.command("hibernate_session", { sessionId: "s1" });

@@ -25,12 +25,12 @@ async function provoke(stage: Stage): Promise<readonly string[]> {
   await stage.command("wake_session", { sessionId: `s5${FORGED}` });
   stage.controlPlane.send(AGENT_ID, { type: `type${FORGED}` });
   stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: FORGED } });
-  assertEquals(await stage.agent.exit(), 0);
+  await stage.agent.ended();
   return stage.agent.output;
 }
 
 onEachCluster("hostile texts are one text line each, and no payload is in any", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--log-level=debug"] });
+  await using stage = await Stage.start(cluster, { args: ["--log-level=debug"] });
   const lines = await provoke(stage);
   for (const line of lines) {
     assert(/^\d{4}-\d\d-\d\dT[\d:.]+Z \[K8sAgent\] /.test(line), line);
@@ -40,7 +40,7 @@ onEachCluster("hostile texts are one text line each, and no payload is in any", 
 }, [MEMORY]);
 
 onEachCluster("hostile texts are one JSON line each, with fields of the table alone", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--log-level=debug", "--log-format=json"] });
+  await using stage = await Stage.start(cluster, { args: ["--log-level=debug", "--log-format=json"] });
   const lines = await provoke(stage);
   for (const line of lines) {
     const { time, level, message, agentId, ...fields } = JSON.parse(line);

@@ -119,7 +119,7 @@ function losses(cluster: TestCluster): readonly Loss[] {
 }
 
 onEachCluster("K4 K20 R13 what befalls sessions that run is told with its reason, once", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const actor = new Actor(cluster);
   const rows = losses(cluster);
   await Promise.all(rows.map(async ({ sessionId }) => {
@@ -129,7 +129,7 @@ onEachCluster("K4 K20 R13 what befalls sessions that run is told with its reason
   }));
   const happen = async ({ sessionId, befall, state, reason, message }: Loss) => {
     await befall(actor, await actor.pod(sessionId));
-    await stage.untilTold(sessionId, message);
+    await stage.untilMessage(sessionId, message);
     const told = stage.lastStatus(sessionId);
     const metadata = told.platformMetadata as Record<string, string>;
     assertEquals([told.state, metadata.reason, metadata.message], [state, reason, message]);
@@ -141,7 +141,7 @@ onEachCluster("K4 K20 R13 what befalls sessions that run is told with its reason
     inTurn(rows.filter(({ isHasty }) => isHasty)),
     ...rows.filter(({ isHasty }) => !isHasty).map(happen),
   ]);
-  await stage.exchange();
+  await stage.roundTrip();
   const told = rows.map(({ sessionId }) => {
     const states = stage.states(sessionId);
     // A start that takes its time tells more than once that it is pending.

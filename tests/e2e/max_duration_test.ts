@@ -1,11 +1,17 @@
 import { assertEquals } from "@std/assert";
 import type { Message } from "../../dev/control_plane/messages.ts";
-import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
+import {
+  type AnyStage,
+  killAndRestart,
+  onEachCluster,
+  Stage,
+  START_WITH_HOME as START,
+} from "../support/stage.ts";
 
 const WHY = { reason: "MaxDuration", message: "it reached its maximum duration of 1s" };
 
 /** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */
-async function ended(stage: Stage, { times = 1 } = {}): Promise<{ state: unknown; metadata: unknown }> {
+async function ended(stage: AnyStage, { times = 1 } = {}): Promise<{ state: unknown; metadata: unknown }> {
   const told: Message[] = [];
   const isEnd = ({ type, payload }: Message) =>
     type === "status" && (payload.platformMetadata as Record<string, unknown>).reason === "MaxDuration";
@@ -19,7 +25,7 @@ async function ended(stage: Stage, { times = 1 } = {}): Promise<{ state: unknown
 const NOWHERE = { podName: "", podIP: "", nodeName: "", ...WHY };
 
 onEachCluster("a session sleeps when its time is up, and a wake gives it as much again", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
   assertEquals(await cluster.leftovers(), ["Deployment/s1", "PersistentVolumeClaim/s1-home", "Service/s1"]);
@@ -30,7 +36,7 @@ onEachCluster("a session sleeps when its time is up, and a wake gives it as much
 });
 
 onEachCluster("a session whose time was up can be scaled up by hand", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await ended(stage);
   await cluster.change({
@@ -45,7 +51,7 @@ onEachCluster("a session whose time was up can be scaled up by hand", async (clu
 onEachCluster(
   "a session ends when its time is up, if the operator wants that, and its home stays",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: ["--max-duration-action=stop"] });
+    await using stage = await Stage.start(cluster, { args: ["--max-duration-action=stop"] });
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     assertEquals(await ended(stage), { state: "terminated", metadata: NOWHERE });
     assertEquals(await cluster.leftovers(), ["PersistentVolumeClaim/s1-home"]);
@@ -56,9 +62,9 @@ onEachCluster(
 
 for (const [action, state] of [["hibernate", "hibernated"], ["stop", "terminated"]]) {
   onEachCluster(`a session is ${state} by the next process when its time is up`, async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: [`--max-duration-action=${action}`] });
+    await using stage = await Stage.start(cluster, { args: [`--max-duration-action=${action}`] });
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: 1 });
-    await stage.killAndRelaunch();
+    await stage.restart();
     assertEquals(await ended(stage), { state, metadata: NOWHERE });
     assertEquals([...stage.controlPlane.problems], []);
   });
@@ -67,23 +73,23 @@ for (const [action, state] of [["hibernate", "hibernated"], ["stop", "terminated
 onEachCluster(
   "the next process tells why a session sleeps that the last one put to sleep",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.startProcess(cluster, { throughProxies: true });
     const reached = stage.proxies.holdBack("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
-    await stage.killAndRelaunch();
+    await killAndRestart(stage);
     assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
     assertEquals(stage.states("s1").at(-1), "hibernated");
   },
 );
 
 onEachCluster("a stop that comes as the time is up has the last word", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const reached = stage.proxies.hang("patch deployments");
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await reached;
-  const stopping = stage.give("stop_session", { sessionId: "s1", deletePVC: true });
-  await stage.exchange();
+  const stopping = stage.send("stop_session", { sessionId: "s1", deletePVC: true });
+  await stage.roundTrip();
   stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(stopping)).type, "complete");
   await stage.untilState("s1", "terminated");
@@ -95,15 +101,15 @@ onEachCluster("a stop that comes as the time is up has the last word", async (cl
 onEachCluster(
   "a hibernation that is asked for as the time is up finds it done, and is answered",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const reached = stage.proxies.hang("patch deployments");
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
     await reached;
-    const hibernating = stage.give("hibernate_session", { sessionId: "s1" });
-    await stage.exchange();
+    const hibernating = stage.send("hibernate_session", { sessionId: "s1" });
+    await stage.roundTrip();
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(hibernating)).type, "complete");
-    assertEquals(stage.asked("patch deployments"), 1);
+    assertEquals(stage.requestCount("patch deployments"), 1);
     assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
     assertEquals([...stage.controlPlane.problems], []);
   },
@@ -111,16 +117,16 @@ onEachCluster(
 
 onEachCluster("of several replicas the one that leads ends each run, once", async (cluster) => {
   const args = ["--leader-election", "--pod-name=replica-a"];
-  await using stage = await Stage.set(cluster, { throughProxies: true, args });
-  await using second = await stage.replica({ args: ["--leader-election", "--pod-name=replica-b"] });
+  await using stage = await Stage.start(cluster, { throughProxies: true, args });
+  await using second = await stage.startReplica({ args: ["--leader-election", "--pod-name=replica-b"] });
   await second.line(/Waiting for leadership/);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await ended(stage);
   await stage.command("wake_session", { sessionId: "s1" });
-  stage.agent.kill("SIGTERM");
-  assertEquals(await stage.agent.exit(), 0);
+  stage.agent.stop();
+  await stage.agent.ended();
   assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: NOWHERE });
   // Asleep, awake, asleep.
-  assertEquals(stage.asked("patch deployments"), 3);
+  assertEquals(stage.requestCount("patch deployments"), 3);
   assertEquals([...stage.controlPlane.problems], []);
 });

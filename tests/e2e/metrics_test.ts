@@ -95,7 +95,7 @@ const STEPS: Array<[action: string, payload: Record<string, unknown>, changes: R
 ];
 
 onEachCluster("each command changes just its own metrics", async (cluster, context) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
   for (const [action, payload, expected] of STEPS) {
     await context.step(action, async () => {
       const before = await scrape(stage.agent);
@@ -106,7 +106,7 @@ onEachCluster("each command changes just its own metrics", async (cluster, conte
 });
 
 onEachCluster("a start's phases add up to its time", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
   await stage.command("start_session", START);
   const all = await scrape(stage.agent);
   const sums = [...all].filter(([name]) => name.startsWith("k8s_agent_start_phase_duration_seconds_sum"));
@@ -120,11 +120,11 @@ onEachCluster("a start's phases add up to its time", async (cluster) => {
 onEachCluster(
   "metrics tell of a link that is down, what waits for it, and that it is up again",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
+    await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
     const { api, controlPlaneLink } = stage.proxies;
     const before = await scrape(stage.agent);
     const reached = stage.proxies.hang("create deployments");
-    const commandId = stage.give("start_session", START);
+    const commandId = stage.send("start_session", START);
     await reached;
     controlPlaneLink.mode = { kind: "refuse" };
     controlPlaneLink.cut();
@@ -147,7 +147,7 @@ onEachCluster(
 );
 
 onEachCluster("metrics count requests that fail, their retries, and watches that break", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: HEALTH_ARGS, throughProxies: true });
+  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
   const before = await scrape(stage.agent);
   const { api } = stage.proxies;
   api.inject({ kind: "status", code: 503, verb: "create", resource: "deployments" });

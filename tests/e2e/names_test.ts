@@ -16,7 +16,7 @@ const IDS = [
 ];
 
 onEachCluster("any text is a session through its whole life, and no two meet", async (cluster, context) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   for (const [i, sessionId] of IDS.entries()) {
     await context.step(JSON.stringify(sessionId), async () => {
       const { result, error } = await stage.command("start_session", { ...START, sessionId });
@@ -28,7 +28,7 @@ onEachCluster("any text is a session through its whole life, and no two meet", a
       assertEquals((await cluster.list("apps/v1", "Deployment")).length, i + 1);
     });
   }
-  await stage.killAndRelaunch();
+  await stage.restart();
   for (const sessionId of IDS) {
     await context.step(`${JSON.stringify(sessionId)} after a restart`, async () => {
       for (const action of ["hibernate_session", "wake_session", "stop_session"]) {
@@ -41,7 +41,7 @@ onEachCluster("any text is a session through its whole life, and no two meet", a
 });
 
 onEachCluster("an id that looks like another one's name is a session of its own", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const first = await stage.command("start_session", { ...START, sessionId: "Alice" });
   const name = String((first.result as Record<string, unknown>).service);
   const second = await stage.command("start_session", { ...START, sessionId: name });

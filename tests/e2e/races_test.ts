@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
 import { MEMORY } from "../support/clusters.ts";
-import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
+import { AGENT_ID, killAndRestart, onEachCluster, Stage, START } from "../support/stage.ts";
 
 function start(sessionId: string) {
   return { action: "start_session", sessionId, payload: { ...START, sessionId } };
@@ -10,65 +10,63 @@ function start(sessionId: string) {
 onEachCluster(
   "R1 the same start twice at once is carried out once, and both are answered",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const ids = stage.controlPlane.commandFrame(AGENT_ID, [start("s1"), start("s1")]);
     const [first, second] = await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
     assertEquals([first?.type, second?.type], ["complete", "complete"]);
     assertEquals(first?.payload.result, second?.payload.result);
-    assertEquals(stage.asked("create deployments"), 1);
+    assertEquals(stage.requestCount("create deployments"), 1);
     assertEquals((await cluster.leftovers()).length, 3);
     assertEquals([...stage.controlPlane.problems], []);
   },
 );
 
 onEachCluster("R1 a command that comes again while it runs is carried out once", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   const running = stage.proxies.hang("create deployments");
-  const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+  const commandId = stage.send("start_session", { sessionId: "s1", ...START });
   await running;
   stage.controlPlane.command(AGENT_ID, { ...start("s1"), commandId });
-  await stage.exchange();
+  await stage.roundTrip();
   stage.proxies.api.clearFaults();
   assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
-  await stage.exchange();
-  assertEquals([stage.asked("create deployments"), stage.asked("create services")], [1, 1]);
+  await stage.roundTrip();
+  assertEquals([stage.requestCount("create deployments"), stage.requestCount("create services")], [1, 1]);
   assertEquals([...stage.controlPlane.problems], []);
 });
 
 onEachCluster(
   "R1 a command that comes again later, or to the next process, is answered alike",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
-    const commandId = stage.give("start_session", { sessionId: "s1", ...START });
+    await using stage = await Stage.startProcess(cluster, { throughProxies: true });
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
     await stage.controlPlane.result(commandId);
     const answeredAgain = async () => {
-      await stage.exchange();
-      const before = stage.answers(commandId).length;
+      await stage.roundTrip();
+      const before = stage.results(commandId).length;
       stage.controlPlane.command(AGENT_ID, { ...start("s1"), commandId });
-      await stage.controlPlane.waitFor(() => stage.answers(commandId).length > before);
+      await stage.controlPlane.waitFor(() => stage.results(commandId).length > before);
     };
     await answeredAgain();
-    await stage.killAndRelaunch();
+    await killAndRestart(stage);
     await answeredAgain();
     // After an end in peace the journal is empty, and the session itself remembers.
-    stage.agent.kill("SIGTERM");
-    assertEquals(await stage.agent.exit(), 0);
-    await stage.relaunch();
+    await stage.restart();
     await answeredAgain();
-    assertEquals(new Set(stage.answers(commandId)), new Set(["complete"]));
-    assertEquals(stage.asked("create deployments"), 1);
+    assertEquals(new Set(stage.results(commandId)), new Set(["complete"]));
+    assertEquals(stage.requestCount("create deployments"), 1);
     assertEquals([...stage.controlPlane.problems], []);
   },
 );
 
 for (const [moment, trap] of [["is being created", "hang"], ["was created unseen", "holdBack"]] as const) {
   onEachCluster(`R2 a stop that comes while the Deployment ${moment} leaves nothing`, async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true });
     const { proxies, controlPlane } = stage;
     const reached = proxies[trap]("create deployments");
-    const starting = stage.give("start_session", { sessionId: "s1", ...START });
+    const starting = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;
-    const stopping = stage.give("stop_session", { sessionId: "s1" });
+    const stopping = stage.send("stop_session", { sessionId: "s1" });
     await controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === stopping);
     proxies.api.clearFaults();
     const [started, stopped] = await Promise.all([starting, stopping].map((id) => controlPlane.result(id)));
@@ -82,7 +80,7 @@ for (const [moment, trap] of [["is being created", "hang"], ["was created unseen
 }
 
 onEachCluster("R3 a start that follows a stop at once gets objects of its own", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const first = await stage.command("start_session", { sessionId: "s1", ...START });
   const ids = stage.controlPlane.commandFrame(AGENT_ID, [
     { action: "stop_session", sessionId: "s1" },
@@ -101,7 +99,7 @@ onEachCluster("R3 a start that follows a stop at once gets objects of its own", 
 onEachCluster(
   "R4 commands of one session that come at once are carried out in their order",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const actions = ["hibernate", "hibernate", "wake", "wake", "hibernate", "stop"].map((verb) => ({
       action: `${verb}_session`,
       sessionId: "s1",
@@ -131,19 +129,19 @@ for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
     `R5 100 starts at once with --max-concurrent-starts=${turns} ask ${bound} things at a time, and all complete`,
     async (cluster) => {
       const args = [`--max-concurrent-starts=${turns}`];
-      await using stage = await Stage.set(cluster, { throughProxies: true, args });
+      await using stage = await Stage.start(cluster, { throughProxies: true, args });
       const { controlPlane, proxies } = stage;
       proxies.api.inject({ kind: "hang", verb: "create", resource: "deployments", times: Infinity });
       const ids = controlPlane.commandFrame(
         AGENT_ID,
         Array.from({ length: 100 }, (_, index) => start(`s${index}`)),
       );
-      while (stage.asked("create deployments") < bound) await proxies.next("create deployments");
+      while (stage.requestCount("create deployments") < bound) await proxies.next("create deployments");
       const beats = () => controlPlane.messages.filter(({ message }) => message.type === "heartbeat").length;
       const before = beats();
       // The link lives on while nothing moves in the cluster.
       await controlPlane.waitFor(() => beats() >= before + 2);
-      assertEquals(stage.asked("create deployments"), bound);
+      assertEquals(stage.requestCount("create deployments"), bound);
       proxies.api.clearFaults();
       const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
       assertEquals(results.filter(({ type }) => type === "failed"), []);
@@ -159,13 +157,13 @@ for (const [turns, bound] of [[20, 20], [100, 48]] as const) {
 }
 
 onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.start(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
   await using other = await MEMORY.open();
   // The one that is displaced does not come back.
   stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
   const { kubeconfig, namespace } = other;
-  await using second = await stage.replica({ throughProxies: false, kubeconfig, namespace });
+  await using second = await stage.startReplica({ throughProxies: false, kubeconfig, namespace });
   await second.line(/Starting heartbeat sender/);
   // The Control Plane gave the place of the first one to it.
   await stage.agent.line(/Disconnected from Control Plane/);
@@ -179,11 +177,11 @@ onEachCluster("R8 two agents of one id in two clusters keep to their own session
 }, [MEMORY]);
 
 onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions", async (cluster) => {
-  await using stage = await Stage.set(cluster, { args: ["--leader-election", "--pod-name=old"] });
+  await using stage = await Stage.start(cluster, { args: ["--leader-election", "--pod-name=old"] });
   const sessions = Array.from({ length: 50 }, (_, index) => start(`s${index}`));
   const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);
   await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
-  await using next = await stage.replica({ args: ["--leader-election", "--pod-name=new"] });
+  await using next = await stage.startReplica({ args: ["--leader-election", "--pod-name=new"] });
   await next.line(/Waiting for leadership: old is the leader/);
   const view = async () => {
     const deployments = await cluster.list("apps/v1", "Deployment") as V1Deployment[];
@@ -192,10 +190,10 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   };
   const before = await view();
   const { length } = stage.controlPlane.messages;
-  stage.agent.kill("SIGTERM");
-  assertEquals(await stage.agent.exit(), 0);
+  stage.agent.stop();
+  await stage.agent.ended();
   await next.line(/Starting heartbeat sender/);
-  await stage.exchange();
+  await stage.roundTrip();
   assertEquals(await view(), before);
   const later = stage.controlPlane.messages.slice(length).map(({ message }) => message);
   assertEquals(later.filter(({ type }) => type === "status"), []);
@@ -207,9 +205,9 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
 onEachCluster(
   "R11 an agent that the Control Plane shuts down finishes its commands first",
   async (cluster) => {
-    await using stage = await Stage.set(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, { throughProxies: true, args: ["--drain-timeout=25s"] });
     const reached = stage.proxies.hang("create deployments");
-    const running = stage.give("start_session", { sessionId: "s1", ...START });
+    const running = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;
     stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
     await stage.agent.line(/The Control Plane requested a shutdown: maintenance/);
@@ -217,8 +215,7 @@ onEachCluster(
     assertEquals(refused.error, "The agent is stopping and accepts no more commands");
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(running)).type, "complete");
-    // Kubernetes starts the container again, whatever its code: the cluster does not stay without an agent.
-    assertEquals(await stage.agent.exit(), 0);
+    await stage.agent.ended();
     assertEquals((await cluster.leftovers()).length, 3);
   },
 );

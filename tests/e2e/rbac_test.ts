@@ -62,7 +62,7 @@ onEachCluster(
     await using proxy = ApiProxy.start({ server, client });
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-    await using stage = await Stage.set(cluster, {
+    await using stage = await Stage.start(cluster, {
       kubeconfig,
       args: ["--leader-election", "--ingress-namespaces=edge"],
     });
@@ -111,8 +111,8 @@ onEachCluster(
     }
 
     // The lease is given up at the end.
-    stage.agent.kill("SIGTERM");
-    assertEquals(await stage.agent.exit(), 0);
+    stage.agent.stop();
+    await stage.agent.ended();
 
     const role = objects.find((object) => object.kind === "Role") as V1Role;
     const granted = role.rules?.flatMap(({ resources = [], verbs }) =>

@@ -153,7 +153,7 @@ for (const { name, place, reason, words } of OBSTACLES) {
   onEachCluster(`K11 ${name} fails a start with its own words, and nothing is left`, async (cluster) => {
     const remove = await place(cluster);
     await using _removal = { [Symbol.asyncDispose]: async () => void await remove?.() };
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
     // What a level asks for is the cluster's to say, and grows with its version.
     const brief = (text: unknown) => String(text).replace(/("restricted:latest": ).*/, "$1…");
@@ -168,7 +168,7 @@ for (const { name, place, reason, words } of OBSTACLES) {
 }
 
 onEachCluster("K12 a Deployment that gave up fails a start, and nothing is left", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const command = stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
   await new Actor(cluster).begun("s1");
   const spec = { progressDeadlineSeconds: 1 };

@@ -63,7 +63,7 @@ async function printed(cluster: TestCluster): Promise<Record<string, unknown>[]>
 
 onEachCluster("a session is shown as an object through its life, and goes with it", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await using sessions = new Onlooker(cluster, "sessions");
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
   const { podName, podIP, nodeName, vncPort } = started.result as Record<string, unknown>;
@@ -103,7 +103,7 @@ onEachCluster("a session is shown as an object through its life, and goes with i
 
 onEachCluster("a session is shown under its object's name, by the id that it has", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await using sessions = new Onlooker(cluster, "sessions");
   const { result } = await stage.command("start_session", { sessionId: "Alice's 1st", ...START });
   const { deployment } = result as { deployment: string };
@@ -115,9 +115,9 @@ onEachCluster("a session is shown under its object's name, by the id that it has
 
 onEachCluster("a start that fails leaves no object", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster, { args: ["--start-timeout=6s"] });
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=6s"] });
   await using sessions = new Onlooker(cluster, "sessions");
-  const command = stage.give("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  const command = stage.send("start_session", { sessionId: "s1", ...START, template: "stuck" });
   const pending = await sessions.until("s1", isIn("pending"));
   assertEquals(conditions(pending), ["Ready=False Starting @1", "Hibernated=False Awake @1"]);
   const { status } = await sessions.until("s1", (object) => object.status?.message !== "");
@@ -132,7 +132,7 @@ onEachCluster("a start that fails leaves no object", async (cluster) => {
 
 onEachCluster("objects that people edit or delete are put right", async (cluster) => {
   await installKinds(cluster);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await using sessions = new Onlooker(cluster, "sessions");
   await stage.command("start_session", { sessionId: "s1", ...START });
   const { metadata } = await sessions.until("s1", isIn("running"));
@@ -159,7 +159,7 @@ onEachCluster(
   "objects that a killed agent left missing or stale are put right by the next one",
   async (cluster) => {
     await installKinds(cluster);
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.startProcess(cluster);
     await using sessions = new Onlooker(cluster, "sessions");
     for (const sessionId of ["missing", "stale"]) {
       await stage.command("start_session", { sessionId, ...START });
@@ -172,7 +172,7 @@ onEachCluster(
     await edit(cluster, "stale", { status: { state: "pending", podName: "gone" } });
     await sessions.untilGone("missing");
     await sessions.until("stale", isIn("pending"));
-    await stage.relaunch();
+    await stage.startNext();
     await sessions.until("missing", isIn("running"));
     // As it was, and since when: the times are kept.
     assertEquals((await sessions.until("stale", isIn("running"))).status, stale.status);
@@ -190,7 +190,7 @@ onEachCluster("another's object under a session's name is left alone", async (cl
     spec: foreign,
   };
   await cluster.create(object);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   await using sessions = new Onlooker(cluster, "sessions");
   for (const sessionId of ["s1", "s2"]) {
     const { error } = await stage.command("start_session", { sessionId, ...START });
@@ -220,7 +220,7 @@ onEachCluster(
       roleRef: { apiGroup, kind: "Role", name },
       subjects: [{ kind: "ServiceAccount", name: "nobody", namespace: cluster.namespace }],
     } as KubernetesObject);
-    await using stage = await Stage.set(cluster, { kubeconfig });
+    await using stage = await Stage.start(cluster, { kubeconfig });
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
     assertEquals(error, undefined);
     const lines = ["templates", "sessions"].map((kind) =>

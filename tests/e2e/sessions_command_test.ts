@@ -1,26 +1,27 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { AgentProcess } from "../../dev/agent_process.ts";
 import type { SessionRow } from "../../lib/cli/listing.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** What the command prints, and its exit code. */
 async function sessions(
-  stage: Stage,
+  stage: Stage<AgentProcess>,
   ...args: string[]
 ): Promise<{ lines: readonly string[]; code: number }> {
-  await using command = await stage.replica({ args: ["sessions", ...args] });
+  await using command = await stage.startReplica({ args: ["sessions", ...args] });
   const code = await command.exit();
   return { lines: command.output, code };
 }
 
 onEachCluster("sessions lists what runs here, with what it waits for", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.startProcess(cluster);
   assertEquals(await sessions(stage), { lines: ["No sessions"], code: 0 });
 
   for (const sessionId of ["runs", "sleeps", "Ünïcode id"]) {
     assertEquals((await stage.command("start_session", { ...START, sessionId })).error, undefined);
   }
   assertEquals((await stage.command("hibernate_session", { sessionId: "sleeps" })).error, undefined);
-  stage.give("start_session", { ...START, sessionId: "waits", template: "stuck", persistentHome: false });
+  stage.send("start_session", { ...START, sessionId: "waits", template: "stuck", persistentHome: false });
   await stage.untilState("waits", "pending");
   await cluster.until(async () => (await cluster.list("v1", "Pod")).length === 3);
 
@@ -56,7 +57,7 @@ onEachCluster("sessions lists what runs here, with what it waits for", async (cl
 });
 
 onEachCluster("sessions says why it cannot list them, and ends with code 1", async (cluster) => {
-  await using stage = await Stage.set(cluster, { throughProxies: true });
+  await using stage = await Stage.startProcess(cluster, { throughProxies: true });
   stage.proxies.api.inject({ kind: "status", verb: "list", resource: "pods", code: 403, times: Infinity });
   const { lines, code } = await sessions(stage);
   assertEquals([code, lines.length], [1, 1]);

@@ -111,7 +111,7 @@ onEachCluster(
     await installKinds(cluster);
     await cluster.create(templateOf("firefox", "example.com/firefox:1", 6901));
     await cluster.create(templateOf("rogue", "example.org/rogue:1", 6901));
-    await using stage = await Stage.set(cluster, { args: ["--allowed-images=example.com/*"] });
+    await using stage = await Stage.start(cluster, { args: ["--allowed-images=example.com/*"] });
     const port = async (payload: Record<string, unknown>) => {
       const { result, error } = await stage.command("start_session", { ...START, ...payload });
       return (result as Record<string, unknown> | undefined)?.vncPort ?? error;

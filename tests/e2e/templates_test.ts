@@ -21,7 +21,7 @@ import { resolveTemplate } from "../../lib/templates/sources.ts";
 import { TEMPLATE_SPEC } from "../support/any_template.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { installKinds } from "../support/custom_kinds.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { killAndRestart, onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "gimp", persistentHome: true };
 
@@ -48,7 +48,7 @@ async function enforce(cluster: TestCluster, level: string): Promise<void> {
 onEachCluster(
   "a command's template becomes the session: all ports, the display, variables, home",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
+    await using stage = await Stage.start(cluster);
     const command = await stage.command("start_session", {
       ...START,
       templateManifest: JSON.stringify(await example()),
@@ -85,7 +85,7 @@ onEachCluster(
 );
 
 onEachCluster("the same template again is the same session, another one is refused", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const templateManifest = await example();
   const first = await stage.command("start_session", { ...START, templateManifest });
   const { podName } = first.result as Record<string, unknown>;
@@ -103,13 +103,13 @@ onEachCluster("the same template again is the same session, another one is refus
 });
 
 onEachCluster("a template is finished by the next process as the first one read it", async (cluster) => {
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.startProcess(cluster);
   const spec = { baseImage: "example.com/web:1", ports: [{ name: "web", containerPort: 6901 }] };
-  const commandId = stage.give("start_session", { ...START, templateManifest: { Spec: spec } });
+  const commandId = stage.send("start_session", { ...START, templateManifest: { Spec: spec } });
   await stage.controlPlane.waitFor((message) =>
     message.type === "status" && message.payload.state === "pending"
   );
-  await stage.killAndRelaunch();
+  await killAndRestart(stage);
   const { payload } = await stage.controlPlane.result(commandId);
   assertEquals((payload.result as Record<string, unknown> | undefined)?.vncPort, 6901);
 });
@@ -117,7 +117,7 @@ onEachCluster("a template is finished by the next process as the first one read 
 onEachCluster("the page's example is a Template object, too", async (cluster) => {
   await installKinds(cluster);
   await cluster.create(await example() as KubernetesObject);
-  await using stage = await Stage.set(cluster);
+  await using stage = await Stage.start(cluster);
   const { result, error } = await stage.command("start_session", START);
   assertEquals([error, (result as Record<string, unknown> | undefined)?.vncPort], [undefined, 6901]);
 }, [REAL]);
@@ -125,12 +125,12 @@ onEachCluster("the page's example is a Template object, too", async (cluster) =>
 onEachCluster(
   "a start that the next process must refuse leaves nothing of what was begun",
   async (cluster) => {
-    await using stage = await Stage.set(cluster);
-    const commandId = stage.give("start_session", { ...START, template: "stuck", persistentHome: false });
+    await using stage = await Stage.startProcess(cluster);
+    const commandId = stage.send("start_session", { ...START, template: "stuck", persistentHome: false });
     await stage.controlPlane.waitFor(({ type, payload }) =>
       type === "status" && Boolean((payload.platformMetadata as Record<string, unknown>).message)
     );
-    await stage.killAndRelaunch({ args: ["--allowed-images=none/*"] });
+    await killAndRestart(stage, { args: ["--allowed-images=none/*"] });
     const { payload } = await stage.controlPlane.result(commandId);
     assertEquals(
       payload.error,
@@ -182,7 +182,7 @@ const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: str
 onEachCluster(
   "what a template may not bring fails with its path, and leaves nothing",
   async (cluster, context) => {
-    await using stage = await Stage.set(cluster, { args: ["--allowed-images=[a/*, example.com/*]"] });
+    await using stage = await Stage.start(cluster, { args: ["--allowed-images=[a/*, example.com/*]"] });
     for (const [name, payload, error] of REFUSED) {
       await context.step(name, async () => {
         assertEquals((await stage.command("start_session", { ...START, ...payload })).error, error);
@@ -200,7 +200,7 @@ onEachCluster("a template's Secret reaches its variable where the operator allow
     stringData: { k: "v" },
   };
   await cluster.create(secret);
-  await using stage = await Stage.set(cluster, { args: ["--allowed-secrets=[desktop-*]"] });
+  await using stage = await Stage.start(cluster, { args: ["--allowed-secrets=[desktop-*]"] });
   const valueFrom = { secretKeyRef: { name: "desktop-db", key: "k" } };
   const spec = { baseImage: "example.com/a:1", env: [{ name: "DB", valueFrom }] };
   const { error } = await stage.command("start_session", { ...START, templateManifest: { spec } });
@@ -214,7 +214,7 @@ for (const level of ["baseline", "restricted"]) {
     `pods are admitted by the Pod Security level ${level} with --session-security=${level}`,
     async (cluster) => {
       await enforce(cluster, level);
-      await using stage = await Stage.set(cluster, { args: [`--session-security=${level}`] });
+      await using stage = await Stage.start(cluster, { args: [`--session-security=${level}`] });
       for (
         const payload of [{ ...START, template: "firefox" }, {
           ...START,
@@ -231,7 +231,7 @@ for (const level of ["baseline", "restricted"]) {
 }
 
 onEachCluster("settings for pods reach every session", async (cluster) => {
-  await using stage = await Stage.set(cluster, {
+  await using stage = await Stage.start(cluster, {
     args: [
       "--image-pull-secrets=registry",
       "--node-affinity={preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: kubernetes.io/os, operator: Exists}]}}]}",

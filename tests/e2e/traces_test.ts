@@ -13,8 +13,8 @@ const OTEL = { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", OTEL
 onEachCluster("a start is a span with its phases and its requests within", async (cluster) => {
   await using collector = TraceCollector.start();
   const env = { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, AGENT_API_KEY: "s3cret-key" };
-  await using stage = await Stage.set(cluster, { env });
-  const commandId = stage.give("start_session", START);
+  await using stage = await Stage.startProcess(cluster, { env });
+  const commandId = stage.send("start_session", START);
   await stage.controlPlane.result(commandId);
   const span = await collector.span("start_session");
   assertEquals(span.attributes, {
@@ -35,7 +35,7 @@ onEachCluster("a start is a span with its phases and its requests within", async
 
 onEachCluster("a command that fails is a span with its error", async (cluster) => {
   await using collector = TraceCollector.start();
-  await using stage = await Stage.set(cluster, {
+  await using stage = await Stage.startProcess(cluster, {
     env: { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
   });
   await stage.command("wake_session", { sessionId: "s1" });

@@ -87,6 +87,24 @@ export class Proxies implements AsyncDisposable {
     return this.next(what, "held back");
   }
 
+  /** Cuts the agent off from the API server and the Control Plane, as if its machine had lost power. */
+  isolate(): void {
+    for (const link of [this.apiLink, this.controlPlaneLink]) {
+      link.mode = { kind: "refuse" };
+      link.cut();
+    }
+  }
+
+  /** Ends all faults, also those of the TCP proxies, whose frozen connections are reset. */
+  clearFaults(): void {
+    this.api.clearFaults();
+    for (const link of [this.apiLink, this.controlPlaneLink]) {
+      if (link.mode.kind === "pass") continue;
+      link.mode = { kind: "pass" };
+      link.reset();
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.api.clearFaults();
     for (const one of [this.controlPlaneLink, this.apiLink, this.api]) await one[Symbol.asyncDispose]();

@@ -2,7 +2,6 @@
  * Probes and scrapes of an agent, for tests.
  * @module
  */
-import type { AgentProcess } from "../../dev/agent_process.ts";
 import type { HealthReport } from "../../lib/telemetry/health.ts";
 
 /** Flags of an agent that serves probes on a free port. */
@@ -11,15 +10,20 @@ export const HEALTH_ARGS = ["--health-addr=127.0.0.1:0"];
 /** Values of all metrics at one time, by name and labels, such as `k8s_agent_sessions{state="running"}`. */
 export type Scrape = ReadonlyMap<string, number>;
 
+/** An agent in either mode. */
+interface LoggingAgent {
+  line(pattern: RegExp): Promise<string>;
+}
+
 /** URL of the probes of an agent that was started with {@linkcode HEALTH_ARGS}. */
-export async function healthUrl(agent: AgentProcess): Promise<string> {
+export async function healthUrl(agent: LoggingAgent): Promise<string> {
   const line = await agent.line(/Health and metrics at/);
   return line.slice(line.indexOf("http://"));
 }
 
 /** Requests a probe. */
 export async function probe(
-  agent: AgentProcess,
+  agent: LoggingAgent,
   path: "/healthz" | "/readyz",
 ): Promise<{ status: number; report: { status: string; checks: HealthReport["checks"] } }> {
   const response = await fetch(`${await healthUrl(agent)}${path}`);
@@ -27,7 +31,7 @@ export async function probe(
 }
 
 /** Failing readiness checks, as `name: reason`. */
-export async function unready(agent: AgentProcess): Promise<string[]> {
+export async function unready(agent: LoggingAgent): Promise<string[]> {
   const { report } = await probe(agent, "/readyz");
   return Object.entries(report.checks).filter(([, { ok }]) => !ok).map(([name, { reason }]) =>
     `${name}: ${reason}`
@@ -35,7 +39,7 @@ export async function unready(agent: AgentProcess): Promise<string[]> {
 }
 
 /** Reads all metrics. */
-export async function scrape(agent: AgentProcess): Promise<Scrape> {
+export async function scrape(agent: LoggingAgent): Promise<Scrape> {
   const response = await fetch(`${await healthUrl(agent)}/metrics`);
   return parseExposition(await response.text());
 }
