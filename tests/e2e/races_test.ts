@@ -181,6 +181,7 @@ onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions
   const sessions = Array.from({ length: 50 }, (_, index) => start(`s${index}`));
   const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);
   await Promise.all(ids.map((id) => stage.controlPlane.result(id)));
+  for (const { sessionId } of sessions) await stage.untilState(sessionId, "running");
   await using next = await stage.startReplica({ args: ["--leader-election", "--pod-name=new"] });
   await next.line(/Waiting for leadership: old is the leader/);
   const view = async () => {
