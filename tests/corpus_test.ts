@@ -2,7 +2,7 @@
  * Runs the corpus in `tests/fixtures/corpus/`: each case is an input and the exact result or error that the parsers produce for it.
  * @module
  */
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { CORE_SCHEMA, load } from "js-yaml";
 import { SETTINGS } from "../dev/session_settings.ts";
 import { OPTIONS } from "../lib/cli/options.ts";
@@ -71,7 +71,11 @@ function titleOf(name: string | undefined, input: unknown): string {
 
 function check({ accepted, rejected }: Verdict, parse: () => unknown): void {
   if (rejected === undefined) assertEquals(parse(), accepted);
-  else assertEquals(assertThrows(parse, CommandError).message, rejected);
+  else {
+    const { message } = assertThrows(parse, CommandError);
+    assertEquals(message, rejected);
+    assert(!message.includes("s3cret"), "no message shows a value that may be secret");
+  }
 }
 
 /** `added` and what it is added to; unlike a spread of both, it keeps the key `__proto__`. */
@@ -84,9 +88,10 @@ for (const one of await readCases<TemplateCase>("templates")) {
   Deno.test(`template corpus: ${titleOf(one.name, one.with ?? one.spec)}`, () => {
     const accepted = one.with ? merge(imageTemplate(IMAGE), one.accepted as Fields) : one.accepted;
     const payload = { ...START, templateManifest: { spec } };
-    check({ ...one, accepted }, () => {
+    // As text, because the hash of a start depends on the order of the fields.
+    check({ ...one, accepted: JSON.stringify(accepted) }, () => {
       const request = parseRequest({ commandId: "c1", action: "start_session", payload }, LIMITS);
-      return request.action === "start_session" ? request.templateManifest?.spec : undefined;
+      return JSON.stringify(request.action === "start_session" && request.templateManifest?.spec);
     });
   });
 }

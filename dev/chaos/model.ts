@@ -44,7 +44,7 @@ const ANY: readonly SessionState[] = [ABSENT, BROKEN, OTHER, { kind: "running" }
 
 /** Answers to commands that did nothing. */
 const REFUSED =
-  /Cannot use |Cannot do without |Unknown action|is unknown, known are|accepts no more commands|too many pending commands/;
+  /" must |" is required|Unknown action|not found, available are|accepts no more commands|too many pending commands/;
 /** Answers to commands that others were to clean up after. */
 const CANCELLED = /cancelled by stop|cancelled because the agent is stopping/;
 const NOT_FOUND = /it does not exist|it was deleted in the meantime/;

@@ -2,16 +2,17 @@
  * How the text of a setting becomes its value, or a problem in words. Pure.
  * @module
  */
-import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
+import type { V1NodeAffinity } from "@kubernetes/client-node";
 import { CORE_SCHEMA, load } from "js-yaml";
+import * as v from "valibot";
 import { controlPlaneAddresses } from "../control_plane/addresses.ts";
 import { messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { formatDuration, parseDuration, parseQuantity } from "../common/quantities.ts";
 import type { ListenAddress } from "../model/settings.ts";
-import { BUILT_IN_TEMPLATES, imageTemplate, type Template, type TemplateTable } from "../model/template.ts";
-import { readImage, readSpec } from "../templates/manifest.ts";
-import { Field } from "../common/untrusted.ts";
+import { BUILT_IN_TEMPLATES, type TemplateTable } from "../model/template.ts";
+import { list as listOf, mapping, oneOf as oneOfText, parse, type Schema } from "../common/schema.ts";
+import { TEMPLATE_ENTRY } from "../templates/template.ts";
 import { parseListenAddress } from "../telemetry/health.ts";
 
 /** A value read from a setting, or what is wrong with it. */
@@ -172,82 +173,81 @@ export function pattern(value: unknown): Parsed<string> {
     : bad("must be text without spaces, with * for any text");
 }
 
-/** Node labels and their values. */
-export function labels(value: unknown): Parsed<Record<string, string>> {
-  const fields = asRecord(structure(value));
-  if (!fields || Object.values(fields).some((entry) => asRecord(entry) || Array.isArray(entry))) {
-    return bad("must be a mapping of node labels to values, such as {pool: desktops}");
-  }
-  return ok(Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, String(entry ?? "")])));
+/** Parses a structured setting by a schema. */
+function structured<T>(schema: Schema<T>, problem: string): (value: unknown) => Parsed<T> {
+  return (value) => {
+    const result = v.safeParse(schema, structure(value), { abortEarly: true });
+    return result.success ? ok(result.output) : bad(problem);
+  };
 }
 
-/** Amounts of extended resources, such as GPUs: whole numbers of what a vendor's domain names. */
-export function resourceAmounts(value: unknown): Parsed<Record<string, string>> {
-  const fields = Object.entries(asRecord(structure(value)) ?? { "": "" });
-  const isRight = ([name, amount]: [string, unknown]) =>
-    /^[a-z0-9.-]{1,253}\/[A-Za-z0-9._-]{1,63}$/.test(name) && /^[1-9]\d{0,5}$/.test(String(amount));
-  return fields.every(isRight)
-    ? ok(Object.fromEntries(fields.map(([name, amount]) => [name, String(amount)])))
-    : bad("must be a mapping of resources to whole numbers, such as {nvidia.com/gpu: 1}");
-}
+const SCALAR = v.pipe(
+  v.unknown(),
+  v.check((value) => typeof value !== "object" || value === null),
+  v.transform((value) => String(value ?? "")),
+);
+
+/** Node labels and their values. */
+export const labels = structured(
+  mapping(v.string(), SCALAR),
+  "must be a mapping of node labels to values, such as {pool: desktops}",
+);
+
+/** Amounts of extended resources, such as GPUs, by the resource name with its domain. */
+export const resourceAmounts = structured(
+  mapping(
+    v.pipe(v.string(), v.regex(/^[a-z0-9.-]{1,253}\/[A-Za-z0-9._-]{1,63}$/)),
+    v.pipe(v.unknown(), v.transform(String), v.regex(/^[1-9]\d{0,5}$/)),
+  ),
+  "must be a mapping of resources to whole numbers, such as {nvidia.com/gpu: 1}",
+);
 
 const NODE_AFFINITY_FIELDS = [
   "requiredDuringSchedulingIgnoredDuringExecution",
   "preferredDuringSchedulingIgnoredDuringExecution",
-];
+] as const;
 
-/** A node affinity; what is in its terms the API server checks. */
-export function nodeAffinity(value: unknown): Parsed<V1NodeAffinity> {
-  const fields = asRecord(structure(value));
-  return fields && Object.keys(fields).every((name) => NODE_AFFINITY_FIELDS.includes(name))
-    ? ok(fields as V1NodeAffinity)
-    : bad(`must be a mapping with ${NODE_AFFINITY_FIELDS.join(" or ")}`);
-}
+/** A node affinity; the API server validates its terms. */
+export const nodeAffinity = structured(
+  v.pipe(
+    mapping(oneOfText(...NODE_AFFINITY_FIELDS), v.unknown()),
+    v.transform((affinity): V1NodeAffinity => affinity),
+  ),
+  `must be a mapping with ${NODE_AFFINITY_FIELDS.join(" or ")}`,
+);
 
-/** The type of each field. */
-const TOLERATION_FIELDS: ReadonlyMap<string, string> = new Map([
-  ["key", "string"],
-  ["operator", "string"],
-  ["value", "string"],
-  ["effect", "string"],
-  ["tolerationSeconds", "number"],
-]);
+/** A list of tolerations; the API server validates their values. */
+export const tolerations = structured(
+  listOf(
+    v.pipe(
+      // Unlike a strict object of valibot, a mapping also rejects fields such as "constructor".
+      mapping(oneOfText("key", "operator", "value", "effect", "tolerationSeconds"), v.unknown()),
+      v.object({
+        key: v.optional(v.string()),
+        operator: v.optional(v.string()),
+        value: v.optional(v.string()),
+        effect: v.optional(v.string()),
+        tolerationSeconds: v.optional(v.number()),
+      }),
+    ),
+    Infinity,
+  ),
+  "must be a list of tolerations, such as [{key: desktops, operator: Exists, effect: NoSchedule}]",
+);
 
-/** A list of tolerations. */
-export function tolerations(value: unknown): Parsed<V1Toleration[]> {
-  const problem =
-    "must be a list of tolerations, such as [{key: desktops, operator: Exists, effect: NoSchedule}]";
-  const list = structure(value);
-  if (!Array.isArray(list)) return bad(problem);
-  const valid = list.every((entry) => {
-    const fields = asRecord(entry);
-    return fields &&
-      Object.entries(fields).every(([name, field]) => TOLERATION_FIELDS.get(name) === typeof field);
-  });
-  return valid ? ok(list as V1Toleration[]) : bad(problem);
-}
-
-/** The built-in templates and those that are set. */
+/** The built-in templates and those that the operator adds. */
 export function templates(value: unknown): Parsed<TemplateTable> {
-  const fields = asRecord(structure(value));
-  if (!fields) {
+  const entries = asRecord(structure(value));
+  if (!entries) {
     return bad(
       "must be a mapping of names to images, such as {gimp: lscr.io/linuxserver/gimp:latest}, or to {image, port}",
     );
   }
   const table = new Map(BUILT_IN_TEMPLATES);
   try {
-    for (const [name, entry] of Object.entries(fields)) table.set(name, readEntry(new Field(entry, name)));
+    for (const [name, entry] of Object.entries(entries)) table.set(name, parse(TEMPLATE_ENTRY, entry, name));
   } catch (error) {
-    return bad(`must hold templates: ${messageOf(error)}`);
+    return bad(`must be valid templates: ${messageOf(error)}`);
   }
   return ok(table);
-}
-
-/** An image, an image and its port, or the spec of a Template object. */
-function readEntry(entry: Field): Template {
-  if (typeof entry.value === "string") return imageTemplate(readImage(entry));
-  const image = entry.at("image");
-  if (image.isAbsent) return readSpec(entry);
-  return imageTemplate(readImage(image), entry.at("port").maybe((port) => port.whole(1, 65_535)));
 }

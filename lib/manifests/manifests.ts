@@ -10,7 +10,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Service,
 } from "@kubernetes/client-node";
-import { DEFAULT_CPU, DEFAULT_MEMORY } from "../templates/amounts.ts";
+import { DEFAULT_CPU, DEFAULT_MEMORY } from "../templates/resources.ts";
 import { buildClaim, type HomeSettings } from "./home.ts";
 import {
   AGENT_LABEL,

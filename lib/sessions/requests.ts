@@ -1,101 +1,118 @@
 /**
- * Commands as they may be carried out: an untrusted payload goes in, a typed request or an error that names the field comes out. Pure.
+ * Commands as typed requests: an untrusted payload goes in, a request or an error that names the field comes out. Pure.
  * @module
  */
+import * as v from "valibot";
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../common/errors.ts";
 import { parseDuration } from "../common/quantities.ts";
-import { cpuBounds, memoryBounds } from "../templates/amounts.ts";
+import {
+  excerpt,
+  fields,
+  flag,
+  integer,
+  invalid,
+  parse,
+  quantity,
+  type Schema,
+  shown,
+  text,
+} from "../common/schema.ts";
+import { ACTIONS, type SessionRequest } from "../model/requests.ts";
 import type { RequestLimits } from "../model/settings.ts";
-import { ACTIONS, type SessionRequest, type StartRequest } from "../model/requests.ts";
-import { readVariables } from "../templates/env.ts";
-import { parseManifest } from "../templates/manifest.ts";
-import { excerpt, Field } from "../common/untrusted.ts";
+import { VARIABLES } from "../templates/env.ts";
+import { cpuBounds, memoryBounds } from "../templates/resources.ts";
+import { MANIFEST } from "../templates/template.ts";
 
-const LEAST_DURATION_MS = 1000;
-const LONGEST_DURATION_MS = 366 * 24 * 3_600_000;
-/** As Kubernetes has it. */
-const LONGEST_NAMESPACE = 63;
+const MIN_DURATION_MS = 1000;
+const MAX_DURATION_MS = 366 * 24 * 3_600_000;
+/** The maximum of Kubernetes. */
+const MAX_NAMESPACE_LENGTH = 63;
+
+const MILLISECONDS = v.optional(integer(MIN_DURATION_MS, MAX_DURATION_MS));
+
+/** A duration in milliseconds; `undefined` for 0, which means no limit. */
+const DURATION: Schema<number | undefined> = v.pipe(
+  v.unknown(),
+  v.rawTransform(({ dataset: { value }, addIssue, NEVER }): number | undefined => {
+    const isText = typeof value === "string" || typeof value === "number";
+    const milliseconds = isText ? parseDuration(String(value)) : undefined;
+    if (milliseconds === 0) return undefined;
+    if (milliseconds !== undefined && milliseconds >= MIN_DURATION_MS && milliseconds <= MAX_DURATION_MS) {
+      return milliseconds;
+    }
+    const problem = milliseconds === undefined
+      ? 'must be a duration such as "8h" or "1h30m", or a number of seconds'
+      : "must be from 1 second to 366 days";
+    addIssue({ message: shown(problem) });
+    return NEVER;
+  }),
+);
+
+/** The payload of `start_session`. The limits of the agent are not part of it. */
+export const START_PAYLOAD = fields({
+  sessionId: text(),
+  user: text(),
+  template: text(),
+  templateManifest: v.optional(MANIFEST),
+  persistentHome: flag(),
+  memory: v.nullish(quantity(memoryBounds(Infinity))),
+  cpu: v.nullish(quantity(cpuBounds(Infinity))),
+  env: v.optional(VARIABLES),
+  // Reported only, so any value is accepted.
+  namespace: v.optional(v.pipe(
+    v.unknown(),
+    v.transform((name) => typeof name === "string" ? name.slice(0, MAX_NAMESPACE_LENGTH) : undefined),
+  )),
+  // As in a request that was parsed before.
+  idleTimeoutMs: MILLISECONDS,
+  maxSessionDurationMs: MILLISECONDS,
+  idleTimeout: v.optional(DURATION),
+  maxSessionDuration: v.optional(DURATION),
+});
+
+/** The payload of `stop_session`. */
+export const STOP_PAYLOAD = fields({ sessionId: text(), deletePVC: flag() });
+
+/** The payload of `hibernate_session` and `wake_session`. */
+export const SCALE_PAYLOAD = fields({ sessionId: text() });
 
 /**
- * Reads a command's action and payload. What it returns is itself a payload that reads as the same request.
+ * Parses the action and payload of a command. The result is itself a payload that parses as the same request.
  *
  * @throws {CommandError} naming the field and what is wrong with it
  */
 export function parseRequest(command: Command, limits: RequestLimits): SessionRequest {
+  const { payload } = command;
   const action = ACTIONS.find((known) => known === command.action);
   if (!action) {
+    const known = ACTIONS.join(", ");
     throw new CommandError(
       "unknown_action",
-      `Unknown action ${excerpt(command.action)}: known are ${ACTIONS.join(", ")}`,
+      `Unknown action ${excerpt(command.action)}: must be one of ${known}`,
     );
   }
-  const payload = new Field(command.payload, "payload", "");
-  if (payload.isAbsent) throw payload.invalid("must be an object");
-  const sessionId = payload.at("sessionId").text();
+  if (payload === undefined || payload === null) {
+    throw invalid("payload", `must be an object, but is ${excerpt(payload)}`);
+  }
   switch (action) {
     case "start_session":
-      return { action, sessionId, ...startFields(payload, limits) };
+      return { action, ...parseStart(payload, limits) };
     case "stop_session":
-      return { action, sessionId, deletePVC: payload.at("deletePVC").flag() };
+      return { action, ...parse(STOP_PAYLOAD, payload, "", "payload") };
     default:
-      return { action, sessionId };
+      return { action, ...parse(SCALE_PAYLOAD, payload, "", "payload") };
   }
 }
 
-function startFields(
-  payload: Field,
-  { maxCpu, maxMemory }: RequestLimits,
-): Omit<StartRequest, "action" | "sessionId"> {
-  const spec = parseManifest(payload.at("templateManifest"));
-  const { memory, cpu } = { memory: payload.at("memory"), cpu: payload.at("cpu") };
+function parseStart(payload: unknown, { maxCpu, maxMemory }: RequestLimits) {
+  const start = parse(START_PAYLOAD, payload, "", "payload");
+  const { memory, cpu, idleTimeout, maxSessionDuration, ...others } = start;
   return {
-    user: payload.at("user").text(),
-    template: payload.at("template").text(),
-    ...(spec ? { templateManifest: { spec } } : {}),
-    persistentHome: payload.at("persistentHome").flag(),
-    ...(memory.isAbsent ? {} : { memory: memory.quantity(memoryBounds(maxMemory)) }),
-    ...(cpu.isAbsent ? {} : { cpu: cpu.quantity(cpuBounds(maxCpu)) }),
-    ...payload.given({ env: readEnv, namespace: readNamespace }),
-    ...readDurations(payload),
+    ...others,
+    ...(memory ? { memory: parse(quantity(memoryBounds(maxMemory)), memory, "memory") } : {}),
+    ...(cpu ? { cpu: parse(quantity(cpuBounds(maxCpu)), cpu, "cpu") } : {}),
+    ...(idleTimeout ? { idleTimeoutMs: idleTimeout } : {}),
+    ...(maxSessionDuration ? { maxSessionDurationMs: maxSessionDuration } : {}),
   };
-}
-
-function readEnv(env: Field): Record<string, string> | undefined {
-  const variables = readVariables(env);
-  return Object.keys(variables).length > 0 ? variables : undefined;
-}
-
-/** It is only told of, so that nothing is wrong with it. */
-function readNamespace({ value }: Field): string | undefined {
-  return typeof value === "string" ? value.slice(0, LONGEST_NAMESPACE) : undefined;
-}
-
-function readDurations(payload: Field): Pick<StartRequest, "idleTimeoutMs" | "maxSessionDurationMs"> {
-  const milliseconds = (field: Field) => field.whole(LEAST_DURATION_MS, LONGEST_DURATION_MS);
-  const written = payload.given<{ idleTimeout: number; maxSessionDuration: number }>({
-    idleTimeout: readDuration,
-    maxSessionDuration: readDuration,
-  });
-  return {
-    // As a request holds them that was read before.
-    ...payload.given({ idleTimeoutMs: milliseconds, maxSessionDurationMs: milliseconds }),
-    ...(written.idleTimeout ? { idleTimeoutMs: written.idleTimeout } : {}),
-    ...(written.maxSessionDuration ? { maxSessionDurationMs: written.maxSessionDuration } : {}),
-  };
-}
-
-/** Milliseconds; 0 means that there is no limit. */
-function readDuration(field: Field): number | undefined {
-  const { value } = field;
-  const isWritten = typeof value === "string" || typeof value === "number";
-  const milliseconds = isWritten ? parseDuration(String(value)) : undefined;
-  if (milliseconds === undefined) {
-    throw field.invalid('must be a duration such as "8h" or "1h30m", or a number of seconds');
-  }
-  if (milliseconds === 0) return undefined;
-  if (milliseconds < LEAST_DURATION_MS || milliseconds > LONGEST_DURATION_MS) {
-    throw field.invalid("must be from one second to a year");
-  }
-  return milliseconds;
 }

@@ -1,19 +1,36 @@
 /**
- * Environment variables of templates and payloads. No value of one is ever part of an error: it may be a secret. Pure.
+ * Environment variables of templates and payloads. No message shows the value of a variable, because it may be a secret. Pure.
  * @module
  */
-import type { V1EnvVar, V1EnvVarSource } from "@kubernetes/client-node";
-import type { Field } from "../common/untrusted.ts";
+import type { V1EnvVar } from "@kubernetes/client-node";
+import * as v from "valibot";
+import {
+  documented,
+  field,
+  fields,
+  list,
+  mapEntry,
+  mapping,
+  matching,
+  objectName,
+  OPAQUE,
+  REQUIRED,
+  type Schema,
+  shown,
+  text,
+  unique,
+} from "../common/schema.ts";
 
-const MOST_VARIABLES = 128;
-const LONGEST_VALUE = 32 * 1024;
-/** As Kubernetes checked names for its first ten years: what a newer server takes beyond that, an older one refuses. */
+const MAX_VARIABLES = 128;
+const MAX_VALUE_LENGTH = 32 * 1024;
+const MAX_BYTES = 64 * 1024;
+/** What API servers before Kubernetes 1.30 accept; newer ones accept more. */
 const NAME = /^[-._a-zA-Z][-._a-zA-Z0-9]*$/;
-/** What the agent itself says about a session. */
+/** Variables that the agent sets for every session. */
 const RESERVED: readonly string[] = ["USER", "SESSION_ID"];
-/** Variables that name a user or a group, by which the pod's own user is chosen, too. */
+/** Variables that name a user or group, from which the pod's own user follows. */
 const IDS: readonly string[] = ["PUID", "PGID"];
-const HIGHEST_ID = 2 ** 31 - 1;
+const MAX_ID = 2 ** 31 - 1;
 /** https://kubernetes.io/docs/concepts/workloads/pods/downward-api/ */
 const POD_FIELD =
   /^(?:metadata\.(?:name|namespace|uid|(?:labels|annotations)\['[\w./-]+'\])|spec\.(?:nodeName|serviceAccountName)|status\.(?:hostIPs?|podIPs?))$/;
@@ -21,99 +38,123 @@ const RESOURCE = /^(?:limits|requests)\.(?:cpu|memory|ephemeral-storage|hugepage
 const CPU_DIVISOR = /^1m?$/;
 const DIVISOR = /^1(?:[kMGTPE]|[KMGTPE]i)?$/;
 const KEY = /^(?!\.{1,2}$)[-._a-zA-Z0-9]+$/;
+const SOURCES = "fieldRef, resourceFieldRef, secretKeyRef, configMapKeyRef";
 
-/** Reads the variables of a template: a list as in a container. */
-export function readEnvironment(env: Field): V1EnvVar[] {
-  const seen = new Set<string>();
-  return env.items(MOST_VARIABLES).map((entry) => {
-    const name = readName(entry.at("name"), entry.at("name").text(), seen);
-    const valueFrom = entry.at("valueFrom");
-    if (valueFrom.isAbsent) return { name, value: readValue(entry.at("value"), name) ?? "" };
-    if (entry.at("value").maybe(() => true)) {
-      throw valueFrom.refused('must not stand beside a "value"');
+const VARIABLE_NAME: Schema<string> = v.pipe(
+  v.string(shown("must be a string")),
+  v.maxLength(253, "must have at most 253 characters"),
+  v.regex(NAME, "must consist of letters, digits, underscores, hyphens and dots, and not start with a digit"),
+  v.check((name) => !RESERVED.includes(name), ({ input }) => `must not be ${input}, which the agent sets`),
+);
+
+const VARIABLE_VALUE: Schema<string> = v.pipe(
+  v.string("must be a string"),
+  v.maxLength(MAX_VALUE_LENGTH, `must have at most ${MAX_VALUE_LENGTH} characters`),
+  v.check((value) => !value.includes("\0"), "must not contain NUL"),
+);
+
+const KEY_REFERENCE = v.optional(fields({
+  name: objectName(),
+  key: matching(KEY, "must be a key of letters, digits, underscores, hyphens and dots"),
+  optional: v.optional(v.boolean(shown("must be true or false"))),
+}));
+
+const RESOURCE_REFERENCE = v.pipe(
+  fields({
+    resource: matching(RESOURCE, 'must be a resource such as "limits.memory"'),
+    divisor: v.optional(text()),
+  }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const { resource, divisor } = dataset.value;
+    const units = resource.endsWith(".cpu") ? CPU_DIVISOR : DIVISOR;
+    if (divisor === undefined || units.test(divisor)) return;
+    const problem = shown(`must be one unit of ${resource}, such as "1"`);
+    addIssue({ message: problem({ input: divisor }), path: [field("divisor")] });
+  }),
+);
+
+const VALUE_SOURCE = v.pipe(
+  fields({
+    fieldRef: v.optional(fields({ fieldPath: matching(POD_FIELD, "must be a supported field of a pod") })),
+    resourceFieldRef: v.optional(RESOURCE_REFERENCE),
+    secretKeyRef: KEY_REFERENCE,
+    configMapKeyRef: KEY_REFERENCE,
+  }),
+  v.check((source) => Object.keys(source).length === 1, `must have exactly one of ${SOURCES}`),
+);
+
+const VARIABLE = v.pipe(
+  fields({
+    name: documented(VARIABLE_NAME, "The name; not `USER` or `SESSION_ID`."),
+    value: v.nullish(documented(VARIABLE_VALUE, "The value. Kubernetes expands `$(NAME)` in it.")),
+    valueFrom: v.nullish(
+      documented(VALUE_SOURCE, `The source of the value, as in a pod: exactly one of ${SOURCES}.`, OPAQUE),
+    ),
+  }),
+  v.rawTransform(({ dataset, addIssue }): V1EnvVar => {
+    const { name, value, valueFrom } = dataset.value;
+    const problem = valueFrom ? sourceProblem(name, value) : valueProblem(name, value);
+    if (problem) addIssue({ message: problem, path: [field(valueFrom ? "valueFrom" : "value")] });
+    return valueFrom ? { name, valueFrom } : { name, value: value ?? "" };
+  }),
+);
+
+/** The variables of a template: a list, as in a container. */
+export const ENVIRONMENT: Schema<V1EnvVar[]> = v.pipe(list(VARIABLE, MAX_VARIABLES), unique("name"));
+
+const PAYLOAD_LIST = v.pipe(
+  list(
+    v.pipe(
+      fields({ name: VARIABLE_NAME, value: VARIABLE_VALUE }),
+      v.rawCheck(({ dataset, addIssue }) => {
+        const problem = dataset.typed && valueProblem(dataset.value.name, dataset.value.value);
+        if (problem) addIssue({ message: problem, path: [field("value")] });
+      }),
+    ),
+    MAX_VARIABLES,
+  ),
+  unique("name"),
+  v.transform((variables) => Object.fromEntries(variables.map(({ name, value }) => [name, value]))),
+);
+
+const PAYLOAD_MAPPING = v.pipe(
+  mapping(
+    VARIABLE_NAME,
+    v.pipe(v.unknown(), v.check((value) => value !== null, REQUIRED), VARIABLE_VALUE),
+    MAX_VARIABLES,
+  ),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const [name, value] of Object.entries(dataset.value)) {
+      const problem = valueProblem(name, value);
+      if (problem) return addIssue({ message: problem, path: [mapEntry(name)] });
     }
-    if (IDS.includes(name)) throw valueFrom.refused(`must be a "value" for ${name}`);
-    return { name, valueFrom: readSource(valueFrom) };
-  });
-}
+  }),
+);
 
-/** Reads the variables of a payload: a mapping of names to values, or a list of both. */
-export function readVariables(env: Field): Record<string, string> {
-  const seen = new Set<string>();
-  const entries = Array.isArray(env.value)
-    ? env.items(MOST_VARIABLES).map((entry) => {
-      const field = entry.at("value");
-      const name = readName(entry.at("name"), entry.at("name").text(), seen);
-      return { name, field, value: readValue(field, name) };
-    })
-    : env.entries(MOST_VARIABLES).map(([key, field]) => {
-      const name = readName(field, key, seen);
-      return { name, field, value: readValue(field, name) };
-    });
-  const variables = Object.fromEntries(entries.map(({ name, field, value }) => {
-    if (value === undefined) throw field.missing();
-    return [name, value];
-  }));
-  env.checkLength(JSON.stringify(variables));
-  return variables;
-}
+/** The variables of a payload: a mapping of names to values, or a list of both; `undefined` where there are none. */
+export const VARIABLES: Schema<Record<string, string> | undefined> = v.pipe(
+  v.lazy((input): Schema<Record<string, string>> => Array.isArray(input) ? PAYLOAD_LIST : PAYLOAD_MAPPING),
+  v.check(
+    (variables) => new TextEncoder().encode(JSON.stringify(variables)).length <= MAX_BYTES,
+    `must have at most ${MAX_BYTES} bytes of JSON`,
+  ),
+  v.transform((variables) => Object.keys(variables).length > 0 ? variables : undefined),
+);
 
-/** Text as the value of a variable: Kubernetes would replace "$(NAME)" in it, and reads "$$" as "$". */
+/** Text as the value of a variable: Kubernetes would expand `$(NAME)` in it, and reads `$$` as `$`. */
 export function verbatim(text: string): string {
   return text.replaceAll("$", "$$$$");
 }
 
-function readName(field: Field, name: string, seen: Set<string>): string {
-  if (name.length > 253 || !NAME.test(name)) {
-    throw field.refused("must be named with letters, digits, underscores, hyphens and dots");
-  }
-  if (RESERVED.includes(name)) throw field.refused(`must not be ${name}, which the agent sets`);
-  if (seen.has(name)) throw field.refused(`must not name ${name} again`);
-  seen.add(name);
-  return name;
+function valueProblem(name: string, value: string | null | undefined): string | undefined {
+  if (!IDS.includes(name) || typeof value !== "string") return undefined;
+  const isId = /^\d{1,10}$/.test(value) && Number(value) <= MAX_ID;
+  return isId ? undefined : `must be a user or group ID from 0 to ${MAX_ID}`;
 }
 
-function readValue(field: Field, name: string): string | undefined {
-  const { value } = field;
-  if (field.isAbsent) return undefined;
-  if (typeof value !== "string") throw field.refused("must be text");
-  if (value.length > LONGEST_VALUE) {
-    throw field.refused(`must not be longer than ${LONGEST_VALUE} characters`);
-  }
-  if (value.includes("\0")) throw field.refused("must not hold the character NUL");
-  if (IDS.includes(name) && !(/^\d{1,10}$/.test(value) && Number(value) <= HIGHEST_ID)) {
-    throw field.refused(`must be the number of a user or group, from 0 to ${HIGHEST_ID}`);
-  }
-  return value;
-}
-
-function readSource(field: Field): V1EnvVarSource {
-  const source = field.given<V1EnvVarSource>({
-    fieldRef: (ref) => ({
-      fieldPath: ref.at("fieldPath").matching(POD_FIELD, "must be a field of a pod"),
-    }),
-    resourceFieldRef: readResourceRef,
-    secretKeyRef: readKeyRef,
-    configMapKeyRef: readKeyRef,
-  });
-  if (Object.keys(source).length !== 1) {
-    throw field.refused("must have one of fieldRef, resourceFieldRef, secretKeyRef, configMapKeyRef");
-  }
-  return source;
-}
-
-function readResourceRef(ref: Field): { resource: string; divisor?: string } {
-  const resource = ref.at("resource").matching(RESOURCE, 'must be a resource such as "limits.memory"');
-  const units = resource.endsWith(".cpu") ? CPU_DIVISOR : DIVISOR;
-  const readDivisor = (divisor: Field) =>
-    divisor.matching(units, `must be one unit of ${resource}, such as "1"`);
-  return { resource, ...ref.given({ divisor: readDivisor }) };
-}
-
-function readKeyRef(ref: Field): { name: string; key: string; optional?: boolean } {
-  return {
-    name: ref.at("name").objectName(),
-    key: ref.at("key").matching(KEY, "must be a key of letters, digits, underscores, hyphens and dots"),
-    ...ref.given({ optional: (optional) => optional.flag() }),
-  };
+function sourceProblem(name: string, value: string | null | undefined): string | undefined {
+  if (value) return 'must not be set together with "value"';
+  return IDS.includes(name) ? `must not be set: ${name} needs a "value"` : undefined;
 }

@@ -1,12 +1,11 @@
 /**
- * What the operator allows templates: an administrator's may say otherwise than most settings, one that came with a command only what they
- * leave open. Pure.
+ * The operator's rules for templates. A Template object and the setting `templates` come from an administrator and may override most
+ * settings; the template of a command may only use what the settings leave open. Pure.
  * @module
  */
-import type { V1NodeSelectorTerm } from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
+import { domainOf, excerpt, invalid, REQUIRED } from "../common/schema.ts";
 import type { Settings } from "../model/settings.ts";
-import { domainOf, Field } from "../common/untrusted.ts";
 import type { Template } from "../model/template.ts";
 
 /** The settings that restrict images. */
@@ -26,21 +25,21 @@ export type TemplateRules =
     | "sessionSecurity"
   >;
 
-/** A template, and how to judge it. */
+/** A template and where it comes from. */
 export interface TemplateToCheck {
   readonly template: Template;
-  /** Path of its spec. */
+  /** The path of its spec, for messages. */
   readonly path: string;
-  /** Whether whoever sends commands wrote it, and not an administrator of the cluster. */
+  /** Whether it comes with a command, not from an administrator of the cluster. */
   readonly isForeign: boolean;
 }
 
-/** Objects of the agent itself begin so: its key is not for sessions. */
+/** Prefix of the agent's own Secrets and ConfigMaps, which sessions must not read. */
 const OWN_OBJECTS = "k8s-agent";
-/** Domain of the labels and taints that set nodes apart for a purpose, such as the control plane. */
+/** Domain of the labels and taints that reserve nodes for a role, such as the control plane. */
 const NODE_ROLES = "node-role.kubernetes.io";
-/** Domain of the taints by which Kubernetes keeps pods away from nodes in trouble, and from those that are drained. */
-const NODE_STATES = "node.kubernetes.io";
+/** Domain of the taints by which Kubernetes keeps pods off unhealthy nodes and off nodes that are drained. */
+const NODE_CONDITIONS = "node.kubernetes.io";
 
 /**
  * Checks a template against the rules.
@@ -48,94 +47,96 @@ const NODE_STATES = "node.kubernetes.io";
  * @throws {CommandError} naming what is not allowed
  */
 export function checkRules(found: TemplateToCheck, rules: TemplateRules): void {
-  const { template, path, isForeign } = found;
-  checkImage(template.baseImage, rules);
-  for (const name of objectNames(template, path)) {
-    if (String(name.value).startsWith(OWN_OBJECTS)) throw name.invalid("must not be one of the agent's own");
-    if (isForeign && !matchesAny(String(name.value), rules.allowedSecrets)) {
-      throw name.invalid("must be allowed by --allowed-secrets");
+  checkImage(found.template.baseImage, rules);
+  for (const { name, path } of objectReferences(found)) {
+    if (name.startsWith(OWN_OBJECTS)) throw rejected(path, "must not be an object of the agent", name);
+    if (found.isForeign && !matchesAny(name, rules.allowedSecrets)) {
+      throw rejected(path, "must match --allowed-secrets", name);
     }
   }
-  if (!isForeign) return;
+  if (!found.isForeign) return;
   checkSettings(found, rules);
   checkTolerations(found);
   checkNodes(found);
 }
 
 /**
- * Checks an image, whoever chose it.
+ * Checks an image.
  *
- * @throws {CommandError} where the operator allows others only
+ * @throws {CommandError} where the operator does not allow it
  */
 export function checkImage(image: string, { allowedImages }: ImageRules): void {
   if (allowedImages.length === 0 || matchesAny(image, allowedImages)) return;
-  throw new CommandError(
-    "invalid",
-    `image ${JSON.stringify(image)} is not allowed here: see --allowed-images`,
+  throw new CommandError("invalid", `image ${JSON.stringify(image)} is not allowed: see --allowed-images`);
+}
+
+/** The Secrets and ConfigMaps that a template refers to. */
+function objectReferences({ template, path }: TemplateToCheck): Array<{ name: string; path: string }> {
+  const { env = [], imagePullSecrets = [] } = template;
+  const variables = env.flatMap(({ valueFrom }, index) =>
+    (["secretKeyRef", "configMapKeyRef"] as const).flatMap((source) => {
+      const name = valueFrom?.[source]?.name;
+      return name === undefined ? [] : [{ name, path: `${path}.env[${index}].valueFrom.${source}.name` }];
+    })
   );
+  const secrets = imagePullSecrets.flatMap(({ name }, index) =>
+    name === undefined ? [] : [{ name, path: `${path}.imagePullSecrets[${index}].name` }]
+  );
+  return [...variables, ...secrets];
 }
 
-/** Names of the Secrets and ConfigMaps that a template refers to. */
-function objectNames({ env = [], imagePullSecrets = [] }: Template, path: string): Field[] {
-  const sources = ["secretKeyRef", "configMapKeyRef"] as const;
-  return [
-    ...env.flatMap(({ valueFrom }, index) =>
-      sources.flatMap((source) => {
-        const reference = valueFrom?.[source];
-        return reference ? [new Field(reference.name, `${path}.env[${index}].valueFrom.${source}.name`)] : [];
-      })
-    ),
-    ...imagePullSecrets.map(({ name }, index) => new Field(name, `${path}.imagePullSecrets[${index}].name`)),
-  ];
-}
-
-/** A priority class is the operator's alone: with one of its own choice a session would push others off their nodes. */
+/** Only the operator sets priority classes: with one of its choice, a session could preempt others. */
 function checkSettings({ template, path }: TemplateToCheck, rules: TemplateRules): void {
-  const { runtimeClassName, priorityClassName, nodeSelector = {} } = template;
-  const priority = new Field(priorityClassName, `${path}.priorityClassName`);
-  const runtime = new Field(runtimeClassName, `${path}.runtimeClassName`);
-  if (!rules.priorityClass && priority.isSet) throw priority.invalid("must be left to --priority-class");
-  checkSetting(priority, rules.priorityClass, "--priority-class");
-  if (rules.runtimeClass) checkSetting(runtime, rules.runtimeClass, "--runtime-class");
-  for (const [key, value] of Object.entries(nodeSelector)) {
-    const label = new Field(value, `${path}.nodeSelector[${key}]`);
-    const setting = Object.hasOwn(rules.nodeSelector, key) ? rules.nodeSelector[key] : undefined;
-    if (setting !== undefined) checkSetting(label, setting, "--node-selector");
-    else if (domainOf(key) === NODE_ROLES) throw label.refused("must be left to --node-selector");
+  const { runtimeClassName: runtime, priorityClassName: priority, nodeSelector = {} } = template;
+  if (priority !== undefined && !rules.priorityClass) {
+    throw rejected(`${path}.priorityClassName`, "must not be set without --priority-class", priority);
   }
-}
-
-function checkSetting(field: Field, setting: string, flag: string): void {
-  if (field.isAbsent || field.value === setting) return;
-  throw field.invalid(`must be ${JSON.stringify(setting)} as ${flag} says`);
-}
-
-/** A toleration without a key is one of every taint. */
-function checkTolerations({ template, path }: TemplateToCheck): void {
-  for (const [index, { key }] of (template.tolerations ?? []).entries()) {
-    const field = new Field(key, `${path}.tolerations[${index}].key`);
-    if (key === undefined) throw field.missing();
-    if ([NODE_ROLES, NODE_STATES].includes(domainOf(key) ?? "")) {
-      throw field.invalid("must be left to --tolerations");
+  checkSetting(`${path}.priorityClassName`, priority, ["--priority-class", rules.priorityClass]);
+  if (rules.runtimeClass) {
+    checkSetting(`${path}.runtimeClassName`, runtime, ["--runtime-class", rules.runtimeClass]);
+  }
+  for (const [key, value] of Object.entries(nodeSelector)) {
+    const label = `${path}.nodeSelector[${key}]`;
+    const setting = Object.hasOwn(rules.nodeSelector, key) ? rules.nodeSelector[key] : undefined;
+    if (setting !== undefined) checkSetting(label, value, ["--node-selector", setting]);
+    else if (domainOf(key) === NODE_ROLES) {
+      throw invalid(label, "must not select nodes by role: only --node-selector may");
     }
   }
 }
 
-/** To stay away from such nodes is everybody's right. */
+function checkSetting(path: string, value: string | undefined, [flag, setting]: [string, string]): void {
+  if (value === undefined || value === setting) return;
+  throw rejected(path, `must be ${JSON.stringify(setting)} as set by ${flag}`, value);
+}
+
+/** A toleration without a key tolerates every taint. */
+function checkTolerations({ template, path }: TemplateToCheck): void {
+  for (const [index, { key }] of (template.tolerations ?? []).entries()) {
+    const keyPath = `${path}.tolerations[${index}].key`;
+    if (key === undefined) throw invalid(keyPath, REQUIRED);
+    if ([NODE_ROLES, NODE_CONDITIONS].includes(domainOf(key) ?? "")) {
+      throw rejected(keyPath, "must not be a taint of Kubernetes: only --tolerations may tolerate it", key);
+    }
+  }
+}
+
+/** Every template may avoid nodes of a role. */
 function checkNodes({ template, path }: TemplateToCheck): void {
   const {
     requiredDuringSchedulingIgnoredDuringExecution: required,
     preferredDuringSchedulingIgnoredDuringExecution: preferred = [],
   } = template.affinity?.nodeAffinity ?? {};
-  const terms: V1NodeSelectorTerm[] = [
-    ...required?.nodeSelectorTerms ?? [],
-    ...preferred.map(({ preference }) => preference),
-  ];
-  const wanted = terms.flatMap(({ matchExpressions = [] }) => matchExpressions)
+  const terms = [...required?.nodeSelectorTerms ?? [], ...preferred.map(({ preference }) => preference)];
+  const role = terms.flatMap(({ matchExpressions = [] }) => matchExpressions)
     .find(({ key, operator }) => domainOf(key) === NODE_ROLES && operator !== "DoesNotExist");
-  if (wanted) {
-    throw new Field(wanted.key, `${path}.affinity.nodeAffinity`).invalid("must be left to --node-affinity");
-  }
+  if (!role) return;
+  const problem = "must not select nodes by role: only --node-affinity may";
+  throw rejected(`${path}.affinity.nodeAffinity`, problem, role.key);
+}
+
+function rejected(path: string, problem: string, value: string): CommandError {
+  return invalid(path, `${problem}, but is ${excerpt(value)}`);
 }
 
 function matchesAny(text: string, patterns: readonly string[]): boolean {

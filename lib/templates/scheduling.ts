@@ -1,5 +1,5 @@
 /**
- * Where a template wants its sessions to run: node labels, tolerations and node affinity. Pure.
+ * Node labels, tolerations and node affinity of a template. Pure.
  * @module
  */
 import type {
@@ -8,103 +8,109 @@ import type {
   V1NodeSelectorTerm,
   V1Toleration,
 } from "@kubernetes/client-node";
-import type { Template } from "../model/template.ts";
-import { domainOf, type Field } from "../common/untrusted.ts";
+import * as v from "valibot";
+import {
+  domainOf,
+  field,
+  fields,
+  forbidden,
+  integer,
+  list,
+  listOrEmpty,
+  mapping,
+  nonEmptyList,
+  oneOf,
+  OPAQUE,
+  type Schema,
+  shown,
+  text,
+} from "../common/schema.ts";
 
-const MOST_ENTRIES = 32;
-const LABEL_VALUE = /^(?:[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?)?$/;
-const KEY_PROBLEM = "must be the key of a label";
-const VALUE_PROBLEM = "must be the value of a label";
+const MAX_ENTRIES = 32;
+const MAX_KEY_LENGTH = 253 + 1 + 63;
+const LABEL_VALUE = /^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/;
+const WRONG_KEY = "must be a label key";
+const WRONG_VALUE = shown("must be a label value");
+const NO_PODS = forbidden("must not be set: a template selects nodes, not other pods");
 
-/** Reads `nodeSelector`, `tolerations` and `affinity` of a template's spec. */
-export function readScheduling(
-  spec: Field,
-): Pick<Template, "nodeSelector" | "tolerations" | "affinity"> {
-  return spec.given<Pick<Template, "nodeSelector" | "tolerations" | "affinity">>({
-    nodeSelector: readNodeSelector,
-    tolerations: (list) => list.items(MOST_ENTRIES).map(readToleration),
-    affinity: (affinity) => {
-      for (const name of ["podAffinity", "podAntiAffinity"]) {
-        const field = affinity.at(name);
-        if (field.isSet) throw field.refused("must not be set: a template chooses nodes, not neighbours");
-      }
-      const nodeAffinity = affinity.at("nodeAffinity").maybe(readNodeAffinity);
-      return nodeAffinity && { nodeAffinity };
-    },
-  });
-}
+const KEY: Schema<string> = v.pipe(
+  text(MAX_KEY_LENGTH),
+  v.check((key) => domainOf(key) !== undefined, shown(WRONG_KEY)),
+);
+/** Unlike other text, a label value may be empty. */
+const VALUE: Schema<string> = v.pipe(v.string(WRONG_VALUE), v.regex(LABEL_VALUE, WRONG_VALUE));
 
-function readNodeSelector(selector: Field): Record<string, string> {
-  return Object.fromEntries(
-    selector.entries(MOST_ENTRIES).map(([key, entry]) => {
-      if (domainOf(key) === undefined) throw entry.refused(KEY_PROBLEM);
-      return [key, labelValue(entry)];
-    }),
-  );
-}
+/** `nodeSelector`: labels of the nodes on which sessions run. */
+export const NODE_SELECTOR: Schema<Record<string, string>> = mapping(
+  v.pipe(v.string(), v.check((key) => domainOf(key) !== undefined, WRONG_KEY)),
+  VALUE,
+  MAX_ENTRIES,
+);
 
-function readToleration(entry: Field): V1Toleration {
-  const toleration = entry.given<V1Toleration>({
-    key: labelKey,
-    operator: (operator) => operator.oneOf("Exists", "Equal"),
-    value: labelValue,
-    effect: (effect) => effect.oneOf("NoSchedule", "PreferNoSchedule", "NoExecute"),
-    tolerationSeconds: (seconds) => seconds.whole(0, 2 ** 31 - 1),
-  });
-  const { key, operator, value, effect, tolerationSeconds } = toleration;
-  if (key === undefined && operator !== "Exists") throw entry.refused('must have a key, or "Exists"');
-  if (operator === "Exists" && value !== undefined) throw entry.refused('must have no value with "Exists"');
-  if (tolerationSeconds !== undefined && effect !== "NoExecute") {
-    throw entry.refused('must have the effect "NoExecute" with "tolerationSeconds"');
+const TOLERATION: Schema<V1Toleration> = v.pipe(
+  fields({
+    key: v.optional(KEY),
+    operator: v.optional(oneOf("Exists", "Equal")),
+    value: v.optional(VALUE),
+    effect: v.optional(oneOf("NoSchedule", "PreferNoSchedule", "NoExecute")),
+    tolerationSeconds: v.optional(integer(0, 2 ** 31 - 1)),
+  }),
+  v.check(
+    ({ key, operator }) => key !== undefined || operator === "Exists",
+    'must have a key, or the operator "Exists"',
+  ),
+  v.check(
+    ({ operator, value }) => operator !== "Exists" || value === undefined,
+    'must not have a value with the operator "Exists"',
+  ),
+  v.check(
+    ({ effect, tolerationSeconds }) => tolerationSeconds === undefined || effect === "NoExecute",
+    'must have the effect "NoExecute" with "tolerationSeconds"',
+  ),
+  v.metadata({ openapi: OPAQUE }),
+);
+
+/** Tolerations of node taints. */
+export const TOLERATIONS: Schema<V1Toleration[]> = list(TOLERATION, MAX_ENTRIES);
+
+const REQUIREMENT: Schema<V1NodeSelectorRequirement> = v.pipe(
+  fields({
+    operator: oneOf("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"),
+    values: listOrEmpty(VALUE, MAX_ENTRIES),
+    key: KEY,
+  }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    const problem = dataset.typed && valuesProblem(dataset.value.operator, dataset.value.values.length);
+    if (problem) addIssue({ message: problem, path: [field("values")] });
+  }),
+  v.transform(({ key, operator, values }) => ({ key, operator, ...(values.length > 0 ? { values } : {}) })),
+);
+
+function valuesProblem(operator: string, count: number): string | undefined {
+  if (operator.endsWith("In")) {
+    return count > 0 ? undefined : `must not be empty for the operator ${operator}`;
   }
-  return toleration;
+  if (operator.length > 2) return count === 0 ? undefined : `must be empty for the operator ${operator}`;
+  return count === 1 ? undefined : `must have exactly one entry for the operator ${operator}`;
 }
 
-function readNodeAffinity(affinity: Field): V1NodeAffinity {
-  return affinity.given<V1NodeAffinity>({
-    requiredDuringSchedulingIgnoredDuringExecution: (required) => {
-      const list = required.at("nodeSelectorTerms");
-      const nodeSelectorTerms = list.items(MOST_ENTRIES).map(readTerm);
-      if (nodeSelectorTerms.length === 0) throw list.missing();
-      return { nodeSelectorTerms };
-    },
-    preferredDuringSchedulingIgnoredDuringExecution: (preferred) =>
-      preferred.items(MOST_ENTRIES).map((entry) => ({
-        weight: entry.at("weight").whole(1, 100),
-        preference: readTerm(entry.at("preference")),
-      })),
-  });
-}
+/** There are no `matchFields`: the only field that Kubernetes supports is the node's name, and a template is not for one cluster. */
+const TERM: Schema<V1NodeSelectorTerm> = fields({ matchExpressions: nonEmptyList(REQUIREMENT, MAX_ENTRIES) });
 
-/** Fields of nodes are left out: the only one that Kubernetes knows is the name, and a template is for more than one cluster. */
-function readTerm(term: Field): V1NodeSelectorTerm {
-  const matchExpressions = term.at("matchExpressions").items(MOST_ENTRIES).map(readRequirement);
-  if (matchExpressions.length === 0) throw term.at("matchExpressions").missing();
-  return { matchExpressions };
-}
+const NODE_AFFINITY: Schema<V1NodeAffinity> = v.pipe(
+  fields({
+    requiredDuringSchedulingIgnoredDuringExecution: v.optional(
+      fields({ nodeSelectorTerms: nonEmptyList(TERM, MAX_ENTRIES) }),
+    ),
+    preferredDuringSchedulingIgnoredDuringExecution: v.optional(
+      list(fields({ weight: integer(1, 100), preference: v.nullish(TERM, {}) }), MAX_ENTRIES),
+    ),
+  }),
+  v.transform((affinity): V1NodeAffinity => affinity),
+);
 
-function readRequirement(entry: Field): V1NodeSelectorRequirement {
-  const operator = entry.at("operator").oneOf("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt");
-  const list = entry.at("values");
-  const values = list.items(MOST_ENTRIES).map(labelValue);
-  const isCountRight = operator.endsWith("In")
-    ? values.length > 0
-    : operator.length > 2
-    ? values.length === 0
-    : values.length === 1;
-  if (!isCountRight) throw list.refused(`must have other values for ${operator}`);
-  return { key: labelKey(entry.at("key")), operator, ...(values.length > 0 ? { values } : {}) };
-}
-
-function labelKey(field: Field): string {
-  const key = field.text(317);
-  if (domainOf(key) === undefined) throw field.invalid(KEY_PROBLEM);
-  return key;
-}
-
-/** Unlike other text, it may be empty. */
-function labelValue(field: Field): string {
-  const { value } = field;
-  if (typeof value !== "string" || !LABEL_VALUE.test(value)) throw field.invalid(VALUE_PROBLEM);
-  return value;
-}
+/** `affinity`: node affinity only; `undefined` where there is none. */
+export const AFFINITY: Schema<{ nodeAffinity: V1NodeAffinity } | undefined> = v.pipe(
+  fields({ podAffinity: NO_PODS, podAntiAffinity: NO_PODS, nodeAffinity: v.optional(NODE_AFFINITY) }),
+  v.transform(({ nodeAffinity }) => nodeAffinity && { nodeAffinity }),
+);

@@ -1,24 +1,24 @@
 /**
- * Which template a start gets, and whether it may have what it asks for: the command's own, then the cluster's Template object, then the
- * table. What is found and wrong is an error, and never another template. Pure.
+ * Finds the template of a start: the command's own, then the Template object of the cluster, then the setting `templates`. A template that is
+ * found but invalid is an error; the next source is not tried. Pure.
  * @module
  */
 import { CommandError } from "../common/errors.ts";
-import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds } from "./amounts.ts";
-import { sessionUser } from "../model/security.ts";
+import { parse, quantity } from "../common/schema.ts";
 import type { StartRequest } from "../model/requests.ts";
+import { sessionUser } from "../model/security.ts";
 import type { RequestLimits } from "../model/settings.ts";
-import { verbatim } from "./env.ts";
-import { readTemplate } from "./manifest.ts";
-import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";
 import type { Template, TemplateTable } from "../model/template.ts";
-import { Field } from "../common/untrusted.ts";
+import { verbatim } from "./env.ts";
+import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds } from "./resources.ts";
+import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";
+import { TEMPLATE } from "./template.ts";
 
-/** The Template objects of the cluster by name, as the API gave them; a `Map` is one. */
+/** The Template objects of the cluster by name, as the API returns them; a `Map` is one. */
 export interface ClusterTemplates {
   get(name: string): unknown;
   keys(): Iterable<string>;
-  /** Whether there may be some that the agent may not list. @default false */
+  /** Whether the agent may not list Template objects, so that there may be more. @default false */
   readonly isRefused?: boolean;
 }
 
@@ -29,7 +29,7 @@ export interface TemplateSources {
   readonly rules: TemplateRules;
 }
 
-/** What one session runs: its template with what the request says otherwise. */
+/** What one session runs: its template with the overrides of the request. */
 export interface SessionTemplate extends Template {
   readonly defaultResources: Readonly<Record<string, string>> & {
     readonly cpu: string;
@@ -37,79 +37,74 @@ export interface SessionTemplate extends Template {
   };
 }
 
-/** A template, and how to speak of it. */
-interface Found extends TemplateToCheck {
-  /** Begins an error, where the path does not say whose it is. */
+interface FoundTemplate extends TemplateToCheck {
+  /** Begins an error message where the path does not say which template is meant. */
   readonly prefix: string;
 }
 
-/** Most names of templates in one error. */
-const MOST_NAMES = 50;
+/** Most template names in one error message. */
+const MAX_NAMES = 50;
 
 /**
- * Finds the template of a start and makes it what the session runs.
+ * Finds the template of a start and applies the request to it.
  *
- * @throws {CommandError} as the end of a sentence, naming the templates that there are or what is wrong with the one that was found
+ * @throws {CommandError} whose message follows `Cannot start session "s1": `; it lists the known templates, or says what is wrong with the one found
  */
 export function resolveTemplate(request: StartRequest, sources: TemplateSources): SessionTemplate {
   const found = findTemplate(request, sources);
-  return named(found.prefix, () => {
+  return withPrefix(found.prefix, () => {
     checkRules(found, sources.rules);
-    const template = adapt(found, request, sources.rules);
+    const template = applyRequest(found, request, sources.rules);
     if (sources.rules.sessionSecurity === "restricted" && sessionUser(template).runAsUser === 0) {
       throw new CommandError(
         "invalid",
-        "its user is root, which --session-security=restricted does not allow",
+        "it runs as root, which --session-security=restricted does not allow",
       );
     }
     return template;
   });
 }
 
-function findTemplate(request: StartRequest, { cluster, table }: TemplateSources): Found {
+function findTemplate(request: StartRequest, { cluster, table }: TemplateSources): FoundTemplate {
   const { template: name, templateManifest } = request;
-  const shared = { path: "spec", isForeign: false };
+  const quoted = JSON.stringify(name);
   if (templateManifest) {
     return { template: templateManifest.spec, path: "templateManifest.spec", prefix: "", isForeign: true };
   }
+  const administrators = { path: "spec", isForeign: false };
   const object = cluster.get(name);
   if (object !== undefined) {
-    const prefix = `Template ${JSON.stringify(name)}: `;
-    return {
-      ...shared,
-      prefix,
-      template: named(prefix, () => readTemplate(new Field(object, "object", ""))),
-    };
+    const prefix = `Template ${quoted}: `;
+    const { spec: template } = withPrefix(prefix, () => parse(TEMPLATE, object, "", "object"));
+    return { ...administrators, prefix, template };
   }
   const template = table.get(name);
-  if (template) return { ...shared, prefix: `template ${JSON.stringify(name)}: `, template };
+  if (template) return { ...administrators, prefix: `template ${quoted}: `, template };
   throw new CommandError(
     "unknown_template",
-    `template ${JSON.stringify(name)} is unknown, known are ${knownNames(cluster, table)}`,
+    `template ${quoted} not found, available are ${availableNames(cluster, table)}`,
   );
 }
 
-function knownNames(cluster: ClusterTemplates, table: TemplateTable): string {
+function availableNames(cluster: ClusterTemplates, table: TemplateTable): string {
   const names = [...new Set([...table.keys(), ...cluster.keys()])].sort();
-  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
-  const others = cluster.isRefused ? "; Template objects cannot be listed, see the agent's log" : "";
-  return `${names.slice(0, MOST_NAMES).join(", ")}${more}${others}`;
+  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
+  const note = cluster.isRefused ? "; the agent cannot list Template objects, see its log" : "";
+  return `${names.slice(0, MAX_NAMES).join(", ")}${more}${note}`;
 }
 
-/** Says whose template an error is about, and makes it the end of a sentence. */
-function named<T>(prefix: string, work: () => T): T {
+function withPrefix<T>(prefix: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    const message = error.message.charAt(0).toLowerCase() + error.message.slice(1);
-    throw new CommandError(error.failure, `${prefix}${message}`, { cause: error });
+    if (prefix === "" || !(error instanceof CommandError)) throw error;
+    throw new CommandError(error.failure, `${prefix}${error.message}`, { cause: error });
   }
 }
 
-/** What the request says comes before the template's, and that before the agent's own. */
-function adapt(
-  { template, path }: Found,
+/** The request overrides the template, which overrides the defaults. */
+function applyRequest(
+  { template, path }: FoundTemplate,
   request: StartRequest,
   { maxCpu, maxMemory }: RequestLimits,
 ): SessionTemplate {
@@ -122,15 +117,21 @@ function adapt(
     env: mergeVariables(template, request.env ?? {}),
     defaultResources: {
       ...resources,
-      memory: new Field(memory ?? DEFAULT_MEMORY, memory === request.memory ? "memory" : `${defaults}.memory`)
-        .quantity(memoryBounds(maxMemory)),
-      cpu: new Field(cpu ?? DEFAULT_CPU, cpu === request.cpu ? "cpu" : `${defaults}.cpu`)
-        .quantity(cpuBounds(maxCpu)),
+      memory: parse(
+        quantity(memoryBounds(maxMemory)),
+        memory ?? DEFAULT_MEMORY,
+        memory === request.memory ? "memory" : `${defaults}.memory`,
+      ),
+      cpu: parse(
+        quantity(cpuBounds(maxCpu)),
+        cpu ?? DEFAULT_CPU,
+        cpu === request.cpu ? "cpu" : `${defaults}.cpu`,
+      ),
     },
   };
 }
 
-/** A payload's values are text, and come in place of the template's. */
+/** The variables of a payload are literal text and replace the template's. */
 function mergeVariables(
   { env = [] }: Template,
   variables: Readonly<Record<string, string>>,

@@ -321,7 +321,7 @@ Deno.test("Dispatcher calls its observer once for each step of a command", async
   await settled();
   bench.start("c3", "s1");
   const unknown =
-    'Unknown action "explode_session": known are start_session, stop_session, hibernate_session, wake_session';
+    'Unknown action "explode_session": must be one of start_session, stop_session, hibernate_session, wake_session';
   assertEquals(bench.observed, [
     "c1 start_session",
     "c2 explode_session",

@@ -45,7 +45,7 @@ Deno.test("a session is what its last command made of it", () => {
 });
 
 Deno.test("a refused command changes nothing, a start that failed leaves nothing", () => {
-  const refused = command("stop", { error: 'Cannot use "deletePVC": it must be true or false' });
+  const refused = command("stop", { error: '"deletePVC" must be true or false' });
   assertEquals(states([command("start"), refused]), [`running with ${AS_TEXT}`]);
   assertEquals(states([command("start", { error: "it was not ready within 40s" })]), ["absent"]);
 });

@@ -12,78 +12,78 @@ const GOOD = {
 };
 /** Payloads of a start that must fail, and what the person who sent one is told. */
 const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }> = [
-  { name: "no payload", payload: null, error: 'Cannot use "payload": it must be an object, and is null' },
+  { name: "no payload", payload: null, error: '"payload" must be an object, but is null' },
   {
     name: "a list as payload",
     payload: [1],
-    error: 'Cannot use "payload": it must be an object, and is a list',
+    error: '"payload" must be an object, but is a list',
   },
-  { name: "text as payload", payload: "x", error: 'Cannot use "payload": it must be an object, and is text' },
+  { name: "text as payload", payload: "x", error: '"payload" must be an object, but is a string' },
   {
     name: "no session id",
     payload: { ...GOOD, sessionId: undefined },
-    error: 'Cannot do without "sessionId": it is missing',
+    error: '"sessionId" is required',
   },
   {
     name: "an empty session id",
     payload: { ...GOOD, sessionId: "" },
-    error: 'Cannot use "sessionId": it must not be empty, and is ""',
+    error: '"sessionId" must not be empty',
   },
   {
     name: "a number as session id",
     payload: { ...GOOD, sessionId: 7 },
-    error: 'Cannot use "sessionId": it must be text, and is 7',
+    error: '"sessionId" must be a string, but is 7',
   },
   {
     name: "300 characters",
     payload: { ...GOOD, sessionId: "a".repeat(300) },
-    error: 'Cannot use "sessionId": it must not be longer than 253 characters',
+    error: '"sessionId" must have at most 253 characters',
   },
   {
     name: "no user",
     payload: { ...GOOD, user: undefined },
-    error: 'Cannot do without "user": it is missing',
+    error: '"user" is required',
   },
   {
     name: "an object as user",
     payload: { ...GOOD, user: {} },
-    error: 'Cannot use "user": it must be text, and is an object',
+    error: '"user" must be a string, but is an object',
   },
   {
     name: "no template",
     payload: { ...GOOD, template: null },
-    error: 'Cannot do without "template": it is missing',
+    error: '"template" is required',
   },
   {
     name: "an unknown template",
     payload: { ...GOOD, template: "nope" },
     error:
-      'Cannot start session "s1": template "nope" is unknown, known are chrome, crashing, firefox, kali, libreoffice, missing, stuck, ubuntu, vscode',
+      'Cannot start session "s1": template "nope" not found, available are chrome, crashing, firefox, kali, libreoffice, missing, stuck, ubuntu, vscode',
   },
   {
     name: "an inherited name as template",
     payload: { ...GOOD, template: "constructor" },
-    error: 'template "constructor" is unknown',
+    error: 'template "constructor" not found',
   },
   {
     name: "text for a truth value",
     payload: { ...GOOD, persistentHome: "yes" },
-    error: 'Cannot use "persistentHome": it must be true or false, and is "yes"',
+    error: '"persistentHome" must be true or false, but is "yes"',
   },
   ...["", "2GB", "-1", "1e3", "two", "0", "9Pi", "1"].map((memory) => ({
     name: `memory ${JSON.stringify(memory)}`,
     payload: { ...GOOD, memory },
-    error: 'Cannot use "memory": it ',
+    error: '"memory" must ',
   })),
   {
     name: "memory as a number",
     payload: { ...GOOD, memory: 2 },
-    error: 'Cannot use "memory": it must be a Kubernetes quantity such as "2Gi", and is 2',
+    error: '"memory" must be a Kubernetes quantity such as "2Gi", but is 2',
   },
   ...["", "-1", "0", "1 core", "1000"].map((cpu) => ({
     name: `cpu ${JSON.stringify(cpu)}`,
     payload: { ...GOOD, cpu },
-    error: 'Cannot use "cpu": it ',
+    error: '"cpu" must ',
   })),
 ];
 
@@ -107,12 +107,12 @@ onEachCluster(
       const { error } = await stage.command("format_disk", { sessionId: "s1" });
       assertEquals(
         error,
-        'Unknown action "format_disk": known are start_session, stop_session, hibernate_session, wake_session',
+        'Unknown action "format_disk": must be one of start_session, stop_session, hibernate_session, wake_session',
       );
     });
     await context.step("the other actions read their payload as strictly", async () => {
       const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: "no" });
-      assertEquals(error, 'Cannot use "deletePVC": it must be true or false, and is "no"');
+      assertEquals(error, '"deletePVC" must be true or false, but is "no"');
     });
     assertEquals(await cluster.leftovers(), []);
     const good = await stage.command("start_session", GOOD);

@@ -156,7 +156,7 @@ onEachCluster("doctor tells of templates that no session can have", async (clust
   const args = ["--templates={gimp: gimp:latest, ide: example.com/ide:1}", "--allowed-images=example.com/*"];
   const { about } = await examine(cluster, ...args);
   assertEquals(about("templates"), [
-    'FAIL  No session can start of template "gimp": image "gimp:latest" is not allowed here: see --allowed-images: mend the template, or the list',
+    'FAIL  No session can start of template "gimp": image "gimp:latest" is not allowed: see --allowed-images: mend the template, or the list',
     "ok    1 of 8 templates can be used",
   ]);
   const none = await examine(cluster, "--allowed-images=example.com/*");

@@ -113,7 +113,7 @@ onEachCluster("doctor tells of Template objects, and of one that no session can 
   const [fault = "", count, kinds] = about("templates", "custom-kinds");
   assertEquals(
     fault,
-    'FAIL  No session can start of Template "bad": cannot use "spec.baseImage": it must be an image such as "example.com/desktop:1", and is "Not An Image": mend the template, or the list',
+    'FAIL  No session can start of Template "bad": "spec.baseImage" must be an image reference such as "example.com/desktop:1", but is "Not An Image": mend the template, or the list',
   );
   assertEquals([count, kinds], [
     "ok    7 of 8 templates can be used",

@@ -98,7 +98,7 @@ onEachCluster("a session does not wake with an image that is not allowed any mor
   const { error } = await stage.command("wake_session", { sessionId: "s1" });
   assertEquals(
     error,
-    'Cannot wake session "s1": image "lscr.io/linuxserver/code-server:latest" is not allowed here: see --allowed-images',
+    'Cannot wake session "s1": image "lscr.io/linuxserver/code-server:latest" is not allowed: see --allowed-images',
   );
 });
 

@@ -272,7 +272,7 @@ onEachCluster(
     const { payload } = await stage.controlPlane.result(start);
     assertEquals(
       payload.error,
-      'Cannot start session "s1": template "stuck": cannot use "cpu": it is more than this agent has (2 cores), and is "3"',
+      'Cannot start session "s1": template "stuck": "cpu" must be at most 2 cores, the limit of this agent, but is "3"',
     );
     await stage.untilState("s1", "failed");
     await cluster.untilEmpty();

@@ -121,11 +121,11 @@ onEachCluster(
     assertEquals(await port({ sessionId: "s2", templateManifest }), 8080);
     assertEquals(
       await port({ sessionId: "s3", template: "rogue" }),
-      'Cannot start session "s3": Template "rogue": image "example.org/rogue:1" is not allowed here: see --allowed-images',
+      'Cannot start session "s3": Template "rogue": image "example.org/rogue:1" is not allowed: see --allowed-images',
     );
     assertEquals(
       await port({ sessionId: "s4", template: "rouge" }),
-      'Cannot start session "s4": template "rouge" is unknown, known are chrome, crashing, firefox, kali, libreoffice, missing, rogue, stuck, ubuntu, vscode',
+      'Cannot start session "s4": template "rouge" not found, available are chrome, crashing, firefox, kali, libreoffice, missing, rogue, stuck, ubuntu, vscode',
     );
     const pods = await cluster.list("v1", "Pod") as V1Pod[];
     assertEquals(pods.map(({ spec }) => spec?.containers[0]?.image).sort(), [

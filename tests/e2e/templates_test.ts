@@ -134,7 +134,7 @@ onEachCluster(
     const { payload } = await stage.controlPlane.result(commandId);
     assertEquals(
       payload.error,
-      'Cannot start session "s1": template "stuck": image "example.com/stuck:1" is not allowed here: see --allowed-images',
+      'Cannot start session "s1": template "stuck": image "example.com/stuck:1" is not allowed: see --allowed-images',
     );
     await cluster.untilEmpty();
   },
@@ -148,12 +148,12 @@ const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: str
         spec: { baseImage: "a/b:1", ports: [{ containerPort: 80 }, { containerPort: 70_000 }] },
       },
     },
-    'Cannot use "templateManifest.spec.ports[1].containerPort": it must be a whole number from 1 to 65535, and is 70000',
+    '"templateManifest.spec.ports[1].containerPort" must be an integer from 1 to 65535, but is 70000',
   ],
   [
     "the host's network",
     { templateManifest: { Spec: { BaseImage: "a/b:1", HostNetwork: true } } },
-    'Cannot use "templateManifest.spec.hostNetwork": it must not be true',
+    '"templateManifest.spec.hostNetwork" must not be true',
   ],
   [
     "a Secret",
@@ -165,17 +165,17 @@ const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: str
         },
       },
     },
-    'Cannot start session "s1": cannot use "templateManifest.spec.env[0].valueFrom.secretKeyRef.name": it must be allowed by --allowed-secrets, and is "db"',
+    'Cannot start session "s1": "templateManifest.spec.env[0].valueFrom.secretKeyRef.name" must match --allowed-secrets, but is "db"',
   ],
   [
     "another image",
     { templateManifest: { spec: { baseImage: "evil.example.com/a:1" } } },
-    'Cannot start session "s1": image "evil.example.com/a:1" is not allowed here: see --allowed-images',
+    'Cannot start session "s1": image "evil.example.com/a:1" is not allowed: see --allowed-images',
   ],
   [
     "a template of the table with another image",
     { template: "firefox" },
-    'Cannot start session "s1": template "firefox": image "lscr.io/linuxserver/firefox:latest" is not allowed here: see --allowed-images',
+    'Cannot start session "s1": template "firefox": image "lscr.io/linuxserver/firefox:latest" is not allowed: see --allowed-images',
   ],
 ];
 
