@@ -14,7 +14,7 @@ const MAX_EXCERPT_LENGTH = 80;
 const MAX_LABEL_KEY_LENGTH = 253 + 1 + 63;
 const PLAIN_KEY = /^[\w./-]{1,63}$/;
 /** Marks a field that is in no documentation and no OpenAPI schema, because it must not be set. */
-const HIDDEN = { isHidden: true };
+export const HIDDEN = { isHidden: true };
 const DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 const DNS_SUBDOMAIN = `${DNS_LABEL}(\\.${DNS_LABEL})*`;
 const OBJECT_NAME = new RegExp(`^${DNS_SUBDOMAIN}$`);

@@ -1,5 +1,5 @@
 /**
- * Which volume is a session's home: of the session alone, or of its user for all sessions. Pure.
+ * The home volume of a session: one per session, one per user, or none. Pure.
  * @module
  */
 import type { V1ObjectMeta, V1PersistentVolumeClaim } from "@kubernetes/client-node";
@@ -23,17 +23,17 @@ export type HomeSettings = Pick<
   "homeStrategy" | "storageClass" | "storageSize" | "storageAccessMode"
 >;
 
-/** What a template decides about homes, in place of the operator's settings. */
+/** What a template sets for a new home volume, in place of the settings. */
 export interface HomeOverrides {
   readonly storageClass?: string;
   readonly size?: string;
   readonly accessMode?: string;
 }
 
-/** A session's home. */
+/** A home volume. */
 export interface Home {
   readonly claimName: string;
-  /** A user's home outlives each of the user's sessions. */
+  /** The volume of a user is shared by the user's sessions and outlives them. */
   readonly owner: "session" | "user";
   readonly storageClass: string;
   readonly size: string;
@@ -41,9 +41,9 @@ export interface Home {
 }
 
 /**
- * The home that a session is to have, if any.
+ * Chooses the home volume of a session; `undefined` for none.
  *
- * @param hasOwn whether a home of this very session exists, such as from before a change of the strategy: it is carried on with
+ * @param hasOwn whether the session already has a home volume of its own, for example from before the strategy changed: it is used again
  */
 export function chooseHome(
   { persistentHome, sessionId, user }: StartRequest,
@@ -60,7 +60,7 @@ export function chooseHome(
   };
 }
 
-/** The claim for a home; `metadata` is that of the session's objects. */
+/** Builds the PersistentVolumeClaim of a home volume; `metadata` is that of the session's objects. */
 export function buildClaim(home: Home, metadata: V1ObjectMeta): V1PersistentVolumeClaim {
   const { labels, annotations, ...rest } = metadata;
   const isUsers = home.owner === "user";
@@ -83,7 +83,7 @@ export function buildClaim(home: Home, metadata: V1ObjectMeta): V1PersistentVolu
   };
 }
 
-/** Whether a claim is the home of a user, be it made by this agent or by an earlier StreamSpace, which only labelled it. */
+/** Whether a claim is the home volume of a user. Earlier versions of StreamSpace set only the label, not the annotation. */
 export function isHomeOfUser({ metadata }: V1PersistentVolumeClaim, user: string): boolean {
   const exact = metadata?.annotations?.[USER_ANNOTATION];
   return exact === undefined ? metadata?.labels?.[USER_LABEL] === labelValue(user) : exact === user;

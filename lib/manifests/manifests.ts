@@ -1,6 +1,6 @@
 /**
- * The objects of a session: plain values go in, Kubernetes manifests come out. Pure; nothing of a payload reaches a manifest
- * except through the typed fields of {@linkcode SessionSpec}.
+ * Builds the Kubernetes objects of a session. Nothing of a payload reaches an object except through the typed fields of
+ * {@linkcode SessionSpec}. Pure.
  * @module
  */
 import type {
@@ -34,10 +34,15 @@ import {
   USER_ANNOTATION,
   USER_LABEL,
 } from "../model/names.ts";
-import { buildPolicy, type IngressSettings } from "./network_policy.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
+
+/** Kubernetes sets this label on every namespace. https://kubernetes.io/docs/reference/labels-annotations-taints/ */
+const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
+
+/** The settings of network policies. */
+export type IngressSettings = Pick<Settings, "ingressNamespaces">;
 
 /** The settings of all session objects. */
 export type SessionSettings =
@@ -46,10 +51,10 @@ export type SessionSettings =
   & PodSettings
   & Pick<Settings, "agentId" | "namespace">;
 
-/** All that a session's objects are made from. */
+/** Everything that the objects of a session are built from. */
 export interface SessionSpec extends PodPlan {
   readonly settings: SessionSettings;
-  /** Id of the command that starts the session. */
+  /** ID of the command that starts the session. */
   readonly commandId: string;
   readonly startedAt: Date;
 }
@@ -58,9 +63,9 @@ export interface SessionSpec extends PodPlan {
 export interface SessionManifests {
   readonly deployment: V1Deployment;
   readonly service: V1Service;
-  /** The home volume, where the session has one. */
+  /** The home volume, if the session has one. */
   readonly claim: V1PersistentVolumeClaim | undefined;
-  /** Who may reach the session, where that is bounded. */
+  /** Restricts ingress to the session, if the operator configured it. */
   readonly policy: V1NetworkPolicy | undefined;
 }
 
@@ -112,7 +117,7 @@ function buildDeployment(
     spec: {
       replicas: 1,
       selector: { matchLabels: selector },
-      // A home volume can be mounted by one pod at a time: the old one goes before the new one comes.
+      // Only one pod at a time can mount the home volume, so the old pod is removed before the new one is created.
       strategy: { type: "Recreate" },
       template: {
         metadata: { labels, annotations: { ...annotations, [DISPLAY_PORT_ANNOTATION]: displayPort } },
@@ -123,8 +128,8 @@ function buildDeployment(
 }
 
 /**
- * A hash of what was asked for: two starts of one session with the same hash are the same start. A start without more than the first agents
- * knew has the hash that they gave it.
+ * Hashes a start request: two requests for one session with the same hash are the same start. A request without the fields that were added
+ * later has the same hash as in the first version.
  */
 export function specHash(request: StartRequest): string {
   const { user, template, persistentHome, memory = DEFAULT_MEMORY, cpu = DEFAULT_CPU } = request;
@@ -136,13 +141,41 @@ export function specHash(request: StartRequest): string {
   );
 }
 
-/** How long the session may run and be idle, and since when it runs; an operator can change them while it does. */
+/** The maximum duration, idle timeout and start time of a session; operators may edit these annotations while it runs. */
 function runAnnotations({ request, startedAt }: SessionSpec): Record<string, string> {
   const { maxSessionDurationMs: longestMs, idleTimeoutMs: idleMs } = request;
   return {
     [RUNNING_SINCE_ANNOTATION]: startedAt.toISOString(),
     ...(longestMs === undefined ? {} : { [MAX_DURATION_ANNOTATION]: `${longestMs / 1000}s` }),
     ...(idleMs === undefined ? {} : { [IDLE_TIMEOUT_ANNOTATION]: `${idleMs / 1000}s` }),
+  };
+}
+
+/** Builds a policy that allows ingress from these namespaces to the ports of a session; `undefined` without namespaces. */
+export function buildPolicy(
+  { ingressNamespaces }: IngressSettings,
+  { metadata: { name, namespace, labels, annotations } = {}, spec }: V1Deployment,
+): V1NetworkPolicy | undefined {
+  if (ingressNamespaces.length === 0) return undefined;
+  const ports = spec?.template.spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
+  const originals = [SESSION_ANNOTATION, USER_ANNOTATION, TEMPLATE_ANNOTATION].flatMap((key) => {
+    const original = annotations?.[key];
+    return original === undefined ? [] : [[key, original]];
+  });
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name, namespace, labels, annotations: Object.fromEntries(originals) },
+    spec: {
+      podSelector: { matchLabels: spec?.selector.matchLabels ?? {} },
+      policyTypes: ["Ingress"],
+      ingress: [{
+        _from: ingressNamespaces.map((name) => ({
+          namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
+        })),
+        ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
+      }],
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The pod of a session: what the template, the request and the operator's settings say becomes one spec. Pure.
+ * Builds the pod of a session from the template, the request and the settings. Pure.
  * @module
  */
 import type {
@@ -8,17 +8,24 @@ import type {
   V1EnvVar,
   V1NodeAffinity,
   V1NodeSelectorTerm,
+  V1PodSecurityContext,
   V1PodSpec,
+  V1SecurityContext,
   V1Volume,
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { Home } from "./home.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
-import { containerSecurity, podSecurity } from "./pod_security.ts";
-import { DEFAULT_ID } from "../model/security.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
-import { HOME_PATH, HOME_VOLUME, type Template } from "../model/template.ts";
+import {
+  DEFAULT_ID,
+  HOME_PATH,
+  HOME_VOLUME,
+  type SecurityLevel,
+  sessionUser,
+  type Template,
+} from "../model/template.ts";
 import { verbatim } from "../templates/env.ts";
 import type { SessionTemplate } from "../templates/sources.ts";
 
@@ -36,16 +43,16 @@ export type PodSettings = Pick<
   | "extendedResources"
 >;
 
-/** All that a session's pod is made from. */
+/** Everything that the pod of a session is built from. */
 export interface PodPlan {
   readonly request: StartRequest;
   readonly template: SessionTemplate;
   readonly settings: PodSettings;
-  /** The home volume, where the session has one. */
+  /** The home volume, if the session has one. */
   readonly home: Home | undefined;
 }
 
-/** Builds the spec of a session's pod. Where template and settings name the same thing, the template's is taken; lists are joined. */
+/** Builds the spec of a session's pod. The template overrides the settings; lists are joined. */
 export function buildPodSpec(plan: PodPlan): V1PodSpec {
   const { template, settings, home } = plan;
   const secrets = [
@@ -57,7 +64,7 @@ export function buildPodSpec(plan: PodPlan): V1PodSpec {
   const affinity = joinAffinity(settings.nodeAffinity, template.affinity?.nodeAffinity ?? {});
   const volumes = [...homeVolumes(home), ...(template.volumes ?? [])];
   return {
-    // A session runs a user's programs: it gets neither a key to the API nor the addresses of its neighbours.
+    // A session runs the programs of a user: it gets no service account token and no addresses of other Services.
     automountServiceAccountToken: false,
     enableServiceLinks: false,
     securityContext: podSecurity(template, settings.sessionSecurity),
@@ -82,7 +89,7 @@ function buildContainer({ request, template, settings, home }: PodPlan): V1Conta
     imagePullPolicy: settings.imagePullPolicy,
     env: environment(request, template),
     ports: [...template.ports],
-    // Ready means that the desktop answers, not that the container runs.
+    // Ready means that the desktop accepts connections, not only that the container runs.
     readinessProbe: template.readinessProbe ?? {
       tcpSocket: { port: template.vnc.port },
       periodSeconds: 1,
@@ -102,14 +109,14 @@ function homeVolumes(home: Home | undefined): V1Volume[] {
   return home ? [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName: home.claimName } }] : [];
 }
 
-/** Without a home, what would be kept there stays in the container. */
+/** Without a home volume, its files are in the container and are lost with it. */
 function mountsOf({ volumeMounts = [] }: Template, home: Home | undefined): V1VolumeMount[] {
   if (!home) return volumeMounts.filter(({ name }) => name !== HOME_VOLUME);
   if (volumeMounts.some(({ name }) => name === HOME_VOLUME)) return [...volumeMounts];
   return [{ name: HOME_VOLUME, mountPath: HOME_PATH }, ...volumeMounts];
 }
 
-/** What the agent says of a session, and the template's variables, which may say otherwise. */
+/** The agent's own variables and the template's, which override them. */
 function environment({ user, sessionId }: StartRequest, { env = [] }: Template): V1EnvVar[] {
   const own = [
     { name: "PUID", value: String(DEFAULT_ID) },
@@ -121,7 +128,7 @@ function environment({ user, sessionId }: StartRequest, { env = [] }: Template):
   return [...own.filter(({ name }) => !env.some((one) => one.name === name)), ...env];
 }
 
-/** Nodes must be right for both: of what each requires one term must hold, so that each pair of terms becomes one. */
+/** Combines two affinities so that nodes must match both: the terms of each are alternatives, so every pair of terms becomes one term. */
 function joinAffinity(first: V1NodeAffinity, second: V1NodeAffinity): V1Affinity | undefined {
   const [a, b] = [first, second].map((one) =>
     one.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? []
@@ -148,4 +155,24 @@ function joinTerms(one: V1NodeSelectorTerm, other: V1NodeSelectorTerm): V1NodeSe
     matchExpressions: [...(one.matchExpressions ?? []), ...(other.matchExpressions ?? [])],
     matchFields: [...(one.matchFields ?? []), ...(other.matchFields ?? [])],
   };
+}
+
+/** The security context of the pod. */
+function podSecurity(template: Template, level: SecurityLevel): V1PodSecurityContext {
+  const { fsGroup, supplementalGroups } = template.securityContext ?? {};
+  const { runAsUser, runAsGroup } = sessionUser(template);
+  return {
+    seccompProfile: { type: "RuntimeDefault" },
+    ...(level === "restricted" ? { runAsNonRoot: true, runAsUser, runAsGroup, fsGroup: runAsGroup } : {}),
+    ...(fsGroup === undefined ? {} : { fsGroup }),
+    ...(supplementalGroups ? { supplementalGroups } : {}),
+  };
+}
+
+/** The security context of the session container. */
+function containerSecurity(template: Template, level: SecurityLevel): V1SecurityContext {
+  const { fsGroup: _fsGroup, supplementalGroups: _groups, ...context } = template.securityContext ?? {};
+  const always = { allowPrivilegeEscalation: false };
+  if (level === "baseline") return { ...context, ...always };
+  return { ...context, ...always, runAsNonRoot: true, capabilities: { drop: ["ALL"] } };
 }

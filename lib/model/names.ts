@@ -1,110 +1,111 @@
 /**
- * Names, labels and annotations of a session's objects. Pure. Any text may be an id: what is no valid name becomes one, and no two texts
- * become the same.
+ * Names, labels and annotations of a session's objects. Session IDs and users are arbitrary text: text that is not a valid name is converted to
+ * one, and different texts never get the same name. Pure.
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** Name of the container that is the session, also in the Go agent's pods. */
+/** Name of the session container, also in the pods of the Go agent. */
 export const SESSION_CONTAINER = "session";
-/** Label that every object of a session carries (documentation, "Troubleshooting"). */
+/** Label of every object of a session (StreamSpace documentation, "Troubleshooting"). */
 export const APP_LABEL = "app";
 export const APP = "streamspace-session";
-/** Label with the session's name, as {@linkcode sessionName} writes it. */
+/** Label with the {@linkcode sessionName}. */
 export const SESSION_LABEL = "session";
-/** Label with the user, as {@linkcode labelValue} writes it. */
+/** Label with the user, as a {@linkcode labelValue}. */
 export const USER_LABEL = "user";
-/** Label with the template's name. */
+/** Label with the name of the template, as a {@linkcode labelValue}. */
 export const TEMPLATE_LABEL = "template";
-/** Label with the id of the agent that created the object. */
+/** Label with the ID of the agent that created the object. */
 export const AGENT_LABEL = "stream.space/agent";
 /** Kubernetes' recommended label for the tool that manages an object. */
 export const MANAGED_BY_LABEL = "app.kubernetes.io/managed-by";
 export const MANAGED_BY = "streamspace-k8s-agent";
-/** Annotation with the session's id exactly as the Control Plane wrote it. */
+/** Annotation with the unmodified session ID. */
 export const SESSION_ANNOTATION = "stream.space/session";
-/** Annotation with the user exactly as the Control Plane wrote it. */
+/** Annotation with the unmodified user. */
 export const USER_ANNOTATION = "stream.space/user";
-/** Annotation with the template's name exactly as the Control Plane wrote it. */
+/** Annotation with the unmodified name of the template. */
 export const TEMPLATE_ANNOTATION = "stream.space/template";
-/** Annotation of a session's pod with the port on which it serves its desktop. */
+/** Annotation of pods with the display port. */
 export const DISPLAY_PORT_ANNOTATION = "stream.space/display-port";
-/** Annotation with a hash of what the session was started with. */
+/** Annotation with a hash of the start request. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 
-/** Annotation with the id of the command that last changed the object. */
+/** Annotation with the ID of the command that last changed the object. */
 export const COMMAND_ANNOTATION = "stream.space/command-id";
-/** Annotation of a session's Service with what came of the last command that succeeded. */
+/** Annotation of Services with the result of the last successful command. */
 export const OUTCOME_ANNOTATION = "stream.space/outcome";
-/** Annotation of a session's Service with the state that the Control Plane was told last. */
+/** Annotation of Services with the last reported status. */
 export const STATUS_ANNOTATION = "stream.space/status";
 
-/** Annotation of a session's Deployment with the longest time that it may run at a stretch, such as `28800s`. */
+/** Annotation of Deployments with the maximum duration since the last start or wake, such as `28800s`. */
 export const MAX_DURATION_ANNOTATION = "stream.space/max-session-duration";
-/** Annotation of a session's Deployment with the longest time without a user, such as `1800s`; kept for who sees the traffic. */
+/** Annotation of Deployments with the maximum idle time, such as `1800s`; the agent does not enforce it. */
 export const IDLE_TIMEOUT_ANNOTATION = "stream.space/idle-timeout";
-/** Annotation of a session's Deployment with the time at which it was started or last woken, RFC 3339. */
+/** Annotation of Deployments with the time of the last start or wake (RFC 3339). */
 export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";
 
-/** A Service's name is the narrowest of all: RFC 1035, 63 characters. */
+/** The name of a Service has the strictest rules: RFC 1035, at most 63 characters. */
 const NAME = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const PART = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?";
 const SUBDOMAIN_PART = new RegExp(`^${PART}$`);
-/** A claim's name may be any of at most 253 characters. */
+/** The name of a claim: a DNS subdomain of at most 253 characters. */
 const SUBDOMAIN = new RegExp(`^${PART}(?:\\.${PART})*$`);
-/** How long a user may be beside `home-`. */
+/** Most characters of a user after `home-`. */
 const USER_LENGTH = 248;
-/** A user that `home-` would make look like a session's home. */
-const HOME = /(?:^|-)home$/;
+/** A user whose claim name could be the claim name of a session. */
+const SESSION_CLAIM = /(?:^|-)home$/;
 const HASH_LENGTH = 8;
-/** How a name ends that was made of another text: a text that ends so itself is not taken as it is, so that the two never meet. */
-const MADE = /--[0-9a-f]{16}$/;
-/** What is left of 63 characters beside two hyphens and the hash. */
+/** The suffix of a generated name. Text with such a suffix is not used unmodified, so that it never equals a generated name. */
+const GENERATED = /--[0-9a-f]{16}$/;
+/** Most characters before the suffix of two hyphens and a hash, in a name of 63 characters. */
 const READABLE_LENGTH = 45;
 
-/** Name of a session's objects: its id where that is a valid name, otherwise a readable part of it and a hash. */
+/** The name of a session's objects: the session ID if it is a valid name, otherwise a readable part of it and a hash. */
 export function sessionName(sessionId: string): string {
-  return NAME.test(sessionId) && !MADE.test(sessionId) ? sessionId : madeName(sessionId);
+  return NAME.test(sessionId) && !GENERATED.test(sessionId) ? sessionId : generateName(sessionId);
 }
 
-/** Name of the claim for a session's home, as the Go agent named it, so that its claims are found again. */
+/** The claim name of a session's home volume. The Go agent used the same name, so its volumes are found. */
 export function homeClaimName(sessionId: string): string {
   return `${sessionName(sessionId)}-home`;
 }
 
-/** Name of the claim for the home of all sessions of a user, as StreamSpace has always named it; never that of a session's home. */
+/** The claim name of a user's home volume, which StreamSpace has always used; it never equals the claim name of a session. */
 export function userHomeClaimName(user: string): string {
-  const isKept = user.length <= USER_LENGTH && SUBDOMAIN.test(user) && !HOME.test(user) && !MADE.test(user);
-  return `home-${isKept ? user : madeName(user)}`;
+  const isUnmodified = user.length <= USER_LENGTH && SUBDOMAIN.test(user) && !SESSION_CLAIM.test(user) &&
+    !GENERATED.test(user);
+  return `home-${isUnmodified ? user : generateName(user)}`;
 }
 
-/** Name of the lease that an agent's replicas share: readable, and different for each agent id. */
+/** The name of the Lease that the replicas of an agent share; unique per agent ID. */
 export function leaseName(agentId: string): string {
   const name = `k8s-agent-${agentId}`;
-  // Without dots: hashing is simpler than counting.
+  // Names with dots are hashed, too, because their length limits are more complex.
   if (SUBDOMAIN_PART.test(name)) return name;
   const readable = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 63);
   return `${readable}-${shortHash(agentId)}`;
 }
 
-/** Any text as a label's value: unchanged where it is one, otherwise a readable part of it and a hash. */
+/** Text as a label value: unmodified if it is valid, otherwise a readable part of it and a hash. */
 export function labelValue(text: string): string {
-  if (LABEL_VALUE.test(text) && !MADE.test(text)) return text;
-  return made(text.replace(/[^A-Za-z0-9]+/g, "-"), text);
+  if (LABEL_VALUE.test(text) && !GENERATED.test(text)) return text;
+  return withHash(text.replace(/[^A-Za-z0-9]+/g, "-"), text);
 }
 
-/** The first 8 hex digits of the text's SHA-256. */
+/** The first 8 hex digits of the SHA-256 of the text. */
 export function shortHash(text: string): string {
   return sha256(text).slice(0, HASH_LENGTH);
 }
 
-function madeName(text: string): string {
+function generateName(text: string): string {
   const readable = text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+/, "");
-  return made(/^[a-z]/.test(readable) ? readable : `s-${readable}`, text);
+  return withHash(/^[a-z]/.test(readable) ? readable : `s-${readable}`, text);
 }
 
-function made(readable: string, text: string): string {
+function withHash(readable: string, text: string): string {
   const trimmed = readable.replace(/^-+/, "").slice(0, READABLE_LENGTH).replace(/-+$/, "") || "s";
   return `${trimmed}--${sha256(text).slice(0, 16)}`;
 }

@@ -1,42 +1,42 @@
 /**
- * What a command can ask for, as typed requests. Pure types; `lib/sessions/requests.ts` reads them from untrusted payloads.
+ * The requests of commands. `lib/sessions/requests.ts` parses them from untrusted payloads.
  * @module
  */
 import type { Template } from "./template.ts";
 
-/** Start a session. What a request leaves out is decided by the template, or by the settings. */
+/** Starts a session. Fields that are not set are decided by the template or the settings. */
 export interface StartRequest {
   readonly action: "start_session";
   readonly sessionId: string;
   readonly user: string;
   readonly template: string;
-  /** The template itself, where the command brings it. */
+  /** The template, if the command contains it. */
   readonly templateManifest?: { readonly spec: Template };
-  /** Whether the session gets a home volume that outlives it. */
+  /** Whether the session gets a home volume, which outlives it. */
   readonly persistentHome: boolean;
   /** Kubernetes quantity; both request and limit. */
   readonly memory?: string;
   /** Kubernetes quantity; both request and limit. */
   readonly cpu?: string;
-  /** Variables beside the template's, or in place of them. */
+  /** Environment variables; they override the template's. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Namespace that the payload names; it changes nothing. */
+  /** The namespace in the payload. It is ignored: sessions run in the namespace of the settings. */
   readonly namespace?: string;
-  /** For the Control Plane, which sees whether a session is used. */
+  /** For the Control Plane, which knows whether a session is in use. */
   readonly idleTimeoutMs?: number;
-  /** Longest time from a start or wake on. */
+  /** Maximum time since the last start or wake. */
   readonly maxSessionDurationMs?: number;
 }
 
-/** Remove a session. */
+/** Removes a session. */
 export interface StopRequest {
   readonly action: "stop_session";
   readonly sessionId: string;
-  /** Whether the home volume goes too. */
+  /** Whether the home volume is deleted, too. */
   readonly deletePVC: boolean;
 }
 
-/** Give a session's pod back to the cluster, or ask for a new one. */
+/** Scales a session to zero, or up again. */
 export interface ScaleRequest {
   readonly action: "hibernate_session" | "wake_session";
   readonly sessionId: string;
@@ -44,5 +44,5 @@ export interface ScaleRequest {
 
 export type SessionRequest = StartRequest | StopRequest | ScaleRequest;
 
-/** What a command can ask for. */
+/** The actions of commands. */
 export const ACTIONS = ["start_session", "stop_session", "hibernate_session", "wake_session"] as const;

@@ -4,8 +4,7 @@
  * @module
  */
 import type { V1NodeAffinity, V1Toleration } from "@kubernetes/client-node";
-import type { SecurityLevel } from "./security.ts";
-import type { TemplateTable } from "./template.ts";
+import type { SecurityLevel, TemplateTable } from "./template.ts";
 
 /** The address on which a server listens. */
 export interface ListenAddress {

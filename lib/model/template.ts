@@ -1,5 +1,5 @@
 /**
- * What a session runs, and the templates that the agent brings along. Pure.
+ * What a session runs, and the built-in templates. Pure.
  * @module
  */
 import type {
@@ -20,16 +20,16 @@ export interface TemplatePort {
   readonly protocol: "TCP" | "UDP" | "SCTP";
 }
 
-/** What a template may say about the rights of a session's processes. */
+/** The security context of a template. */
 export interface TemplateSecurity
   extends Pick<V1SecurityContext, "runAsUser" | "runAsGroup" | "runAsNonRoot" | "readOnlyRootFilesystem"> {
   readonly fsGroup?: number;
   readonly supplementalGroups?: number[];
-  /** Capabilities can only be taken away. */
+  /** Capabilities can only be dropped. */
   readonly capabilities?: { readonly drop: string[] };
 }
 
-/** What a template may say about homes, where it is to be other than the settings say. */
+/** The home volume of a template, where it differs from the settings. */
 export interface TemplateStorage {
   /** Kubernetes quantity. */
   readonly size?: string;
@@ -38,26 +38,25 @@ export interface TemplateStorage {
 }
 
 /**
- * What a session of a template runs: the `spec` of a Template object with nothing in it but what was checked, so that it can be read as one
- * again and is then the same.
+ * The `spec` of a Template object, with validated fields only. It is a valid spec itself, and parses as the same template.
  */
 export interface Template {
   readonly baseImage: string;
-  /** The display's is one of them. */
+  /** Includes the display port. */
   readonly ports: readonly TemplatePort[];
   /** The port on which the desktop or application is served. */
   readonly vnc: { readonly port: number };
   readonly env?: readonly V1EnvVar[];
-  /** Quantities by resource: `cpu` and `memory`, which a request may name instead, and others such as `nvidia.com/gpu`. */
+  /** Quantities by resource name: `cpu` and `memory`, which a request may override, and others such as `nvidia.com/gpu`. */
   readonly defaultResources?: Readonly<Record<string, string>>;
   readonly command?: readonly string[];
   readonly args?: readonly string[];
   readonly readinessProbe?: V1Probe;
   readonly livenessProbe?: V1Probe;
   readonly startupProbe?: V1Probe;
-  /** Of {@linkcode HOME_VOLUME} and of {@linkcode Template.volumes}. */
+  /** Mounts of {@linkcode HOME_VOLUME} and {@linkcode Template.volumes}. */
   readonly volumeMounts?: readonly V1VolumeMount[];
-  /** Empty directories that last as long as the pod. */
+  /** `emptyDir` volumes. */
   readonly volumes?: readonly V1Volume[];
   readonly securityContext?: TemplateSecurity;
   readonly storage?: TemplateStorage;
@@ -72,16 +71,16 @@ export interface Template {
 /** Templates by name. */
 export type TemplateTable = ReadonlyMap<string, Template>;
 
-/** Name of the volume that is a session's home. */
+/** Name of the home volume in a pod. */
 export const HOME_VOLUME = "home";
-/** Where a home is mounted unless a template says otherwise, as linuxserver's images have it. */
+/** Default mount path of the home volume, which is that of linuxserver.io's images. */
 export const HOME_PATH = "/config";
-/** Name of the display's port in a template that does not name it. */
+/** Default name of the display port. */
 export const DISPLAY_PORT = "vnc";
-/** Port of a template that names none (documentation: `vnc` 3000). */
+/** Display port of a template without ports (StreamSpace documentation: `vnc` 3000). */
 export const DEFAULT_PORT = 3000;
 
-/** The images' ports are those of their documentation, https://docs.linuxserver.io/images/. */
+/** Ports as documented in https://docs.linuxserver.io/images/. */
 export const BUILT_IN_TEMPLATES: TemplateTable = new Map([
   ["firefox", imageTemplate("lscr.io/linuxserver/firefox:latest")],
   ["chrome", imageTemplate("lscr.io/linuxserver/chromium:latest")],
@@ -91,7 +90,26 @@ export const BUILT_IN_TEMPLATES: TemplateTable = new Map([
   ["libreoffice", imageTemplate("lscr.io/linuxserver/libreoffice:latest")],
 ]);
 
-/** The template of an image that serves its desktop on one port. */
+/** A template with one image and one port. */
 export function imageTemplate(baseImage: string, port = DEFAULT_PORT): Template {
   return { baseImage, ports: [{ name: DISPLAY_PORT, containerPort: port, protocol: "TCP" }], vnc: { port } };
+}
+
+/** Pod Security Standard that session pods comply with. */
+export type SecurityLevel = "baseline" | "restricted";
+
+/** Default user and group ID, which is that of linuxserver.io's images. */
+export const DEFAULT_ID = 1000;
+
+/** The user and group ID of a session that must not start as root: the security context, or `PUID` and `PGID`. */
+export function sessionUser(template: Template): { runAsUser: number; runAsGroup: number } {
+  const { runAsUser, runAsGroup } = template.securityContext ?? {};
+  return {
+    runAsUser: runAsUser ?? variable(template, "PUID"),
+    runAsGroup: runAsGroup ?? variable(template, "PGID"),
+  };
+}
+
+function variable({ env = [] }: Template, name: string): number {
+  return Number(env.find((one) => one.name === name)?.value ?? DEFAULT_ID);
 }

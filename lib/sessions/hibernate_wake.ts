@@ -8,7 +8,7 @@ import { log } from "../common/log.ts";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { buildPolicy, type IngressSettings } from "../manifests/network_policy.ts";
+import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import type { SessionRequest } from "../model/requests.ts";
 import { type AnnotationRecorder, isInterrupted, type Outcome } from "../status/annotations.ts";
 import { isHibernated, podsHoldingVolumes } from "../status/readiness.ts";

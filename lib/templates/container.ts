@@ -69,7 +69,7 @@ const PORT = v.pipe(
 
 /** The ports of a template. */
 export const PORTS: Schema<TemplatePort[]> = v.pipe(
-  list(PORT, MAX_PORTS),
+  list(documented(PORT, "A port."), MAX_PORTS),
   unique("name"),
   unique("containerPort", ({ containerPort, protocol }) => `${containerPort}/${protocol}`),
 );
@@ -118,12 +118,8 @@ const PROBE_PORT: Schema<number | string> = v.lazy((input): Schema<number | stri
 );
 
 /** Seconds or a number of attempts; 0 is how Go writes a number that is not set. */
-function count(max: number, description: string) {
-  return v.optional(v.pipe(
-    integer(0, max),
-    v.transform((value) => value || undefined),
-    v.description(description),
-  ));
+function count(max: number) {
+  return v.optional(v.pipe(integer(0, max), v.transform((value) => value || undefined)));
 }
 
 /** A probe in place of the agent's own. @param description what it is for */
@@ -140,11 +136,11 @@ export function probe(description: string, { maxSuccesses }: { maxSuccesses: num
       })),
       tcpSocket: v.optional(fields({ host: HOST, port: PROBE_PORT })),
       grpc: v.optional(fields({ port: PORT_NUMBER, service: v.optional(text()) })),
-      initialDelaySeconds: count(MAX_SECONDS, ""),
-      timeoutSeconds: count(MAX_SECONDS, ""),
-      periodSeconds: count(MAX_SECONDS, ""),
-      failureThreshold: count(MAX_SECONDS, ""),
-      successThreshold: count(maxSuccesses, ""),
+      initialDelaySeconds: count(MAX_SECONDS),
+      timeoutSeconds: count(MAX_SECONDS),
+      periodSeconds: count(MAX_SECONDS),
+      failureThreshold: count(MAX_SECONDS),
+      successThreshold: count(maxSuccesses),
     }),
     v.check(
       ({ exec, httpGet, tcpSocket, grpc }) =>
@@ -158,7 +154,7 @@ export function probe(description: string, { maxSuccesses }: { maxSuccesses: num
 /** The probes of a template. */
 export const PROBES = {
   readinessProbe: v.optional(probe(
-    "When the session is ready, as in a pod. Default: a TCP connection to the display port.",
+    "When the session is ready, as in a pod. Default: once the display port accepts connections.",
     { maxSuccesses: MAX_SECONDS },
   )),
   livenessProbe: v.optional(

@@ -89,7 +89,7 @@ const VARIABLE = v.pipe(
     name: documented(VARIABLE_NAME, "The name; not `USER` or `SESSION_ID`."),
     value: v.nullish(documented(VARIABLE_VALUE, "The value. Kubernetes expands `$(NAME)` in it.")),
     valueFrom: v.nullish(
-      documented(VALUE_SOURCE, `The source of the value, as in a pod: exactly one of ${SOURCES}.`, OPAQUE),
+      documented(VALUE_SOURCE, "The source of the value, as in a pod: exactly one.", OPAQUE),
     ),
   }),
   v.rawTransform(({ dataset, addIssue }): V1EnvVar => {
@@ -101,7 +101,10 @@ const VARIABLE = v.pipe(
 );
 
 /** The variables of a template: a list, as in a container. */
-export const ENVIRONMENT: Schema<V1EnvVar[]> = v.pipe(list(VARIABLE, MAX_VARIABLES), unique("name"));
+export const ENVIRONMENT: Schema<V1EnvVar[]> = v.pipe(
+  list(documented(VARIABLE, "A variable."), MAX_VARIABLES),
+  unique("name"),
+);
 
 const PAYLOAD_LIST = v.pipe(
   list(

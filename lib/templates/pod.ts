@@ -7,7 +7,9 @@ import type { V1Volume, V1VolumeMount } from "@kubernetes/client-node";
 import * as v from "valibot";
 import {
   documented,
+  falseOnly,
   fields,
+  HIDDEN,
   integer,
   isSet,
   list,
@@ -44,6 +46,7 @@ const CAPABILITIES = v.pipe(
       listOrEmpty(v.unknown(), Infinity),
       v.check((added) => added.length === 0, "must be empty: capabilities can only be dropped"),
       v.transform(() => undefined),
+      v.metadata(HIDDEN),
     ),
     drop: listOrEmpty(matching(CAPABILITY, 'must be a capability such as "NET_RAW"'), MAX_CAPABILITIES),
   }),
@@ -56,20 +59,15 @@ const SECCOMP_PROFILE = v.pipe(
   v.transform((profile) => isSet(profile) ? profile : undefined),
   v.optional(fields({ type: oneOf("RuntimeDefault") })),
   v.transform(() => undefined),
+  v.metadata(HIDDEN),
 );
-
-const NOT_TRUE = v.nullish(v.pipe(
-  BOOLEAN,
-  v.check((value) => !value, "must not be true"),
-  v.transform(() => undefined),
-));
 
 /** `securityContext`: what a template may say about the rights of a session's processes. */
 export const SECURITY: Schema<TemplateSecurity> = v.pipe(
   fields({
-    privileged: NOT_TRUE,
-    allowPrivilegeEscalation: NOT_TRUE,
-    procMount: v.optional(v.pipe(oneOf("Default"), v.transform(() => undefined))),
+    privileged: falseOnly(),
+    allowPrivilegeEscalation: falseOnly(),
+    procMount: v.optional(v.pipe(oneOf("Default"), v.transform(() => undefined), v.metadata(HIDDEN))),
     seccompProfile: v.optional(SECCOMP_PROFILE),
     runAsUser: v.optional(ID),
     runAsGroup: v.optional(ID),
@@ -107,7 +105,10 @@ const VOLUME = fields({
 }, "must not be set: templates support emptyDir volumes only");
 
 /** The volumes of a template: empty directories. */
-export const VOLUMES: Schema<V1Volume[]> = v.pipe(list(VOLUME, MAX_VOLUMES), unique("name"));
+export const VOLUMES: Schema<V1Volume[]> = v.pipe(
+  list(documented(VOLUME, "A volume; only `emptyDir` is supported."), MAX_VOLUMES),
+  unique("name"),
+);
 
 const MOUNT = v.pipe(
   fields({
@@ -120,7 +121,7 @@ const MOUNT = v.pipe(
     mountPropagation: v.optional(v.pipe(
       oneOf("None"),
       v.transform(() => undefined),
-      v.metadata({ isHidden: true }),
+      v.metadata(HIDDEN),
     )),
     subPath: v.optional(v.pipe(
       text(),
@@ -133,7 +134,10 @@ const MOUNT = v.pipe(
 );
 
 /** The mounts of the home and of a template's volumes. */
-export const MOUNTS: Schema<V1VolumeMount[]> = v.pipe(list(MOUNT, MAX_VOLUMES), unique("mountPath"));
+export const MOUNTS: Schema<V1VolumeMount[]> = v.pipe(
+  list(documented(MOUNT, "A mount."), MAX_VOLUMES),
+  unique("mountPath"),
+);
 
 /** `storage`: the home volume, where it differs from the agent's settings. */
 export const STORAGE: Schema<TemplateStorage> = fields({

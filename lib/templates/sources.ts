@@ -6,9 +6,8 @@
 import { CommandError } from "../common/errors.ts";
 import { parse, quantity } from "../common/schema.ts";
 import type { StartRequest } from "../model/requests.ts";
-import { sessionUser } from "../model/security.ts";
 import type { RequestLimits } from "../model/settings.ts";
-import type { Template, TemplateTable } from "../model/template.ts";
+import { sessionUser, type Template, type TemplateTable } from "../model/template.ts";
 import { verbatim } from "./env.ts";
 import { cpuBounds, DEFAULT_CPU, DEFAULT_MEMORY, memoryBounds } from "./resources.ts";
 import { checkRules, type TemplateRules, type TemplateToCheck } from "./rules.ts";

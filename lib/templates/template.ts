@@ -83,7 +83,10 @@ const SPEC_FIELDS = fields({
     "A new home volume, where it differs from the agent's settings.",
   )),
   imagePullSecrets: v.optional(documented(
-    list(fields({ name: documented(objectName(), "The name of the Secret.") }), MAX_SECRETS),
+    list(
+      documented(fields({ name: documented(objectName(), "The name of the Secret.") }), "A Secret."),
+      MAX_SECRETS,
+    ),
     "Secrets in the agent's namespace for pulling the image.",
   )),
   runtimeClassName: v.optional(documented(objectName(), "The RuntimeClass of the pod.")),

@@ -51,22 +51,38 @@ const CATALOGUE = {
   vnc: { enabled: true, port: 3000, protocol: "websocket", encryption: false },
 };
 
-/** What the schema refuses, and the field that the server names. */
-const REFUSED: Array<{ spec: Record<string, unknown>; field: string }> = [
+/** What the schema rejects, and the field that the server names. */
+const REJECTED: Array<{ spec: Record<string, unknown>; field: string }> = [
   { spec: { baseImage: undefined }, field: "spec.baseImage" },
   { spec: { baseImage: "" }, field: "spec.baseImage" },
+  { spec: { baseImage: "Not An Image" }, field: "spec.baseImage" },
   { spec: { ports: [{ containerPort: 70000 }] }, field: "spec.ports[0].containerPort" },
   { spec: { ports: [{ name: "x".repeat(16), containerPort: 1 }] }, field: "spec.ports[0].name" },
   { spec: { ports: [{ containerPort: 1, protocol: "HTTP" }] }, field: "spec.ports[0].protocol" },
-  { spec: { vnc: { port: 0 } }, field: "spec.vnc.port" },
+  { spec: { vnc: { port: -1 } }, field: "spec.vnc.port" },
   { spec: { env: [{ name: "A" }, { name: "A" }] }, field: "spec.env[1]" },
   { spec: { defaultResources: { memory: "2 GB" } }, field: "spec.defaultResources.memory" },
   { spec: { volumes: [{ name: "host", hostPath: { path: "/" } }] }, field: "spec.volumes[0].emptyDir" },
   { spec: { storage: { accessMode: "Shared" } }, field: "spec.storage.accessMode" },
+  { spec: { runtimeClassName: "gVisor" }, field: "spec.runtimeClassName" },
+  { spec: { nodeSelector: { pool: "a b" } }, field: "spec.nodeSelector.pool" },
 ];
 
+/** What Go marshals for fields that are not set. */
+const ZERO_VALUES = {
+  ports: [{ name: "", containerPort: 3000, protocol: "" }],
+  vnc: { enabled: true, port: 0 },
+  volumes: [],
+  volumeMounts: [],
+  storage: { storageClass: "", accessMode: "" },
+  runtimeClassName: "",
+  priorityClassName: "",
+  startupProbe: { tcpSocket: { port: 3000 }, periodSeconds: 0 },
+  livenessProbe: {},
+};
+
 onEachCluster(
-  "a Template object may have every field, and its kind refuses what no session could run",
+  "the API server accepts a Template object with every field, or with zero values, and rejects invalid ones",
   async (cluster) => {
     await installKinds(cluster);
     await using templates = new Onlooker(cluster, "templates");
@@ -74,7 +90,9 @@ onEachCluster(
     // Nothing is pruned.
     const { spec } = await templates.until("ide", () => true);
     assertEquals(spec, TEMPLATE.spec);
-    for (const { spec, field } of REFUSED) {
+    const unset = { baseImage: "example.com/ide:1", ...ZERO_VALUES };
+    await cluster.create({ ...TEMPLATE, metadata: { name: "unset" }, spec: unset } as KubernetesObject);
+    for (const { spec, field } of REJECTED) {
       const template = { ...TEMPLATE, metadata: { name: "bad" }, spec: { ...TEMPLATE.spec, ...spec } };
       const error = await assertRejects(() => cluster.create(template as KubernetesObject), ApiException);
       const { details } = JSON.parse(String(error.body)) as { details: { causes: Array<{ field: string }> } };

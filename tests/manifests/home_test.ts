@@ -40,10 +40,10 @@ const METADATA = {
 const HOMES: Array<
   [name: string, settings: Partial<HomeSettings>, hasOwn: boolean, expected: Home | undefined]
 > = [
-  ["its own", {}, false, OWN],
-  ["the one of its user", { homeStrategy: "per-user" }, false, USERS],
-  ["its own from before the strategy changed", { homeStrategy: "per-user" }, true, OWN],
-  ["none", { homeStrategy: "none" }, true, undefined],
+  ["its own volume", {}, false, OWN],
+  ["the volume of its user", { homeStrategy: "per-user" }, false, USERS],
+  ["its own volume from before the strategy changed", { homeStrategy: "per-user" }, true, OWN],
+  ["no volume", { homeStrategy: "none" }, true, undefined],
 ];
 
 for (const [name, settings, hasOwn, expected] of HOMES) {
@@ -55,12 +55,12 @@ for (const [name, settings, hasOwn, expected] of HOMES) {
   });
 }
 
-Deno.test("chooseHome() gives a session without a persistent home none", () => {
+Deno.test("chooseHome() gives no volume to a session without a persistent home", () => {
   const request = { ...REQUEST, persistentHome: false };
   assertEquals(chooseHome(request, { settings: SETTINGS, overrides: {}, hasOwn: true }), undefined);
 });
 
-Deno.test("chooseHome() lets the template overrule the operator", () => {
+Deno.test("chooseHome() prefers the template to the settings", () => {
   const overrides = { size: "5Gi", storageClass: "slow", accessMode: "ReadWriteMany" };
   assertEquals(chooseHome(REQUEST, { settings: SETTINGS, overrides, hasOwn: false }), {
     ...OWN,
@@ -68,7 +68,7 @@ Deno.test("chooseHome() lets the template overrule the operator", () => {
   });
 });
 
-Deno.test("buildClaim() marks a home as its session's", () => {
+Deno.test("buildClaim() labels a home volume with its session", () => {
   assertEquals<unknown>(buildClaim(OWN, METADATA), {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -81,7 +81,7 @@ Deno.test("buildClaim() marks a home as its session's", () => {
   });
 });
 
-Deno.test("buildClaim() marks a user's home as no session's, and leaves the default class to the cluster", () => {
+Deno.test("buildClaim() labels a user's home volume with no session, and omits the default storage class", () => {
   assertEquals<unknown>(buildClaim({ ...USERS, storageClass: "" }, METADATA), {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -96,18 +96,18 @@ Deno.test("buildClaim() marks a user's home as no session's, and leaves the defa
 });
 
 const CLAIMS: Array<[name: string, metadata: object, expected: boolean]> = [
-  ["one that names the user", { annotations: { "stream.space/user": "alice" } }, true],
-  ["one that an earlier StreamSpace labelled", { labels: { user: "alice" } }, true],
-  ["one of another user whose label is the same", {
+  ["a claim annotated with the user", { annotations: { "stream.space/user": "alice" } }, true],
+  ["a claim that an earlier StreamSpace labelled", { labels: { user: "alice" } }, true],
+  ["a claim of another user with the same label", {
     labels: { user: "alice" },
     annotations: { "stream.space/user": "Alice" },
   }, false],
-  ["one of another user", { labels: { user: "bob" } }, false],
-  ["one of nobody", {}, false],
+  ["a claim of another user", { labels: { user: "bob" } }, false],
+  ["a claim without a user", {}, false],
 ];
 
 for (const [name, metadata, expected] of CLAIMS) {
-  Deno.test(`isHomeOfUser() ${expected ? "takes" : "refuses"} ${name}`, () => {
+  Deno.test(`isHomeOfUser() ${expected ? "accepts" : "rejects"} ${name}`, () => {
     assertEquals(isHomeOfUser({ metadata }, "alice"), expected);
   });
 }

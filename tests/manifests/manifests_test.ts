@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { buildManifests, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
+import type { V1Deployment } from "@kubernetes/client-node";
+import { buildManifests, buildPolicy, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
 import { labelValue } from "../../lib/model/names.ts";
 import type { Home } from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/model/requests.ts";
@@ -76,7 +77,7 @@ const POD_SPEC = {
   tolerations: [],
 };
 
-/** A Deployment with this pod and these annotations beside the hash of what was asked for. */
+/** The Deployment with this pod for a request. */
 function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
   return {
     apiVersion: "apps/v1",
@@ -110,7 +111,7 @@ function userVariable(user: string): string | undefined {
   return deployment.spec?.template.spec?.containers[0]?.env?.find((one) => one.name === "USER")?.value;
 }
 
-Deno.test("buildManifests() makes the Deployment and Service of a session without a home", () => {
+Deno.test("buildManifests() builds the Deployment and Service of a session without a home volume", () => {
   assertEquals<unknown>(buildManifests(SPEC), {
     claim: undefined,
     policy: undefined,
@@ -124,14 +125,14 @@ Deno.test("buildManifests() makes the Deployment and Service of a session withou
   });
 });
 
-Deno.test("buildManifests() notes how long a session may run and be idle", () => {
+Deno.test("buildManifests() annotates the maximum duration and idle timeout", () => {
   const request = { ...REQUEST, maxSessionDurationMs: 28_800_000, idleTimeoutMs: 1500 };
   const annotations = buildManifests({ ...SPEC, request }).deployment.metadata?.annotations ?? {};
   assertEquals(annotations["stream.space/max-session-duration"], "28800s");
   assertEquals(annotations["stream.space/idle-timeout"], "1.5s");
 });
 
-Deno.test("buildManifests() adds a claim, and mounts it, for a session with a home", () => {
+Deno.test("buildManifests() adds and mounts the claim of a home volume", () => {
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment } = buildManifests({ ...SPEC, request, home: HOME });
   assertEquals<unknown>(claim, {
@@ -150,7 +151,7 @@ Deno.test("buildManifests() adds a claim, and mounts it, for a session with a ho
   );
 });
 
-Deno.test("buildManifests() follows the operator's settings and the template", () => {
+Deno.test("buildManifests() applies the settings and the template", () => {
   const toleration = { key: "desktops", operator: "Exists", effect: "NoSchedule" };
   const request = { ...REQUEST, persistentHome: true };
   const { claim, deployment, service } = buildManifests({
@@ -187,7 +188,7 @@ Deno.test("buildManifests() follows the operator's settings and the template", (
   assertEquals(service.spec?.ports?.[0]?.port, 8443);
 });
 
-Deno.test("buildManifests() keeps a user that is no label exactly in an annotation and a variable", () => {
+Deno.test("buildManifests() keeps a user that is not a valid label value in an annotation and a variable", () => {
   const user = "Alice O'Neil <alice@example.com> üñí";
   const { deployment, service } = buildManifests({ ...SPEC, request: { ...REQUEST, user } });
   for (const one of [deployment.metadata, service.metadata, deployment.spec?.template.metadata]) {
@@ -197,24 +198,24 @@ Deno.test("buildManifests() keeps a user that is no label exactly in an annotati
   assertEquals(userVariable(user), user);
 });
 
-/** What Kubernetes makes of a variable's value: `$$` becomes `$`, `$(NAME)` what an earlier variable holds. */
+/** Expands a value as Kubernetes does: `$$` becomes `$`, and `$(NAME)` the value of an earlier variable. */
 function expanded(value: string): string {
   return value.replace(/\$\$|\$\(([^)]*)\)/g, (match, name) => match === "$$" ? "$" : `<${name} expanded>`);
 }
 
 for (const user of ["alice", "$HOME", "$", "$$", "$(TZ)", "$$(TZ)", "$$$(TZ)", "a$(", "$(TZ", "`id`"]) {
-  Deno.test(`buildManifests() has Kubernetes hand on the user ${user} as it is`, () => {
+  Deno.test(`buildManifests() escapes the user ${user} so that Kubernetes does not expand it`, () => {
     assertEquals(expanded(userVariable(user) ?? ""), user);
   });
 }
 
-Deno.test("buildManifests() leaves no field undefined, which a server could not be told", () => {
+Deno.test("buildManifests() sets no field to undefined, which JSON cannot represent", () => {
   const settings = { ...SETTINGS, ingressNamespaces: ["edge"] };
   const manifests = buildManifests({ ...SPEC, settings, home: HOME });
   assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
 });
 
-Deno.test("buildManifests() brings every port of a template into the Service, and says which is the display's", () => {
+Deno.test("buildManifests() adds every port of a template to the Service and annotates the display port", () => {
   const ports = [
     { name: "web", containerPort: 6901, protocol: "TCP" },
     { name: "audio", containerPort: 4901, protocol: "UDP" },
@@ -235,13 +236,13 @@ Deno.test("buildManifests() brings every port of a template into the Service, an
   assertEquals(pod?.spec?.containers[0]?.readinessProbe?.tcpSocket, { port: 6901 });
 });
 
-Deno.test("specHash() is what the first agents wrote where a start says no more than they knew", () => {
+Deno.test("specHash() is the same as in the first version for a start with its fields only", () => {
   const { memory: _memory, cpu: _cpu, ...rest } = REQUEST;
   assertEquals([specHash(REQUEST), specHash({ ...rest, cpu: "1000m" })], ["393430ee", "393430ee"]);
   assertEquals(specHash({ ...REQUEST, namespace: "desktops" }), "393430ee");
 });
 
-Deno.test("specHash() is the same for the same start only", () => {
+Deno.test("specHash() differs for different starts", () => {
   assertEquals(specHash(REQUEST), specHash({ ...REQUEST }));
   const changes: Array<Partial<StartRequest>> = [
     { user: "bob" },
@@ -260,4 +261,57 @@ Deno.test("specHash() is the same for the same start only", () => {
   const hashes = changes.map((change) => specHash({ ...REQUEST, ...change }));
   assertEquals(new Set([specHash(REQUEST), ...hashes]).size, changes.length + 1);
   for (const hash of hashes) assert(/^[0-9a-f]{8}$/.test(hash));
+});
+
+const POLICY_LABELS = { app: "streamspace-session", session: "s1" };
+const POLICY_ANNOTATIONS = {
+  "stream.space/session": "s1",
+  "stream.space/user": "alice",
+  "stream.space/template": "firefox",
+};
+const POLICY_METADATA = {
+  name: "s1",
+  namespace: "streamspace",
+  labels: POLICY_LABELS,
+  annotations: POLICY_ANNOTATIONS,
+};
+const POLICY_DEPLOYMENT: V1Deployment = {
+  metadata: {
+    ...POLICY_METADATA,
+    uid: "u1",
+    annotations: { ...POLICY_ANNOTATIONS, "stream.space/command-id": "c1" },
+  },
+  spec: {
+    selector: { matchLabels: POLICY_LABELS },
+    template: {
+      spec: {
+        containers: [{
+          name: "session",
+          ports: [{ name: "vnc", containerPort: 3000, protocol: "TCP" }, { containerPort: 3001 }],
+        }],
+      },
+    },
+  },
+};
+
+Deno.test("buildPolicy() allows ingress from the namespaces to the session's ports only", () => {
+  assertEquals<unknown>(buildPolicy({ ingressNamespaces: ["streamspace", "edge"] }, POLICY_DEPLOYMENT), {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: POLICY_METADATA,
+    spec: {
+      podSelector: { matchLabels: POLICY_LABELS },
+      policyTypes: ["Ingress"],
+      ingress: [{
+        _from: ["streamspace", "edge"].map((name) => ({
+          namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
+        })),
+        ports: [{ port: 3000, protocol: "TCP" }, { port: 3001, protocol: "TCP" }],
+      }],
+    },
+  });
+});
+
+Deno.test("buildPolicy() returns no policy without namespaces", () => {
+  assertEquals(buildPolicy({ ingressNamespaces: [] }, POLICY_DEPLOYMENT), undefined);
 });

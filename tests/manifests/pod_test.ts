@@ -30,14 +30,14 @@ function podOf(template: Partial<SessionTemplate>, plan: Partial<PodPlan> = {}) 
   });
 }
 
-Deno.test("buildPodSpec() takes no rights along by default", () => {
+Deno.test("buildPodSpec() grants no rights by default", () => {
   const pod = podOf({});
   assertEquals([pod.automountServiceAccountToken, pod.enableServiceLinks], [false, false]);
   assertEquals(pod.securityContext, { seccompProfile: { type: "RuntimeDefault" } });
   assertEquals(pod.containers[0]?.securityContext, { allowPrivilegeEscalation: false });
 });
 
-Deno.test("buildPodSpec() takes away what the level `restricted` takes away, and runs as the PUID", () => {
+Deno.test("buildPodSpec() complies with the level `restricted` and runs as the PUID", () => {
   const settings = { ...SETTINGS, sessionSecurity: "restricted" as const };
   const env = [{ name: "PUID", value: "1001" }];
   const restricted = { allowPrivilegeEscalation: false, runAsNonRoot: true, capabilities: { drop: ["ALL"] } };
@@ -55,7 +55,7 @@ Deno.test("buildPodSpec() takes away what the level `restricted` takes away, and
   assertEquals(own.containers[0]?.securityContext, { ...restricted, runAsUser: 5, runAsGroup: 6 });
 });
 
-Deno.test("buildPodSpec() joins what settings and template say, the template's first where both name one thing", () => {
+Deno.test("buildPodSpec() joins settings and template, which overrides them", () => {
   const term = (key: string) => ({ matchExpressions: [{ key, operator: "Exists" }] });
   const required = (...keys: string[]) => ({
     requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: keys.map(term) },
@@ -105,7 +105,7 @@ Deno.test("buildPodSpec() joins what settings and template say, the template's f
   });
 });
 
-Deno.test("buildPodSpec() mounts the home where the template says, and nowhere where there is none", () => {
+Deno.test("buildPodSpec() mounts the home volume at the path of the template, if there is one", () => {
   const volumes = [{ name: "shm", emptyDir: { medium: "Memory" } }];
   const shm = { name: "shm", mountPath: "/dev/shm" };
   const own = { name: "home", mountPath: "/home/user" };
@@ -123,7 +123,7 @@ Deno.test("buildPodSpec() mounts the home where the template says, and nowhere w
   ]);
 });
 
-Deno.test("buildPodSpec() runs the template's program, and asks its probes in place of the agent's own", () => {
+Deno.test("buildPodSpec() uses the program and probes of the template", () => {
   const probe = { exec: { command: ["true"] } };
   const [container] =
     podOf({ command: ["/init"], args: ["-v"], readinessProbe: probe, startupProbe: probe }).containers;
@@ -140,7 +140,7 @@ Deno.test("buildPodSpec() runs the template's program, and asks its probes in pl
   });
 });
 
-Deno.test("buildPodSpec() sets the agent's variables, but for those that the template sets", () => {
+Deno.test("buildPodSpec() sets the agent's variables, which the template overrides", () => {
   const [container] =
     podOf({ env: [{ name: "TZ", value: "CET" }, { name: "LANG", value: "de" }] }).containers;
   assertEquals(container?.env?.map(({ name, value }) => `${name}=${value}`), [
