@@ -246,7 +246,8 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
           await cluster.delete("v1", "PersistentVolumeClaim", "leaving-home");
         },
         reason: "VolumeGone",
-        words: 'volume "leaving-home" is not available: persistentvolumeclaim "leaving-home" is being deleted',
+        words:
+          'volume "leaving-home" is not available: persistentvolumeclaim "leaving-home" is being deleted',
       },
     ],
   });

@@ -32,7 +32,7 @@ function deployment(
   };
 }
 
-/** Sessions, an expiry that has begun, and the ends that it asked for, which a test settles. */
+/** Sessions, a started expiry, and the runs that it ends; the test settles each. */
 class Bench implements Disposable {
   readonly cache = new SessionCache("a1");
   readonly ends: { readonly request: SessionRequest; readonly settle: PromiseWithResolvers<void> }[] = [];
@@ -72,7 +72,7 @@ class Bench implements Disposable {
   }
 }
 
-Deno.test("expiry ends each run when its time is up, and never before", async () => {
+Deno.test("Expiry ends each run at its maximum duration, and not before", async () => {
   using time = new FakeTime();
   using bench = new Bench([deployment("s1", { seconds: 20 }), deployment("s2", { seconds: 10 })]);
   await time.tickAsync(9999);
@@ -83,14 +83,14 @@ Deno.test("expiry ends each run when its time is up, and never before", async ()
   assertEquals(bench.ended, ["s2", "s1"]);
 });
 
-Deno.test("expiry ends at once what is over when it begins", async () => {
+Deno.test("Expiry ends overdue runs when it starts", async () => {
   using time = new FakeTime(HOUR_MS);
   using bench = new Bench([deployment("s1", { seconds: 60 })]);
   await time.tickAsync(0);
   assertEquals(bench.ended, ["s1"]);
 });
 
-Deno.test("expiry sees sessions that come later, and a wake that begins a new run", async () => {
+Deno.test("Expiry watches new sessions, and the new run after a wake", async () => {
   using time = new FakeTime();
   using bench = new Bench([]);
   bench.cache.put("deployment", deployment("s1", { seconds: 10 }));
@@ -104,7 +104,7 @@ Deno.test("expiry sees sessions that come later, and a wake that begins a new ru
   assertEquals(bench.ended, ["s1"]);
 });
 
-Deno.test("expiry waits for longer than a timer can", async () => {
+Deno.test("Expiry waits longer than the longest timer", async () => {
   using time = new FakeTime();
   const seconds = 30 * 24 * 3600;
   using bench = new Bench([deployment("s1", { seconds })]);
@@ -115,7 +115,7 @@ Deno.test("expiry waits for longer than a timer can", async () => {
   assertEquals(bench.ended, ["s1"]);
 });
 
-Deno.test("expiry goes by the clock, also where it is set", async () => {
+Deno.test("Expiry follows the clock when it is set", async () => {
   using time = new FakeTime();
   using bench = new Bench([deployment("s1", { seconds: 120 })]);
   time.setClock(-HOUR_MS);
@@ -126,7 +126,7 @@ Deno.test("expiry goes by the clock, also where it is set", async () => {
   assertEquals(bench.ended, ["s1"]);
 });
 
-Deno.test("expiry asks once for an end, and no more once the session runs no longer", async () => {
+Deno.test("Expiry ends a run once", async () => {
   using time = new FakeTime();
   using bench = new Bench([deployment("s1", { seconds: 10 })]);
   await time.tickAsync(HOUR_MS);
@@ -152,7 +152,7 @@ Deno.test("expiry reports a session that it ended, unless a stop cancelled it", 
   assertEquals(bench.reported.length, 1);
 });
 
-Deno.test("expiry says why an end failed, and tries again later and later", async () => {
+Deno.test("Expiry logs a failure and retries with growing pauses", async () => {
   using time = new FakeTime();
   using _random = new FixedRandom(1);
   using logs = new LogCapture();

@@ -26,10 +26,10 @@ const START = {
 const STARTED = { sessionId: "s1", state: "running" };
 const CANCELLED = new CommandError("cancelled", "cancelled by stop");
 
-/** Operations on a cluster that remembers that command `c1` started the session; it takes no requests. */
+/** Operations on a cluster with a recorded outcome of command `c1`; it accepts no requests. */
 class Bench implements AsyncDisposable {
   readonly cancel = new AbortController();
-  /** What makes the Template objects of the cluster known. */
+  /** Resolves when the Template objects are synced. */
   readonly catalog = Promise.withResolvers<void>();
   readonly operations: SessionOperations;
   readonly #cluster = new FakeTransport();
@@ -56,14 +56,14 @@ class Bench implements AsyncDisposable {
     });
   }
 
-  /** Lets the cluster be known from now on. */
+  /** Starts the list and watch. */
   follow(): void {
     const options = { namespace: "streamspace", signal: this.#stop.signal };
     this.#following = followSessions({ cache: this.#cache, transport: this.#cluster.transport }, options);
   }
 
-  /** Resolves once the cluster is known, and what waited for that has gone on. */
-  async known(): Promise<void> {
+  /** Resolves when the cache is synced and everything that waited for it has continued. */
+  async synced(): Promise<void> {
     await this.#cache.synced(this.#stop.signal);
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
@@ -79,7 +79,7 @@ class Bench implements AsyncDisposable {
   }
 }
 
-Deno.test("a stop does not take back what an earlier process recorded of a command", async () => {
+Deno.test("run() returns the recorded outcome of a command that a stop cancelled", async () => {
   await using bench = new Bench();
   bench.cancel.abort(CANCELLED);
   const running = bench.operations.run(START, bench.context("c1"));
@@ -87,7 +87,7 @@ Deno.test("a stop does not take back what an earlier process recorded of a comma
   assertEquals((await running).result, STARTED);
 });
 
-Deno.test("a stop that comes before the cluster is known does not take it back either", async () => {
+Deno.test("run() returns the recorded outcome of a command that a stop cancels before the cache is synced", async () => {
   await using bench = new Bench();
   const running = bench.operations.run(START, bench.context("c1"));
   bench.cancel.abort(CANCELLED);
@@ -95,7 +95,7 @@ Deno.test("a stop that comes before the cluster is known does not take it back e
   assertEquals((await running).result, STARTED);
 });
 
-Deno.test("a command of which nothing is recorded is cancelled by a stop before it does anything", async () => {
+Deno.test("run() does nothing for a cancelled command without a recorded outcome", async () => {
   await using bench = new Bench();
   bench.cancel.abort(CANCELLED);
   bench.follow();
@@ -106,7 +106,7 @@ Deno.test("a command of which nothing is recorded is cancelled by a stop before 
   ]);
 });
 
-Deno.test("a command is handed over at once, also while the cluster is not known", async () => {
+Deno.test("run() hands a command over immediately, even before the cache is synced", async () => {
   await using bench = new Bench();
   const running = bench.operations.run(START, bench.context("c1"));
   bench.cancel.abort(new CommandError("handed_over", "left to the agent's next process"));
@@ -114,23 +114,23 @@ Deno.test("a command is handed over at once, also while the cluster is not known
   assertEquals(error.failure, "handed_over");
 });
 
-Deno.test("a start is not begun before the cluster's templates are known", async () => {
+Deno.test("run() waits for the Template objects before a start", async () => {
   await using bench = new Bench();
   bench.follow();
   let isDone = false;
   const running = bench.operations.run(START, bench.context("c2")).finally(() => isDone = true);
-  await bench.known();
+  await bench.synced();
   assertEquals(isDone, false);
   bench.catalog.resolve();
   const error = await assertRejects(() => running, CommandError);
   assertEquals(error.failure, "unknown_template");
 });
 
-Deno.test("a start that waits for the cluster's templates is cancelled by a stop", async () => {
+Deno.test("run() cancels a start that waits for the Template objects", async () => {
   await using bench = new Bench();
   bench.follow();
   const running = bench.operations.run(START, bench.context("c2"));
-  await bench.known();
+  await bench.synced();
   bench.cancel.abort(CANCELLED);
   const error = await assertRejects(() => running, CommandError);
   assertEquals(error.message, 'Cannot start session "s1": cancelled by stop');

@@ -11,15 +11,15 @@ const LABELS = { app: "streamspace-session", session: "s1" };
 const TIMEOUT_MS = 120_000;
 const never = new AbortController().signal;
 
-/** What a node says of a session's only container. */
+/** The status of a session's only container. */
 type State = Partial<V1ContainerStatus>;
 
-/** A session that was just created, and is waited for until it is ready. */
+/** A new session, and a wait until it is ready. */
 class Waiting {
   readonly cache = new SessionCache("a1");
   readonly ready: Promise<V1Pod>;
-  /** What was told while it waited, with the time. */
-  readonly told: string[] = [];
+  /** The reported progress, with its time. */
+  readonly progress: string[] = [];
   #version = 1;
 
   constructor(options: { spentMs?: number } = {}) {
@@ -32,12 +32,12 @@ class Waiting {
       timeoutMs: TIMEOUT_MS,
       ...options,
       signal: never,
-      onProgress: ({ reason, message }) => this.told.push(`${Date.now()} ${reason} ${message}`),
+      onProgress: ({ reason, message }) => this.progress.push(`${Date.now()} ${reason} ${message}`),
     });
     this.ready.catch(() => {});
   }
 
-  /** Changes the pod. */
+  /** Sets the status of the pod. */
   report(status: V1Pod["status"]): void {
     this.#version += 1;
     const metadata = { name: "p1", uid: "p", resourceVersion: String(this.#version), labels: LABELS };
@@ -58,7 +58,7 @@ function waiting(reason: string, message = ""): State {
   return { state: { waiting: { reason, message } } };
 }
 
-const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, words: string]> = [
+const PROBLEMS: ReadonlyArray<[id: string, state: State, graceMs: number, message: string]> = [
   ["K1", waiting("ErrImagePull", "no such tag"), 30_000, 'image "x:1" cannot be pulled: no such tag'],
   ["K1", waiting("ImagePullBackOff", "denied"), 30_000, 'image "x:1" cannot be pulled: denied'],
   ["K2", waiting("InvalidImageName"), 0, 'image name "x:1" is invalid'],
@@ -97,9 +97,9 @@ const TROUBLES: ReadonlyArray<[kase: string, state: State, graceMs: number, word
   ],
 ];
 
-for (const [kase, state, graceMs, words] of TROUBLES) {
+for (const [id, state, graceMs, message] of PROBLEMS) {
   const name = state.state?.waiting?.reason;
-  Deno.test(`${kase} a start fails once ${name} has lasted for ${graceMs} ms`, async () => {
+  Deno.test(`${id} waitUntilReady() fails after ${graceMs} ms of ${name}`, async () => {
     using time = new FakeTime();
     const session = new Waiting();
     let isOver = false;
@@ -112,14 +112,14 @@ for (const [kase, state, graceMs, words] of TROUBLES) {
     }
     await time.tickAsync(1);
     const error = await assertRejects(() => session.ready, CommandError);
-    assertEquals([error.failure, error.message], ["start_failed", words]);
+    assertEquals([error.failure, error.message], ["start_failed", message]);
     assertEquals(time.pending, []);
   });
 }
 
-for (const [kase, state, graceMs] of TROUBLES.filter(([, , graceMs]) => graceMs > 0)) {
+for (const [id, state, graceMs] of PROBLEMS.filter(([, , graceMs]) => graceMs > 0)) {
   const name = state.state?.waiting?.reason;
-  Deno.test(`${kase} a start goes on after ${name} that is over within ${graceMs} ms`, async () => {
+  Deno.test(`${id} waitUntilReady() continues after less than ${graceMs} ms of ${name}`, async () => {
     using time = new FakeTime();
     const session = new Waiting();
     session.container(state);
@@ -134,7 +134,7 @@ for (const [kase, state, graceMs] of TROUBLES.filter(([, , graceMs]) => graceMs 
 
 const CRASHED = { exitCode: 1, reason: "Error" };
 
-Deno.test("K3 a start survives one crash, however long the container takes then", async () => {
+Deno.test("K3 waitUntilReady() continues after one crash", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   await time.tickAsync(1000);
@@ -145,7 +145,7 @@ Deno.test("K3 a start survives one crash, however long the container takes then"
   assertEquals((await session.ready).metadata?.name, "p1");
 });
 
-Deno.test("K3 a start fails once its container crashed twice in more than ten seconds", async () => {
+Deno.test("K3 waitUntilReady() fails after the second crash in ten seconds", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   session.container({ state: { running: {} }, restartCount: 1, lastState: { terminated: CRASHED } });
@@ -163,18 +163,18 @@ function unscheduled(message: string): V1Pod["status"] {
   return { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message }] };
 }
 
-const PATIENCE: ReadonlyArray<[name: string, status: V1Pod["status"], reason: string, words: string]> = [
+const TIMEOUTS: ReadonlyArray<[name: string, status: V1Pod["status"], reason: string, message: string]> = [
   [
-    "K6 a pod that fits no node",
+    "K6 an unschedulable pod",
     unscheduled("0/3 nodes are available."),
     "Unschedulable",
     ": its pod cannot be scheduled: 0/3 nodes are available.",
   ],
-  ["a pod that nothing is known of", { phase: "Pending" }, "Timeout", ", still waiting for a node"],
+  ["a pod without a known problem", { phase: "Pending" }, "Timeout", ", still waiting for a node"],
 ];
 
-for (const [name, status, reason, words] of PATIENCE) {
-  Deno.test(`${name} is waited for until the deadline, and the error says why`, async () => {
+for (const [name, status, reason, message] of TIMEOUTS) {
+  Deno.test(`waitUntilReady() fails at the deadline for ${name}`, async () => {
     using time = new FakeTime();
     const session = new Waiting();
     session.report(status);
@@ -185,12 +185,12 @@ for (const [name, status, reason, words] of PATIENCE) {
     await time.tickAsync(1);
     const error = await assertRejects(() => session.ready, CommandError);
     assertEquals([error.failure, error.reason], ["timeout", reason]);
-    assertEquals(error.message, `it was not ready within 2m${words}`);
+    assertEquals(error.message, `it was not ready within 2m${message}`);
     assertEquals(time.pending, []);
   });
 }
 
-Deno.test("a trouble's grace begins with it, and not with another before it", async () => {
+Deno.test("waitUntilReady() starts the grace period of a problem when the problem starts", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   session.report(unscheduled("no node"));
@@ -198,12 +198,12 @@ Deno.test("a trouble's grace begins with it, and not with another before it", as
   session.container(waiting("ErrImagePull", "denied"));
   await time.tickAsync(29_999);
   session.container(waiting("ImagePullBackOff", "Back-off pulling image"));
-  assertEquals(session.told.at(-1), '60000 ImagePull image "x:1" cannot be pulled: denied');
+  assertEquals(session.progress.at(-1), '60000 ImagePull image "x:1" cannot be pulled: denied');
   await time.tickAsync(1);
   await assertRejects(() => session.ready, CommandError);
 });
 
-Deno.test("a start that is fast tells no progress", async () => {
+Deno.test("waitUntilReady() reports no progress of a fast start", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   await time.tickAsync(400);
@@ -211,10 +211,10 @@ Deno.test("a start that is fast tells no progress", async () => {
   await time.tickAsync(599);
   session.beReady();
   await session.ready;
-  assertEquals([session.told, time.pending], [[], []]);
+  assertEquals([session.progress, time.pending], [[], []]);
 });
 
-Deno.test("a start tells what it waits for after a second, each change once, and not more than one a second", async () => {
+Deno.test("waitUntilReady() reports each change of the progress once, at most one per second", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   await time.tickAsync(500);
@@ -226,39 +226,41 @@ Deno.test("a start tells what it waits for after a second, each change once, and
   await time.tickAsync(10_000);
   session.beReady();
   await session.ready;
-  assertEquals(session.told, [
+  assertEquals(session.progress, [
     "1000  waiting for a node",
     '2000 ImagePull image "x:1" cannot be pulled: denied',
   ]);
 });
 
-Deno.test("a cause that differs in each attempt only in its words is told once, and in the end as it was last", async () => {
+Deno.test("waitUntilReady() reports a cause with changing messages once, and fails with the last message", async () => {
   using time = new FakeTime();
   const session = new Waiting();
-  for (const words of ["lookup on 10.0.0.1:53211", "lookup on 10.0.0.1:40332", "lookup on 10.0.0.1:38921"]) {
+  for (
+    const message of ["lookup on 10.0.0.1:53211", "lookup on 10.0.0.1:40332", "lookup on 10.0.0.1:38921"]
+  ) {
     await time.tickAsync(3000);
-    session.container(waiting("CreateContainerError", words));
+    session.container(waiting("CreateContainerError", message));
     await time.tickAsync(1000);
-    session.container(waiting("RunContainerError", words));
+    session.container(waiting("RunContainerError", message));
   }
   await time.tickAsync(1000);
   const error = await assertRejects(() => session.ready, CommandError);
   assertEquals(error.message, "its container cannot be started: lookup on 10.0.0.1:38921");
-  assertEquals(session.told, [
+  assertEquals(session.progress, [
     "1000  waiting for its pod to be created",
     "3000 CannotRun its container cannot be started: lookup on 10.0.0.1:53211",
   ]);
 });
 
-/** Lets a session hear what the cluster tells about its pod. */
-async function hear(
+/** Adds an event about the pod. */
+async function addEvent(
   session: Waiting,
   { reason, message, version = 1 }: { reason: string; message: string; version?: number },
 ): Promise<void> {
   const cluster = new FakeTransport();
   const stop = new AbortController();
   const metadata = { name: "e1", uid: "e1", resourceVersion: String(version) };
-  // The lists were made before the session's objects.
+  // The lists are older than the session's objects.
   cluster.version = "0";
   cluster.items.events = [{ metadata, involvedObject: { kind: "Pod", uid: "p" }, reason, message }];
   const following = followSessions({ cache: session.cache, transport: cluster.transport }, {
@@ -276,30 +278,30 @@ async function hear(
 const PULLING = { reason: "Pulling", message: 'Pulling image "x:1"' };
 const NOT_PULLED = { reason: "Failed", message: 'Failed to pull image "x:1": TLS handshake timeout' };
 
-Deno.test("K1 an image that is pulled again may take its time, and its next failure is the last", async () => {
+Deno.test("K1 waitUntilReady() waits for a repeated pull, and fails with its next failure", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   session.container(waiting("ErrImagePull", "TLS handshake timeout"));
-  await hear(session, { ...NOT_PULLED, version: 1 });
+  await addEvent(session, { ...NOT_PULLED, version: 1 });
   await time.tickAsync(10_000);
-  // The status is still that of the first attempt.
-  await hear(session, { ...PULLING, version: 2 });
+  // The pod still has the status of the first attempt.
+  await addEvent(session, { ...PULLING, version: 2 });
   await time.tickAsync(60_000);
   let isOver = false;
   session.ready.catch(() => isOver = true);
   await time.tickAsync(1);
   assertEquals(isOver, false);
-  await hear(session, { ...NOT_PULLED, version: 3 });
+  await addEvent(session, { ...NOT_PULLED, version: 3 });
   const error = await assertRejects(() => session.ready, CommandError);
   assertEquals([error.failure, error.reason], ["start_failed", "ImagePull"]);
   assertEquals(error.message, 'image "x:1" cannot be pulled: TLS handshake timeout');
 });
 
-Deno.test("K6 a start gets five minutes from the moment at which the cluster scales up for it", async () => {
+Deno.test("K6 waitUntilReady() extends the deadline to five minutes after a scale-up", async () => {
   using time = new FakeTime();
   const session = new Waiting();
   session.report(unscheduled("0/3 nodes are available."));
-  await hear(session, { reason: "TriggeredScaleUp", message: "pod triggered scale-up" });
+  await addEvent(session, { reason: "TriggeredScaleUp", message: "pod triggered scale-up" });
   let isOver = false;
   session.ready.catch(() => isOver = true);
   await time.tickAsync(299_999);
@@ -310,10 +312,10 @@ Deno.test("K6 a start gets five minutes from the moment at which the cluster sca
     error.message,
     "it was not ready within 5m, still waiting for a node: the cluster is scaling up",
   );
-  assertEquals(session.told, ["1000  waiting for a node: the cluster is scaling up"]);
+  assertEquals(session.progress, ["1000  waiting for a node: the cluster is scaling up"]);
 });
 
-Deno.test("K22 a wait for what is stuck on its way out ends in time, and says what is stuck", async () => {
+Deno.test("K22 waitUntil() fails after its timeout, and says what is pending", async () => {
   using time = new FakeTime();
   const { cache } = new Waiting();
   const gone = waitUntil(cache, "s1", {
@@ -330,12 +332,12 @@ Deno.test("K22 a wait for what is stuck on its way out ends in time, and says wh
 
 for (
   const [name, spentMs, leftMs] of [
-    ["has the rest of the time", 50_000, 70_000],
-    ["has half a minute when little is left", 110_000, 30_000],
-    ["has half a minute when by the clock of another machine nothing is left", 300_000, 30_000],
+    ["the remaining time", 50_000, 70_000],
+    ["half a minute when little time is left", 110_000, 30_000],
+    ["half a minute when by another clock no time is left", 300_000, 30_000],
   ] as const
 ) {
-  Deno.test(`a start for which an earlier process waited ${name}`, async () => {
+  Deno.test(`waitUntilReady() gives a resumed start ${name}`, async () => {
     using time = new FakeTime();
     const session = new Waiting({ spentMs });
     let isOver = false;

@@ -25,31 +25,31 @@ const NOTHING: SessionObjects = {
   events: [],
 };
 
-function remembering(annotations: Record<string, string>): SessionObjects {
+function recording(annotations: Record<string, string>): SessionObjects {
   const service: V1Service = { metadata: { name: "s1", annotations } };
   return { ...NOTHING, service };
 }
 
-Deno.test("recordedOutcome() gives back the outcome of the last command, and of no other", () => {
-  const objects = remembering(outcomeAnnotations("c1", { result: RESULT, status: STATUS }));
+Deno.test("recordedOutcome() returns the outcome of the last command only", () => {
+  const objects = recording(outcomeAnnotations("c1", { result: RESULT, status: STATUS }));
   assertEquals(recordedOutcome(objects, "c1"), { result: RESULT, isRecorded: true });
   assertEquals(recordedOutcome(objects, "c2"), undefined);
   assertEquals(recordedOutcome(NOTHING, "c1"), undefined);
 });
 
-Deno.test("recordedStatus() gives back the reason that was told, so that the next process does not tell it again", () => {
+Deno.test("recordedStatus() returns the reason, so that the next process does not report it again", () => {
   const detail = { reason: "OOMKilled", message: "its container needs more memory" };
-  const told = recordedStatus("s1", remembering(statusAnnotation(statusOf("s1", "pending", { detail }))));
-  assertEquals(told?.platformMetadata, { podName: "", reason: "OOMKilled" });
+  const status = recordedStatus("s1", recording(statusAnnotation(statusOf("s1", "pending", { detail }))));
+  assertEquals(status?.platformMetadata, { podName: "", reason: "OOMKilled" });
 });
 
-Deno.test("recordedStatus() gives back the state and the pod that were told", () => {
-  const told = recordedStatus(
+Deno.test("recordedStatus() returns the state and the pod", () => {
+  const status = recordedStatus(
     "s1",
-    remembering(outcomeAnnotations("c1", { result: RESULT, status: STATUS })),
+    recording(outcomeAnnotations("c1", { result: RESULT, status: STATUS })),
   );
-  assertEquals([told?.state, told?.platformMetadata.podName], ["running", "p1"]);
-  const later = remembering(statusAnnotation(statusOf("s1", "failed")));
+  assertEquals([status?.state, status?.platformMetadata.podName], ["running", "p1"]);
+  const later = recording(statusAnnotation(statusOf("s1", "failed")));
   assertEquals(recordedStatus("s1", later)?.state, "failed");
   assertEquals(recordedStatus("s1", NOTHING), undefined);
 });
@@ -57,25 +57,25 @@ Deno.test("recordedStatus() gives back the state and the pod that were told", ()
 for (
   const text of ["", "{", "null", "[]", '"running"', '{"commandId":"c1"}', '{"commandId":"c1","result":[]}']
 ) {
-  Deno.test(`annotations that say ${text || "nothing"} are no memory`, () => {
-    const objects = remembering({ "stream.space/outcome": text, "stream.space/status": text });
+  Deno.test(`annotations with ${text || "no text"} are ignored`, () => {
+    const objects = recording({ "stream.space/outcome": text, "stream.space/status": text });
     assertEquals(recordedOutcome(objects, "c1"), undefined);
     assertEquals(recordedStatus("s1", objects), undefined);
   });
 }
 
-Deno.test("isInterrupted() knows the command that last changed the Deployment", () => {
+Deno.test("isInterrupted() is true for the command that last changed the Deployment", () => {
   const deployment = { metadata: { annotations: { "stream.space/command-id": "c1" } } };
   assertEquals(isInterrupted({ ...NOTHING, deployment }, "c1"), true);
   assertEquals(isInterrupted({ ...NOTHING, deployment }, "c2"), false);
   assertEquals(isInterrupted(NOTHING, "c1"), false);
 });
 
-Deno.test("isCreatedBy() tells the start that created a session from a later one that woke it", () => {
+Deno.test("isCreatedBy() is true for the start that created a session, not for a later one that woke it", () => {
   const by = (commandId: string) => ({ metadata: { annotations: { "stream.space/command-id": commandId } } });
   assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c1"), service: by("c1") }, "c1"), true);
   assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c2"), service: by("c1") }, "c2"), false);
-  // Interrupted before the Service was there.
+  // Interrupted before the Service was created.
   assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c1") }, "c1"), true);
   assertEquals(isCreatedBy(NOTHING, "c1"), false);
 });

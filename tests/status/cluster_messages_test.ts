@@ -2,8 +2,8 @@ import { assertEquals } from "@std/assert";
 import { rejectionCause } from "../../lib/status/causes.ts";
 import { cleanMessage, oneLine } from "../../lib/status/cluster_messages.ts";
 
-/** What runtimes and controllers really write, and what of it tells why. */
-const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
+/** Real messages of runtimes and controllers, and the part that says why. */
+const MESSAGES: ReadonlyArray<[message: string, clean: string]> = [
   [
     'rpc error: code = NotFound desc = failed to pull and unpack image "docker.io/library/x:1": ' +
     'failed to resolve reference "docker.io/library/x:1": docker.io/library/x:1: not found',
@@ -45,18 +45,18 @@ const WORDS: ReadonlyArray<[wrapped: string, words: string]> = [
   ["", ""],
 ];
 
-for (const [wrapped, words] of WORDS) {
-  Deno.test(`cleanMessage() leaves ${JSON.stringify(words)} of ${JSON.stringify(wrapped.slice(0, 60))}`, () => {
-    assertEquals(cleanMessage(wrapped), words);
+for (const [message, clean] of MESSAGES) {
+  Deno.test(`cleanMessage() reduces ${JSON.stringify(message.slice(0, 60))} to ${JSON.stringify(clean)}`, () => {
+    assertEquals(cleanMessage(message), clean);
   });
 }
 
-Deno.test("oneLine() cuts what is long, whatever it is made of", () => {
+Deno.test("oneLine() truncates long text of any characters", () => {
   assertEquals(oneLine("x".repeat(1_000_000)), `${"x".repeat(800)}…`);
   assertEquals(oneLine("\n".repeat(1_000_000)), "");
 });
 
-const REFUSALS: ReadonlyArray<[reason: string, text: string]> = [
+const REJECTIONS: ReadonlyArray<[reason: string, text: string]> = [
   ["Quota", "exceeded quota: small, requested: pods=1, used: pods=0, limited: pods=0"],
   ["Quota", "failed quota: small: must specify limits.memory for: session"],
   ["LimitRange", "maximum memory usage per Container is 1Gi, but limit is 2Gi"],
@@ -76,8 +76,8 @@ const REFUSALS: ReadonlyArray<[reason: string, text: string]> = [
   ["AdmissionDown", "not yet ready to handle request"],
 ];
 
-for (const [reason, text] of REFUSALS) {
-  Deno.test(`rejectionCause() calls ${JSON.stringify(text.slice(0, 50))} ${reason}`, () => {
+for (const [reason, text] of REJECTIONS) {
+  Deno.test(`rejectionCause() of ${JSON.stringify(text.slice(0, 50))} is ${reason}`, () => {
     assertEquals(rejectionCause(text), reason);
   });
 }

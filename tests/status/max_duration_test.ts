@@ -12,7 +12,7 @@ function annotations(duration: string, since = SINCE): Record<string, string> {
   return { "stream.space/max-session-duration": duration, "stream.space/running-since": since };
 }
 
-Deno.test("a run ends when its maximal duration has passed since its start or its last wake", () => {
+Deno.test("endOfRun() adds the maximum duration to the time of the last start or wake", () => {
   assertEquals(endOfRun(deployment(annotations("28800s"))), Date.parse("2026-01-02T11:04:05.000Z"));
   assertEquals(endOfRun(deployment(annotations("1.5s"))), Date.parse("2026-01-02T03:04:06.500Z"));
 });
@@ -37,16 +37,20 @@ const ENDLESS: readonly { name: string; deployment: V1Deployment | undefined }[]
 ];
 
 for (const { name, deployment } of ENDLESS) {
-  Deno.test(`the run of ${name} has no end`, () => assertEquals(endOfRun(deployment), undefined));
+  Deno.test(`endOfRun() is undefined for ${name}`, () => assertEquals(endOfRun(deployment), undefined));
 }
 
-Deno.test("a session knows that the agent itself put it to sleep until the next command", () => {
-  const asleep = (commandId: string, replicas: number) =>
+Deno.test("isHibernatedByMaxDuration() is true until the next command", () => {
+  const isHibernated = (commandId: string, replicas: number) =>
     isHibernatedByMaxDuration(deployment({ "stream.space/command-id": commandId }, replicas));
-  assertEquals([asleep("max-duration", 0), asleep("c1", 0), asleep("max-duration", 1)], [true, false, false]);
+  assertEquals([isHibernated("max-duration", 0), isHibernated("c1", 0), isHibernated("max-duration", 1)], [
+    true,
+    false,
+    false,
+  ]);
 });
 
-Deno.test("a note says in words that a session's time was up", () => {
+Deno.test("maxDurationDetail() has the duration", () => {
   assertEquals(maxDurationDetail(deployment(annotations("90s"), 0)), {
     reason: "MaxDuration",
     message: "it reached its maximum duration of 1m30s",

@@ -47,52 +47,52 @@ function pod(name: string, options: PodParts): V1Pod {
   };
 }
 
-/** What an earlier process left, and what is the case now. */
+/** What the previous process left, and the current state. */
 interface Situation {
-  /** Sessions that commands work on. */
+  /** Sessions with running commands. */
   readonly busy?: readonly string[];
-  /** What the session remembers of what was told. */
-  readonly told?: { state: string; podName: string; reason?: string };
-  readonly expected?: readonly string[];
+  /** The recorded status. */
+  readonly recorded?: { state: string; podName: string; reason?: string };
+  readonly known?: readonly string[];
   readonly uncertain?: readonly string[];
   readonly isLinkDown?: boolean;
-  /** For which reason the container was started again. */
+  /** Why the container was restarted. */
   readonly restarted?: string;
 }
 
-/** A session that runs in pod p1, a monitor that begins, what it tells and what it lets the session remember. */
-function watchedSession(situation: Situation = {}): {
+/** A session that runs in pod p1, a started monitor, the statuses that it sends, and those that it records. */
+function monitoredSession(situation: Situation = {}): {
   cache: SessionCache;
-  told: () => string[];
+  reports: () => string[];
   sent: string[];
-  remembered: string[];
+  recorded: string[];
   busy: BusySessions;
   monitor: Monitor;
 } {
-  const { told: toldBefore, expected = [], uncertain = [], isLinkDown = false } = situation;
+  const { recorded: recordedStatus, known = [], uncertain = [], isLinkDown = false } = situation;
   const cache = new SessionCache("agent");
   cache.put("deployment", deployment(1, 1));
   const status = situation.restarted ? restarted(situation.restarted) : {};
   cache.put("pod", pod("p1", { version: 2, isReady: true, status }));
-  const annotations: Record<string, string> = toldBefore
-    ? { "stream.space/status": JSON.stringify(toldBefore) }
+  const annotations: Record<string, string> = recordedStatus
+    ? { "stream.space/status": JSON.stringify(recordedStatus) }
     : {};
   cache.put("service", {
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS, annotations },
   });
   const sent: string[] = [];
-  const remembered: string[] = [];
+  const recorded: string[] = [];
   const outbox = new Outbox();
   if (!isLinkDown) outbox.attach({ send: (text) => sent.push(text) > 0 });
-  const recordStatus = ({ state }: SessionStatus) => Promise.resolve(void remembered.push(state));
+  const recordStatus = ({ state }: SessionStatus) => Promise.resolve(void recorded.push(state));
   const busy = new BusySessions();
   for (const sessionId of situation.busy ?? []) busy.mark(sessionId);
   const reported = new ReportedStatuses();
-  for (const sessionId of expected) reported.set(statusOf(sessionId, "pending"));
+  for (const sessionId of known) reported.set(statusOf(sessionId, "pending"));
   const reporter = new Reporter(outbox, reported);
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus });
-  monitor.start({ known: expected, uncertain });
-  const told = () =>
+  monitor.start({ known, uncertain });
+  const reports = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       [
         one.sessionId === "s1" ? "" : one.sessionId,
@@ -102,76 +102,76 @@ function watchedSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, told, sent, remembered, busy, monitor };
+  return { cache, reports, sent, recorded, busy, monitor };
 }
 
-/** The session is put to sleep, perhaps with annotations, and its pod has ended. */
-function fallAsleep(cache: SessionCache, annotations: Record<string, string> = {}): void {
-  const asleep = deployment(0, 11);
-  cache.put("deployment", { ...asleep, metadata: { ...asleep.metadata, annotations } });
+/** Scales the session to zero, optionally with annotations; its pod has ended. */
+function hibernate(cache: SessionCache, annotations: Record<string, string> = {}): void {
+  const hibernated = deployment(0, 11);
+  cache.put("deployment", { ...hibernated, metadata: { ...hibernated.metadata, annotations } });
   cache.put("pod", pod("p1", { version: 12, isReady: false, status: { phase: "Succeeded" } }));
 }
 
-Deno.test("monitor tells nothing of sessions as it finds them", () => {
+Deno.test("monitor reports nothing for sessions without changes", () => {
   using time = new FakeTime();
-  const { told, monitor } = watchedSession();
+  const { reports, monitor } = monitoredSession();
   using _ = monitor;
   time.tick(10_000);
-  assertEquals(told(), []);
+  assertEquals(reports(), []);
 });
 
-Deno.test("K20 monitor tells a new pod as soon as it serves, and not the moment between", () => {
+Deno.test("K20 monitor reports a replacement pod when it is ready, and not that there was none", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 3, isReady: true, isLeaving: true }));
   time.tick(500);
   cache.put("pod", pod("p2", { version: 4, isReady: true }));
   time.tick(10_000);
-  assertEquals(told(), ["running p2"]);
+  assertEquals(reports(), ["running p2"]);
 });
 
-Deno.test("K21 monitor tells that a session is not ready once that has lasted", () => {
+Deno.test("K21 monitor reports a session that is not ready after the grace period", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 3, isReady: false }));
   time.tick(1999);
-  assertEquals(told(), []);
+  assertEquals(reports(), []);
   time.tick(1);
-  assertEquals(told(), ["pending"]);
+  assertEquals(reports(), ["pending"]);
   cache.put("pod", pod("p1", { version: 4, isReady: true }));
-  assertEquals(told(), ["pending", "running p1"]);
+  assertEquals(reports(), ["pending", "running p1"]);
 });
 
-Deno.test("monitor tells hibernation by others once the pod is gone, and no end before the end", () => {
-  const { cache, told, monitor } = watchedSession();
+Deno.test("monitor reports a hibernation by others when the pod is gone, and a deletion only at its end", () => {
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cache.put("deployment", deployment(0, 3));
   const ended = { version: 4, isReady: false, status: { phase: "Succeeded" } };
   cache.put("pod", pod("p1", { ...ended, isLeaving: true }));
-  assertEquals(told(), []);
-  // Nobody deletes it, as one that was evicted: it has no volume any more.
+  assertEquals(reports(), []);
+  // An ended pod that nobody deletes, such as an evicted one, holds no volume.
   cache.put("pod", pod("p1", { ...ended, version: 5 }));
-  assertEquals(told(), ["hibernated"]);
+  assertEquals(reports(), ["hibernated"]);
   const leaving = deployment(0, 6);
   cache.put("deployment", { ...leaving, metadata: { ...leaving.metadata, deletionTimestamp: new Date() } });
-  assertEquals(told(), ["hibernated"]);
+  assertEquals(reports(), ["hibernated"]);
 });
 
-Deno.test("monitor leaves a session to the command that is at work on it", () => {
-  const { cache, told, busy, monitor } = watchedSession();
+Deno.test("monitor reports nothing while a command of the session is running", () => {
+  const { cache, reports, busy, monitor } = monitoredSession();
   using _ = monitor;
   const marks = [busy.mark("s1"), busy.mark("s1")];
-  fallAsleep(cache);
-  assertEquals(told(), []);
+  hibernate(cache);
+  assertEquals(reports(), []);
   marks[0]?.[Symbol.dispose]();
-  assertEquals(told(), []);
+  assertEquals(reports(), []);
   marks[1]?.[Symbol.dispose]();
-  assertEquals(told(), ["hibernated"]);
+  assertEquals(reports(), ["hibernated"]);
 });
 
-/** The session's container as it is after it ended for a reason and was started again. */
+/** The status of a session container that was restarted for a reason. */
 function restarted(reason: string, restartCount = 1): V1Pod["status"] {
   const lastState = { terminated: { reason, exitCode: 137 } };
   const state = { running: {} };
@@ -185,40 +185,40 @@ function restarted(reason: string, restartCount = 1): V1Pod["status"] {
 const OUT_OF_MEMORY = "OOMKilled its container ran out of memory (OOMKilled): its node has no memory left";
 const CRASHED = "CrashLoop its container crashed: exit code 137";
 
-Deno.test("K4 monitor tells that a container was killed for want of memory, also when it is back at once", () => {
+Deno.test("K4 monitor reports a container that ran out of memory and is ready again within the grace period", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
   time.tick(1999);
   cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
   time.tick(10_000);
-  assertEquals(told(), [`running p1 ${OUT_OF_MEMORY}`]);
+  assertEquals(reports(), [`running p1 ${OUT_OF_MEMORY}`]);
 });
 
-Deno.test("K4 monitor tells that a container was killed for want of memory while it comes back", () => {
+Deno.test("K4 monitor reports a container that ran out of memory while it restarts", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
   time.tick(15_000);
   cache.put("pod", pod("p1", { version: 5, isReady: true, status: restarted("OOMKilled") }));
-  assertEquals(told(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
+  assertEquals(reports(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
 });
 
-Deno.test("K3 monitor tells a crash loop once and not at each restart, however fast it goes", () => {
+Deno.test("K3 monitor reports a crash loop once and not for each restart", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   for (let nth = 1; nth <= 20; nth++) {
     cache.put("pod", pod("p1", { version: 3 + nth, isReady: false, status: restarted("Error", nth) }));
     time.tick(1000);
   }
-  assertEquals(told(), [`pending ${CRASHED}`]);
+  assertEquals(reports(), [`pending ${CRASHED}`]);
 });
 
-const GONE = { type: "DisruptionTarget", status: "True" };
-const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]> = [
+const DISRUPTED = { type: "DisruptionTarget", status: "True" };
+const DISRUPTIONS: ReadonlyArray<[name: string, status: V1Pod["status"], detail: string]> = [
   [
     "K20 an eviction by its node",
     {
@@ -231,14 +231,14 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
   ],
   [
     "K20 a drain",
-    { conditions: [{ ...GONE, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }] },
+    { conditions: [{ ...DISRUPTED, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }] },
     "Evicted its pod was evicted: Eviction API: evicting",
   ],
   [
     "K20 a preemption",
     {
       conditions: [{
-        ...GONE,
+        ...DISRUPTED,
         reason: "PreemptionByScheduler",
         message: "preempting to accommodate a higher priority pod",
       }],
@@ -246,22 +246,22 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
     "Evicted its pod was evicted: preempting to accommodate a higher priority pod",
   ],
   [
-    "K20 the loss of its node",
+    "K20 an unreachable node",
     {
       conditions: [
         { type: "ContainersReady", status: "True" },
-        { ...GONE, reason: "DeletionByTaintManager", message: "Taint manager: deleting" },
+        { ...DISRUPTED, reason: "DeletionByTaintManager", message: "Taint manager: deleting" },
       ],
     },
     'NodeLost node "n1" is unreachable',
   ],
   [
-    "K20 a taint of an administrator's",
+    "K20 a taint by an administrator",
     {
       conditions: [
         { type: "ContainersReady", status: "False" },
         {
-          ...GONE,
+          ...DISRUPTED,
           reason: "DeletionByTaintManager",
           message: "Taint manager: deleting due to NoExecute taint",
         },
@@ -270,19 +270,19 @@ const LOSSES: ReadonlyArray<[name: string, loss: V1Pod["status"], note: string]>
     "Evicted its pod was evicted: Taint manager: deleting due to NoExecute taint",
   ],
   [
-    "K20 a drain of a container that ends with an error",
+    "K20 a drain of a container that exits with an error",
     {
       phase: "Failed",
       containerStatuses: restarted("Error")?.containerStatuses ?? [],
-      conditions: [{ ...GONE, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }],
+      conditions: [{ ...DISRUPTED, reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" }],
     },
     "Evicted its pod was evicted: Eviction API: evicting",
   ],
 ];
 
-Deno.test("K20 monitor has no reason for a pod that somebody deleted, though its node calls it failed", () => {
+Deno.test("K20 monitor reports no reason for a deleted pod with phase Failed", () => {
   using time = new FakeTime();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   const { containerStatuses = [] } = restarted("Error") ?? {};
   const status = { phase: "Failed", containerStatuses };
@@ -290,46 +290,46 @@ Deno.test("K20 monitor has no reason for a pod that somebody deleted, though its
   time.tick(500);
   cache.put("pod", pod("p2", { version: 5, isReady: true }));
   time.tick(10_000);
-  assertEquals(told(), ["running p2"]);
+  assertEquals(reports(), ["running p2"]);
 });
 
-for (const [name, status, note] of LOSSES) {
-  const lost = (version: number) =>
+for (const [name, status, detail] of DISRUPTIONS) {
+  const disrupted = (version: number) =>
     pod("p1", { version, isReady: false, isLeaving: status?.phase !== "Failed", status });
-  Deno.test(`${name} is told with the pod that takes the place, once`, () => {
+  Deno.test(`${name} is reported once, with the replacement pod`, () => {
     using time = new FakeTime();
-    const { cache, told, monitor } = watchedSession();
+    const { cache, reports, monitor } = monitoredSession();
     using _ = monitor;
-    cache.put("pod", lost(4));
+    cache.put("pod", disrupted(4));
     cache.put("pod", pod("p2", { version: 5, isReady: false }));
     time.tick(500);
-    // By now, nothing is known any more of why the first one went.
+    // The first pod no longer has the disruption.
     cache.put("pod", pod("p1", { version: 6, isReady: false, isLeaving: true }));
     cache.put("pod", pod("p2", { version: 7, isReady: true }));
     cache.put("pod", pod("p2", { version: 8, isReady: true }));
     time.tick(10_000);
-    assertEquals(told(), [`running p2 ${note}`]);
+    assertEquals(reports(), [`running p2 ${detail}`]);
   });
 
-  Deno.test(`${name} is told as what the session waits for another pod for, once`, () => {
+  Deno.test(`${name} is reported once, while the replacement pod starts`, () => {
     using time = new FakeTime();
-    const { cache, told, monitor } = watchedSession();
+    const { cache, reports, monitor } = monitoredSession();
     using _ = monitor;
-    cache.put("pod", lost(4));
+    cache.put("pod", disrupted(4));
     cache.put("pod", pod("p2", { version: 5, isReady: false }));
     time.tick(2000);
     cache.put("pod", pod("p2", { version: 6, isReady: false }));
     time.tick(10_000);
-    assertEquals(told(), [`pending ${note}`]);
+    assertEquals(reports(), [`pending ${detail}`]);
     cache.put("pod", pod("p2", { version: 7, isReady: true }));
-    assertEquals(told(), [`pending ${note}`, "running p2"]);
+    assertEquals(reports(), [`pending ${detail}`, "running p2"]);
   });
 }
 
-Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the failure", async () => {
+Deno.test("R13 monitor reports a deleted Deployment as a failure", async () => {
   const cluster = new FakeTransport();
   const stop = new AbortController();
-  const { cache, told, monitor } = watchedSession();
+  const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;
   cluster.items.services = [{
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS },
@@ -339,15 +339,15 @@ Deno.test("R13 monitor tells that a Deployment was deleted as the reason of the 
     signal: stop.signal,
   });
   await cache.synced(stop.signal);
-  assertEquals(told(), ["failed DeploymentDeleted its Deployment was deleted"]);
+  assertEquals(reports(), ["failed DeploymentDeleted its Deployment was deleted"]);
   stop.abort();
   await following;
 });
 
-Deno.test("monitor tells why a session sleeps that an agent put to sleep as its time was up", () => {
-  const { cache, sent, monitor } = watchedSession();
+Deno.test("monitor reports the maximum duration as the reason of a hibernation by an agent", () => {
+  const { cache, sent, monitor } = monitoredSession();
   using _ = monitor;
-  fallAsleep(cache, {
+  hibernate(cache, {
     "stream.space/command-id": "max-duration",
     "stream.space/max-session-duration": "28800s",
   });
@@ -366,58 +366,58 @@ Deno.test("monitor tells why a session sleeps that an agent put to sleep as its 
   }]);
 });
 
-const BEGINNINGS: ReadonlyArray<{ name: string; situation: Situation; tells: string[] }> = [
+const TAKEOVERS: ReadonlyArray<{ name: string; situation: Situation; expected: string[] }> = [
   {
-    name: "nothing of a session that is as it was told",
-    situation: { told: { state: "running", podName: "p1" }, expected: ["s1"] },
-    tells: [],
+    name: "nothing for a session whose recorded status is current",
+    situation: { recorded: { state: "running", podName: "p1" }, known: ["s1"] },
+    expected: [],
   },
   {
-    name: "the new pod of a session",
-    situation: { told: { state: "running", podName: "p0" } },
-    tells: ["running p1"],
+    name: "the replacement pod of a session",
+    situation: { recorded: { state: "running", podName: "p0" } },
+    expected: ["running p1"],
   },
   {
-    name: "that a session runs which was hibernated",
-    situation: { told: { state: "hibernated", podName: "" } },
-    tells: ["running p1"],
+    name: "a running session that was hibernated",
+    situation: { recorded: { state: "hibernated", podName: "" } },
+    expected: ["running p1"],
   },
   {
-    name: "no reason that was told already",
-    situation: { told: { state: "running", podName: "p1", reason: "OOMKilled" }, restarted: "OOMKilled" },
-    tells: [],
+    name: "no recorded reason again",
+    situation: { recorded: { state: "running", podName: "p1", reason: "OOMKilled" }, restarted: "OOMKilled" },
+    expected: [],
   },
   {
-    name: "a reason that came while there was no process",
-    situation: { told: { state: "running", podName: "p1" }, restarted: "OOMKilled" },
-    tells: [`running p1 ${OUT_OF_MEMORY}`],
+    name: "a reason from the time without a process",
+    situation: { recorded: { state: "running", podName: "p1" }, restarted: "OOMKilled" },
+    expected: [`running p1 ${OUT_OF_MEMORY}`],
   },
-  { name: "the end of a session that is gone", situation: { expected: ["s0"] }, tells: ["s0 terminated"] },
+  { name: "the end of a deleted session", situation: { known: ["s0"] }, expected: ["s0 terminated"] },
   {
-    name: "the state of a session whose last result may not have arrived",
-    situation: { told: { state: "running", podName: "p1" }, uncertain: ["s1"] },
-    tells: ["running p1"],
+    name: "the status of a session with an unfinished command",
+    situation: { recorded: { state: "running", podName: "p1" }, uncertain: ["s1"] },
+    expected: ["running p1"],
   },
   {
-    name: "nothing of a session that a command is at work on",
-    situation: { busy: ["s0", "s1"], expected: ["s0"], uncertain: ["s1"] },
-    tells: [],
+    name: "nothing for a session with a running command",
+    situation: { busy: ["s0", "s1"], known: ["s0"], uncertain: ["s1"] },
+    expected: [],
   },
 ];
 
-for (const { name, situation, tells } of BEGINNINGS) {
-  Deno.test(`monitor that begins after another process tells ${name}`, () => {
-    const { told, monitor } = watchedSession(situation);
+for (const { name, situation, expected } of TAKEOVERS) {
+  Deno.test(`monitor of a new process reports ${name}`, () => {
+    const { reports, monitor } = monitoredSession(situation);
     using _ = monitor;
-    assertEquals(told(), tells);
+    assertEquals(reports(), expected);
   });
 }
 
-Deno.test("monitor lets a session remember what was told, and not what waits for a link", () => {
+Deno.test("monitor records a status that was sent, and not one that waits for a connection", () => {
   for (const isLinkDown of [false, true]) {
-    const { cache, remembered, monitor } = watchedSession({ isLinkDown });
+    const { cache, recorded, monitor } = monitoredSession({ isLinkDown });
     using _ = monitor;
-    fallAsleep(cache);
-    assertEquals(remembered, isLinkDown ? [] : ["hibernated"]);
+    hibernate(cache);
+    assertEquals(recorded, isLinkDown ? [] : ["hibernated"]);
   }
 });

@@ -43,11 +43,11 @@ function pod(name: string, parts: { isLeaving?: boolean; phase?: string; created
   };
 }
 
-function told(state: SessionState, platformMetadata: Record<string, string> = {}): SessionStatus {
+function reported(state: SessionState, platformMetadata: Record<string, string> = {}): SessionStatus {
   return { sessionId: "s1", state, vncReady: state === "running", vncPort: 3000, platformMetadata };
 }
 
-Deno.test("Session object says what the Deployment was made from, and is the Deployment's", () => {
+Deno.test("sessionResource() takes the spec from the Deployment, which owns the object", () => {
   const labels = {
     app: "streamspace-session",
     session: "s1",
@@ -86,7 +86,7 @@ Deno.test("Session object says what the Deployment was made from, and is the Dep
   });
 });
 
-Deno.test("Session object of a session that the Go agent made is read from its labels", () => {
+Deno.test("sessionResource() takes user and template of a session of the Go agent from its labels", () => {
   const labels = { app: "streamspace-session", session: "s1", user: "alice", template: "firefox" };
   const { spec } = sessionResource("s1", deployment({ labels, replicas: 0 }));
   assertEquals(spec, {
@@ -101,56 +101,63 @@ Deno.test("Session object of a session that the Go agent made is read from its l
 
 const STATES: Array<{
   name: string;
-  told: SessionStatus;
+  lastReported: SessionStatus;
   replicas?: number;
   conditions: string[];
 }> = [
   {
-    name: "that starts",
-    told: told("pending"),
+    name: "starting",
+    lastReported: reported("pending"),
     conditions: ["Ready=False Starting", "Hibernated=False Awake"],
   },
   {
-    name: "that starts slowly, with the word for it",
-    told: told("pending", { reason: "Pulling", message: 'pulling image "x/y:1"' }),
+    name: "starting, with a reason",
+    lastReported: reported("pending", { reason: "Pulling", message: 'pulling image "x/y:1"' }),
     conditions: ['Ready=False Pulling: pulling image "x/y:1"', "Hibernated=False Awake"],
   },
   {
-    name: "that starts slowly, with a word that is none for Kubernetes",
-    told: told("pending", { reason: "is being pulled", message: 'pulling image "x/y:1"' }),
+    name: "starting, with a reason that Kubernetes does not accept",
+    lastReported: reported("pending", { reason: "is being pulled", message: 'pulling image "x/y:1"' }),
     conditions: ['Ready=False Starting: pulling image "x/y:1"', "Hibernated=False Awake"],
   },
-  { name: "that runs", told: told("running"), conditions: ["Ready=True PodReady", "Hibernated=False Awake"] },
   {
-    name: "that is about to sleep",
-    told: told("running"),
+    name: "running",
+    lastReported: reported("running"),
+    conditions: ["Ready=True PodReady", "Hibernated=False Awake"],
+  },
+  {
+    name: "being scaled to zero",
+    lastReported: reported("running"),
     replicas: 0,
     conditions: ["Ready=False Hibernating", "Hibernated=False Hibernating"],
   },
   {
-    name: "that sleeps",
-    told: told("hibernated"),
+    name: "hibernated",
+    lastReported: reported("hibernated"),
     replicas: 0,
     conditions: ["Ready=False Hibernated", "Hibernated=True Hibernated"],
   },
   {
-    name: "that was put to sleep for a reason",
-    told: told("hibernated", { reason: "MaxDuration", message: "it ran for 8h" }),
+    name: "hibernated, with a reason",
+    lastReported: reported("hibernated", { reason: "MaxDuration", message: "it ran for 8h" }),
     replicas: 0,
     conditions: ["Ready=False MaxDuration: it ran for 8h", "Hibernated=True MaxDuration: it ran for 8h"],
   },
   {
-    name: "that failed",
-    told: told("failed", { reason: "OOMKilled", message: "out of memory" }),
+    name: "failed",
+    lastReported: reported("failed", { reason: "OOMKilled", message: "out of memory" }),
     conditions: ["Ready=False OOMKilled: out of memory", "Hibernated=False Awake"],
   },
 ];
 
-for (const { name, told, replicas = 1, conditions } of STATES) {
-  Deno.test(`Session object has the conditions of a session ${name}`, () => {
-    const context = { lastReported: told, generation: 7, conditions: undefined, now: NOW };
+for (const { name, lastReported, replicas = 1, conditions } of STATES) {
+  Deno.test(`sessionResourceStatus() sets the conditions of a session that is ${name}`, () => {
+    const context = { lastReported, generation: 7, conditions: undefined, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment({ replicas }), pods: [] }, context);
-    assertEquals([status.state, status.message], [told.state, told.platformMetadata.message ?? ""]);
+    assertEquals([status.state, status.message], [
+      lastReported.state,
+      lastReported.platformMetadata.message ?? "",
+    ]);
     assertEquals(
       status.conditions.map(({ type, status, reason, message }) =>
         `${type}=${status} ${reason}${message && `: ${message}`}`
@@ -162,13 +169,13 @@ for (const { name, told, replicas = 1, conditions } of STATES) {
   });
 }
 
-Deno.test("Session object's condition keeps its time until its status changes", () => {
+Deno.test("sessionResourceStatus() keeps the transition time of a condition until its status changes", () => {
   const conditions = [
     { type: "Ready", status: "False", lastTransitionTime: EARLIER, reason: "Starting" },
     { type: "Hibernated", status: "False", lastTransitionTime: EARLIER, reason: "Awake" },
     { type: "Other", status: "True" },
   ];
-  const context = { lastReported: told("running"), generation: 1, conditions, now: NOW };
+  const context = { lastReported: reported("running"), generation: 1, conditions, now: NOW };
   const status = sessionResourceStatus({ deployment: deployment(), pods: [] }, context);
   assertEquals(status.conditions.map(({ type, lastTransitionTime }) => [type, lastTransitionTime]), [
     ["Ready", "2026-01-02T03:04:05Z"],
@@ -177,8 +184,8 @@ Deno.test("Session object's condition keeps its time until its status changes", 
 });
 
 for (const conditions of [undefined, null, "none", {}, [null, 1, "x", {}], [{ type: "Ready" }]]) {
-  Deno.test(`Session object's conditions are made anew where it has ${JSON.stringify(conditions)}`, () => {
-    const context = { lastReported: told("running"), generation: 1, conditions, now: NOW };
+  Deno.test(`sessionResourceStatus() ignores invalid conditions: ${JSON.stringify(conditions)}`, () => {
+    const context = { lastReported: reported("running"), generation: 1, conditions, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment(), pods: [] }, context);
     assertEquals(
       status.conditions.map(({ lastTransitionTime }) => lastTransitionTime),
@@ -187,27 +194,37 @@ for (const conditions of [undefined, null, "none", {}, [null, 1, "x", {}], [{ ty
   });
 }
 
-const PODS: Array<{ name: string; told: SessionStatus; pods: V1Pod[]; podName: string }> = [
-  { name: "none before there is one", told: told("pending"), pods: [], podName: "" },
-  { name: "the one that comes", told: told("pending", { podName: "" }), pods: [pod("p1")], podName: "p1" },
+const PODS: Array<{ name: string; lastReported: SessionStatus; pods: V1Pod[]; podName: string }> = [
+  { name: "none before one exists", lastReported: reported("pending"), pods: [], podName: "" },
   {
-    name: "the one that was told",
-    told: told("running", { podName: "p1" }),
+    name: "the current one if none was reported",
+    lastReported: reported("pending", { podName: "" }),
+    pods: [pod("p1")],
+    podName: "p1",
+  },
+  {
+    name: "the reported one",
+    lastReported: reported("running", { podName: "p1" }),
     pods: [pod("p1", { isLeaving: true }), pod("p2", { created: 1 })],
     podName: "p1",
   },
   {
-    name: "the next one, where the one that was told has ended",
-    told: told("running", { podName: "p1" }),
+    name: "the current one if the reported one has ended",
+    lastReported: reported("running", { podName: "p1" }),
     pods: [pod("p1", { phase: "Failed" }), pod("p2", { created: 1 })],
     podName: "p2",
   },
-  { name: "none while it sleeps", told: told("hibernated"), pods: [pod("p1")], podName: "" },
+  {
+    name: "none for a hibernated session",
+    lastReported: reported("hibernated"),
+    pods: [pod("p1")],
+    podName: "",
+  },
 ];
 
-for (const { name, told, pods, podName } of PODS) {
-  Deno.test(`Session object's pod is ${name}`, () => {
-    const context = { lastReported: told, generation: 1, conditions: undefined, now: NOW };
+for (const { name, lastReported, pods, podName } of PODS) {
+  Deno.test(`sessionResourceStatus() has a pod: ${name}`, () => {
+    const context = { lastReported, generation: 1, conditions: undefined, now: NOW };
     const status = sessionResourceStatus({ deployment: deployment(), pods }, context);
     const { podName: name, podIP, nodeName, vncPort } = status;
     const of = (what: string) => podName === "" ? "" : `${what} of ${podName}`;
@@ -215,9 +232,9 @@ for (const { name, told, pods, podName } of PODS) {
   });
 }
 
-Deno.test("Session object's message is bounded", () => {
+Deno.test("sessionResourceStatus() truncates the message", () => {
   const context = {
-    lastReported: told("failed", { message: "x".repeat(5000) }),
+    lastReported: reported("failed", { message: "x".repeat(5000) }),
     generation: 1,
     conditions: undefined,
     now: NOW,

@@ -12,7 +12,7 @@ function pod(parts: { podIP?: string; nodeName?: string }): V1Pod {
   };
 }
 
-Deno.test("K26 a status holds an IPv6 address as it is", () => {
+Deno.test("K26 statusOf() leaves an IPv6 address unchanged", () => {
   const status = statusOf("s1", "running", { pod: pod({ podIP: "fd00:10:244::7", nodeName: "n1" }) });
   assertEquals(status, {
     sessionId: "s1",
@@ -23,7 +23,7 @@ Deno.test("K26 a status holds an IPv6 address as it is", () => {
   });
 });
 
-Deno.test("K26 a status holds every field, also of a pod that has no address yet", () => {
+Deno.test("K26 statusOf() sets every field, also for a pod without an address", () => {
   assertEquals(statusOf("s1", "pending", { pod: pod({}) }).platformMetadata, {
     podName: "p1",
     podIP: "",
@@ -32,23 +32,23 @@ Deno.test("K26 a status holds every field, also of a pod that has no address yet
   assertEquals(statusOf("s1", "pending").platformMetadata, { podName: "", podIP: "", nodeName: "" });
 });
 
-Deno.test("a status of a session without a pod tells the display port that its Deployment has", () => {
+Deno.test("statusOf() takes the display port of a session without a pod from its Deployment", () => {
   const deployment = { spec: { selector: {}, template: pod({}) } };
   assertEquals(statusOf("s1", "pending", { deployment }).vncPort, 5900);
   assertEquals(statusOf("s1", "pending").vncPort, 3000);
 });
 
-Deno.test("a status says why, where there is something to say", () => {
+Deno.test("statusOf() adds the reason and the message", () => {
   const metadata = (detail: { reason: string; message: string }) =>
     statusOf("s1", "pending", { detail }).platformMetadata;
-  const nowhere = { podName: "", podIP: "", nodeName: "" };
+  const noPod = { podName: "", podIP: "", nodeName: "" };
   assertEquals(metadata({ reason: "OOMKilled", message: "its container needs more memory" }), {
-    ...nowhere,
+    ...noPod,
     reason: "OOMKilled",
     message: "its container needs more memory",
   });
   assertEquals(metadata({ reason: "", message: 'pulling image "x:1"' }), {
-    ...nowhere,
+    ...noPod,
     message: 'pulling image "x:1"',
   });
 });
@@ -59,7 +59,7 @@ for (
     5900,
   ]] as const
 ) {
-  Deno.test(`displayPort() is ${expected} where the pod says ${annotation ?? "nothing"} and names a port 5900`, () => {
+  Deno.test(`displayPort() is ${expected} for annotation ${annotation ?? "none"} and a port 5900`, () => {
     const annotations: Record<string, string> = annotation === undefined
       ? {}
       : { "stream.space/display-port": annotation };
