@@ -1,5 +1,5 @@
 /**
- * The program: flags and signals in, exit code out.
+ * The entry point: runs the command that the arguments select, and turns signals and errors into exit codes.
  * @module
  */
 import denoJson from "./deno.json" with { type: "json" };
@@ -8,19 +8,19 @@ import { loadConfig } from "./lib/cli/config.ts";
 import { diagnose } from "./lib/doctor/doctor.ts";
 import { exitCodeOf, formatReport } from "./lib/doctor/report.ts";
 import { ConfigError, LeadershipError, messageOf } from "./lib/common/errors.ts";
-import { helpText } from "./lib/cli/help.ts";
+import { helpText } from "./lib/cli/command_line.ts";
 import { configureLog, log } from "./lib/common/log.ts";
 import type { Config, OutputFormat } from "./lib/cli/options.ts";
 import { PROXY_VARIABLES } from "./lib/common/proxies.ts";
-import { listSessions } from "./lib/cli/session_list.ts";
+import { listSessions } from "./lib/cli/sessions_table.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_BAD_CONFIG = 2;
-const EXIT_LED_NO_MORE = 3;
-/** As shells tell it: 128 and the signal's number. */
+const EXIT_LEADERSHIP_LOST = 3;
+/** Exit codes by signal: 128 plus its number, as shells report it. */
 const SIGNALS = new Map<Deno.Signal, number>([["SIGINT", 130], ["SIGTERM", 143]]);
 
-// A link that is dead without knowing it would keep the program from ending by itself.
+// Exit explicitly: a half-open connection would keep the process alive.
 if (import.meta.main) Deno.exit(await main());
 
 async function main(): Promise<number> {
@@ -30,7 +30,7 @@ async function main(): Promise<number> {
       env: (name) => Deno.env.get(name),
       readFile: (path) => Deno.readTextFileSync(path),
     });
-    // The runtime would obey these by itself, on the way to Kubernetes, too.
+    // The runtime would apply these to Kubernetes, too, although they are for the Control Plane only.
     for (const name of PROXY_VARIABLES) Deno.env.delete(name);
     switch (invocation.kind) {
       case "help":
@@ -40,7 +40,7 @@ async function main(): Promise<number> {
         print(`k8s-agent ${denoJson.version}`);
         return 0;
       case "check-config":
-        print(JSON.stringify(invocation.config, plainMaps, 2));
+        print(JSON.stringify(invocation.config, mapsToObjects, 2));
         return 0;
       case "doctor": {
         const findings = await diagnose(invocation.config);
@@ -59,7 +59,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** The first signal lets running commands end; the second ends the program at once. */
+/** Runs the agent; the first signal starts a graceful shutdown, a second one exits immediately. */
 async function runUntilSignal(config: Config): Promise<number> {
   const { logFormat: format, logLevel: level, agentId } = config;
   configureLog({ format, level, agentId });
@@ -76,7 +76,7 @@ async function runUntilSignal(config: Config): Promise<number> {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     log.error("{reason}", { reason: messageOf(error) });
-    return error instanceof LeadershipError ? EXIT_LED_NO_MORE : EXIT_FAILURE;
+    return error instanceof LeadershipError ? EXIT_LEADERSHIP_LOST : EXIT_FAILURE;
   } finally {
     for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
   }
@@ -92,7 +92,7 @@ async function printSessions(config: Config, output: OutputFormat): Promise<numb
   }
 }
 
-function plainMaps(_key: string, value: unknown): unknown {
+function mapsToObjects(_key: string, value: unknown): unknown {
   return value instanceof Map ? Object.fromEntries(value) : value;
 }
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
-import { helpText } from "../lib/cli/help.ts";
+import { helpText } from "../lib/cli/command_line.ts";
 
 interface Outcome {
   code: number;
@@ -8,7 +8,7 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs the program with nothing but these arguments and variables. */
+/** Runs the program with only these arguments and variables. */
 async function runMain(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
   const main = new URL("../main.ts", import.meta.url).pathname;
   const home = { HOME: Deno.env.get("HOME") ?? "", DENO_DIR: Deno.env.get("DENO_DIR") ?? "" };
@@ -23,7 +23,7 @@ async function runMain(args: string[], env: Record<string, string> = {}): Promis
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-Deno.test("main ends with code 2 and all problems on one go, without a stack trace", async () => {
+Deno.test("main exits with code 2 and reports all problems without a stack trace", async () => {
   const { code, stdout, stderr } = await runMain(["--nonsense"], {
     MAX_CPU: "lots",
     CONTROL_PLANE_URL: "wss://alice:s3cret@cp.example.com",
@@ -32,7 +32,7 @@ Deno.test("main ends with code 2 and all problems on one go, without a stack tra
   assertEquals(stderr.split("\n").map((line) => line.split(":")[0]), [
     "Cannot start as the configuration is not valid",
     "  - --nonsense is unknown",
-    "  - --agent-id (AGENT_ID) is missing",
+    "  - --agent-id (AGENT_ID) is required",
     "  - --control-plane-url (CONTROL_PLANE_URL) must not hold a user or password",
     "  - --max-cpu (MAX_CPU) must be an amount of cores",
     "",
@@ -40,13 +40,13 @@ Deno.test("main ends with code 2 and all problems on one go, without a stack tra
   assert(!stderr.includes("s3cret"), stderr);
 });
 
-Deno.test("main prints help and version and ends with code 0", async () => {
+Deno.test("main prints help and version and exits with code 0", async () => {
   const [help, version] = await Promise.all([runMain(["--help"]), runMain(["--version"])]);
   assertEquals(help, { code: 0, stdout: `${helpText()}\n`, stderr: "" });
   assertEquals(version, { code: 0, stdout: `k8s-agent ${denoJson.version}\n`, stderr: "" });
 });
 
-Deno.test("main prints the checked settings without the key and ends with code 0", async () => {
+Deno.test("main prints the validated settings without the key and exits with code 0", async () => {
   const { code, stdout, stderr } = await runMain(["--agent-id=a1", "--check-config"], {
     CONTROL_PLANE_URL: "ws://localhost:8000",
     AGENT_API_KEY: "s3cret",
@@ -58,7 +58,7 @@ Deno.test("main prints the checked settings without the key and ends with code 0
   assert(!stdout.includes("s3cret"));
 });
 
-Deno.test("main ends with code 2 and a sentence when a kubeconfig is missing", async () => {
+Deno.test("main exits with code 2 and a message when the kubeconfig does not exist", async () => {
   const { code, stderr } = await runMain([
     "--agent-id=a1",
     "--control-plane-url=ws://127.0.0.1:1",
@@ -70,21 +70,21 @@ Deno.test("main ends with code 2 and a sentence when a kubeconfig is missing", a
   assert(!/^\s+at /m.test(stderr), stderr);
 });
 
-Deno.test("main doctor puts what is wrong with the settings first, and ends with code 2", async () => {
+Deno.test("main doctor reports invalid settings and exits with code 2", async () => {
   const { code, stdout, stderr } = await runMain(["doctor", "--agent-id=a1", "--max-cpu=lots"], {
     AGENT_API_KEY: "s3cret",
   });
   assertEquals([code, stderr], [2, ""]);
   assertEquals(stdout.split("\n"), [
-    "FAIL  --control-plane-url (CONTROL_PLANE_URL) is missing: Control Plane URL, such as wss://control.example.com",
-    'FAIL  --max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
+    "FAIL  --control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
+    'FAIL  --max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
     "",
     "2 failed",
     "",
   ]);
 });
 
-Deno.test("main doctor checks what can be checked without a cluster, and ends with code 1", async () => {
+Deno.test("main doctor runs the remaining checks without a cluster and exits with code 1", async () => {
   const { code, stdout, stderr } = await runMain(["preflight", "--agent-id=a1", "--output=json"], {
     CONTROL_PLANE_URL: "ws://127.0.0.1:1",
     AGENT_API_KEY: "s3cret",
@@ -99,7 +99,7 @@ Deno.test("main doctor checks what can be checked without a cluster, and ends wi
   assert(!stdout.includes("s3cret"));
 });
 
-Deno.test("main sessions says in one line why it lists nothing, and ends with code 1", async () => {
+Deno.test("main sessions reports an error in one line and exits with code 1", async () => {
   const args = ["sessions", "--agent-id=a1", "--control-plane-url=ws://127.0.0.1:1"];
   assertEquals(await runMain(args), {
     code: 1,

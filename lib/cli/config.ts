@@ -1,10 +1,10 @@
 /**
- * Settings from flags, environment and a file into one read-only configuration; all problems are told at once.
- * The environment is read nowhere else.
+ * Loads the configuration from flags, environment variables and a file, and reports all problems at once.
+ * Nothing else reads environment variables.
  * @module
  */
 import { CORE_SCHEMA, loadAll } from "js-yaml";
-import { readCommandLine } from "./command_line.ts";
+import { parseCommandLine } from "./command_line.ts";
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { shown } from "../common/log.ts";
 import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.ts";
@@ -12,40 +12,40 @@ import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
 
-/** Where settings come from; precedence is flags, environment, file, defaults. */
+/** Sources of settings; the precedence is flags, environment variables, file, defaults. */
 export interface ConfigSources {
   readonly args: readonly string[];
   readonly env: (name: string) => string | undefined;
   readonly readFile: (path: string) => string;
 }
 
-/** What the command line asks the program to do. */
+/** What the program is to do. */
 export type Invocation =
   | { readonly kind: "help" }
   | { readonly kind: "version" }
   | { readonly kind: "check-config"; readonly config: Config }
-  /** Settings that are not valid are the first thing that a doctor finds. */
+  /** Invalid settings are findings of the doctor, not errors. */
   | { readonly kind: "doctor"; readonly output: OutputFormat; readonly config: Config | ConfigError }
   | { readonly kind: "sessions"; readonly output: OutputFormat; readonly config: Config }
   | { readonly kind: "run"; readonly config: Config };
 
-/** A setting as it was found: text, or a value of a file. */
-interface Found {
+/** The raw value of a setting: text, or any value of a file. */
+interface RawValue {
   readonly value: unknown;
   readonly source: string;
 }
 
-/** Settings that name a file which must be there from the start; that of the key is read with the key. */
+/** Settings whose file must be readable at startup; `apiKeyFile` is read together with the key. */
 const FILE_SETTINGS = ["kubeconfig", "caFile", "clientCert", "clientKey"] as const;
 
 /**
- * Reads the command line and all other sources of settings.
+ * Loads the configuration from all sources.
  *
- * @throws {ConfigError} with every problem of every setting
+ * @throws {ConfigError} with the problems of all settings
  */
 export function loadConfig(sources: ConfigSources): Invocation {
   const problems: string[] = [];
-  const { command, output, flags } = readCommandLine(sources.args, problems);
+  const { command, output, flags } = parseCommandLine(sources.args, problems);
   if (flags.has("help")) return { kind: "help" };
   if (flags.has("version")) return { kind: "version" };
   const { settings, isHealthAddrSet } = readSettings(flags, sources, problems);
@@ -62,7 +62,7 @@ export function loadConfig(sources: ConfigSources): Invocation {
   return { kind: config.checkConfig ? "check-config" : "run", config };
 }
 
-/** A setting with a problem has no value, whatever its type says. */
+/** Reads all settings; invalid settings are `undefined` despite their type, and have an entry in `problems`. */
 function readSettings(
   flags: ReadonlyMap<string, string>,
   sources: ConfigSources,
@@ -75,10 +75,10 @@ function readSettings(
   const values: Record<string, unknown> = {};
   const given = new Set<keyof Settings>();
   for (const option of OPTIONS) {
-    const found = find(option, { flags, file, configFile, env: sources.env });
-    if (found) given.add(option.key);
-    values[option.key] = found ? parseOption(option, found, problems) : option.fallback;
-    if (!found && option.required) problems.push(`${optionName(option)} is missing: ${option.help}`);
+    const raw = findValue(option, { flags, file, configFile, env: sources.env });
+    if (raw) given.add(option.key);
+    values[option.key] = raw ? parseOption(option, raw, problems) : option.fallback;
+    if (!raw && option.required) problems.push(`${optionName(option)} is required: ${option.help}`);
   }
   const settings = values as unknown as Settings;
   checkTransportSecurity(settings, problems);
@@ -86,12 +86,12 @@ function readSettings(
   return { settings, isHealthAddrSet: given.has("healthAddr") };
 }
 
-/** How an option is named to the person who has to mend it. */
-export function optionName(option: Option): string {
+/** The flag and the variable of an option, as messages name it. */
+function optionName(option: Option): string {
   return `--${option.flag} (${option.variable})`;
 }
 
-/** Keys of a file may be written as the flag, the variable or in camel case: `agent-id`, `AGENT_ID`, `agentId`. */
+/** Accepts keys in the notation of the flag, the variable or in camel case: `agent-id`, `AGENT_ID`, `agentId`. */
 function readConfigFile(path: string, sources: ConfigSources, problems: string[]): Map<string, unknown> {
   const settings = new Map<string, unknown>();
   const known = new Set(
@@ -106,7 +106,7 @@ function readConfigFile(path: string, sources: ConfigSources, problems: string[]
     return settings;
   }
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    problems.push(`--config (CONFIG) is not a mapping of settings: ${path}`);
+    problems.push(`--config (CONFIG) must hold a mapping of settings: ${path}`);
     return settings;
   }
   for (const [key, value] of Object.entries(document)) {
@@ -122,7 +122,7 @@ function normalize(key: string): string {
   return key.replace(/[-_]/g, "").toLowerCase();
 }
 
-function find(
+function findValue(
   option: Option,
   sources: {
     flags: ReadonlyMap<string, string>;
@@ -130,10 +130,10 @@ function find(
     configFile: string | undefined;
     env: ConfigSources["env"];
   },
-): Found | undefined {
+): RawValue | undefined {
   const flag = sources.flags.get(option.flag);
   if (flag !== undefined) return { value: flag, source: `--${option.flag}` };
-  // A variable that is set but empty is how a manifest leaves a setting open.
+  // Manifests leave a setting at its default with an empty variable.
   const variable = nonEmpty(sources.env(option.variable));
   if (variable !== undefined) return { value: variable, source: option.variable };
   const entry = sources.file.get(normalize(option.flag));
@@ -143,49 +143,49 @@ function find(
   return undefined;
 }
 
-function parseOption(option: Option, found: Found, problems: string[]): unknown {
-  // Only a flag can be found empty: mostly a slip, such as a shell's variable that is not set.
-  if (found.value === "" && option.whenEmpty !== undefined) return option.whenEmpty;
-  if (found.value === "") {
-    problems.push(`${optionName(option)} is given without a value`);
+function parseOption(option: Option, raw: RawValue, problems: string[]): unknown {
+  // Only a flag can have an empty value here, usually by mistake, such as an unset shell variable.
+  if (raw.value === "" && option.whenEmpty !== undefined) return option.whenEmpty;
+  if (raw.value === "") {
+    problems.push(`${optionName(option)} has no value`);
     return undefined;
   }
-  const parsed = option.parse(found.value);
+  const parsed = option.parse(raw.value);
   if (parsed.ok) return parsed.value;
-  const says = mayHoldSecret(found.value) ? "" : `: ${found.source} says ${excerpt(found.value)}`;
-  problems.push(`${optionName(option)} ${parsed.problem}${says}`);
+  const current = mayHoldSecret(raw.value) ? "" : `: current value is ${excerpt(raw.value)} (${raw.source})`;
+  problems.push(`${optionName(option)} ${parsed.problem}${current}`);
   return undefined;
 }
 
-/** Enough of a value to recognise it by. */
+/** Shortens a value for a message. */
 function excerpt(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
   return JSON.stringify(String(value).slice(0, 100));
 }
 
-/** Addresses carry passwords and tokens in these places. */
+/** URLs carry passwords and tokens in the user, query and fragment parts. */
 function mayHoldSecret(value: unknown): boolean {
   return typeof value === "string" && /:.*[@?#]/.test(value);
 }
 
-/** Without encryption the key and all commands could be read and changed on the way. */
+/** Rejects connections on which others could read or change the API key and the commands. */
 function checkTransportSecurity(settings: Settings, problems: string[]): void {
   const { controlPlaneUrl, allowInsecure, clientCert, clientKey } = settings;
-  if (controlPlaneUrl && !allowInsecure && !isPrivateWay(new URL(controlPlaneUrl))) {
+  if (controlPlaneUrl && !allowInsecure && !isPrivate(new URL(controlPlaneUrl))) {
     problems.push(
-      "--control-plane-url (CONTROL_PLANE_URL) is not encrypted and leads out of the cluster: use wss://, or --allow-insecure (ALLOW_INSECURE)",
+      "--control-plane-url (CONTROL_PLANE_URL) is unencrypted and outside the cluster: use wss://, or set --allow-insecure (ALLOW_INSECURE)",
     );
   }
   if (Boolean(clientCert) !== Boolean(clientKey)) {
     problems.push(
-      "--client-cert (CLIENT_CERT) and --client-key (CLIENT_KEY) go together: only one of them is set",
+      "--client-cert (CLIENT_CERT) and --client-key (CLIENT_KEY) must be set together: only one of them is set",
     );
   }
 }
 
-/** Encrypted, on this machine, or by a name that only this cluster's DNS knows. */
-function isPrivateWay({ protocol, hostname }: URL): boolean {
+/** Whether a URL is encrypted, on this machine, or has a name that only the cluster's DNS resolves. */
+function isPrivate({ protocol, hostname }: URL): boolean {
   if (protocol === "wss:" || protocol === "https:") return true;
   return /^(localhost|127(\.\d+){3}|\[::1\]|[a-z0-9-]+|.*\.svc|.*\.cluster\.local)\.?$/.test(hostname);
 }
@@ -193,11 +193,11 @@ function isPrivateWay({ protocol, hostname }: URL): boolean {
 function checkFiles(settings: Settings, sources: ConfigSources, problems: string[]): void {
   for (const key of FILE_SETTINGS) {
     const option = OPTIONS.find((one) => one.key === key);
-    if (option && settings[key]) readFileOf(optionName(option), settings[key], { sources, problems });
+    if (option && settings[key]) readSettingFile(optionName(option), settings[key], { sources, problems });
   }
 }
 
-function readFileOf(
+function readSettingFile(
   name: string,
   path: string,
   { sources, problems }: { sources: ConfigSources; problems: string[] },
@@ -210,11 +210,11 @@ function readFileOf(
   }
 }
 
-/** The key has no flag, because a command line can be read by everybody on the machine. */
+/** Reads the API key, which has no flag because every user of a machine can read its command lines. */
 function readApiKey(path: string, sources: ConfigSources, problems: string[]): Secret | undefined {
   const name = path ? "--api-key-file (API_KEY_FILE)" : "AGENT_API_KEY";
   const text = path
-    ? readFileOf(name, path, { sources, problems })
+    ? readSettingFile(name, path, { sources, problems })
     : nonEmpty(sources.env("AGENT_API_KEY")?.trim());
   if (text === undefined) return undefined;
   const key = readKey(text);
@@ -223,13 +223,13 @@ function readApiKey(path: string, sources: ConfigSources, problems: string[]): S
   return undefined;
 }
 
-/** A proxy's address may hold a password: its problem is told without it. */
+/** Selects the proxy; messages leave out its URL, which may contain a password. */
 function readProxy(controlPlane: URL, sources: ConfigSources, problems: string[]): HttpProxy | undefined {
   const chosen = chooseProxy(controlPlane, sources.env);
   if (!chosen) return undefined;
   const proxy = parseProxy(chosen.text);
   if (!proxy) {
-    problems.push(`${chosen.variable} must be a proxy's address, such as http://proxy.example.com:3128`);
+    problems.push(`${chosen.variable} must be a proxy URL, such as http://proxy.example.com:3128`);
   }
   return proxy;
 }

@@ -1,5 +1,6 @@
 /**
- * The one table of options: flag, variable, default, parser and help of each. Help text, validation, README and manifests follow it.
+ * The option table: flag, variable, default, parser and help text of each option. Help, validation, docs and manifests are derived from it or
+ * compared with it.
  * @module
  */
 import {
@@ -40,41 +41,41 @@ export interface Option<K extends keyof Settings = keyof Settings> {
   /** Whether the flag takes no value. */
   readonly isSwitch: boolean;
   readonly fallback: Settings[K] | undefined;
-  /** The default as help and README print it. */
+  /** The default as help and docs print it. */
   readonly fallbackText: string;
   readonly help: string;
-  /** What a flag without a value means; `undefined` where that is a slip. */
+  /** Value of the flag without a value; `undefined` if that is an error. */
   readonly whenEmpty: Settings[K] | undefined;
   readonly parse: (value: unknown) => Parsed<Settings[K]>;
 }
 
-/** The settings, the key, which comes from a file or a variable only, and the proxy, which all programs share. */
+/** The settings, and what is not an option: the API key, which has no flag, and the proxy, from the standard variables. */
 export interface Config extends Settings {
   readonly apiKey: Secret | undefined;
   /** Whether `healthAddr` was set, rather than left at its default. */
   readonly isHealthAddrSet: boolean;
-  /** The one that leads to the Control Plane. */
+  /** The proxy for connections to the Control Plane. */
   readonly proxy: HttpProxy | undefined;
 }
 
-/** Flags that only print something: they are no settings, and `VERSION` or `HELP` in an environment mean other things. */
+/** Flags that only print something. They have no variable, because `VERSION` and `HELP` have other meanings in many environments. */
 export const PRINT_FLAGS: ReadonlyMap<string, string> = new Map([
   ["help", "Print this help and exit"],
   ["version", "Print the version and exit"],
 ]);
 
-/** What the program can do instead of running, by the word for it. */
+/** The commands other than running the agent, and their help texts. */
 export const COMMANDS: ReadonlyMap<string, string> = new Map([
   ["doctor", "Check settings, Control Plane and cluster, with advice (alias: preflight)"],
   ["sessions", "List this agent's sessions"],
 ]);
 
-/** How the commands print what they find. */
+/** Output format of the commands. */
 export type OutputFormat = "text" | "json";
 
 const MAX_DURATION_MS = 24 * 3_600_000;
 
-/** All options, in the order of the help. */
+/** All options, in the order of the help text. */
 export const OPTIONS: readonly Option[] = [
   option("agentId", { parse: agentId, help: "Unique agent identifier, such as k8s-prod-us-east-1" }),
   option("controlPlaneUrl", { parse: url, help: "Control Plane URL, such as wss://control.example.com" }),

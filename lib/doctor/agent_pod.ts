@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
-import { readCommandLine } from "../cli/command_line.ts";
+import { parseCommandLine } from "../cli/command_line.ts";
 import { OPTIONS } from "../cli/options.ts";
 import type { Settings } from "../model/settings.ts";
 
@@ -19,7 +19,7 @@ export function settingOf(pod: V1Pod, key: keyof Settings): PodSetting {
   const { flag = "", variable = "" } = OPTIONS.find((option) => option.key === key) ?? {};
   const containers = pod.spec?.containers ?? [];
   const args = containers.flatMap(({ command = [], args = [] }) => [...command, ...args]);
-  const { flags } = readCommandLine(args, []);
+  const { flags } = parseCommandLine(args, []);
   const given = flags.get(flag);
   if (given !== undefined) return { isKnown: true, value: given };
   const env = containers.flatMap((container) => container.env ?? []);

@@ -45,7 +45,7 @@ function problemOf(sources: Sources): string {
   return problems[0] ?? "";
 }
 
-/** For each option a text that is not its default, and what it is read as. */
+/** For each option a text that is not its default, and its parsed value. */
 const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [string, Settings[K]] } = {
   agentId: ["k8s-prod-us-east-1", "k8s-prod-us-east-1"],
   controlPlaneUrl: ["https://control.example.com/base/", "https://control.example.com/base/"],
@@ -120,7 +120,7 @@ for (const option of OPTIONS) {
     ...(partner ? [partner] : []),
   ];
 
-  Deno.test(`loadConfig() takes ${key} from a flag, a variable and a file alike`, () => {
+  Deno.test(`loadConfig() reads ${key} from a flag, a variable and a file`, () => {
     const found = [
       configOf({ args: [...others, `--${flag}=${text}`], files: FILES }),
       configOf({ args: [...others, `--${flag}`, text], files: FILES }),
@@ -136,7 +136,7 @@ for (const option of OPTIONS) {
   });
 }
 
-Deno.test("loadConfig() uses the documented defaults for all that is not set", () => {
+Deno.test("loadConfig() uses the documented defaults for unset settings", () => {
   assertEquals(withRequired({}), {
     agentId: "a1",
     controlPlaneUrl: "wss://cp.example.com",
@@ -188,28 +188,28 @@ Deno.test("loadConfig() uses the documented defaults for all that is not set", (
   });
 });
 
-Deno.test("loadConfig() puts flags before variables, variables before the file, the file before defaults", () => {
+Deno.test("loadConfig() prefers flags to variables, variables to the file, the file to defaults", () => {
   const files = { "c.yaml": "region: file\nnamespace: file\nplatform: file" };
   const env = { CONFIG: "c.yaml", REGION: "variable", NAMESPACE: "variable" };
   const { region, namespace, platform, maxCpu } = withRequired({ args: ["--region=flag"], env, files });
   assertEquals([region, namespace, platform, maxCpu], ["flag", "variable", "file", 100]);
 });
 
-Deno.test("loadConfig() takes --config before CONFIG", () => {
+Deno.test("loadConfig() prefers --config to CONFIG", () => {
   const files = { "flag.yaml": "region: flag", "variable.yaml": "region: variable" };
   const env = { CONFIG: "variable.yaml" };
   assertEquals(withRequired({ args: ["--config=flag.yaml"], env, files }).region, "flag");
   assertEquals(withRequired({ env, files }).region, "variable");
 });
 
-Deno.test("loadConfig() takes a variable that is set but empty for one that is not set", () => {
+Deno.test("loadConfig() treats an empty variable as unset", () => {
   const files = { "c.yaml": "region: file\nmaxCpu:\nplatform: ''" };
   const env = { CONFIG: "c.yaml", REGION: "", MAX_CPU: "", PLATFORM: "", AGENT_API_KEY: " \n" };
   const { region, maxCpu, platform, apiKey } = withRequired({ env, files });
   assertEquals([region, maxCpu, platform, apiKey], ["file", 100, "kubernetes", undefined]);
 });
 
-Deno.test("loadConfig() reads a file of JSON, with numbers and structures as they are", () => {
+Deno.test("loadConfig() reads a JSON file with numbers and nested values", () => {
   const file = JSON.stringify({
     MAX_SESSIONS: 5,
     maxCpu: 64.5,
@@ -225,7 +225,7 @@ Deno.test("loadConfig() reads a file of JSON, with numbers and structures as the
   assertEquals(config.templates.get("code"), imageTemplate("example.com/code:2", 8443));
 });
 
-Deno.test("loadConfig() tells of help, version and check-config", () => {
+Deno.test("loadConfig() recognizes help, version and check-config", () => {
   assertEquals(loadConfig(sourcesOf({ args: ["--help", "--nonsense"] })), { kind: "help" });
   assertEquals(loadConfig(sourcesOf({ args: ["--version"] })), { kind: "version" });
   const invocation = loadConfig(sourcesOf({ args: [...REQUIRED, "--check-config"] }));
@@ -234,7 +234,7 @@ Deno.test("loadConfig() tells of help, version and check-config", () => {
   assertEquals(loadConfig(sourcesOf({ args: REQUIRED, env: { HELP: "1", VERSION: "2" } })).kind, "run");
 });
 
-Deno.test("loadConfig() tells all problems at once, each naming its flag and its variable", () => {
+Deno.test("loadConfig() reports all problems at once, with flag and variable", () => {
   const error = assertThrows(() =>
     loadConfig(sourcesOf({
       args: ["--max-cpu=lots", "--nonsense=1", "stray"],
@@ -245,13 +245,13 @@ Deno.test("loadConfig() tells all problems at once, each naming its flag and its
     "--nonsense is unknown: see --help",
     "stray is unknown: see --help",
     "typo in c.yaml is unknown: see --help for the settings",
-    "--agent-id (AGENT_ID) is missing: Unique agent identifier, such as k8s-prod-us-east-1",
-    "--control-plane-url (CONTROL_PLANE_URL) is missing: Control Plane URL, such as wss://control.example.com",
-    '--namespace (NAMESPACE) must be a Kubernetes namespace: lower-case letters, digits and hyphens: NAMESPACE says "Not_Valid"',
-    '--max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
-    '--max-memory (MAX_MEMORY) must be between 1 and 1000000: MAX_MEMORY says "0"',
-    '--max-sessions (MAX_SESSIONS) must be a whole number from 1 to 100000: c.yaml says "-1"',
-    '--log-level (LOG_LEVEL) must be one of debug, info, warn, error: LOG_LEVEL says "loud"',
+    "--agent-id (AGENT_ID) is required: Unique agent identifier, such as k8s-prod-us-east-1",
+    "--control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
+    '--namespace (NAMESPACE) must be a Kubernetes namespace: lower-case letters, digits and hyphens: current value is "Not_Valid" (NAMESPACE)',
+    '--max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    '--max-memory (MAX_MEMORY) must be between 1 and 1000000: current value is "0" (MAX_MEMORY)',
+    '--max-sessions (MAX_SESSIONS) must be a whole number from 1 to 100000: current value is "-1" (c.yaml)',
+    '--log-level (LOG_LEVEL) must be one of debug, info, warn, error: current value is "loud" (LOG_LEVEL)',
   ]);
   for (const problem of error.problems) assertStringIncludes(error.message, `\n  - ${problem}`);
 });
@@ -271,7 +271,7 @@ const BAD_ARGUMENTS: Array<[args: string[], expected: string]> = [
 ];
 
 for (const [args, expected] of BAD_ARGUMENTS) {
-  Deno.test(`loadConfig() refuses ${args.join(" ")}`, () => {
+  Deno.test(`loadConfig() rejects ${args.join(" ")}`, () => {
     assertEquals(problemOf({ args }), expected);
   });
 }
@@ -294,20 +294,20 @@ for (const [name, sources] of HEALTH_ADDR_SOURCES) {
   });
 }
 
-Deno.test("loadConfig() takes an empty variable of the health address as not set", () => {
+Deno.test("loadConfig() treats an empty variable of the health address as unset", () => {
   assertEquals(withRequired({ env: { HEALTH_ADDR: "" } }).isHealthAddrSet, false);
 });
 
-Deno.test("loadConfig() says once that a flag has no value", () => {
+Deno.test("loadConfig() reports a flag without a value once", () => {
   assertEquals(problemsOf({ args: ["--agent-id", "--control-plane-url=ws://h"] }), [
-    "--agent-id (AGENT_ID) is given without a value",
+    "--agent-id (AGENT_ID) has no value",
   ]);
 });
 
 const BAD_FILES: Array<[name: string, file: string, expected: string]> = [
-  ["a list", "- a\n- b", "--config (CONFIG) is not a mapping of settings: c.yaml"],
-  ["text", "hello", "--config (CONFIG) is not a mapping of settings: c.yaml"],
-  ["two documents", "region: a\n---\nregion: b", "--config (CONFIG) is not a mapping of settings: c.yaml"],
+  ["a list", "- a\n- b", "--config (CONFIG) must hold a mapping of settings: c.yaml"],
+  ["text", "hello", "--config (CONFIG) must hold a mapping of settings: c.yaml"],
+  ["two documents", "region: a\n---\nregion: b", "--config (CONFIG) must hold a mapping of settings: c.yaml"],
   ["no YAML", "a: [", "--config (CONFIG) cannot be read: "],
   ["a setting twice", "region: a\nREGION: b", "REGION in c.yaml is given twice"],
   ["a key twice", "region: a\nregion: b", "--config (CONFIG) cannot be read: "],
@@ -318,7 +318,7 @@ const BAD_FILES: Array<[name: string, file: string, expected: string]> = [
   ],
   ["a file in the file", "config: other.yaml", "config in c.yaml is unknown: see --help for the settings"],
   ["a key in the file", "apiKey: s3cret", "apiKey in c.yaml is unknown: see --help for the settings"],
-  ["a list for text", "region: [a]", "--region (REGION) must be text: c.yaml says a list"],
+  ["a list for text", "region: [a]", "--region (REGION) must be text: current value is a list (c.yaml)"],
   ["a list for a number", "maxSessions: [5]", "--max-sessions (MAX_SESSIONS) must be a whole number"],
   ["a list for a switch", "checkConfig: [true]", "--check-config (CHECK_CONFIG) must be true or false"],
   ["an object that holds itself", "maxCpu: &a {b: *a}", "--max-cpu (MAX_CPU) must be an amount of cores"],
@@ -328,29 +328,29 @@ const BAD_FILES: Array<[name: string, file: string, expected: string]> = [
 ];
 
 for (const [name, file, expected] of BAD_FILES) {
-  Deno.test(`loadConfig() refuses a file with ${name}`, () => {
+  Deno.test(`loadConfig() rejects a file with ${name}`, () => {
     assertStringIncludes(problemOf({ args: ["--config=c.yaml"], files: { "c.yaml": file } }), expected);
   });
 }
 
-Deno.test("loadConfig() takes an empty file for one without settings", () => {
+Deno.test("loadConfig() accepts an empty file", () => {
   assertEquals(withRequired({ args: ["--config=c.yaml"], files: { "c.yaml": "# nothing\n" } }).maxCpu, 100);
 });
 
-Deno.test("loadConfig() tells of a file that cannot be read together with the other problems", () => {
+Deno.test("loadConfig() reports an unreadable file together with other problems", () => {
   assertEquals(problemsOf({ args: ["--config=none.yaml", "--agent-id=a1"] }), [
     "--config (CONFIG) cannot be read: No such file: none.yaml",
-    "--control-plane-url (CONTROL_PLANE_URL) is missing: Control Plane URL, such as wss://control.example.com",
+    "--control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
   ]);
 });
 
-Deno.test("loadConfig() shortens a value of a mebibyte and a key of a mebibyte", () => {
+Deno.test("loadConfig() shortens long values and keys in problems", () => {
   const long = "x".repeat(2 ** 20);
   assert(problemOf({ env: { NAMESPACE: long } }).length < 300);
   assert(problemOf({ args: ["--config=c.yaml"], files: { "c.yaml": `"${long}": 1` } }).length < 1200);
 });
 
-Deno.test("loadConfig() keeps control characters out of its problems", () => {
+Deno.test("loadConfig() escapes control characters in problems", () => {
   const forged = "a\u001b[31m\nforged";
   const problems = problemsOf({
     args: [`--x=${forged}`, "--config=c.yaml"],
@@ -371,14 +371,14 @@ for (
     "wss://alice:un s3cret@cp.example.com",
   ]
 ) {
-  Deno.test(`loadConfig() keeps the secret of ${url} out of its problem`, () => {
+  Deno.test(`loadConfig() omits the secret of ${url} from the problem`, () => {
     const problem = problemsOf({ env: { AGENT_ID: "a1", CONTROL_PLANE_URL: url } })[0] ?? "";
     assertStringIncludes(problem, "--control-plane-url (CONTROL_PLANE_URL) must ");
     assert(!problem.includes("s3cret"), problem);
   });
 }
 
-Deno.test("loadConfig() takes the key from AGENT_API_KEY or a file, without the space around it", () => {
+Deno.test("loadConfig() reads the key from AGENT_API_KEY or a file and trims it", () => {
   assertEquals(withRequired({ env: { AGENT_API_KEY: " k1\n" } }).apiKey?.reveal(), "k1");
   const files = { "key.txt": "k2\n" };
   assertEquals(withRequired({ env: { API_KEY_FILE: "key.txt" }, files }).apiKey?.reveal(), "k2");
@@ -415,19 +415,19 @@ const BAD_KEYS: Array<[name: string, sources: Sources, expected: string]> = [
 ];
 
 for (const [name, sources, expected] of BAD_KEYS) {
-  Deno.test(`loadConfig() refuses a key from ${name} without showing it`, () => {
+  Deno.test(`loadConfig() rejects a key from ${name} without printing it`, () => {
     assertEquals(problemOf(sources), expected);
   });
 }
 
-Deno.test("loadConfig() gives a configuration that shows no key when it is printed", () => {
+Deno.test("loadConfig() returns a configuration that prints without its key", () => {
   const config = withRequired({ env: { AGENT_API_KEY: "s3cret" } });
   for (const text of [JSON.stringify(config), Deno.inspect(config, { depth: 9 })]) {
     assert(text.includes("[redacted]") && !text.includes("s3cret"), text);
   }
 });
 
-Deno.test("loadConfig() takes the proxy for the Control Plane from the environment, and shows no password", () => {
+Deno.test("loadConfig() reads the proxy from the environment and prints no password", () => {
   const config = withRequired({ env: { HTTPS_PROXY: "http://alice:s3cret@proxy:3128" } });
   assertEquals(config.proxy?.password.reveal(), "s3cret");
   assertEquals(JSON.parse(JSON.stringify(config)).proxy, {
@@ -439,11 +439,11 @@ Deno.test("loadConfig() takes the proxy for the Control Plane from the environme
   assertEquals(withRequired({ env: { HTTP_PROXY: "http://proxy:3128" } }).proxy, undefined);
 });
 
-Deno.test("loadConfig() names the variable of a proxy that is none, and not what it says", () => {
+Deno.test("loadConfig() names the variable of an invalid proxy URL, not its value", () => {
   for (const text of ["socks5://alice:s3cret@proxy", "http://alice:s3cret@", "http://alice:s3cret@pro xy"]) {
     assertEquals(
       problemOf({ env: { https_proxy: text } }),
-      "https_proxy must be a proxy's address, such as http://proxy.example.com:3128",
+      "https_proxy must be a proxy URL, such as http://proxy.example.com:3128",
     );
   }
   const unused = { HTTP_PROXY: "socks5://proxy", HTTPS_PROXY: "socks5://proxy", NO_PROXY: "example.com" };
@@ -451,7 +451,7 @@ Deno.test("loadConfig() names the variable of a proxy that is none, and not what
 });
 
 for (
-  const [url, isRefused] of [
+  const [url, isRejected] of [
     ["ws://localhost:8000", false],
     ["ws://127.0.0.1:8000", false],
     ["http://[::1]:8000", false],
@@ -465,9 +465,9 @@ for (
     ["ws://localhost.example.com", true],
   ] as const
 ) {
-  Deno.test(`loadConfig() ${isRefused ? "refuses" : "takes"} ${url} without --allow-insecure`, () => {
+  Deno.test(`loadConfig() ${isRejected ? "rejects" : "accepts"} ${url} without --allow-insecure`, () => {
     const args = ["--agent-id=a1", `--control-plane-url=${url}`];
-    if (isRefused) assertThrows(() => configOf({ args }), ConfigError, "--allow-insecure (ALLOW_INSECURE)");
+    if (isRejected) assertThrows(() => configOf({ args }), ConfigError, "--allow-insecure (ALLOW_INSECURE)");
     else assertEquals(configOf({ args }).controlPlaneUrl, url);
     assertEquals(configOf({ args: [...args, "--allow-insecure"] }).controlPlaneUrl, url);
   });
@@ -480,7 +480,7 @@ Deno.test("loadConfig() reads a switch with a value like any other flag", () => 
   const [problem] = problemsOf({ args: [...REQUIRED, "--allow-insecure=maybe"] });
   assertEquals(
     problem,
-    '--allow-insecure (ALLOW_INSECURE) must be true or false: --allow-insecure says "maybe"',
+    '--allow-insecure (ALLOW_INSECURE) must be true or false: current value is "maybe" (--allow-insecure)',
   );
 });
 
@@ -491,7 +491,7 @@ const COMMAND_LINES = [
   [["--allow-insecure", "sessions"], "sessions", "text"],
 ] as const;
 for (const [args, kind, output] of COMMAND_LINES) {
-  Deno.test(`loadConfig() takes ${args.join(" ")} as the command ${kind}`, () => {
+  Deno.test(`loadConfig() parses ${args.join(" ")} as the command ${kind}`, () => {
     const invocation = loadConfig(sourcesOf({ args: [...args, ...REQUIRED] }));
     assert(invocation.kind === "doctor" || invocation.kind === "sessions");
     assertEquals([invocation.kind, invocation.output], [kind, output]);
@@ -503,18 +503,18 @@ for (const [args, kind, output] of COMMAND_LINES) {
 const WRONG_COMMAND_LINES = [
   [["sessions", "doctor"], "doctor is unknown: see --help"],
   [["--output=json"], "--output is only for the commands doctor and sessions"],
-  [["sessions", "--output=xml"], '--output must be one of text, json: it says "xml"'],
+  [["sessions", "--output=xml"], '--output must be one of text, json: current value is "xml"'],
 ] as const;
 for (const [args, problem] of WRONG_COMMAND_LINES) {
-  Deno.test(`loadConfig() refuses the command line ${args.join(" ")}`, () => {
+  Deno.test(`loadConfig() rejects the command line ${args.join(" ")}`, () => {
     assertEquals(problemsOf({ args: [...args, ...REQUIRED] }), [problem]);
   });
 }
 
-Deno.test("loadConfig() gives a doctor the problems of settings that are not valid", () => {
+Deno.test("loadConfig() returns invalid settings to the doctor as an error", () => {
   const invocation = loadConfig(sourcesOf({ args: ["doctor", "--max-cpu=lots", ...REQUIRED] }));
   assert(invocation.kind === "doctor" && invocation.config instanceof ConfigError);
   assertEquals(invocation.config.problems, [
-    '--max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
+    '--max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
   ]);
 });

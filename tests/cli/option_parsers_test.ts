@@ -245,7 +245,7 @@ for (const { name, parse, good, bad } of TABLES) {
     });
   }
   for (const value of bad) {
-    Deno.test(`${name} refuses ${shown(value)} in words`, () => {
+    Deno.test(`${name} rejects ${shown(value)} with a message`, () => {
       const parsed = parse(value);
       assertEquals(parsed.ok, false);
       assertEquals(!parsed.ok && /^must (?:not )?(?:be|hold) .{4,250}$/.test(parsed.problem), true);

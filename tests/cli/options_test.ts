@@ -3,7 +3,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { OPTIONS, PRINT_FLAGS } from "../../lib/cli/options.ts";
 import { PROXY_VARIABLES } from "../../lib/common/proxies.ts";
 
-Deno.test("options hold every flag, variable and default that is documented first", () => {
+Deno.test("options include the documented core flags, variables and defaults", () => {
   const documented = OPTIONS.slice(0, 9).map((option) => [
     `--${option.flag}`,
     option.variable,
@@ -23,7 +23,7 @@ Deno.test("options hold every flag, variable and default that is documented firs
   ]);
 });
 
-Deno.test("options share no flag, variable or spelling in a file", () => {
+Deno.test("options have unique flags and file keys", () => {
   const flags = [...OPTIONS.map((option) => option.flag), ...PRINT_FLAGS.keys()];
   assertEquals(new Set(flags).size, flags.length);
   const spellings = OPTIONS.map((option) => option.flag.replaceAll("-", ""));
@@ -31,7 +31,7 @@ Deno.test("options share no flag, variable or spelling in a file", () => {
 });
 
 for (const option of OPTIONS) {
-  Deno.test(`option --${option.flag} has a line of help, and a default that its own parser accepts`, () => {
+  Deno.test(`option --${option.flag} has a help text and a default that its parser accepts`, () => {
     assertMatch(option.help, /^[A-Z].{4,80}[^.]$/);
     if (option.required) return;
     assert(option.fallback !== undefined);
@@ -43,7 +43,7 @@ for (const option of OPTIONS) {
   });
 }
 
-Deno.test("deno.json lets the agent read just the variables of the options, its key and its ways", () => {
+Deno.test("deno.json allows only the variables of the options, the API key, proxies and the cluster", () => {
   const cluster = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
   const others = ["AGENT_API_KEY", ...cluster, ...PROXY_VARIABLES];
   const { allow } = denoJson.permissions.default.env;

@@ -178,6 +178,6 @@ onEachCluster("a proxy that is none ends the program with 2 and the variable's n
   const runs = new Runs(cluster, controlPlane, []);
   const env = { HTTP_PROXY: `socks5://alice:${PASSWORD}@proxy` };
   assertEquals(await runs.toEnd({ env }), 2);
-  assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy's address")));
+  assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy URL")));
   assertShowsNoSecret("The agent's output", runs.output.join("\n"));
 }, [MEMORY]);

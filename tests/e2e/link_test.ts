@@ -172,9 +172,9 @@ Deno.test("settings that are not valid end the program with 2, all problems in o
   assertEquals(agent.output, [
     "Cannot start as the configuration is not valid:",
     "  - --no-such-flag is unknown: see --help",
-    "  - --agent-id (AGENT_ID) is missing: Unique agent identifier, such as k8s-prod-us-east-1",
-    "  - --control-plane-url (CONTROL_PLANE_URL) is missing: Control Plane URL, such as wss://control.example.com",
-    '  - --max-cpu (MAX_CPU) must be an amount of cores: --max-cpu says "lots"',
-    '  - --heartbeat-interval (HEARTBEAT_INTERVAL) must be between 1s and 20s: HEARTBEAT_INTERVAL says "1h"',
+    "  - --agent-id (AGENT_ID) is required: Unique agent identifier, such as k8s-prod-us-east-1",
+    "  - --control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
+    '  - --max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    '  - --heartbeat-interval (HEARTBEAT_INTERVAL) must be between 1s and 20s: current value is "1h" (HEARTBEAT_INTERVAL)',
   ]);
 });

@@ -1,9 +1,9 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { AgentProcess } from "../../dev/agent_process.ts";
-import type { SessionRow } from "../../lib/cli/listing.ts";
+import type { SessionRow } from "../../lib/cli/sessions_table.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-/** What the command prints, and its exit code. */
+/** Runs the command; returns its output and exit code. */
 async function sessions(
   stage: Stage<AgentProcess>,
   ...args: string[]
@@ -13,7 +13,7 @@ async function sessions(
   return { lines: command.output, code };
 }
 
-onEachCluster("sessions lists what runs here, with what it waits for", async (cluster) => {
+onEachCluster("sessions lists all sessions with their states and reasons", async (cluster) => {
   await using stage = await Stage.startProcess(cluster);
   assertEquals(await sessions(stage), { lines: ["No sessions"], code: 0 });
 
@@ -56,7 +56,7 @@ onEachCluster("sessions lists what runs here, with what it waits for", async (cl
   assertEquals(rows.filter(({ reason }) => reason !== "").map(({ session }) => session), ["waits"]);
 });
 
-onEachCluster("sessions says why it cannot list them, and ends with code 1", async (cluster) => {
+onEachCluster("sessions reports an API error and exits with code 1", async (cluster) => {
   await using stage = await Stage.startProcess(cluster, { throughProxies: true });
   stage.proxies.api.inject({ kind: "status", verb: "list", resource: "pods", code: 403, times: Infinity });
   const { lines, code } = await sessions(stage);

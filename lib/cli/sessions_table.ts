@@ -1,35 +1,48 @@
 /**
- * The sessions that there are as rows, and rows as a table or JSON: what the cache knows and readiness judges goes in, text comes out. Pure.
+ * The command `sessions`: lists this agent's sessions from the cluster and formats them as a table or JSON.
  * @module
  */
+import { loadKubeConfig } from "../kubernetes/kubeconfig.ts";
 import { isAlive } from "../kubernetes/objects.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import { SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
+import { loadSessions } from "../kubernetes/session_watch.ts";
+import { Transport } from "../kubernetes/transport.ts";
 import { shown } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
-import { TEMPLATE_ANNOTATION, TEMPLATE_LABEL, USER_ANNOTATION, USER_LABEL } from "../model/names.ts";
+import {
+  labelValue,
+  TEMPLATE_ANNOTATION,
+  TEMPLATE_LABEL,
+  USER_ANNOTATION,
+  USER_LABEL,
+} from "../model/names.ts";
 import { observedStatus } from "../status/observed.ts";
 import { checkReadiness } from "../status/readiness.ts";
+import type { Config, OutputFormat } from "./options.ts";
 
-/** One session; texts are empty where there is nothing. */
+/** Timeout of the requests, in milliseconds; short, because somebody waits at a terminal. */
+const TIMEOUT_MS = 15_000;
+
+/** One session; texts without a value are empty. */
 export interface SessionRow {
   readonly session: string;
   readonly user: string;
   readonly template: string;
-  /** As the Control Plane is told it, or `hibernating` or `terminating`. */
+  /** A state as reported to the Control Plane, or `hibernating` or `terminating`. */
   readonly state: string;
   readonly pod: string;
   readonly node: string;
-  /** Seconds since its Deployment was created; 0 where there is none. */
+  /** Seconds since its Deployment was created; 0 without a Deployment. */
   readonly ageSeconds: number;
-  /** Name of the home's claim. */
+  /** Name of the home volume's PersistentVolumeClaim. */
   readonly home: string;
   readonly cpu: string;
   readonly memory: string;
-  /** Why it cannot be used, where it should be. */
+  /** Why a pending or failed session is not ready. */
   readonly reason: string;
 }
 
-const HEAD = [
+const HEADER = [
   "SESSION",
   "USER",
   "TEMPLATE",
@@ -42,20 +55,41 @@ const HEAD = [
   "MEMORY",
   "REASON",
 ];
-/** Ids and names of users are any text: one of them does not make a table unreadable. */
-const WIDEST = 63;
+/** Longest cell: session ids and user names can have any length, and one of them must not make the table unreadable. */
+const MAX_CELL_LENGTH = 63;
 
-/** A row for each session, by id; `now` in milliseconds since 1970. */
+/**
+ * Lists this agent's sessions.
+ *
+ * @throws {KubernetesError} when the cluster rejects the requests
+ * @throws {Error} when the cluster does not answer in time, or credentials for it cannot be loaded
+ */
+export async function listSessions(
+  config: Config,
+  format: OutputFormat,
+  { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
+): Promise<string> {
+  using transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  const cache = new SessionCache(labelValue(config.agentId));
+  const signal = AbortSignal.timeout(timeoutMs);
+  await loadSessions({ cache, transport }, { namespace: config.namespace, signal }).catch((error) => {
+    if (!signal.aborted) throw error;
+    throw new Error(`Kubernetes did not answer within ${formatDuration(timeoutMs)}`, { cause: error });
+  });
+  return formatRows(listRows(cache, Date.now()), format);
+}
+
+/** One row per session, sorted by session id; `now` is in milliseconds since 1970. */
 export function listRows(cache: SessionCache, now: number): SessionRow[] {
   return cache.sessionIds().sort().map((id) => rowOf(id, cache.session(id), now));
 }
 
-/** The rows as a person or a program reads them. */
-export function formatRows(rows: readonly SessionRow[], format: "text" | "json"): string {
+/** Formats the rows as a table for people or as JSON for programs. */
+export function formatRows(rows: readonly SessionRow[], format: OutputFormat): string {
   if (format === "json") return JSON.stringify({ sessions: rows }, undefined, 2);
   if (rows.length === 0) return "No sessions";
-  const lines = [HEAD, ...rows.map(cellsOf)];
-  const widths = HEAD.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
+  const lines = [HEADER, ...rows.map(cellsOf)];
+  const widths = HEADER.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
   return lines.map((cells) => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()).join(
     "\n",
   );
@@ -100,10 +134,10 @@ function reasonOf(objects: SessionObjects): string {
 function cellsOf(row: SessionRow): string[] {
   const { session, user, template, state, pod, node, ageSeconds, home, cpu, memory, reason } = row;
   const age = ageSeconds === 0 ? "" : formatDuration(ageSeconds * 1000);
-  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(shown).map(shortened);
+  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(shown).map(shorten);
   return [...cells.map((cell) => cell || "-"), shown(reason)];
 }
 
-function shortened(text: string): string {
-  return text.length > WIDEST ? `${text.slice(0, WIDEST - 1)}…` : text;
+function shorten(text: string): string {
+  return text.length > MAX_CELL_LENGTH ? `${text.slice(0, MAX_CELL_LENGTH - 1)}…` : text;
 }

@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import type { V1Deployment, V1Pod, V1Service } from "@kubernetes/client-node";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
-import { formatRows, listRows } from "../../lib/cli/listing.ts";
+import { loadConfig } from "../../lib/cli/config.ts";
+import { formatRows, listRows, listSessions } from "../../lib/cli/sessions_table.ts";
 
 const NOON = Date.parse("2026-01-01T12:00:00Z");
 const TEN = new Date("2026-01-01T11:50:00Z");
@@ -48,7 +49,7 @@ function cacheOf(...sessions: ReadonlyArray<readonly [V1Deployment | undefined, 
   return cache;
 }
 
-Deno.test("listRows() tells all there is to know of a session", () => {
+Deno.test("listRows() returns the details of a session", () => {
   assertEquals(listRows(cacheOf([deployment("s1"), pod("s1", "s1-x", true)]), NOON), [{
     session: "s1",
     user: "Alice B.",
@@ -64,7 +65,7 @@ Deno.test("listRows() tells all there is to know of a session", () => {
   }]);
 });
 
-Deno.test("listRows() gives each session its state, and a reason to those that should be running", () => {
+Deno.test("listRows() returns each state, and a reason for sessions that should be running", () => {
   const service: V1Service = { metadata: metadata("lost") };
   const cache = cacheOf(
     [deployment("going", { isGoing: true }), pod("going", "going-x", true)],
@@ -84,7 +85,7 @@ Deno.test("listRows() gives each session its state, and a reason to those that s
   assertEquals(rows.map(({ reason }) => reason !== ""), [false, true, false, false, true]);
 });
 
-Deno.test("formatRows() lines up the columns, and keeps a long or hostile text short and on its line", () => {
+Deno.test("formatRows() aligns the columns, and shortens and escapes text", () => {
   const [row] = listRows(cacheOf([deployment("s1"), undefined]), NOON);
   if (!row) throw new Error("There is no row");
   const rows = [{ ...row, reason: "it waits" }, {
@@ -101,4 +102,34 @@ Deno.test("formatRows() lines up the columns, and keeps a long or hostile text s
   ]);
   assertEquals(JSON.parse(formatRows(rows, "json")), { sessions: rows });
   assertEquals(formatRows([], "text"), "No sessions");
+});
+
+Deno.test("listSessions() reports a timeout when the API server does not answer", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const kubeconfig = await Deno.makeTempFile();
+  await Deno.writeTextFile(
+    kubeconfig,
+    JSON.stringify({
+      clusters: [{ name: "mute", cluster: { server: `http://127.0.0.1:${listener.addr.port}` } }],
+      users: [{ name: "mute", user: {} }],
+      contexts: [{ name: "mute", context: { cluster: "mute", user: "mute" } }],
+      "current-context": "mute",
+    }),
+  );
+  const invocation = loadConfig({
+    args: [
+      "sessions",
+      "--agent-id=a1",
+      "--control-plane-url=ws://localhost",
+      `--kubeconfig=${kubeconfig}`,
+    ],
+    env: () => undefined,
+    readFile: (path) => Deno.readTextFileSync(path),
+  });
+  if (invocation.kind !== "sessions") throw new Error(`This lists no sessions: ${invocation.kind}`);
+  const listing = listSessions(invocation.config, "text", { timeoutMs: 100 });
+  using _connection = await listener.accept();
+  await assertRejects(() => listing, Error, "Kubernetes did not answer within 100ms");
+  listener.close();
+  await Deno.remove(kubeconfig);
 });

@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { helpText } from "../../lib/cli/help.ts";
+import { helpText } from "../../lib/cli/command_line.ts";
 import { OPTIONS, PRINT_FLAGS } from "../../lib/cli/options.ts";
 
-Deno.test("helpText() has one line for each flag, in the table's order", () => {
+Deno.test("helpText() has one line per flag, in the order of the option table", () => {
   const flags = helpText().split("\n").flatMap((line) => /^ {2}--([a-z-]+)/.exec(line)?.[1] ?? []);
   assertEquals(flags, [...OPTIONS.map((option) => option.flag), ...PRINT_FLAGS.keys()]);
 });
 
-Deno.test("helpText() shows values, defaults and switches as they are given", () => {
+Deno.test("helpText() shows values, defaults and switches", () => {
   const lines = helpText().split("\n").map((line) => line.trim().replace(/ +/g, " "));
   for (
     const line of [
@@ -22,7 +22,7 @@ Deno.test("helpText() shows values, defaults and switches as they are given", ()
   ) assert(lines.includes(line), line);
 });
 
-Deno.test("helpText() says where the key comes from and what the exit codes mean", () => {
+Deno.test("helpText() documents the API key and the exit codes", () => {
   assertStringIncludes(helpText(), "AGENT_API_KEY");
   assertStringIncludes(helpText(), "Exit codes: 0 ");
 });
