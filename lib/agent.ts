@@ -8,7 +8,7 @@ import { LeadershipError, messageOf } from "./common/errors.ts";
 import { log } from "./common/log.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
-import { checkLater } from "./doctor/start_check.ts";
+import { checkAtStartup } from "./doctor/doctor.ts";
 import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { DEFAULT_TIMINGS, type Timings } from "./model/timings.ts";
 import { statusOf } from "./status/status.ts";
@@ -86,7 +86,7 @@ async function lead(
     observer: telemetry.watches,
     timings,
   });
-  void checkLater(transport, config, ended.signal);
+  void checkAtStartup(transport, config, { signal: ended.signal, delayMs: timings.startupChecksDelayMs });
   try {
     await handleFrames(components, { stopping, ended, timings, drainTimeoutMs: drainTimeout });
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));

@@ -4,7 +4,7 @@ import { ControlPlane } from "../dev/control_plane/control_plane.ts";
 import { run } from "../lib/agent.ts";
 import { loadConfig } from "../lib/cli/config.ts";
 import type { Config } from "../lib/cli/options.ts";
-import { listSessions } from "../lib/cli/session_list.ts";
+import { listSessions } from "../lib/cli/sessions_table.ts";
 import { RUNNING_SINCE_ANNOTATION } from "../lib/model/names.ts";
 import { MEMORY, type TestCluster } from "./support/clusters.ts";
 import { LogCapture } from "./support/log_capture.ts";

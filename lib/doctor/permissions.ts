@@ -1,69 +1,71 @@
 /**
- * Every right that the agent uses, as k8s/rbac.yaml grants them; a test compares the two. Pure.
+ * Checks the agent's permissions with access reviews: every permission in k8s/rbac.yaml, with which a test compares this list.
  * @module
  */
-import { ISSUED_KEYS, JOURNAL } from "../kubernetes/stores.ts";
 import type { Config } from "../cli/options.ts";
+import { ISSUED_KEYS, JOURNAL } from "../kubernetes/stores.ts";
+import type { ClusterView } from "./cluster_view.ts";
+import { type Finding, Findings } from "./report.ts";
 
-/** Some verbs on one resource. */
+/** Verbs on one resource. */
 export interface Permission {
   /** Empty for the core group. */
   readonly group: string;
   readonly resource: string;
-  /** The only object that it is about; empty for all. */
+  /** Name of the only object to which it applies; empty for all objects. */
   readonly name: string;
   readonly verbs: readonly string[];
-  /** What does not work without it, as the end of "without this …". */
-  readonly loss: string;
-  /** Whether an agent with these settings does without; absent: never. */
-  readonly isSpare?: (config: Config) => boolean;
-  /** Whether sessions run without it, in a smaller way. */
+  /** What does not work without it, as the end of "without it, …". */
+  readonly consequence: string;
+  /** Whether an agent with these settings does not use it. @default never */
+  readonly isUnused?: (config: Config) => boolean;
+  /** Whether sessions run without it, with limitations. */
   readonly isOptional?: true;
 }
 
-/** All of them. */
+/** All permissions. */
 export const PERMISSIONS: readonly Permission[] = [
   {
     group: "apps",
     resource: "deployments",
     name: "",
     verbs: ["create", "get", "list", "watch", "patch", "delete"],
-    loss: "no session starts, hibernates, wakes or stops",
+    consequence: "sessions cannot start, hibernate, wake or stop",
   },
   {
     group: "",
     resource: "services",
     name: "",
     verbs: ["create", "get", "list", "watch", "patch", "delete"],
-    loss: "no session has an address",
+    consequence: "sessions have no address",
   },
   {
     group: "",
     resource: "persistentvolumeclaims",
     name: "",
     verbs: ["create", "get", "list", "watch", "delete"],
-    loss: "no session has a home",
+    consequence: "sessions have no home volume",
   },
   {
     group: "networking.k8s.io",
     resource: "networkpolicies",
     name: "",
     verbs: ["create", "get", "list", "watch", "delete"],
-    loss: "the agent does not know who may reach a session",
+    consequence: "the network policies of sessions cannot be managed",
   },
   {
     group: "",
     resource: "pods",
     name: "",
     verbs: ["list", "watch"],
-    loss: "the agent never sees that a session is ready",
+    consequence: "the agent cannot detect that a session is ready",
   },
   {
     group: "",
     resource: "events",
     name: "",
     verbs: ["list", "watch"],
-    loss: "errors say less of why a session does not start",
+    consequence: "errors contain fewer details about why a session does not start",
     isOptional: true,
   },
   {
@@ -71,7 +73,7 @@ export const PERMISSIONS: readonly Permission[] = [
     resource: "templates",
     name: "",
     verbs: ["list", "watch"],
-    loss: "Template objects of the cluster are not used",
+    consequence: "Template objects in the cluster are ignored",
     isOptional: true,
   },
   {
@@ -79,7 +81,7 @@ export const PERMISSIONS: readonly Permission[] = [
     resource: "sessions",
     name: "",
     verbs: ["create", "list", "watch", "patch"],
-    loss: "sessions are not shown as Session objects",
+    consequence: "there are no Session objects",
     isOptional: true,
   },
   {
@@ -87,7 +89,7 @@ export const PERMISSIONS: readonly Permission[] = [
     resource: "sessions/status",
     name: "",
     verbs: ["patch"],
-    loss: "Session objects have no status",
+    consequence: "Session objects have no status",
     isOptional: true,
   },
   {
@@ -95,22 +97,55 @@ export const PERMISSIONS: readonly Permission[] = [
     resource: "configmaps",
     name: JOURNAL,
     verbs: ["get", "patch"],
-    loss: "commands can be lost with the process",
+    consequence: "commands can be lost when the process ends",
   },
   {
     group: "coordination.k8s.io",
     resource: "leases",
     name: "",
     verbs: ["create", "get", "update"],
-    loss: "no replica ever leads",
-    isSpare: (config) => !config.leaderElection,
+    consequence: "no replica can become the leader",
+    isUnused: (config) => !config.leaderElection,
   },
   {
     group: "",
     resource: "secrets",
     name: ISSUED_KEYS,
     verbs: ["get", "patch"],
-    loss: "a key that the Control Plane issues is lost with the process",
+    consequence: "a key that the Control Plane issues is lost when the process ends",
     isOptional: true,
   },
 ];
+
+const ADVICE = "apply k8s/rbac.yaml in this namespace, and run the agent with its service account";
+
+/** The findings of `permissions`: one for each resource with missing verbs, or one for all. */
+export async function checkPermissions(view: ClusterView, config: Config): Promise<Finding[]> {
+  const needed = PERMISSIONS.filter(({ isUnused }) => !isUnused?.(config));
+  const missing = await Promise.all(needed.map((permission) => missingVerbs(view, permission)));
+  const findings = new Findings("permissions");
+  const place = `in namespace ${view.namespace}`;
+  if (missing.every((verbs, i) => verbs.length === needed[i]?.verbs.length)) {
+    return [findings.fail(`The agent has none of the permissions that it needs ${place}`, ADVICE)];
+  }
+  const problems = needed.flatMap((permission, i) => {
+    const verbs = missing[i] ?? [];
+    if (verbs.length === 0) return [];
+    const message = `The agent may not ${verbs.join(", ")} ${targetOf(permission)} ${place}`;
+    const advice = `${ADVICE}; without it, ${permission.consequence}`;
+    return [permission.isOptional ? findings.warn(message, advice) : findings.fail(message, advice)];
+  });
+  if (problems.length > 0) return problems;
+  const count = needed.reduce((sum, { verbs }) => sum + verbs.length, 0);
+  return [findings.ok(`The agent has all ${count} permissions that it needs ${place}`)];
+}
+
+async function missingVerbs(view: ClusterView, permission: Permission): Promise<string[]> {
+  const { group, resource, name, verbs } = permission;
+  const allowed = await Promise.all(verbs.map((verb) => view.may({ verb, group, resource, name })));
+  return verbs.filter((_, i) => !allowed[i]);
+}
+
+function targetOf({ group, resource, name }: Permission): string {
+  return `${group === "" ? resource : `${resource}.${group}`}${name === "" ? "" : ` ${name}`}`;
+}

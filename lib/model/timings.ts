@@ -34,6 +34,8 @@ export interface Timings {
   readonly recoveryMs: number;
   /** How long a stopping agent keeps the link open at least, to reject commands that are still in transit. */
   readonly lateCommandsMs: number;
+  /** Delay of the startup checks, so that the agent registers and loads the state of the cluster first. */
+  readonly startupChecksDelayMs: number;
   /** Longest wait for cancelled commands to clean up. */
   readonly cancelMs: number;
   /**
@@ -79,6 +81,7 @@ export const DEFAULT_TIMINGS: Timings = {
   kindSyncTimeoutMs: 5000,
   recoveryMs: 5000,
   lateCommandsMs: 300,
+  startupChecksDelayMs: 2000,
   cancelMs: 3000,
   journalWriteMs: 5000,
   journalRejectedRetryMs: 30_000,

@@ -3,7 +3,7 @@ import type { KubernetesObject, V1Role } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { PERMISSIONS } from "../../lib/doctor/permissions.ts";
 
-Deno.test("the doctor asks for just the rights that the shipped Role grants", async () => {
+Deno.test("PERMISSIONS are exactly those of the shipped Role", async () => {
   const text = await Deno.readTextFile(new URL("../../k8s/rbac.yaml", import.meta.url));
   const role = (loadAll(text) as KubernetesObject[]).find(({ kind }) => kind === "Role") as V1Role;
   const granted = role.rules?.flatMap(({ apiGroups = [], resources = [], resourceNames = [""], verbs }) =>
@@ -13,8 +13,8 @@ Deno.test("the doctor asks for just the rights that the shipped Role grants", as
       )
     )
   );
-  const asked = PERMISSIONS.flatMap(({ group, resource, name, verbs }) =>
+  const checked = PERMISSIONS.flatMap(({ group, resource, name, verbs }) =>
     verbs.map((verb) => [verb, group, resource, name].join(" "))
   );
-  assertEquals(asked.toSorted(), granted?.toSorted());
+  assertEquals(checked.toSorted(), granted?.toSorted());
 });

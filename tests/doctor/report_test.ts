@@ -1,12 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { CHECKS, Findings } from "../../lib/doctor/finding.ts";
-import { exitCodeOf, formatReport, sentence } from "../../lib/doctor/report.ts";
+import { CHECKS, exitCodeOf, Findings, formatFinding, formatReport } from "../../lib/doctor/report.ts";
 
 const api = new Findings("kubernetes-api");
 const quota = new Findings("quota");
 const configuration = new Findings("configuration");
 
-Deno.test("formatReport() has one line a finding in the order of the checks, and counts them", () => {
+Deno.test("formatReport() prints one line per finding in the order of the checks, and the counts", () => {
   const findings = [
     quota.skip("What the quotas leave is not known", "the agent may not read quotas"),
     quota.warn("Quota q is nearly used up", "raise it"),
@@ -19,11 +18,11 @@ Deno.test("formatReport() has one line a finding in the order of the checks, and
     "skip  What the quotas leave is not known (the agent may not read quotas)",
     "warn  Quota q is nearly used up: raise it",
     "",
-    "1 failed, 1 to look at, 1 ok, 1 skipped",
+    "1 failed, 1 warning, 1 ok, 1 skipped",
   ]);
 });
 
-Deno.test("formatReport() prints one JSON document with the worst status and every finding", () => {
+Deno.test("formatReport() prints a JSON document with the worst status and all findings", () => {
   const findings = [api.ok("Kubernetes answers"), quota.warn("Quota q is nearly used up", "raise it")];
   assertEquals(JSON.parse(formatReport(findings, "json")), {
     status: "warn",
@@ -34,22 +33,22 @@ Deno.test("formatReport() prints one JSON document with the worst status and eve
   });
 });
 
-Deno.test("formatReport() lets no text from outside begin a line or steer a terminal", () => {
+Deno.test("formatReport() escapes control characters", () => {
   const forged = api.fail("it says \n ok  all is well \u001b[2J", "\r");
-  assertEquals(sentence(forged), "it says \\n ok  all is well \\u001b[2J: \\u000d");
+  assertEquals(formatFinding(forged), "it says \\n ok  all is well \\u001b[2J: \\u000d");
   assertEquals(formatReport([forged], "text").split("\n").length, 3);
 });
 
 const CASES: ReadonlyArray<readonly [string, ReturnType<typeof api.ok>[], number]> = [
   ["nothing fails", [api.ok("x"), quota.warn("x", "y"), quota.skip("x", "y")], 0],
   ["a check fails", [configuration.ok("x"), quota.fail("x", "y")], 1],
-  ["the settings are not valid", [configuration.fail("x", ""), quota.fail("x", "y")], 2],
+  ["the settings are invalid", [configuration.fail("x", ""), quota.fail("x", "y")], 2],
 ];
 for (const [name, findings, code] of CASES) {
-  Deno.test(`exitCodeOf() is ${code} where ${name}`, () => assertEquals(exitCodeOf(findings), code));
+  Deno.test(`exitCodeOf() returns ${code} when ${name}`, () => assertEquals(exitCodeOf(findings), code));
 }
 
-Deno.test("names of checks are words of lower case, each once", () => {
+Deno.test("names of checks are unique and in kebab case", () => {
   assertEquals(CHECKS.filter((name) => !/^[a-z]+(-[a-z0-9]+)*$/.test(name)), []);
   assertEquals(new Set(CHECKS).size, CHECKS.length);
 });

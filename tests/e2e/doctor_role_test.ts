@@ -1,5 +1,5 @@
 /**
- * The doctor as the account of k8s/rbac.yaml, on a real API server.
+ * The doctor with the service account of k8s/rbac.yaml, on a real API server.
  * @module
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -8,12 +8,12 @@ import { loadAll } from "js-yaml";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { installKinds } from "../support/custom_kinds.ts";
-import { Diagnosis, PATIENT } from "../support/diagnosis.ts";
+import { AGENT_ID, Diagnosis, kubeconfigFor } from "../support/diagnosis.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const TLS = new URL("../fixtures/tls/", import.meta.url);
 
-/** The objects of k8s/rbac.yaml in the test's namespace, with a Role that `change` may change. */
+/** Applies k8s/rbac.yaml in the test's namespace; `change` may change the Role. */
 async function applyRole(
   cluster: TestCluster,
   change: (role: V1Role) => V1Role = (role) => role,
@@ -29,32 +29,32 @@ async function examine(cluster: TestCluster, ...args: string[]): Promise<Diagnos
   await using controlPlane = ControlPlane.start();
   const kubeconfig = await cluster.kubeconfigOf("k8s-agent");
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-  const patient = { kubeconfig, namespace: cluster.namespace };
-  return await Diagnosis.of({ cluster: patient, controlPlaneUrl: controlPlane.url, args });
+  const settings = { kubeconfig, namespace: cluster.namespace };
+  return await Diagnosis.run({ cluster: settings, controlPlaneUrl: controlPlane.url, args });
 }
 
 onEachCluster(
-  "doctor finds all that the agent needs with the shipped Role, and says what it cannot see",
+  "doctor reports a working agent with the shipped Role and skips what it cannot read",
   async (cluster) => {
     await applyRole(cluster);
     const { namespace } = cluster;
     const { failures, about } = await examine(cluster, "--leader-election");
     assertEquals(failures, []);
     assertEquals(about("journal", "issued-key", "session-objects", "second-agent"), [
-      "ok    ConfigMap k8s-agent-journal is there",
-      "ok    Secret k8s-agent-issued-key is there",
-      "ok    The cluster would take the 3 objects of one more session",
-      `ok    No second agent of id ${PATIENT} is seen in namespace ${namespace}`,
+      "ok    ConfigMap k8s-agent-journal exists",
+      "ok    Secret k8s-agent-issued-key exists",
+      "ok    The cluster accepts the 3 objects of another session in a dry run",
+      `ok    No second agent with id ${AGENT_ID} found in namespace ${namespace}`,
     ]);
     assertEquals(
       about("namespace", "storage-class", "quota", "pod-security").filter((line) =>
         line.startsWith("skip") || line.startsWith("ok")
       ),
       [
-        `ok    Namespace ${namespace} is there: the agent's journal is in it`,
-        "skip  The default storage class is not known to exist (the agent may not read it: kubectl get storageclass)",
-        `skip  What the namespace's quotas leave is not known (the agent may not read quotas: kubectl -n ${namespace} describe resourcequota)`,
-        `skip  The namespace's Pod Security level is not known (the agent may not read it: kubectl get namespace ${namespace} --show-labels)`,
+        `ok    Namespace ${namespace} exists: it contains the agent's journal`,
+        "skip  The default storage class was not checked (the agent may not read it: kubectl get storageclass)",
+        `skip  The namespace's quotas were not checked (the agent may not read them: kubectl -n ${namespace} describe resourcequota)`,
+        `skip  The namespace's Pod Security level was not checked (the agent may not read it: kubectl get namespace ${namespace} --show-labels)`,
       ],
     );
   },
@@ -62,7 +62,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "doctor names the verb that a Role lacks, and what does not work without it",
+  "doctor reports a verb that the Role lacks and its consequence",
   async (cluster) => {
     await applyRole(cluster, (role) => ({
       ...role,
@@ -77,27 +77,27 @@ onEachCluster(
     }));
     const { failures } = await examine(cluster);
     assertEquals(failures, [
-      `FAIL  The agent may not patch deployments.apps in namespace ${cluster.namespace}: apply k8s/rbac.yaml in it, and let the agent run as the account that it names; without this, no session starts, hibernates, wakes or stops`,
+      `FAIL  The agent may not patch deployments.apps in namespace ${cluster.namespace}: apply k8s/rbac.yaml in this namespace, and run the agent with its service account; without it, sessions cannot start, hibernate, wake or stop`,
     ]);
   },
   [REAL],
 );
 
-onEachCluster("doctor tells of an account without any right", async (cluster) => {
+onEachCluster("doctor reports an account without permissions", async (cluster) => {
   const kubeconfig = await cluster.kubeconfigWithoutRights();
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
   await using controlPlane = ControlPlane.start();
-  const patient = { kubeconfig, namespace: cluster.namespace };
-  const { about } = await Diagnosis.of({ cluster: patient, controlPlaneUrl: controlPlane.url });
+  const settings = { kubeconfig, namespace: cluster.namespace };
+  const { about } = await Diagnosis.run({ cluster: settings, controlPlaneUrl: controlPlane.url });
   assertEquals(about("permissions"), [
-    `FAIL  The agent may do nothing of what it needs in namespace ${cluster.namespace}: apply k8s/rbac.yaml in it, and let the agent run as the account that it names`,
+    `FAIL  The agent has none of the permissions that it needs in namespace ${cluster.namespace}: apply k8s/rbac.yaml in this namespace, and run the agent with its service account`,
   ]);
   assertEquals(about("journal"), [
-    "skip  Whether ConfigMap k8s-agent-journal is there is not known (the agent may not read it)",
+    "skip  ConfigMap k8s-agent-journal was not checked (the agent may not read it)",
   ]);
 }, [REAL]);
 
-onEachCluster("doctor tells of Template objects, and of one that no session can have", async (cluster) => {
+onEachCluster("doctor reports Template objects and an unusable one", async (cluster) => {
   await installKinds(cluster);
   for (const [name, baseImage] of [["good", "example.com/good:1"], ["bad", "Not An Image"]]) {
     const template = {
@@ -113,15 +113,15 @@ onEachCluster("doctor tells of Template objects, and of one that no session can 
   const [fault = "", count, kinds] = about("templates", "custom-kinds");
   assertEquals(
     fault,
-    'FAIL  No session can start of Template "bad": "spec.baseImage" must be an image reference such as "example.com/desktop:1", but is "Not An Image": mend the template, or the list',
+    'FAIL  Sessions cannot use a template: Template "bad": "spec.baseImage" must be an image reference such as "example.com/desktop:1", but is "Not An Image": fix the template, or the settings',
   );
   assertEquals([count, kinds], [
-    "ok    7 of 8 templates can be used",
-    "ok    The cluster has the kind Template, and 2 of them",
+    "ok    7 of 8 templates are usable",
+    "ok    The cluster has the custom resource Template, with 2 objects",
   ]);
 }, [REAL]);
 
-/** A Control Plane behind TLS that knows the agent, which has no link. */
+/** A Control Plane behind TLS that knows the agent, which is not connected. */
 function encryptedControlPlane(): Deno.HttpServer<Deno.NetAddr> {
   const cert = Deno.readTextFileSync(new URL("server.pem", TLS));
   const key = Deno.readTextFileSync(new URL("server.key", TLS));
@@ -129,11 +129,11 @@ function encryptedControlPlane(): Deno.HttpServer<Deno.NetAddr> {
     if (request.headers.get("upgrade") === "websocket") return Deno.upgradeWebSocket(request).response;
     return new URL(request.url).pathname.endsWith("/connect")
       ? new Response(null, { status: 426 })
-      : Response.json({ agentId: PATIENT, status: "offline" });
+      : Response.json({ agentId: AGENT_ID, status: "offline" });
   });
 }
 
-/** A report without what differs from one place to the other, and from one version to the next. */
+/** Replaces what differs between clusters and versions. */
 function withoutNames(lines: readonly string[], names: { agentId: string; namespace: string }): string[] {
   return lines.map((line) =>
     line
@@ -142,11 +142,11 @@ function withoutNames(lines: readonly string[], names: { agentId: string; namesp
       .replaceAll(names.namespace, "NAMESPACE")
       .replace(/\bv\d+\.\d+\.\d+/, "VERSION")
       .replace(/\d{4}-\d\d-\d\d/, "DAY")
-      .replace(/\d+(?= rights| of them)/, "N")
+      .replace(/\d+(?= permissions| objects)/, "N")
   );
 }
 
-onEachCluster("the report on the page of troubleshooting is one that the doctor gives", async (cluster) => {
+onEachCluster("the report in docs/troubleshooting.md matches one of the doctor", async (cluster) => {
   const page = await Deno.readTextFile(new URL("../../docs/troubleshooting.md", import.meta.url));
   const [, sample = ""] = /\n```\n(ok {4}The settings of agent [^`]+)\n```\n/.exec(page) ?? [];
   await installKinds(cluster);
@@ -154,25 +154,25 @@ onEachCluster("the report on the page of troubleshooting is one that the doctor 
   const server = encryptedControlPlane();
   const kubeconfig = await cluster.kubeconfigOf("k8s-agent");
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
-  const { lines } = await Diagnosis.of({
+  const { lines } = await Diagnosis.run({
     cluster: { kubeconfig, namespace: cluster.namespace },
     controlPlaneUrl: `wss://localhost:${server.addr.port}`,
     args: [`--ca-file=${new URL("ca.pem", TLS).pathname}`, "--leader-election"],
     env: { AGENT_API_KEY: "k1" },
   });
   await server.shutdown();
-  // In the page's own namespace there is nothing to look at.
+  // The page's namespace is the default one, which causes no warning.
   const expected = lines.filter((line) => !line.startsWith("warn"))
-    .map((line) => line.replace("1 to look at, ", ""));
+    .map((line) => line.replace("1 warning, ", ""));
   assertEquals(
     withoutNames(sample.split("\n"), { agentId: "k8s-prod-us-east-1", namespace: "streamspace" }),
-    withoutNames(expected, { agentId: PATIENT, namespace: cluster.namespace }),
+    withoutNames(expected, { agentId: AGENT_ID, namespace: cluster.namespace }),
   );
 }, [REAL]);
 
-onEachCluster("the agent tells at its start what is missing, and works all the same", async (cluster) => {
+onEachCluster("a starting agent logs failed checks and runs sessions", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--storage-class=nope"] });
-  const line = await stage.agent.line(/doctor tells more/);
+  const line = await stage.agent.line(/run k8s-agent doctor for details/);
   assertStringIncludes(
     line,
     '[K8sAgent] WARN: Storage class "nope" does not exist: set --storage-class (STORAGE_CLASS) to one of ',
@@ -180,3 +180,16 @@ onEachCluster("the agent tells at its start what is missing, and works all the s
   const start = { sessionId: "s1", user: "alice", template: "firefox", memory: "512Mi", cpu: "250m" };
   assertEquals((await stage.command("start_session", start)).error, undefined);
 });
+
+onEachCluster("doctor reports a rejected token", async (cluster) => {
+  const { server = "", caData, caFile } = cluster.config.getCurrentCluster() ?? {};
+  const authority = caData ? { "certificate-authority-data": caData } : { "certificate-authority": caFile };
+  await using kubeconfig = await kubeconfigFor({ server, token: "expired", authority });
+  await using controlPlane = ControlPlane.start();
+  const settings = { kubeconfig: kubeconfig.path, namespace: cluster.namespace };
+  const { failures, about } = await Diagnosis.run({ cluster: settings, controlPlaneUrl: controlPlane.url });
+  assertEquals(failures, [
+    `FAIL  Kubernetes at ${server} rejects the credentials: Kubernetes refused to read version: Unauthorized: renew the token or certificate in the kubeconfig, or check that the pod's service account exists`,
+  ]);
+  assertEquals(about("quota"), ["skip  Cannot check the quotas (no connection to Kubernetes)"]);
+}, [REAL]);

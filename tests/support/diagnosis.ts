@@ -1,26 +1,27 @@
 /**
- * The doctor's report on a Control Plane and a cluster of a test, as lines.
+ * Runs the doctor in the test's own process and gives its report as lines.
  * @module
  */
 import type { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { loadConfig } from "../../lib/cli/config.ts";
 import { diagnose } from "../../lib/doctor/doctor.ts";
-import type { CheckName } from "../../lib/doctor/finding.ts";
-import { formatReport } from "../../lib/doctor/report.ts";
-import type { TestCluster } from "./clusters.ts";
+import { CHECK_TIMEOUT_MS, type CheckName, formatReport } from "../../lib/doctor/report.ts";
+import { temporaryFile, type TestCluster } from "./clusters.ts";
 
-/** Id of the agent whose settings are looked at. */
-export const PATIENT = "k8s-patient";
+/** Id of the agent in the settings that are checked. */
+export const AGENT_ID = "k8s-checked";
 
 /** What a test sets. */
-export interface Patient {
+export interface DiagnosisOptions {
   readonly cluster: Pick<TestCluster, "kubeconfig" | "namespace">;
   readonly controlPlaneUrl: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Timeout of each check. @default that of the program */
+  readonly timeoutMs?: number;
 }
 
-/** A report; its lines are those of the text. */
+/** A report; `lines` are those of the text format. */
 export class Diagnosis {
   readonly lines: readonly string[];
   readonly #checks: ReadonlyArray<{ readonly check: CheckName; readonly line: string }>;
@@ -30,12 +31,14 @@ export class Diagnosis {
     this.#checks = checks.map((check, i) => ({ check, line: lines[i] ?? "" }));
   }
 
-  /** Lets the doctor look. */
-  static async of({ cluster, controlPlaneUrl, args = [], env = {} }: Patient): Promise<Diagnosis> {
+  /** Runs all checks. */
+  static async run(
+    { cluster, controlPlaneUrl, args = [], env = {}, timeoutMs = CHECK_TIMEOUT_MS }: DiagnosisOptions,
+  ): Promise<Diagnosis> {
     const invocation = loadConfig({
       args: [
         "doctor",
-        `--agent-id=${PATIENT}`,
+        `--agent-id=${AGENT_ID}`,
         `--control-plane-url=${controlPlaneUrl}`,
         `--kubeconfig=${cluster.kubeconfig}`,
         `--namespace=${cluster.namespace}`,
@@ -44,8 +47,8 @@ export class Diagnosis {
       env: (name) => env[name],
       readFile: (path) => Deno.readTextFileSync(path),
     });
-    if (invocation.kind !== "doctor") throw new Error(`This is no doctor: ${invocation.kind}`);
-    const findings = await diagnose(invocation.config);
+    if (invocation.kind !== "doctor") throw new Error(`Cannot run the doctor: command is ${invocation.kind}`);
+    const findings = await diagnose(invocation.config, { timeoutMs });
     const json = JSON.parse(formatReport(findings, "json")) as { checks: Array<{ check: CheckName }> };
     return new Diagnosis(formatReport(findings, "text").split("\n"), json.checks.map(({ check }) => check));
   }
@@ -54,22 +57,39 @@ export class Diagnosis {
   readonly about = (...checks: readonly CheckName[]): string[] =>
     this.#checks.filter(({ check }) => checks.includes(check)).map(({ line }) => line);
 
-  /** The lines of all that failed. */
+  /** The lines of all failed checks. */
   get failures(): string[] {
     return this.lines.filter((line) => line.startsWith("FAIL"));
   }
 }
 
-/** Makes an agent known to a Control Plane, and leaves it without a connection. */
-export async function makeKnown(
+/** Registers the agent with a Control Plane without connecting it. */
+export async function registerAgent(
   controlPlane: ControlPlane,
   { key, namespace }: { key?: string; namespace?: string } = {},
 ): Promise<void> {
   const response = await fetch(`${controlPlane.url}/api/v1/agents/register`, {
     method: "POST",
     headers: { "content-type": "application/json", ...(key ? { "x-agent-api-key": key } : {}) },
-    body: JSON.stringify({ agentId: PATIENT, platform: "kubernetes", metadata: { namespace } }),
+    body: JSON.stringify({ agentId: AGENT_ID, platform: "kubernetes", metadata: { namespace } }),
   });
   await response.body?.cancel();
-  if (!response.ok) throw new Error(`The Control Plane does not register: ${response.status}`);
+  if (!response.ok) throw new Error(`Cannot register the agent: status ${response.status}`);
+}
+
+/** Writes a kubeconfig for a server, with a token if there is one; dispose it to delete the file. */
+export async function kubeconfigFor(
+  { server, token, authority = {} }: {
+    server: string;
+    token?: string;
+    authority?: Readonly<Record<string, string | undefined>>;
+  },
+): Promise<AsyncDisposable & { path: string }> {
+  const path = await temporaryFile(JSON.stringify({
+    clusters: [{ name: "one", cluster: { server, ...authority } }],
+    users: [{ name: "one", user: token === undefined ? {} : { token } }],
+    contexts: [{ name: "one", context: { cluster: "one", user: "one" } }],
+    "current-context": "one",
+  }));
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path) };
 }

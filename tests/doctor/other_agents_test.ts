@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1Container } from "@kubernetes/client-node";
-import { settingOf } from "../../lib/doctor/agent_pod.ts";
+import { podSetting } from "../../lib/doctor/other_agents.ts";
 
 const UNSET = { isKnown: true, value: undefined };
 const UNKNOWN = { isKnown: false };
@@ -35,17 +35,17 @@ const CASES: ReadonlyArray<[name: string, container: Partial<V1Container>, setti
     { env: [{ name: "LEADER_ELECTION", valueFrom: { configMapKeyRef: { name: "a", key: "b" } } }] },
     UNKNOWN,
   ],
-  ["may be in a file that a flag names", { args: ["--config", "/etc/agent.yaml"] }, UNKNOWN],
+  ["may be in a file of a flag", { args: ["--config", "/etc/agent.yaml"] }, UNKNOWN],
   [
-    "may be in a file that a variable names",
+    "may be in a file of a variable",
     { env: [{ name: "CONFIG", value: "/etc/agent.yaml" }] },
     UNKNOWN,
   ],
 ];
 
 for (const [name, container, expected] of CASES) {
-  Deno.test(`settingOf() of a pod whose setting ${name}`, () => {
+  Deno.test(`podSetting() reads a setting that ${name}`, () => {
     const pod = { spec: { containers: [{ name: "k8s-agent", ...container }] } };
-    assertEquals<unknown>(settingOf(pod, "leaderElection"), expected);
+    assertEquals<unknown>(podSetting(pod, "leaderElection"), expected);
   });
 }

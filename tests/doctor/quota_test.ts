@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { loadConfig } from "../../lib/cli/config.ts";
-import { demandOf } from "../../lib/doctor/quota_demand.ts";
+import { usageOf } from "../../lib/doctor/quota.ts";
 import { trialObjects } from "../../lib/doctor/trial_session.ts";
 import type { Config } from "../../lib/cli/options.ts";
 
@@ -11,11 +11,13 @@ function settings(...args: string[]): Config {
     env: () => undefined,
     readFile: () => "",
   });
-  if (invocation.kind !== "run") throw new Error(`This runs nothing: ${invocation.kind}`);
+  if (invocation.kind !== "run") {
+    throw new Error(`Cannot load a configuration: command is ${invocation.kind}`);
+  }
   return invocation.config;
 }
 
-/** The built-in template asks for 2Gi and a core. */
+/** The built-in template requests 2Gi and one core. */
 const POD = {
   "count/deployments.apps": 1,
   "pods": 1,
@@ -32,19 +34,19 @@ const POD = {
 };
 const CLASS = "fast.storageclass.storage.k8s.io";
 
-Deno.test("demandOf() names all that a quota can count of a session without a home", () => {
+Deno.test("usageOf() returns everything that a quota counts for a session without a home volume", () => {
   const objects = trialObjects("firefox", settings("--home-strategy=none"));
-  assertEquals(Object.fromEntries(demandOf(objects)), POD);
+  assertEquals(Object.fromEntries(usageOf(objects)), POD);
 });
 
-Deno.test("demandOf() names all that a quota can count of a session with home, network policy and GPU", () => {
+Deno.test("usageOf() returns everything that a quota counts for a session with home volume, network policy and GPU", () => {
   const args = [
     "--storage-class=fast",
     "--storage-size=10Gi",
     "--ingress-namespaces=edge",
     "--extended-resources={nvidia.com/gpu: 1}",
   ];
-  assertEquals(Object.fromEntries(demandOf(trialObjects("firefox", settings(...args)))), {
+  assertEquals(Object.fromEntries(usageOf(trialObjects("firefox", settings(...args)))), {
     ...POD,
     "nvidia.com/gpu": 1,
     "requests.nvidia.com/gpu": 1,
