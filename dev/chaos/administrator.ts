@@ -1,5 +1,5 @@
 /**
- * An administrator's own way to the cluster, past all faults: sees what is there, and deletes behind the agent's back.
+ * An administrator with a direct connection to the API server, without faults: reads the objects of sessions and deletes some of them.
  * @module
  */
 import {
@@ -16,7 +16,7 @@ import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
 import { SESSION_LABEL } from "../../lib/model/names.ts";
 import type { Deletion } from "./event.ts";
 
-/** A session's objects, as the cluster has them. */
+/** The objects of a session. */
 export interface SessionParts {
   deployment?: V1Deployment;
   service?: V1Service;
@@ -24,14 +24,14 @@ export interface SessionParts {
   readonly pods: V1Pod[];
 }
 
-/** Longest wait for one request: the API server may stand still for a while. */
+/** Timeout of a request, in milliseconds: the API server may be frozen for a while. */
 const REQUEST_MS = 20_000;
 const DEPLOYMENT = ["apps/v1", "Deployment"] as const;
 const SERVICE = ["v1", "Service"] as const;
 const CLAIM = ["v1", "PersistentVolumeClaim"] as const;
 const POD = ["v1", "Pod"] as const;
 
-/** Works in one namespace of its own, which goes with it. */
+/** Works in a namespace of its own, which it deletes in the end. */
 export class Administrator implements AsyncDisposable {
   readonly namespace: string;
   readonly #objects: KubernetesObjectApi;
@@ -49,7 +49,7 @@ export class Administrator implements AsyncDisposable {
     return new Administrator(objects, namespace);
   }
 
-  /** All sessions of which anything is there, by their ids. */
+  /** All sessions with at least one object, by their ids. */
   async sessions(): Promise<Map<string, SessionParts>> {
     const [deployments, services, claims, pods] = await Promise.all([
       this.#list<V1Deployment>(DEPLOYMENT),
@@ -71,48 +71,48 @@ export class Administrator implements AsyncDisposable {
     return sessions;
   }
 
-  /** Entries of a ConfigMap. */
+  /** The data of a ConfigMap. */
   async configMap(name: string): Promise<Readonly<Record<string, string>>> {
     const maps = await this.#list<V1ConfigMap>(["v1", "ConfigMap"]);
     return maps.find(({ metadata }) => metadata?.name === name)?.data ?? {};
   }
 
-  /** Deletes something of a session; gives the names of what it deleted. */
+  /** Deletes objects of a session and returns their names. */
   async delete({ sessionId, target }: Deletion): Promise<string[]> {
     const { deployment, service, claim, pods } = (await this.sessions()).get(sessionId) ?? { pods: [] };
-    const doomed: (readonly [kind: readonly [string, string], object: KubernetesObject | undefined])[] =
+    const targets: (readonly [kind: readonly [string, string], object: KubernetesObject | undefined])[] =
       target === "pod"
         ? pods.map((pod) => [POD, pod] as const)
         : target === "deployment"
         ? [[DEPLOYMENT, deployment]]
         : [[DEPLOYMENT, deployment], [SERVICE, service], [CLAIM, claim]];
-    const present = doomed.filter(([, object]) => object !== undefined);
+    const present = targets.filter(([, object]) => object !== undefined);
     await Promise.all(present.map(([kind, object]) => this.#delete(kind, object?.metadata?.name ?? "")));
     return present.map(([[, kind], object]) => `${kind}/${object?.metadata?.name}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const metadata = { name: this.namespace };
-    await soon(this.#objects.delete({ apiVersion: "v1", kind: "Namespace", metadata }));
+    await inTime(this.#objects.delete({ apiVersion: "v1", kind: "Namespace", metadata }));
   }
 
-  /** Looks again at an API server that is in trouble: it may have been frozen a moment ago. */
+  /** Retries, as the API server may just have been frozen. */
   async #list<T extends KubernetesObject>([apiVersion, kind]: readonly [string, string]): Promise<T[]> {
-    const look = () => soon(this.#objects.list<T>(apiVersion, kind, this.namespace));
-    const { items } = await retry(look, { minTimeout: 500 });
+    const list = () => inTime(this.#objects.list<T>(apiVersion, kind, this.namespace));
+    const { items } = await retry(list, { minTimeout: 500 });
     return items;
   }
 
-  /** Dependents first, as `kubectl delete --cascade=foreground` does; what is gone already is fine. */
+  /** Deletes dependents first, as `kubectl delete --cascade=foreground` does. Objects that are already gone are ignored. */
   async #delete([apiVersion, kind]: readonly [string, string], name: string): Promise<void> {
     const object = { apiVersion, kind, metadata: { name, namespace: this.namespace } };
     const options = [undefined, undefined, undefined, undefined, "Foreground"] as const;
-    await soon(this.#objects.delete(object, ...options)).catch((error) => {
+    await inTime(this.#objects.delete(object, ...options)).catch((error) => {
       if (!String(error).includes("404")) throw error;
     });
   }
 }
 
-function soon<T>(request: Promise<T>): Promise<T> {
+function inTime<T>(request: Promise<T>): Promise<T> {
   return deadline(request, REQUEST_MS);
 }

@@ -1,9 +1,9 @@
 /**
- * The API server's own process, where it runs on this machine.
+ * The process of an API server on this machine.
  * @module
  */
 
-/** Lets the process stand still for times; disposing it lets it go on. */
+/** Freezes and resumes the process. */
 export class ApiServerProcess implements Disposable {
   readonly #pid: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -12,13 +12,13 @@ export class ApiServerProcess implements Disposable {
     this.#pid = pid;
   }
 
-  /** Stops it, and lets it go on after a time. */
-  freeze(ms: number, onOver: () => void): void {
+  /** Freezes the process for a time. */
+  freeze(ms: number, onResume: () => void): void {
     this.heal();
     Deno.kill(this.#pid, "SIGSTOP");
     this.#timer = setTimeout(() => {
       this.heal();
-      onOver();
+      onResume();
     }, ms);
   }
 
@@ -26,7 +26,7 @@ export class ApiServerProcess implements Disposable {
     this.heal();
   }
 
-  /** Lets it go on at once, if it stands still. */
+  /** Resumes the process if it is frozen. */
   heal(): void {
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);

@@ -4,9 +4,9 @@
  */
 import { parseArgs } from "@std/cli";
 
-/** What a run is asked to be. */
+/** The options of a run. */
 export interface ChaosArguments {
-  /** Absent: at random. */
+  /** Random if absent. */
   readonly seed: number | undefined;
   readonly durationMs: number;
   readonly kubeconfig: string | undefined;
@@ -23,9 +23,9 @@ const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_0
 const MAX_SEED = 2 ** 32 - 1;
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * @throws {TypeError} with a sentence that says what is wrong
+ * @throws {TypeError} for an unknown flag or an invalid value
  */
 export function readArguments(args: readonly string[]): ChaosArguments {
   const unknown: string[] = [];
@@ -33,21 +33,21 @@ export function readArguments(args: readonly string[]): ChaosArguments {
     string: FLAGS,
     unknown: (argument) => void unknown.push(argument),
   });
-  if (unknown.length > 0) throw new TypeError(`Unknown: ${unknown.join(" ")}`);
+  if (unknown.length > 0) throw new TypeError(`Unknown arguments: ${unknown.join(" ")}`);
   const text = (name: string) => typeof flags[name] === "string" ? flags[name] : undefined;
   return {
-    seed: wholeNumber("--seed", text("seed"), MAX_SEED),
+    seed: integer("--seed", text("seed"), MAX_SEED),
     durationMs: duration(text("duration") ?? DEFAULT_DURATION),
     kubeconfig: text("kubeconfig"),
-    apiServerPid: wholeNumber("--api-server-pid", text("api-server-pid"), MAX_SEED),
+    apiServerPid: integer("--api-server-pid", text("api-server-pid"), MAX_SEED),
     output: text("output"),
   };
 }
 
-function wholeNumber(flag: string, text: string | undefined, most: number): number | undefined {
+function integer(flag: string, text: string | undefined, max: number): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^\d+$/.test(text) || Number(text) > most) {
-    throw new TypeError(`${flag} must be a whole number up to ${most}, not "${text}"`);
+  if (!/^\d+$/.test(text) || Number(text) > max) {
+    throw new TypeError(`${flag} must be an integer up to ${max}: "${text}"`);
   }
   return Number(text);
 }
@@ -55,6 +55,6 @@ function wholeNumber(flag: string, text: string | undefined, most: number): numb
 function duration(text: string): number {
   const [, amount, unit = ""] = /^(\d+)([smh])$/.exec(text) ?? [];
   const ms = Number(amount) * (UNITS[unit] ?? NaN);
-  if (!(ms > 0)) throw new TypeError(`--duration must be a time such as 90s or 5m, not "${text}"`);
+  if (!(ms > 0)) throw new TypeError(`--duration must be a duration such as 90s or 5m: "${text}"`);
   return ms;
 }

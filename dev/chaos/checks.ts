@@ -1,79 +1,81 @@
 /**
- * The checks of a run: what was said, what the cluster holds and what the agents wrote come in, broken promises come out as sentences.
- * Pure.
+ * The checks of a run: compares the messages, the objects in the cluster and the logs of the agents with what the agent guarantees. Pure.
  * @module
  */
 import type { SessionParts } from "./administrator.ts";
-import { type CommandStory, type History, isReceived } from "./history.ts";
+import { type CommandRecord, type History, isReceived } from "./history.ts";
 import type { Logbook } from "./logbook.ts";
 import { describeState, type Expectation, expectSession, type SessionState } from "./model.ts";
 import { describeParts, observe } from "./observed.ts";
 import { SESSION_IDS } from "./planned_commands.ts";
 
-/** A promise that was broken. */
+/** A violated guarantee. */
 export interface Violation {
   readonly text: string;
-  /** Whether it stays however long one waits. */
+  /** Whether waiting cannot resolve it. */
   readonly isFinal?: boolean;
-  /** Ids that lead to more about it. */
+  /** The command or session that it is about. */
   readonly commandId?: string;
   readonly sessionId?: string;
 }
 
-/** What the checks are made on. */
+/** The input of the checks. */
 export interface Evidence {
   readonly history: History;
   readonly logbook: Logbook;
-  /** What the Control Plane found wrong. */
+  /** Protocol violations that the Control Plane detected. */
   readonly problems: readonly string[];
   readonly sessions: ReadonlyMap<string, SessionParts>;
-  /** Times at which watches were made to fall silent, in milliseconds since 1970. */
-  readonly silencedAt: readonly number[];
+  /** When watches were stalled, in milliseconds since 1970. */
+  readonly stalledAt: readonly number[];
 }
 
-/** What was found. */
+/** The result of the checks. */
 export interface Findings {
   readonly violations: readonly Violation[];
-  /** What would be violations, had the agent or the chaos not given a reason, a sentence each. */
+  /** Violations that the injected faults explain, one sentence each. */
   readonly excused: readonly string[];
 }
 
-/** A watch that fell silent is found out after 40 s; otherwise the slowest way delays by a few seconds. */
+/** How long a cache may be stale, in milliseconds: a stalled watch is detected after 40 s, other faults delay it by a few seconds. */
 const STALE_MS = 20_000;
-const SILENT_MS = 50_000;
+const STALLED_MS = 50_000;
 
-/** Checks answers, the cluster, and what was told of it. */
+/** Checks the results of commands, the objects in the cluster and the reported statuses. */
 export function check(evidence: Evidence): Findings {
-  const stories = evidence.history.stories();
+  const records = evidence.history.records();
   const excused: string[] = [];
   const violations = [
-    ...checkAnswers(stories, { evidence, excused }),
+    ...checkAnswers(records, { evidence, excused }),
     ...checkProblems(evidence, excused),
-    ...SESSION_IDS.flatMap((sessionId) => checkSession(sessionId, { stories, evidence })),
-    ...evidence.logbook.workOfDeposed().map((text) => ({
-      text: `Two were at work at once: ${text}`,
+    ...SESSION_IDS.flatMap((sessionId) => checkSession(sessionId, { records, evidence })),
+    ...evidence.logbook.workWithoutLease().map((text) => ({
+      text: `Two replicas worked at the same time: ${text}`,
       isFinal: true,
     })),
-    ...evidence.logbook.unwantedEnds().map((text) => ({ text: `An agent crashed: ${text}`, isFinal: true })),
+    ...evidence.logbook.unexpectedExits().map((text) => ({
+      text: `An agent crashed: ${text}`,
+      isFinal: true,
+    })),
   ];
   return { violations, excused };
 }
 
-/** Received commands that have no answer yet. */
-export function unanswered(history: History): CommandStory[] {
-  return history.stories().filter((story) => isReceived(story) && story.answers.length === 0);
+/** Received commands without a result. */
+export function unanswered(history: History): CommandRecord[] {
+  return history.records().filter((record) => isReceived(record) && record.answers.length === 0);
 }
 
 function checkAnswers(
-  stories: readonly CommandStory[],
+  records: readonly CommandRecord[],
   { evidence, excused }: { evidence: Evidence; excused: string[] },
 ): Violation[] {
-  return stories.filter(isReceived).flatMap(({ command: { commandId, action, sessionId }, answers }) => {
+  return records.filter(isReceived).flatMap(({ command: { commandId, action, sessionId }, answers }) => {
     const different = new Set(answers.map(({ type, text }) => `${type} ${canonical(text)}`));
     if (different.size === 1) return [];
     const text = different.size === 0
-      ? `Command ${commandId} (${action}) was acknowledged and never answered`
-      : `Command ${commandId} (${action}) was answered in ${different.size} ways: ${
+      ? `Command ${commandId} (${action}) was acknowledged, but has no result`
+      : `Command ${commandId} (${action}) has ${different.size} different results: ${
         [...different].join(" and ")
       }`;
     const excuse = excuseFor({ commandId, sessionId, answers }, evidence);
@@ -83,21 +85,24 @@ function checkAnswers(
   });
 }
 
-/** Why a command may have two answers, if there is a reason. */
+/** Why a command may have two results. */
 function excuseFor(
-  { commandId, sessionId, answers }: Pick<CommandStory, "answers"> & { commandId: string; sessionId: string },
+  { commandId, sessionId, answers }: Pick<CommandRecord, "answers"> & {
+    commandId: string;
+    sessionId: string;
+  },
   { logbook, history }: Evidence,
 ): string | undefined {
   const [first] = answers;
   const other = answers.find(({ text }) => text !== first?.text);
-  if (!first || !other || logbook.takers(commandId) < 2) return undefined;
-  // The Service is where a success is kept until the journal is written next.
-  const isForgotten = history.deletions.some((deletion) =>
+  if (!first || !other || logbook.processesWith(commandId) < 2) return undefined;
+  // Until the next write of the journal, the result of a command is recorded only in the annotations of the Service.
+  const isRecordDeleted = history.deletions.some((deletion) =>
     deletion.sessionId === sessionId && deletion.target === "session" && deletion.to > first.at - 1000 &&
     deletion.from < other.at
   );
-  return isForgotten
-    ? "the administrator had deleted the Service that remembered it, and another process went on"
+  return isRecordDeleted
+    ? "the administrator deleted the Service with the recorded result, and another process repeated the command"
     : undefined;
 }
 
@@ -105,16 +110,16 @@ function checkProblems({ problems }: Evidence, excused: string[]): Violation[] {
   return problems.flatMap((problem) => {
     const commandId = /Command "(c-\d+)"/.exec(problem)?.[1];
     if (/It sent nothing for/.test(problem)) {
-      excused.push(`${problem}; the chaos froze its link, or the agent itself`);
+      excused.push(`${problem}; its connection or the agent itself was frozen`);
       return [];
     }
     if (commandId && /second, different result/.test(problem)) {
-      // Told with both answers by the check of answers.
+      // Reported with both results by checkAnswers().
       return [];
     }
     const sessionId = /Session "([^"]+)"/.exec(problem)?.[1];
     return [{
-      text: `The Control Plane found: ${problem}`,
+      text: `The Control Plane detected a protocol violation: ${problem}`,
       isFinal: true,
       ...(commandId ? { commandId } : {}),
       ...(sessionId ? { sessionId } : {}),
@@ -124,19 +129,19 @@ function checkProblems({ problems }: Evidence, excused: string[]): Violation[] {
 
 function checkSession(
   sessionId: string,
-  { stories, evidence }: { stories: readonly CommandStory[]; evidence: Evidence },
+  { records, evidence }: { records: readonly CommandRecord[]; evidence: Evidence },
 ): Violation[] {
   const parts = evidence.sessions.get(sessionId) ?? { pods: [] };
-  const expectation = expectationOf(sessionId, { stories, evidence });
+  const expectation = expectationOf(sessionId, { records, evidence });
   const { states, mayHaveHome, contradictions } = expectation;
   const found = observe(parts);
   const texts: string[] = [];
   if (!states.some((state) => fits(found, state))) {
     const expected = states.map(describeState).join(" or ");
-    texts.push(`Session ${sessionId} should be ${expected}, and there is: ${describeParts(parts)}`);
+    texts.push(`Session ${sessionId} should be ${expected}, but has: ${describeParts(parts)}`);
   }
   if (parts.claim && !mayHaveHome) {
-    texts.push(`The home of session ${sessionId} is there, and should be deleted`);
+    texts.push(`The home volume of session ${sessionId} exists, but should be deleted`);
   }
   if (states.length === 1 || found.kind !== "other") {
     texts.push(...checkStatus(sessionId, { parts, found, evidence, isCertain: states.length === 1 }));
@@ -149,47 +154,47 @@ function checkSession(
 
 function expectationOf(
   sessionId: string,
-  { stories, evidence }: { stories: readonly CommandStory[]; evidence: Evidence },
+  { records, evidence }: { records: readonly CommandRecord[]; evidence: Evidence },
 ): Expectation {
-  const { history, logbook, silencedAt } = evidence;
-  const commands = stories.filter(({ command }) => command.sessionId === sessionId).map((story) => ({
-    ...story,
-    isTaken: logbook.takers(story.command.commandId) > 0,
+  const { history, logbook, stalledAt } = evidence;
+  const commands = records.filter(({ command }) => command.sessionId === sessionId).map((record) => ({
+    ...record,
+    isAccepted: logbook.processesWith(record.command.commandId) > 0,
     hasLeftovers: logbook.hasLeftovers(sessionId, {
-      from: story.sentAt,
-      to: (story.answers[0]?.at ?? Infinity) + 1000,
+      from: record.sentAt,
+      to: (record.answers[0]?.at ?? Infinity) + 1000,
     }),
   }));
   const deletions = history.deletions.filter((deletion) => deletion.sessionId === sessionId);
   const staleMs = ({ from, to }: { from: number; to: number }) =>
-    silencedAt.some((at) => at > from - SILENT_MS && at < to + STALE_MS) ? SILENT_MS : STALE_MS;
+    stalledAt.some((at) => at > from - STALLED_MS && at < to + STALE_MS) ? STALLED_MS : STALE_MS;
   return expectSession(commands, { deletions, staleMs });
 }
 
-/** Whether the last thing that was told of a session is so. */
+/** Checks whether the last reported status of a session is true. */
 function checkStatus(
   sessionId: string,
   options: { parts: SessionParts; found: SessionState; evidence: Evidence; isCertain: boolean },
 ): string[] {
   const { parts, found, evidence, isCertain } = options;
-  const told = evidence.history.lastStatuses().get(sessionId)?.payload;
-  const state = told?.state;
-  const podName = (told?.platformMetadata as Record<string, unknown> | undefined)?.podName;
-  const words = `Session ${sessionId} was told to be ${state ?? "nothing"}${
+  const reported = evidence.history.lastStatuses().get(sessionId)?.payload;
+  const state = reported?.state;
+  const podName = (reported?.platformMetadata as Record<string, unknown> | undefined)?.podName;
+  const violation = `Session ${sessionId} was last reported as ${state ?? "nothing"}${
     podName ? ` in ${podName}` : ""
-  } last, and there is: ${describeParts(parts)}`;
+  }, but has: ${describeParts(parts)}`;
   switch (found.kind) {
     case "running":
-      // A start that failed and could not be cleaned up is told as failed.
+      // A failed start that could not be cleaned up is reported as failed.
       if (state === "failed" && !isCertain) return [];
-      return state === "running" && podName === parts.pods[0]?.metadata?.name ? [] : [words];
+      return state === "running" && podName === parts.pods[0]?.metadata?.name ? [] : [violation];
     case "hibernated":
       if (state === "failed" && !isCertain) return [];
-      return state === "hibernated" ? [] : [words];
+      return state === "hibernated" ? [] : [violation];
     case "broken":
-      return state === "failed" ? [] : [words];
+      return state === "failed" ? [] : [violation];
     case "absent":
-      return state === undefined || state === "terminated" || state === "failed" ? [] : [words];
+      return state === undefined || state === "terminated" || state === "failed" ? [] : [violation];
     default:
       return [];
   }
@@ -201,7 +206,7 @@ function fits(found: SessionState, expected: SessionState): boolean {
   return other === undefined || one === other;
 }
 
-/** JSON that does not depend on the order of keys; answers are flat. */
+/** JSON with sorted keys; results are flat. */
 function canonical(text: string): string {
   const value = JSON.parse(text);
   return typeof value === "object" && value !== null

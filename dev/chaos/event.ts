@@ -1,11 +1,11 @@
 /**
- * What can happen in a run: the words of a plan.
+ * The events of a plan.
  * @module
  */
 import type { ApiFault } from "../faults/api_fault.ts";
 import type { TcpFault } from "../faults/tcp_fault.ts";
 
-/** A command of the plan; its id is the plan's own, so that a replay has the same ids. */
+/** A command of the plan. The plan chooses its id, so that a repeated run has the same ids. */
 export interface PlannedCommand {
   readonly commandId: string;
   readonly action: string;
@@ -13,46 +13,46 @@ export interface PlannedCommand {
   readonly payload: unknown;
 }
 
-/** Which of the replicas is meant, as they stand when the event comes. */
+/** The role of a replica at the time of the event. */
 export type Role = "leader" | "standby";
 
-/** The Control Plane gives commands. */
-export interface GiveCommands {
+/** The Control Plane sends commands. */
+export interface SendCommands {
   readonly kind: "commands";
   readonly commands: readonly PlannedCommand[];
-  /** Whether all stand in one frame. */
+  /** Whether one frame has all of them. */
   readonly isJoined: boolean;
 }
 
-/** The Control Plane sends once more what the agent took but has not answered. */
+/** The Control Plane sends a command again that has no result yet. */
 export interface RepeatCommand {
   readonly kind: "repeat";
 }
 
-/** A replica is ended. */
+/** A replica is killed or terminated. */
 export interface EndReplica {
   readonly kind: "kill" | "terminate";
   readonly role: Role;
 }
 
-/** A replica stands still for a time, and goes on as if nothing had been. */
+/** A replica is frozen for a time. */
 export interface FreezeReplica {
   readonly kind: "freeze";
   readonly role: Role;
   readonly ms: number;
 }
 
-/** What can be wrong with any way. */
-export type WayFault =
+/** A fault of a TCP connection. */
+export type ConnectionFault =
   | { readonly kind: "cut" | "reset" }
   | { readonly kind: "mode"; readonly mode: TcpFault; readonly ms: number };
 
-/** Something is wrong between a replica and the Control Plane. */
-export interface LinkTrouble {
+/** A fault between a replica and the Control Plane. */
+export interface LinkFaultEvent {
   readonly kind: "link";
   readonly role: Role;
   readonly fault:
-    | WayFault
+    | ConnectionFault
     | { readonly kind: "disconnect"; readonly code?: number }
     | {
       readonly kind: "registration";
@@ -62,38 +62,38 @@ export interface LinkTrouble {
     };
 }
 
-/** Something is wrong between a replica and the API server. */
-export interface ApiTrouble {
+/** A fault between a replica and the API server. */
+export interface ApiFaultEvent {
   readonly kind: "api";
   readonly role: Role;
   readonly fault:
-    | WayFault
+    | ConnectionFault
     | { readonly kind: "answers"; readonly fault: ApiFault }
     | { readonly kind: "hang"; readonly verb: string; readonly times: number; readonly ms: number }
-    | { readonly kind: "watches"; readonly how: "end" | "expire" | "silence" };
+    | { readonly kind: "watches"; readonly how: "end" | "expire" | "stall" };
 }
 
-/** The API server itself stands still for a time. */
+/** The API server is frozen for a time. */
 export interface FreezeServer {
   readonly kind: "server";
   readonly ms: number;
 }
 
-/** An administrator deletes something of a session behind the agent's back. */
+/** An administrator deletes objects of a session. */
 export interface Deletion {
   readonly kind: "administrator";
   readonly sessionId: string;
   readonly target: "pod" | "deployment" | "session";
 }
 
-/** One thing that happens. */
+/** One event. */
 export type ChaosEvent =
-  | GiveCommands
+  | SendCommands
   | RepeatCommand
   | EndReplica
   | FreezeReplica
-  | LinkTrouble
-  | ApiTrouble
+  | LinkFaultEvent
+  | ApiFaultEvent
   | FreezeServer
   | Deletion;
 
@@ -103,17 +103,17 @@ export interface TimedEvent {
   readonly event: ChaosEvent;
 }
 
-/** An event in a few words. */
+/** A short description of an event. */
 export function describeEvent(event: ChaosEvent): string {
   switch (event.kind) {
     case "commands": {
-      const words = event.commands.map(({ commandId, action, sessionId }) =>
+      const texts = event.commands.map(({ commandId, action, sessionId }) =>
         `${commandId} ${action} ${sessionId}`
       );
-      return `${words.join(", ")}${event.isJoined && words.length > 1 ? " in one frame" : ""}`;
+      return `${texts.join(", ")}${event.isJoined && texts.length > 1 ? " in one frame" : ""}`;
     }
     case "repeat":
-      return "repeat a command that is not answered yet";
+      return "repeat a command without a result";
     case "kill":
     case "terminate":
       return `${event.kind} the ${event.role}`;

@@ -1,15 +1,15 @@
 /**
- * What a process holds of the machine, as Linux tells it. Timers cannot be seen from outside.
+ * The open files and the memory of a process, from /proc.
  * @module
  */
 
-/** A process's share of the machine. */
+/** The resource usage of a process. */
 export interface Footprint {
   readonly openFiles: number;
   readonly memoryMb: number;
 }
 
-/** Reads what a process holds now. */
+/** Reads the current usage of a process. */
 export async function footprint(pid: number): Promise<Footprint> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   let openFiles = 0;

@@ -1,11 +1,11 @@
 /**
- * What became of each command, as the Control Plane saw it.
+ * The history of each command from the point of view of the Control Plane.
  * @module
  */
 import type { Received } from "../control_plane/control_plane.ts";
 import type { Deletion, PlannedCommand } from "./event.ts";
 
-/** An answer to a command. */
+/** A result of a command. */
 export interface Answer {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -14,48 +14,48 @@ export interface Answer {
   readonly text: string;
 }
 
-/** One command from its sending to its answers. */
-export interface CommandStory {
+/** A command with its acknowledgement and results. */
+export interface CommandRecord {
   readonly command: PlannedCommand;
   /** Milliseconds since 1970. */
   readonly sentAt: number;
   readonly ackedAt: number | undefined;
-  /** All of them, the first one first. */
+  /** In the order in which they arrived. */
   readonly answers: readonly Answer[];
 }
 
-/** What an administrator deleted, and when, in milliseconds since 1970. */
+/** A deletion by the administrator, with its start and end in milliseconds since 1970. */
 export interface PastDeletion extends Deletion {
   readonly from: number;
   to: number;
 }
 
-/** Keeps what was sent; what came back it reads in the Control Plane's messages. */
+/** Records the sent commands, and finds their results in the messages of the Control Plane. */
 export class History {
   readonly #messages: readonly Received[];
   readonly #sent = new Map<string, { command: PlannedCommand; sentAt: number }>();
   readonly deletions: PastDeletion[] = [];
 
-  /** @param messages all messages of the agents, which grow as they come */
+  /** @param messages all messages of the agents; the array grows */
   constructor(messages: readonly Received[]) {
     this.#messages = messages;
   }
 
-  /** Notes a command that is sent now. */
+  /** Records a command that is sent now. */
   sent(command: PlannedCommand): void {
     if (this.#sent.has(command.commandId)) return;
     this.#sent.set(command.commandId, { command, sentAt: Date.now() });
   }
 
-  /** Notes a deletion that begins now; gives a function that notes its end. */
+  /** Notes a deletion that begins now; returns a function that records its end. */
   deleting(deletion: Deletion): () => void {
     const past: PastDeletion = { ...deletion, from: Date.now(), to: Infinity };
     this.deletions.push(past);
     return () => void (past.to = Date.now());
   }
 
-  /** All commands in the order in which they were sent first. */
-  stories(): CommandStory[] {
+  /** All commands in the order in which they were first sent. */
+  records(): CommandRecord[] {
     const acks = new Map<string, number>();
     const answers = new Map<string, Answer[]>();
     for (const { at, message: { type, payload } } of this.#messages) {
@@ -81,12 +81,12 @@ export class History {
     return statuses;
   }
 
-  /** All that was said to and heard of a session, in order of time, for people. */
+  /** All messages and deletions about a session in chronological order, as text. */
   about(sessionId: string): string[] {
-    const stories = this.stories().filter(({ command }) => command.sessionId === sessionId);
-    const ids = new Set(stories.map(({ command }) => command.commandId));
+    const records = this.records().filter(({ command }) => command.sessionId === sessionId);
+    const ids = new Set(records.map(({ command }) => command.commandId));
     const lines = [
-      ...stories.map(({ command, sentAt }) => ({
+      ...records.map(({ command, sentAt }) => ({
         at: sentAt,
         text: `sent ${command.commandId} ${command.action} ${JSON.stringify(command.payload)}`,
       })),
@@ -94,7 +94,10 @@ export class History {
         .map(({ from, target }) => ({ at: from, text: `the administrator deletes the ${target}` })),
       ...this.#messages.filter(({ message: { type, payload } }) =>
         ids.has(String(payload.commandId)) || (type === "status" && payload.sessionId === sessionId)
-      ).map(({ at, message: { type, payload } }) => ({ at, text: `got ${type} ${JSON.stringify(payload)}` })),
+      ).map(({ at, message: { type, payload } }) => ({
+        at,
+        text: `received ${type} ${JSON.stringify(payload)}`,
+      })),
     ];
     return lines.toSorted((one, other) => one.at - other.at)
       .map(({ at, text }) => `${new Date(at).toISOString()} ${text}`);
@@ -102,6 +105,6 @@ export class History {
 }
 
 /** Whether the agent acknowledged or answered a command. */
-export function isReceived({ ackedAt, answers }: CommandStory): boolean {
+export function isReceived({ ackedAt, answers }: CommandRecord): boolean {
   return ackedAt !== undefined || answers.length > 0;
 }

@@ -1,11 +1,11 @@
 /**
- * What the agents' processes said, and what follows from it: who led when, who took which command, and what they themselves called lost.
+ * The logs of all agent processes, and what they show: which process led when, which one accepted a command, and which errors it logged.
  * @module
  */
 
 /** A line of a process's log. */
 export interface LogLine {
-  /** Milliseconds since 1970, as the agent wrote it; NaN where it wrote none. */
+  /** Milliseconds since 1970, as the agent logged it; NaN for a line without a time. */
   readonly at: number;
   readonly text: string;
 }
@@ -15,7 +15,7 @@ export interface AgentRun {
   readonly replica: string;
   readonly number: number;
   readonly lines: LogLine[];
-  /** Absent while it lives. */
+  /** Absent while the process runs. */
   end?: RunEnd;
 }
 
@@ -23,11 +23,11 @@ export interface AgentRun {
 export interface RunEnd {
   readonly at: number;
   readonly code: number;
-  /** Whether this program told it to end, or ended it. */
-  readonly isWanted: boolean;
+  /** Whether the test terminated or killed it. */
+  readonly isExpected: boolean;
 }
 
-/** A time that a process spent in some state; without an end it lasted until the process ended, or still lasts. */
+/** A period; without an end it lasts until the end of the process. */
 export interface Span {
   readonly from: number;
   readonly to: number | undefined;
@@ -35,14 +35,14 @@ export interface Span {
 
 const LEADING = /\] Leading as /;
 const LEADERSHIP_ENDED = /(Lost|Released) leadership|Cannot release the lease/;
-/** What only a leader says. */
+/** Lines that only a leader logs. */
 const AT_WORK = /\] (Command \S+: |WARN: Command \S+ failed|Session \S+ is |WebSocket connected)/;
 
-/** All processes of all replicas, in the order in which they began. */
+/** All processes of all replicas in the order of their starts. */
 export class Logbook {
   readonly runs: AgentRun[] = [];
 
-  /** Opens a page for a new process. */
+  /** Adds a new process. */
   begin(replica: string): AgentRun {
     const number = this.runs.filter((run) => run.replica === replica).length + 1;
     const run = { replica, number, lines: [] };
@@ -50,32 +50,32 @@ export class Logbook {
     return run;
   }
 
-  /** The lines that hold any of the words, of all processes, in order of time. */
-  about(words: readonly string[]): string[] {
+  /** The lines of all processes that contain one of the texts, in chronological order. */
+  about(texts: readonly string[]): string[] {
     return this.runs.flatMap((run) =>
-      run.lines.filter(({ text }) => words.some((word) => text.includes(word)))
+      run.lines.filter(({ text }) => texts.some((word) => text.includes(word)))
         .map(({ at, text }) => ({ at, text: `${nameOfRun(run)}: ${text}` }))
     ).toSorted((one, other) => one.at - other.at).map(({ text }) => text);
   }
 
-  /** How many processes took the command in, or went on with it. */
-  takers(commandId: string): number {
+  /** How many processes accepted or continued a command. */
+  processesWith(commandId: string): number {
     return this.#runsWith(commandId).length;
   }
 
-  /** Whether an agent said in a time that it could not clean up after a command of the session. */
+  /** Whether an agent logged in a period that it could not clean up after a command of the session. */
   hasLeftovers(sessionId: string, { from, to }: { from: number; to: number }): boolean {
-    const words = [
+    const texts = [
       `Cannot clean up after the failed start of session ${sessionId}`,
       `Cannot hibernate session ${sessionId} again after a failed wake`,
     ];
     return this.runs.some(({ lines }) =>
-      lines.some(({ at, text }) => at >= from && at <= to && words.some((word) => text.includes(word)))
+      lines.some(({ at, text }) => at >= from && at <= to && texts.some((word) => text.includes(word)))
     );
   }
 
-  /** Lines of work that a process wrote while another one already led. */
-  workOfDeposed(): string[] {
+  /** Lines of a process that show work while another process was already the leader. */
+  workWithoutLease(): string[] {
     const leaders = this.runs.flatMap((run) => {
       const first = leadershipOf(run);
       return first === undefined ? [] : [{ run, since: first.from }];
@@ -83,49 +83,49 @@ export class Logbook {
     return leaders.flatMap(({ run, since }, index) =>
       leaders.slice(0, index).flatMap((former) =>
         former.run.lines.filter(({ at, text }) => at > since && AT_WORK.test(text))
-          .map(({ text }) => `${nameOfRun(former.run)} after ${nameOfRun(run)} led: ${text}`)
+          .map(({ text }) => `${nameOfRun(former.run)} after ${nameOfRun(run)} became the leader: ${text}`)
       )
     );
   }
 
-  /** Processes that exited unexpectedly while leading or waiting, with their last log lines. */
-  unwantedEnds(): string[] {
+  /** Processes that exited unexpectedly, with their last log lines. */
+  unexpectedExits(): string[] {
     return this.runs.filter((run) =>
-      run.end && !run.end.isWanted && !run.lines.some(({ text }) => LEADERSHIP_ENDED.test(text))
+      run.end && !run.end.isExpected && !run.lines.some(({ text }) => LEADERSHIP_ENDED.test(text))
     ).map((run) =>
-      `${nameOfRun(run)} ended by itself with code ${run.end?.code}: ${
+      `${nameOfRun(run)} exited unexpectedly with code ${run.end?.code}: ${
         run.lines.slice(-5).map(({ text }) => text).join(" / ")
       }`
     );
   }
 
-  /** How many processes came to lead. */
+  /** How many processes became the leader. */
   get leaders(): number {
     return this.runs.filter((run) => leadershipOf(run) !== undefined).length;
   }
 
   #runsWith(commandId: string): AgentRun[] {
-    const isOfIt = ({ text }: LogLine) => text.includes(`Command ${commandId}: `);
-    return this.runs.filter(({ lines }) => lines.some(isOfIt));
+    const isAboutCommand = ({ text }: LogLine) => text.includes(`Command ${commandId}: `);
+    return this.runs.filter(({ lines }) => lines.some(isAboutCommand));
   }
 }
 
-/** A process as it is called in reports. */
+/** The name of a process in reports. */
 function nameOfRun({ replica, number }: AgentRun): string {
   return `${replica}${number}`;
 }
 
-/** Reads a line of the agent's log, which begins with the time. */
+/** Parses a line of the agent's log, which starts with the time. */
 export function readLine(text: string): LogLine {
   return { at: Date.parse(text.split(" ", 1)[0] ?? ""), text };
 }
 
-/** The time in which a process led: it does so once at most. */
+/** The period in which a process was the leader; a process leads at most once. */
 function leadershipOf({ lines }: AgentRun): Span | undefined {
   return spans(lines, { begins: LEADING, ends: LEADERSHIP_ENDED })[0];
 }
 
-/** Whether a process leads now, as far as it has said. */
+/** Whether a process is the leader according to its log. */
 export function isLeading(run: AgentRun): boolean {
   const leadership = leadershipOf(run);
   return !run.end && leadership !== undefined && leadership.to === undefined;

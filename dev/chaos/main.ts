@@ -1,11 +1,11 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * `deno task chaos`: on a real API server sessions churn while the agent, its links and the API server are killed, cut and slowed, by a plan
- * that a seed determines; at the end it is checked that nothing was lost.
+ * `deno task chaos`: starts and stops sessions while the agent, its connections and the API server are killed, cut and slowed down, following a
+ * plan that a seed determines. At the end it checks that nothing was lost.
  *
  *     deno task chaos [--seed N] [--duration 5m] [--kubeconfig FILE] [--api-server-pid PID] [--output FILE.md]
  *
- * Without a kubeconfig it uses the in-memory API of dev/cluster. Ends with 0 if all checks hold, 1 if not, 2 for an unusable command line.
+ * Without a kubeconfig it uses the in-memory API of dev/cluster. Exits with 0 if all checks pass, 1 if not, 2 for an invalid command line.
  * @module
  */
 import { type ChaosArguments, readArguments, USAGE } from "./arguments.ts";
@@ -16,7 +16,7 @@ import { reportTable } from "./report.ts";
 import { runChaos, type RunOutcome } from "./run.ts";
 import { Stage } from "./stage.ts";
 
-/** Longest time for the agent to be connected at first. */
+/** Timeout for the first connection of the agent, in milliseconds. */
 const START_MS = 60_000;
 
 async function main(): Promise<number> {
@@ -33,7 +33,7 @@ async function main(): Promise<number> {
   try {
     return await chaos(given, interrupt.signal);
   } catch (error) {
-    tell(`The run was broken off: ${error instanceof Error ? error.stack ?? error.message : error}`);
+    log(`The run was aborted: ${error instanceof Error ? error.stack ?? error.message : error}`);
     return 1;
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
@@ -45,15 +45,15 @@ async function chaos(given: ChaosArguments, signal: AbortSignal): Promise<number
   const kubeconfig = given.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "";
   const { durationMs, apiServerPid } = given;
   const replay = replayCommand({ ...given, kubeconfig, seed });
-  tell(`Seed ${seed}; again: ${replay}`);
+  log(`Seed ${seed}; repeat with: ${replay}`);
   const cluster = kubeconfig === "" ? "in memory" : "from kubeconfig";
-  tell(`The API server is ${kubeconfig === "" ? "the one in memory" : `that of ${kubeconfig}`}`);
+  log(`API server: ${kubeconfig === "" ? "in memory" : kubeconfig}`);
 
   await using stage = await Stage.set(
-    { kubeconfig, apiServerPid, onEvent: tell },
+    { kubeconfig, apiServerPid, onEvent: log },
     AbortSignal.any([signal, AbortSignal.timeout(START_MS)]),
   );
-  const outcome = await runChaos(stage, { seed, durationMs, tell, signal });
+  const outcome = await runChaos(stage, { seed, durationMs, log, signal });
   const { performer, history, before, after } = outcome;
   const table = reportTable({
     seed,
@@ -61,7 +61,7 @@ async function chaos(given: ChaosArguments, signal: AbortSignal): Promise<number
     cluster,
     agent: Deno.env.get("K8S_AGENT") ? "executable" : "source",
     counts: performer.counts,
-    stories: history.stories(),
+    records: history.records(),
     failovers: stage.logbook.leaders - 1,
     violations: outcome.violations.length,
     excused: outcome.excused.length,
@@ -71,7 +71,7 @@ async function chaos(given: ChaosArguments, signal: AbortSignal): Promise<number
   const text = [table, ...sentences(outcome)].join("\n\n");
   for (const violation of outcome.violations) printContext(violation, { history, logbook: stage.logbook });
   console.log(`\n${text}\n`);
-  tell(`Seed ${seed}; again: ${replay}`);
+  log(`Seed ${seed}; repeat with: ${replay}`);
   if (given.output !== undefined) await Deno.writeTextFile(given.output, `# Chaos\n\n${text}\n`);
   return outcome.violations.length === 0 ? 0 : 1;
 }
@@ -82,16 +82,16 @@ function sentences({ violations, excused }: RunOutcome): string[] {
   return [...list("Violations", violations.map(({ text }) => text)), ...list("Excused", excused)];
 }
 
-/** All that is known of what a violation is about. */
+/** Prints the history of the session that a violation is about. */
 function printContext(
   { text, commandId, sessionId }: Violation,
   { history, logbook }: { history: History; logbook: Logbook },
 ): void {
   console.log(`\nVIOLATION ${text}`);
-  const ofCommand = history.stories().find(({ command }) => command.commandId === commandId);
+  const ofCommand = history.records().find(({ command }) => command.commandId === commandId);
   const about = sessionId ?? ofCommand?.command.sessionId;
   if (about === undefined) return;
-  const ids = history.stories().filter(({ command }) => command.sessionId === about)
+  const ids = history.records().filter(({ command }) => command.sessionId === about)
     .map(({ command }) => `Command ${command.commandId}`);
   for (const line of history.about(about)) console.log(`    ${line}`);
   for (const line of logbook.about([...ids, `Session ${about} `, `session ${about} `, `"${about}"`])) {
@@ -107,7 +107,7 @@ function replayCommand({ seed, durationMs, kubeconfig, apiServerPid }: ChaosArgu
   ].join(" ");
 }
 
-function tell(line: string): void {
+function log(line: string): void {
   // performance.now() counts from the start of the program.
   console.log(`${(performance.now() / 1000).toFixed(2).padStart(7)}s  ${line}`);
 }

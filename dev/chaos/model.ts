@@ -1,37 +1,37 @@
 /**
- * What the cluster should hold of a session: commands with their answers and deletions go in, the states that these allow come out. Pure.
- * More than one state is allowed where nobody can know which: a deletion beside a command, or a command that failed halfway.
+ * The model of a session: the states that its commands, their results and the deletions allow. Pure. Several states are allowed if the order
+ * is unknown, such as for a deletion during a command, or a command that failed halfway.
  * @module
  */
-import type { CommandStory, PastDeletion } from "./history.ts";
+import type { CommandRecord, PastDeletion } from "./history.ts";
 
-/** What there is of a session. */
+/** The state of a session. */
 export type SessionState =
   | { readonly kind: "absent" }
-  /** A Service without its Deployment, as after the deletion of that one. */
+  /** A Service without its Deployment, for example after its deletion. */
   | { readonly kind: "broken" }
-  /** Without settings: any. */
+  /** Any settings if absent. */
   | { readonly kind: "running" | "hibernated"; readonly settings?: string }
   /** Anything else, such as a Deployment without its Service. */
   | { readonly kind: "other" };
 
 /** A command as the model needs it. */
-export interface ModelCommand extends CommandStory {
-  /** Whether an agent took it in: only then can it have done anything. */
-  readonly isTaken: boolean;
-  /** Whether the agent said that it could not clean up after it. */
+export interface ModelCommand extends CommandRecord {
+  /** Whether an agent accepted it: only then can it have an effect. */
+  readonly isAccepted: boolean;
+  /** Whether the agent logged that it could not clean up after it. */
   readonly hasLeftovers: boolean;
 }
 
-/** What should be there. */
+/** The expected state. */
 export interface Expectation {
   readonly states: readonly SessionState[];
   readonly mayHaveHome: boolean;
-  /** Answers that cannot be true, a sentence each. */
+  /** Results that cannot be true, one sentence each. */
   readonly contradictions: readonly string[];
 }
 
-/** A state and the deletions that are still to come true in it. */
+/** A possible state, and the deletions that were not applied to it yet. */
 interface Branch {
   readonly state: SessionState;
   readonly pending: readonly PastDeletion[];
@@ -42,18 +42,18 @@ const BROKEN: SessionState = { kind: "broken" };
 const OTHER: SessionState = { kind: "other" };
 const ANY: readonly SessionState[] = [ABSENT, BROKEN, OTHER, { kind: "running" }, { kind: "hibernated" }];
 
-/** Answers to commands that did nothing. */
-const REFUSED =
+/** Errors of commands that were rejected. */
+const REJECTED =
   /" must |" is required|Unknown action|not found, available are|accepts no more commands|too many pending commands/;
-/** Answers to commands that others were to clean up after. */
+/** Errors of cancelled commands: another command or process cleans up. */
 const CANCELLED = /cancelled by stop|cancelled because the agent is stopping/;
 const NOT_FOUND = /it does not exist|it was deleted in the meantime/;
 const CONFLICT = /already exists with other settings/;
 
 /**
- * Folds a session's commands, in the order in which they were sent.
+ * Applies the commands of a session in the order in which they were sent.
  *
- * @param staleMs for how long after a deletion an agent may not have seen it
+ * @param staleMs how long after a deletion the cache of an agent may be stale
  */
 export function expectSession(
   commands: readonly ModelCommand[],
@@ -67,9 +67,9 @@ export function expectSession(
   for (const command of commands) {
     const answeredAt = lastWorkAt(command);
     const isBefore = (deletion: PastDeletion) => command.sentAt > deletion.to + staleMs(deletion);
-    const isBeside = (deletion: PastDeletion) => !isBefore(deletion) && answeredAt > deletion.from;
-    const before = branches.flatMap((branch) => come(branch, isBefore)).flatMap((branch) =>
-      fork(branch, isBeside)
+    const isConcurrent = (deletion: PastDeletion) => !isBefore(deletion) && answeredAt > deletion.from;
+    const before = branches.flatMap((branch) => apply(branch, isBefore)).flatMap((branch) =>
+      applyOrPostpone(branch, isConcurrent)
     );
     const after = before.flatMap(({ state, pending }) =>
       step(state, command).map((next) => ({ state: next, pending }))
@@ -80,34 +80,34 @@ export function expectSession(
       branches = ANY.map((state) => ({ state, pending: branches[0]?.pending ?? [] }));
     }
   }
-  const states = branches.flatMap((branch) => come(branch, () => true)).map(({ state }) => state);
+  const states = branches.flatMap((branch) => apply(branch, () => true)).map(({ state }) => state);
   return { states: distinct(states), mayHaveHome: mayHaveHome(commands, deletions), contradictions };
 }
 
-/** A state in words. */
+/** A state as text. */
 export function describeState(state: SessionState): string {
   return state.kind === "running" || state.kind === "hibernated"
     ? `${state.kind}${state.settings ? ` with ${state.settings}` : ""}`
     : state.kind;
 }
 
-/** What a session is started with, as text that can be compared. */
+/** The settings of a start as text, for comparison. */
 export function settingsOf(payload: unknown): string {
   const { user, template, persistentHome, memory, cpu } = payload as Record<string, unknown>;
   return JSON.stringify([user, template, persistentHome, memory, cpu]);
 }
 
-/** When a command was at work for the last time: a different answer means that it was carried out again. */
+/** When a command was last executed: a different result means that it was executed again. */
 function lastWorkAt({ answers }: ModelCommand): number {
   return answers.findLast(({ text }, index) => text !== answers[index - 1]?.text)?.at ?? Infinity;
 }
 
-/** The states that a command with its answer can lead to; none if the answer cannot be true. */
+/** The states after a command; none if its result cannot be true. */
 function step(state: SessionState, command: ModelCommand): readonly SessionState[] {
-  const { isTaken, hasLeftovers, answers: [answer] } = command;
-  if (!answer) return isTaken ? ANY : [state];
+  const { isAccepted, hasLeftovers, answers: [answer] } = command;
+  if (!answer) return isAccepted ? ANY : [state];
   if (answer.type === "complete") return complete(state, command);
-  if (REFUSED.test(answer.text)) return [state];
+  if (REJECTED.test(answer.text)) return [state];
   if (CANCELLED.test(answer.text) || hasLeftovers) return ANY;
   const hasDeployment = state.kind !== "absent" && state.kind !== "broken";
   if (NOT_FOUND.test(answer.text)) return hasDeployment && state.kind !== "other" ? [] : [state];
@@ -153,8 +153,8 @@ function mayDiffer(state: SessionState, settings: string): boolean {
   return (state.kind === "running" || state.kind === "hibernated") && state.settings !== settings;
 }
 
-/** Lets those deletions come true that the predicate picks. */
-function come(branch: Branch, isDue: (deletion: PastDeletion) => boolean): Branch[] {
+/** Applies the deletions that are due. */
+function apply(branch: Branch, isDue: (deletion: PastDeletion) => boolean): Branch[] {
   const due = branch.pending.filter(isDue);
   const pending = branch.pending.filter((deletion) => !due.includes(deletion));
   const states = due.reduce<readonly SessionState[]>(
@@ -164,38 +164,38 @@ function come(branch: Branch, isDue: (deletion: PastDeletion) => boolean): Branc
   return states.map((state) => ({ state, pending }));
 }
 
-/** Lets each of those deletions come true now, or later. */
-function fork(branch: Branch, isBeside: (deletion: PastDeletion) => boolean): Branch[] {
-  return branch.pending.filter(isBeside).reduce<Branch[]>(
+/** Applies each concurrent deletion now or later. */
+function applyOrPostpone(branch: Branch, isConcurrent: (deletion: PastDeletion) => boolean): Branch[] {
+  return branch.pending.filter(isConcurrent).reduce<Branch[]>(
     (branches, deletion) =>
-      distinct(branches.flatMap((one) => [one, ...come(one, (pending) => pending === deletion)])),
+      distinct(branches.flatMap((one) => [one, ...apply(one, (pending) => pending === deletion)])),
     [branch],
   );
 }
 
 function remove(state: SessionState, { target }: PastDeletion): readonly SessionState[] {
   if (target === "pod" || state.kind === "absent") return [state];
-  // What a start beside it had not made yet when the administrator looked is left alone.
+  // Objects that a concurrent start created after the administrator listed them are not deleted.
   if (target === "session") return [ABSENT, BROKEN, OTHER];
   return state.kind === "other" ? [OTHER, ABSENT] : [BROKEN];
 }
 
 function mayHaveHome(commands: readonly ModelCommand[], deletions: readonly PastDeletion[]): boolean {
   let mayHave = false;
-  for (const { command: { action, payload }, answers: [answer], isTaken } of commands) {
+  for (const { command: { action, payload }, answers: [answer], isAccepted } of commands) {
     const fields = payload as Record<string, unknown>;
-    if (action === "start_session" && isTaken && fields.persistentHome === true) mayHave = true;
+    if (action === "start_session" && isAccepted && fields.persistentHome === true) mayHave = true;
     if (action === "stop_session" && answer?.type === "complete" && fields.deletePVC === true) {
       mayHave = false;
     }
   }
-  // Where it is not known what was deleted when, nothing is said of the home.
+  // After a deletion of all objects, the home volume may or may not exist.
   return mayHave || deletions.some(({ target }) => target === "session");
 }
 
 function contradiction({ command, answers: [answer] }: ModelCommand, branches: readonly Branch[]): string {
   const states = distinct(branches.map(({ state }) => state)).map(describeState).join(" or ");
-  return `The answer to ${command.commandId} (${command.action}) cannot be true, as the session was ${states}: ${answer?.type} ${answer?.text}`;
+  return `The result of ${command.commandId} (${command.action}) cannot be true, because the session was ${states}: ${answer?.type} ${answer?.text}`;
 }
 
 function distinct<T>(items: readonly T[]): T[] {

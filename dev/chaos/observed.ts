@@ -1,11 +1,11 @@
 /**
- * What the cluster holds of a session, in the words of the model. Pure.
+ * The actual state of a session in the cluster. Pure.
  * @module
  */
 import type { SessionParts } from "./administrator.ts";
 import type { SessionState } from "./model.ts";
 
-/** A session's state as the cluster has it. */
+/** The state of a session according to its objects. */
 export function observe({ deployment, service, pods }: SessionParts): SessionState {
   if (!deployment) {
     if (pods.length > 0) return { kind: "other" };
@@ -18,9 +18,9 @@ export function observe({ deployment, service, pods }: SessionParts): SessionSta
   return { kind: "other" };
 }
 
-/** What there is, by names, for people. */
+/** A description of the objects of a session. */
 export function describeParts({ deployment, service, claim, pods }: SessionParts): string {
-  const words = [
+  const texts = [
     deployment &&
     `Deployment (${deployment.spec?.replicas} replicas${
       deployment.metadata?.deletionTimestamp ? ", being deleted" : ""
@@ -30,11 +30,11 @@ export function describeParts({ deployment, service, claim, pods }: SessionParts
     ...pods.map(({ metadata, status }) =>
       `Pod ${metadata?.name} (${status?.phase}${metadata?.deletionTimestamp ? ", being deleted" : ""})`
     ),
-  ].filter((word) => word !== undefined);
-  return words.join(", ") || "nothing";
+  ].filter((text) => text !== undefined);
+  return texts.join(", ") || "nothing";
 }
 
-/** The same text as {@linkcode settingsOf} makes of the payload. */
+/** The same text as {@linkcode settingsOf} returns for the payload. */
 function settingsIn({ metadata, spec }: NonNullable<SessionParts["deployment"]>): string {
   const pod = spec?.template.spec;
   const limits = pod?.containers[0]?.resources?.limits;

@@ -1,24 +1,24 @@
 /**
- * Makes the events of a plan happen on a stage, and counts them.
+ * Executes the events of a plan, and counts them.
  * @module
  */
 import { delay } from "@std/async";
 import { encodeCommands } from "../control_plane/command_frame.ts";
 import type { TcpProxy } from "../faults/tcp_proxy.ts";
 import {
-  type ApiTrouble,
+  type ApiFaultEvent,
   type ChaosEvent,
+  type ConnectionFault,
   type Deletion,
   describeEvent,
-  type GiveCommands,
-  type LinkTrouble,
-  type WayFault,
+  type LinkFaultEvent,
+  type SendCommands,
 } from "./event.ts";
 import { type History, isReceived } from "./history.ts";
 import type { Replica } from "./replica.ts";
 import { AGENT_ID, type Stage } from "./stage.ts";
 
-/** What happened, by kind. */
+/** Number of events by kind. */
 export interface Counts {
   repeated: number;
   skipped: number;
@@ -31,7 +31,7 @@ export interface Counts {
   deletions: number;
 }
 
-/** Lets events come true; what takes its time goes on beside the next ones. */
+/** Executes events; longer ones run in the background. */
 export class Performer implements AsyncDisposable {
   readonly counts: Counts = {
     repeated: 0,
@@ -44,27 +44,27 @@ export class Performer implements AsyncDisposable {
     serverFreezes: 0,
     deletions: 0,
   };
-  /** Times at which watches were made to fall silent, in milliseconds since 1970. */
-  readonly silencedAt: number[] = [];
+  /** When watches were stalled, in milliseconds since 1970. */
+  readonly stalledAt: number[] = [];
   readonly #stage: Stage;
   readonly #history: History;
-  readonly #tell: (line: string) => void;
+  readonly #log: (line: string) => void;
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
-  constructor(stage: Stage, options: { history: History; tell: (line: string) => void }) {
+  constructor(stage: Stage, options: { history: History; log: (line: string) => void }) {
     this.#stage = stage;
     this.#history = options.history;
-    this.#tell = options.tell;
+    this.#log = options.log;
   }
 
-  /** Lets an event begin. */
+  /** Starts an event. */
   perform(event: ChaosEvent): void {
     const outcome = this.#perform(event);
-    this.#tell(`${describeEvent(event)}${outcome ? `: ${outcome}` : ""}`);
+    this.#log(`${describeEvent(event)}${outcome ? `: ${outcome}` : ""}`);
   }
 
-  /** Waits for what still goes on. */
+  /** Waits for all events in the background. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
   }
@@ -74,26 +74,26 @@ export class Performer implements AsyncDisposable {
     await this.settled();
   }
 
-  /** Gives what is worth telling of how it went. */
+  /** Returns a remark for the log. */
   #perform(event: ChaosEvent): string | undefined {
     switch (event.kind) {
       case "commands":
-        return this.#give(event);
+        return this.#send(event);
       case "repeat":
         return this.#repeat();
       case "server":
         this.counts.serverFreezes += 1;
-        this.#stage.apiServer?.freeze(event.ms, () => this.#tell("the API server goes on"));
+        this.#stage.apiServer?.freeze(event.ms, () => this.#log("the API server is resumed"));
         return undefined;
       case "administrator":
         this.counts.deletions += 1;
-        this.#meanwhile(this.#delete(event));
+        this.#inBackground(this.#delete(event));
         return undefined;
     }
     const replica = this.#stage.find(event.role);
     if (!replica) {
       this.counts.skipped += 1;
-      return `skipped, there is no ${event.role}`;
+      return `skipped, no replica is the ${event.role}`;
     }
     switch (event.kind) {
       case "kill":
@@ -110,15 +110,15 @@ export class Performer implements AsyncDisposable {
         break;
       case "link":
         this.counts.linkFaults += 1;
-        return this.#troubleLink(replica, event) ?? `it is ${replica.name}`;
+        return this.#injectLinkFault(replica, event) ?? `replica ${replica.name}`;
       case "api":
         this.counts.apiFaults += 1;
-        this.#troubleApi(replica, event);
+        this.#injectApiFault(replica, event);
     }
-    return `it is ${replica.name}`;
+    return `replica ${replica.name}`;
   }
 
-  #give({ commands, isJoined }: GiveCommands): string | undefined {
+  #send({ commands, isJoined }: SendCommands): string | undefined {
     const frames = isJoined ? [commands] : commands.map((command) => [command]);
     for (const frame of frames) {
       try {
@@ -134,11 +134,11 @@ export class Performer implements AsyncDisposable {
     return undefined;
   }
 
-  /** Only what the agent is known to have, so that its place in the order of commands is known, too. */
+  /** Repeats a received command only, because its position in the order of commands is known. */
   #repeat(): string {
-    const story = this.#history.stories().findLast((one) => isReceived(one) && one.answers.length === 0);
-    if (!story) return "there is none";
-    const { command } = story;
+    const record = this.#history.records().findLast((one) => isReceived(one) && one.answers.length === 0);
+    if (!record) return "skipped, no command is pending";
+    const { command } = record;
     try {
       this.#stage.controlPlane.sendFrame(AGENT_ID, encodeCommands([command]).frame);
     } catch {
@@ -148,7 +148,7 @@ export class Performer implements AsyncDisposable {
     return `${command.commandId} ${command.action} ${command.sessionId}`;
   }
 
-  #troubleLink(replica: Replica, { fault }: LinkTrouble): string | undefined {
+  #injectLinkFault(replica: Replica, { fault }: LinkFaultEvent): string | undefined {
     switch (fault.kind) {
       case "disconnect":
         try {
@@ -164,62 +164,62 @@ export class Performer implements AsyncDisposable {
         return undefined;
       }
       default:
-        this.#troubleWay(replica.link, fault);
+        this.#injectConnectionFault(replica.link, fault);
         return undefined;
     }
   }
 
-  #troubleApi({ api, apiWay }: Replica, { fault }: ApiTrouble): void {
+  #injectApiFault({ api, apiConnection }: Replica, { fault }: ApiFaultEvent): void {
     switch (fault.kind) {
       case "answers":
         return api.inject(fault.fault);
       case "hang": {
         const { verb, times, ms } = fault;
-        if (verb === "watch") this.#silenced();
+        if (verb === "watch") this.#stalled();
         api.inject({ kind: "hang", verb, times });
         return this.#later(ms, () => api.clearFaults());
       }
       case "watches":
         if (fault.how === "end") return api.endWatches();
         if (fault.how === "expire") return api.errorWatches(410);
-        this.#silenced();
+        this.#stalled();
         return api.silenceWatches();
       default:
-        if (fault.kind === "mode" && fault.mode.kind === "half-open") this.#silenced();
-        this.#troubleWay(apiWay, fault);
+        if (fault.kind === "mode" && fault.mode.kind === "half-open") this.#stalled();
+        this.#injectConnectionFault(apiConnection, fault);
     }
   }
 
-  #troubleWay(way: TcpProxy, fault: WayFault): void {
-    if (fault.kind !== "mode") return fault.kind === "cut" ? way.cut() : way.reset();
+  #injectConnectionFault(proxy: TcpProxy, fault: ConnectionFault): void {
+    if (fault.kind !== "mode") return fault.kind === "cut" ? proxy.cut() : proxy.reset();
     const { mode, ms } = fault;
-    way.mode = mode;
+    proxy.mode = mode;
     this.#later(ms, () => {
-      // A later fault has an end of its own.
-      if (way.mode === mode) way.mode = { kind: "pass" };
+      // A later fault ends by itself.
+      if (proxy.mode === mode) proxy.mode = { kind: "pass" };
     });
   }
 
-  #silenced(): void {
-    this.silencedAt.push(Date.now());
+  #stalled(): void {
+    this.stalledAt.push(Date.now());
   }
 
   async #delete(deletion: Deletion): Promise<void> {
     const end = this.#history.deleting(deletion);
     try {
       const deleted = await this.#stage.administrator.delete(deletion);
-      this.#tell(`the administrator deleted ${deleted.join(", ") || "nothing"}`);
+      this.#log(`the administrator deleted ${deleted.join(", ") || "nothing"}`);
     } catch (error) {
-      this.#tell(`the administrator could not delete: ${error instanceof Error ? error.message : error}`);
+      this.#log(`the administrator failed to delete: ${error instanceof Error ? error.message : error}`);
     }
     end();
   }
 
   #later(ms: number, action: () => void): void {
-    this.#meanwhile(delay(ms, { signal: this.#closing.signal }).then(action, () => {}));
+    this.#inBackground(delay(ms, { signal: this.#closing.signal }).then(action, () => {}));
   }
 
-  #meanwhile(work: Promise<void>): void {
+  #inBackground(work: Promise<void>): void {
     const running = work.finally(() => this.#running.delete(running));
     this.#running.add(running);
   }

@@ -1,25 +1,25 @@
 /**
- * The plan of a run: a seed goes in, all that will happen and when comes out. Pure; each kind of event has a sequence of its own, so that
- * leaving one out leaves the others as they are.
+ * The plan of a run: a seed determines all events and their times. Pure. Each kind of event has its own random sequence, so that leaving one
+ * out does not change the others.
  * @module
  */
 import type { ChaosEvent, TimedEvent } from "./event.ts";
-import { SceneWriter } from "./planned_commands.ts";
+import { SceneGenerator } from "./planned_commands.ts";
 import { agentFault, apiFault, deletion, linkFault } from "./planned_faults.ts";
 import { Random } from "./random.ts";
 
-/** What a plan is made of. */
+/** Options of a plan. */
 export interface PlanOptions {
-  /** An unsigned integer of 32 bits. */
+  /** An unsigned 32-bit integer. */
   readonly seed: number;
   readonly durationMs: number;
-  /** Whether the API server itself can be stopped. */
-  readonly freezesServer: boolean;
+  /** Whether the API server can be frozen. */
+  readonly canFreezeServer: boolean;
 }
 
-/** The part of a run, and the least time of it, in which no agent is harmed any more: what is left of it then says something. */
+/** The last part of a run is without faults of agents, so that the final measurement of the leader is meaningful. */
 const CALM_SHARE = 0.2;
-const LEAST_CALM_MS = 30_000;
+const MIN_CALM_MS = 30_000;
 
 /** Mean times between two events, in milliseconds. */
 const SCENE_EVERY_MS = 900;
@@ -30,14 +30,14 @@ const API_FAULT_EVERY_MS = 4000;
 const DELETION_EVERY_MS = 9000;
 const SERVER_FREEZE_EVERY_MS = 40_000;
 
-/** When the agents are harmed for the last time, in milliseconds from the start of the run. */
-export function calmAtMs(durationMs: number): number {
-  return Math.max(0, durationMs - Math.max(LEAST_CALM_MS, durationMs * CALM_SHARE));
+/** Time of the last possible fault of an agent, in milliseconds from the start of the run. */
+export function lastAgentFaultMs(durationMs: number): number {
+  return Math.max(0, durationMs - Math.max(MIN_CALM_MS, durationMs * CALM_SHARE));
 }
 
-/** All that happens in a run, in order. */
-export function makePlan({ seed, durationMs, freezesServer }: PlanOptions): TimedEvent[] {
-  const calmMs = calmAtMs(durationMs);
+/** All events of a run in chronological order. */
+export function makePlan({ seed, durationMs, canFreezeServer }: PlanOptions): TimedEvent[] {
+  const calmMs = lastAgentFaultMs(durationMs);
   const series = (
     order: number,
     options: { everyMs: number; untilMs?: number; make: (random: Random) => ChaosEvent },
@@ -53,7 +53,7 @@ export function makePlan({ seed, durationMs, freezesServer }: PlanOptions): Time
     ...series(3, { everyMs: LINK_FAULT_EVERY_MS, make: linkFault }),
     ...series(4, { everyMs: API_FAULT_EVERY_MS, make: apiFault }),
     ...series(5, { everyMs: DELETION_EVERY_MS, make: deletion }),
-    ...(freezesServer
+    ...(canFreezeServer
       ? series(6, {
         everyMs: SERVER_FREEZE_EVERY_MS,
         make: (random) => ({ kind: "server", ms: random.integer(1000, 8000) }),
@@ -63,7 +63,7 @@ export function makePlan({ seed, durationMs, freezesServer }: PlanOptions): Time
   return plan.toSorted((one, other) => one.atMs - other.atMs);
 }
 
-/** A sequence of its own for each kind of event. */
+/** The random sequence of a kind of event. */
 function randomOf(seed: number, order: number): Random {
   return new Random(seed ^ Math.imul(order, 0x9e3779b1));
 }
@@ -79,10 +79,10 @@ function times(random: Random, { everyMs, untilMs }: { everyMs: number; untilMs:
 }
 
 function scenes(random: Random, durationMs: number): TimedEvent[] {
-  const writer = new SceneWriter(random);
+  const generator = new SceneGenerator(random);
   return times(random, { everyMs: SCENE_EVERY_MS, untilMs: durationMs }).flatMap((startMs) => {
     let atMs = startMs;
-    return writer.next().map(({ waitMs, commands }) => {
+    return generator.next().map(({ waitMs, commands }) => {
       atMs += waitMs;
       return { atMs, event: commands };
     });

@@ -1,17 +1,17 @@
 /**
- * Commands at random: what a busy Control Plane asks for, and what it should not ask for. Pure.
+ * Random commands of a busy Control Plane, including invalid ones. Pure.
  * @module
  */
-import type { GiveCommands, PlannedCommand } from "./event.ts";
+import type { PlannedCommand, SendCommands } from "./event.ts";
 import type { Random } from "./random.ts";
 
-/** The sessions that all commands are about. */
+/** The ids of all sessions. */
 export const SESSION_IDS = Array.from(
   { length: 12 },
   (_, index) => `s-${String(index + 1).padStart(2, "0")}`,
 ) as [string, ...string[]];
 
-/** Images that do not start, or not soon, on simulated nodes; beside the built-in templates. */
+/** Templates with images that fail or start slowly on simulated nodes, in addition to the built-in ones. */
 export const TEMPLATES = {
   missing: "example.com/missing:1",
   crashing: "example.com/crashing:1",
@@ -19,13 +19,13 @@ export const TEMPLATES = {
   stuck: "example.com/stuck:1",
 };
 
-/** Commands that belong together, and the wait before each group of them. */
-export type Scene = readonly { readonly waitMs: number; readonly commands: GiveCommands }[];
+/** Groups of commands, and the delay before each. */
+export type Scene = readonly { readonly waitMs: number; readonly commands: SendCommands }[];
 
-type Bare = Omit<PlannedCommand, "commandId">;
+type CommandWithoutId = Omit<PlannedCommand, "commandId">;
 
-/** Writes one scene after the other. */
-export class SceneWriter {
+/** Generates scenes. */
+export class SceneGenerator {
   readonly #random: Random;
   #count = 0;
 
@@ -33,7 +33,7 @@ export class SceneWriter {
     this.#random = random;
   }
 
-  /** What comes next. */
+  /** The next scene. */
   next(): Scene {
     const random = this.#random;
     const sessionId = random.pick(SESSION_IDS);
@@ -49,9 +49,9 @@ export class SceneWriter {
     ])();
   }
 
-  #any(): Bare {
+  #any(): CommandWithoutId {
     const sessionId = this.#random.pick(SESSION_IDS);
-    return this.#random.weighted<() => Bare>([
+    return this.#random.weighted<() => CommandWithoutId>([
       [45, () => this.#start(sessionId)],
       [15, () => this.#stop(sessionId)],
       [20, () => simple("hibernate_session", sessionId)],
@@ -59,8 +59,8 @@ export class SceneWriter {
     ])();
   }
 
-  /** Mostly what the session is always started with, so that a second start is the same one. */
-  #start(sessionId: string): Bare {
+  /** Mostly uses the usual settings of the session, so that a second start is a repetition. */
+  #start(sessionId: string): CommandWithoutId {
     const random = this.#random;
     const isUsual = random.chance(0.75);
     const index = SESSION_IDS.indexOf(sessionId);
@@ -79,16 +79,16 @@ export class SceneWriter {
     return { action: "start_session", sessionId, payload };
   }
 
-  #stop(sessionId: string): Bare {
+  #stop(sessionId: string): CommandWithoutId {
     const payload = this.#random.chance(0.5)
       ? { sessionId, deletePVC: this.#random.chance(0.6) }
       : { sessionId };
     return { action: "stop_session", sessionId, payload };
   }
 
-  #invalid(sessionId: string): Bare {
+  #invalid(sessionId: string): CommandWithoutId {
     const start = { sessionId, user: "mallory", template: "firefox" };
-    return this.#random.pick<Bare>([
+    return this.#random.pick<CommandWithoutId>([
       { action: "start_session", sessionId, payload: { ...start, memory: "a lot" } },
       { action: "start_session", sessionId, payload: { ...start, cpu: 10_000 } },
       { action: "start_session", sessionId, payload: { ...start, template: "unheard-of" } },
@@ -100,28 +100,28 @@ export class SceneWriter {
     ]);
   }
 
-  #together(commands: readonly Bare[]): Scene {
-    return [{ waitMs: 0, commands: this.#give(commands, this.#random.chance(0.7)) }];
+  #together(commands: readonly CommandWithoutId[]): Scene {
+    return [{ waitMs: 0, commands: this.#withIds(commands, this.#random.chance(0.7)) }];
   }
 
-  /** In one frame, or one shortly after the other. */
-  #apart(commands: readonly Bare[]): Scene {
-    if (this.#random.chance(0.3)) return [{ waitMs: 0, commands: this.#give(commands, true) }];
+  /** Sends the commands in one frame, or shortly after each other. */
+  #apart(commands: readonly CommandWithoutId[]): Scene {
+    if (this.#random.chance(0.3)) return [{ waitMs: 0, commands: this.#withIds(commands, true) }];
     return commands.map((command, index) => ({
       waitMs: index === 0 ? 0 : this.#random.integer(0, 1500),
-      commands: this.#give([command], true),
+      commands: this.#withIds([command], true),
     }));
   }
 
-  /** The very same command two times. */
-  #twice(command: Bare): Scene {
-    const { commands: [one] } = this.#give([command], true);
+  /** Sends the same command twice. */
+  #twice(command: CommandWithoutId): Scene {
+    const { commands: [one] } = this.#withIds([command], true);
     if (!one) return [];
     const isJoined = this.#random.chance(0.5);
     return [{ waitMs: 0, commands: { kind: "commands", commands: [one, one], isJoined } }];
   }
 
-  #give(commands: readonly Bare[], isJoined: boolean): GiveCommands {
+  #withIds(commands: readonly CommandWithoutId[], isJoined: boolean): SendCommands {
     const withIds = commands.map((command) => ({
       ...command,
       commandId: `c-${String(++this.#count).padStart(4, "0")}`,
@@ -130,6 +130,6 @@ export class SceneWriter {
   }
 }
 
-function simple(action: string, sessionId: string): Bare {
+function simple(action: string, sessionId: string): CommandWithoutId {
   return { action, sessionId, payload: { sessionId } };
 }

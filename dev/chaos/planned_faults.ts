@@ -1,22 +1,22 @@
 /**
- * Faults at random: of agents, of their ways, and of the API server. Pure.
+ * Random faults of agents, of their connections, and of the API server. Pure.
  * @module
  */
 import type {
-  ApiTrouble,
+  ApiFaultEvent,
+  ConnectionFault,
   Deletion,
   EndReplica,
   FreezeReplica,
-  LinkTrouble,
+  LinkFaultEvent,
   Role,
-  WayFault,
 } from "./event.ts";
 import { SESSION_IDS } from "./planned_commands.ts";
 import type { Random } from "./random.ts";
 
 const VERBS: readonly [string, ...string[]] = ["create", "get", "list", "patch", "delete", "update", "watch"];
 
-/** A replica ends or stands still; longer than its lease, now and then. */
+/** A replica is killed, terminated or frozen, sometimes longer than its lease. */
 export function agentFault(random: Random): EndReplica | FreezeReplica {
   return random.weighted<() => EndReplica | FreezeReplica>([
     [35, () => ({ kind: "kill", role: "leader" })],
@@ -28,10 +28,10 @@ export function agentFault(random: Random): EndReplica | FreezeReplica {
   ])();
 }
 
-/** The way to the Control Plane, or the Control Plane itself. */
-export function linkFault(random: Random): LinkTrouble {
-  const fault = random.weighted<() => LinkTrouble["fault"]>([
-    [60, () => wayFault(random, { longestMs: 8000, bytesPerSecond: [500, 5000] })],
+/** A fault of the connection to the Control Plane, or of the Control Plane itself. */
+export function linkFault(random: Random): LinkFaultEvent {
+  const fault = random.weighted<() => LinkFaultEvent["fault"]>([
+    [60, () => connectionFault(random, { maxMs: 8000, bytesPerSecond: [500, 5000] })],
     [20, () => ({ kind: "disconnect", ...(random.chance(0.5) ? { code: 1011 } : {}) })],
     [20, () => ({
       kind: "registration",
@@ -43,31 +43,31 @@ export function linkFault(random: Random): LinkTrouble {
   return { kind: "link", role: roleOf(random), fault };
 }
 
-/** The way to the API server, or its answers. */
-export function apiFault(random: Random): ApiTrouble {
+/** A fault of the connection to the API server, or of its responses. */
+export function apiFault(random: Random): ApiFaultEvent {
   const verb = random.pick(VERBS);
   const times = random.integer(1, 6);
-  const refusal = (code: number, headers?: Readonly<Record<string, string>>): ApiTrouble["fault"] => ({
+  const errorStatus = (code: number, headers?: Readonly<Record<string, string>>): ApiFaultEvent["fault"] => ({
     kind: "answers",
     fault: { kind: "status", code, verb, times, ...(headers ? { headers } : {}) },
   });
-  const fault = random.weighted<() => ApiTrouble["fault"]>([
-    [30, () => wayFault(random, { longestMs: 15_000, bytesPerSecond: [5000, 50_000] })],
-    [8, () => refusal(429, { "Retry-After": String(random.integer(1, 3)) })],
-    [12, () => refusal(random.chance(0.5) ? 500 : 503)],
-    [4, () => refusal(401)],
+  const fault = random.weighted<() => ApiFaultEvent["fault"]>([
+    [30, () => connectionFault(random, { maxMs: 15_000, bytesPerSecond: [5000, 50_000] })],
+    [8, () => errorStatus(429, { "Retry-After": String(random.integer(1, 3)) })],
+    [12, () => errorStatus(random.chance(0.5) ? 500 : 503)],
+    [4, () => errorStatus(401)],
     [18, () => ({
       kind: "answers",
       fault: { kind: "lost-answer", isBegun: random.chance(0.6), verb, times: random.integer(1, 3) },
     })],
     [6, () => ({ kind: "answers", fault: { kind: "delay", verb, times, ms: random.integer(500, 6000) } })],
     [6, () => ({ kind: "hang", verb, times: random.integer(1, 3), ms: random.integer(3000, 14_000) })],
-    [16, () => ({ kind: "watches", how: random.weighted([[4, "end"], [4, "expire"], [2, "silence"]]) })],
+    [16, () => ({ kind: "watches", how: random.weighted([[4, "end"], [4, "expire"], [2, "stall"]]) })],
   ])();
   return { kind: "api", role: roleOf(random), fault };
 }
 
-/** Something of a session is deleted. */
+/** A deletion of objects of a session. */
 export function deletion(random: Random): Deletion {
   return {
     kind: "administrator",
@@ -76,12 +76,12 @@ export function deletion(random: Random): Deletion {
   };
 }
 
-function wayFault(
+function connectionFault(
   random: Random,
-  limits: { longestMs: number; bytesPerSecond: readonly [number, number] },
-): WayFault {
-  const ms = random.integer(1000, limits.longestMs);
-  return random.weighted<() => WayFault>([
+  limits: { maxMs: number; bytesPerSecond: readonly [number, number] },
+): ConnectionFault {
+  const ms = random.integer(1000, limits.maxMs);
+  return random.weighted<() => ConnectionFault>([
     [15, () => ({ kind: "cut" })],
     [15, () => ({ kind: "reset" })],
     [10, () => ({ kind: "mode", mode: { kind: "half-open", includesNew: random.chance(0.4) }, ms })],
@@ -95,7 +95,7 @@ function wayFault(
   ])();
 }
 
-/** Mostly of the one that works. */
+/** Mostly the leader. */
 function roleOf(random: Random): Role {
   return random.chance(0.85) ? "leader" : "standby";
 }

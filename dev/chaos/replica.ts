@@ -1,6 +1,6 @@
 /**
- * One replica of the agent, which is launched again when it ends, as Kubernetes would, and its own ways to the Control Plane and to the API
- * server, on which faults can be made.
+ * One replica of the agent. It restarts when it exits, as in Kubernetes, and has its own proxies to the Control Plane and the API server, which
+ * inject faults.
  * @module
  */
 import { delay } from "@std/async";
@@ -11,82 +11,82 @@ import { type AgentRun, isLeading, type Logbook, readLine } from "./logbook.ts";
 
 /** What a replica needs. */
 export interface ReplicaOptions {
-  /** Also its name in the election. */
+  /** Also its identity in leader election. */
   readonly name: string;
   /** The same for all replicas. */
   readonly args: readonly string[];
   readonly controlPlaneUrl: string;
   readonly apiServer: { readonly server: string; readonly client: Deno.HttpClient };
   readonly logbook: Logbook;
-  /** Told when a process begins, ends or comes to lead. */
+  /** Called when a process starts, exits or becomes the leader. */
   readonly onEvent: (line: string) => void;
 }
 
-/** How soon an agent that ended is launched again, in milliseconds. */
-const RELAUNCH_MS = 1000;
+/** Delay before a restart, in milliseconds. */
+const RESTART_MS = 1000;
 
 /** Runs until it is disposed. */
 export class Replica implements AsyncDisposable {
   readonly name: string;
   readonly link: TcpProxy;
   readonly api: ApiProxy;
-  readonly apiWay: TcpProxy;
+  readonly apiConnection: TcpProxy;
   readonly #options: ReplicaOptions;
   readonly #kubeconfig: string;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
-  #current: { run: AgentRun; process: AgentProcess; isWanted: boolean } | undefined;
+  #current: { run: AgentRun; process: AgentProcess; isExpected: boolean } | undefined;
 
   private constructor(
     options: ReplicaOptions,
-    ways: { link: TcpProxy; api: ApiProxy; apiWay: TcpProxy; kubeconfig: string },
+    proxies: { link: TcpProxy; api: ApiProxy; apiConnection: TcpProxy; kubeconfig: string },
   ) {
     this.name = options.name;
     this.#options = options;
-    this.link = ways.link;
-    this.api = ways.api;
-    this.apiWay = ways.apiWay;
-    this.#kubeconfig = ways.kubeconfig;
+    this.link = proxies.link;
+    this.api = proxies.api;
+    this.apiConnection = proxies.apiConnection;
+    this.#kubeconfig = proxies.kubeconfig;
     this.#running = this.#run();
   }
 
-  /** Opens the ways and launches the agent. */
+  /** Starts the proxies and the agent. */
   static async start(options: ReplicaOptions): Promise<Replica> {
     const link = await TcpProxy.start(new URL(options.controlPlaneUrl));
     const api = ApiProxy.start(options.apiServer);
-    const apiWay = await TcpProxy.start(new URL(api.url));
+    const apiConnection = await TcpProxy.start(new URL(api.url));
     const kubeconfig = await Deno.makeTempFile({ prefix: "kubeconfig-" });
     await Deno.writeTextFile(
       kubeconfig,
-      api.kubeconfig().replace(api.url, `http://127.0.0.1:${apiWay.port}`),
+      api.kubeconfig().replace(api.url, `http://127.0.0.1:${apiConnection.port}`),
     );
-    return new Replica(options, { link, api, apiWay, kubeconfig });
+    return new Replica(options, { link, api, apiConnection, kubeconfig });
   }
 
-  /** Whether its process leads now, as far as it has said. */
+  /** Whether its process is the leader according to its log. */
   get isLeading(): boolean {
     return this.#current !== undefined && isLeading(this.#current.run);
   }
 
-  /** Id of the process, if one is alive. */
+  /** Id of the running process, if any. */
   get pid(): number | undefined {
     return this.#current?.process.pid;
   }
 
-  /** The process that is alive, as the logbook has it. */
+  /** The running process in the logbook, if any. */
   get run(): AgentRun | undefined {
     return this.#current?.run;
   }
 
-  /** Kills the process, or tells it to stop; it is launched again. */
+  /** Kills or terminates the process; it restarts. */
   end(signal: "SIGKILL" | "SIGTERM"): void {
     if (!this.#current) return;
-    this.#current.isWanted = true;
+    this.#current.isExpected = true;
     this.#current.process.kill(signal);
   }
 
-  /** Lets the process stand still for a time. */
+  /** Freezes the process for a time. */
   freeze(ms: number): void {
     const process = this.#current?.process;
     if (!process) return;
@@ -94,15 +94,15 @@ export class Replica implements AsyncDisposable {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       process.kill("SIGCONT");
-      this.#options.onEvent(`${this.name} goes on`);
+      this.#options.onEvent(`${this.name} is resumed`);
     }, ms);
     this.#timers.add(timer);
   }
 
-  /** Ends all faults of its ways; connections that are frozen stay so, for the agent to find out. */
+  /** Ends all faults of its proxies. Half-open connections stay so: the agent has to detect them. */
   heal(): void {
     this.link.mode = { kind: "pass" };
-    this.apiWay.mode = { kind: "pass" };
+    this.apiConnection.mode = { kind: "pass" };
     this.api.clearFaults();
   }
 
@@ -111,19 +111,19 @@ export class Replica implements AsyncDisposable {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#current?.process.kill("SIGKILL");
     await this.#running;
-    for (const way of [this.link, this.apiWay, this.api]) await way[Symbol.asyncDispose]();
+    for (const proxy of [this.link, this.apiConnection, this.api]) await proxy[Symbol.asyncDispose]();
     await Deno.remove(this.#kubeconfig);
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      await this.#live();
-      await delay(RELAUNCH_MS, { signal }).catch(() => {});
+      await this.#runOnce();
+      await delay(RESTART_MS, { signal }).catch(() => {});
     }
   }
 
-  async #live(): Promise<void> {
+  async #runOnce(): Promise<void> {
     const { args, logbook, onEvent } = this.#options;
     const run = logbook.begin(this.name);
     const process = await AgentProcess.start({
@@ -141,12 +141,12 @@ export class Replica implements AsyncDisposable {
         }
       },
     });
-    const current = { run, process, isWanted: false };
+    const current = { run, process, isExpected: false };
     this.#current = current;
     if (this.#closing.signal.aborted) process.kill("SIGKILL");
     const code = await process.exit();
     this.#current = undefined;
-    run.end = { at: Date.now(), code, isWanted: current.isWanted || this.#closing.signal.aborted };
-    onEvent(`${this.name}${run.number} ended with code ${code}`);
+    run.end = { at: Date.now(), code, isExpected: current.isExpected || this.#closing.signal.aborted };
+    onEvent(`${this.name}${run.number} exited with code ${code}`);
   }
 }

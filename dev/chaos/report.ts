@@ -4,17 +4,17 @@
  */
 import { markdownTable } from "../bench/statistics.ts";
 import type { Footprint } from "./footprint.ts";
-import { type CommandStory, isReceived } from "./history.ts";
+import { type CommandRecord, isReceived } from "./history.ts";
 import type { Counts } from "./performer.ts";
 
-/** What a report is made of. */
+/** The contents of a report. */
 export interface ReportFacts {
   readonly seed: number;
   readonly durationMs: number;
   readonly cluster: string;
   readonly agent: string;
   readonly counts: Counts;
-  readonly stories: readonly CommandStory[];
+  readonly records: readonly CommandRecord[];
   readonly failovers: number;
   readonly violations: number;
   readonly excused: number;
@@ -24,8 +24,8 @@ export interface ReportFacts {
 
 /** The facts as a Markdown table. */
 export function reportTable(facts: ReportFacts): string {
-  const { counts, stories, before, after } = facts;
-  const received = stories.filter(isReceived);
+  const { counts, records, before, after } = facts;
+  const received = records.filter(isReceived);
   const answered = (type: string) =>
     String(received.filter(({ answers }) => answers[0]?.type === type).length);
   const waits = received.flatMap(({ sentAt, ackedAt, answers: [answer] }) =>
@@ -37,12 +37,12 @@ export function reportTable(facts: ReportFacts): string {
     ["duration", `${facts.durationMs / 1000} s`],
     ["API server", facts.cluster],
     ["agent", facts.agent],
-    ["commands given", String(stories.length)],
+    ["commands sent", String(records.length)],
     ["commands received", String(received.length)],
     ["complete", answered("complete")],
     ["failed", answered("failed")],
     ["repeated", String(counts.repeated)],
-    ["events that could not come true", String(counts.skipped)],
+    ["skipped events", String(counts.skipped)],
     ["kills", String(counts.kills)],
     ["terminations", String(counts.terminations)],
     ["freezes of an agent", String(counts.freezes)],
@@ -51,7 +51,7 @@ export function reportTable(facts: ReportFacts): string {
     ["API faults", String(counts.apiFaults)],
     ["deletions by an administrator", String(counts.deletions)],
     ["failovers", String(facts.failovers)],
-    ["longest from receipt to answer", `${(Math.max(0, ...waits) / 1000).toFixed(1)} s`],
+    ["longest time from receipt to result", `${(Math.max(0, ...waits) / 1000).toFixed(1)} s`],
     ["open files fresh / after", change("openFiles")],
     ["memory fresh / after", `${change("memoryMb")} MB`],
     ["violations", String(facts.violations)],

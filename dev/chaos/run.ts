@@ -1,5 +1,5 @@
 /**
- * One run: the plan is carried out on the stage, everything heals, and what is left is checked.
+ * One run: executes the plan, ends all faults, and checks the result.
  * @module
  */
 import { delay } from "@std/async";
@@ -11,16 +11,16 @@ import { makePlan } from "./plan.ts";
 import { SESSION_IDS } from "./planned_commands.ts";
 import { AGENT_ID, type Stage } from "./stage.ts";
 
-/** How a run is to be. */
+/** Options of a run. */
 export interface RunOptions {
   readonly seed: number;
   readonly durationMs: number;
-  readonly tell: (line: string) => void;
-  /** Ends the run. */
+  readonly log: (line: string) => void;
+  /** Aborts the run. */
   readonly signal: AbortSignal;
 }
 
-/** What came of a run. */
+/** The outcome of a run. */
 export interface RunOutcome extends Findings {
   readonly performer: Performer;
   readonly history: History;
@@ -29,37 +29,37 @@ export interface RunOutcome extends Findings {
 }
 
 /**
- * Longest time from the end of the faults until all is answered and told: a watch that fell silent is given up after 40 s, a stop waits up
- * to 2 minutes.
+ * Longest time from the end of the faults until all results and statuses are received: a stalled watch is detected after 40 s, and a stop
+ * waits up to 2 minutes.
  */
 const SETTLE_MS = 200_000;
-/** Longest time for the last stops, and for what then goes away by itself. */
+/** Longest time for the last stops and the garbage collection after them. */
 const CLEAR_MS = 150_000;
-/** Time between two looks at the cluster, in milliseconds. */
-const LOOK_MS = 1000;
+/** Time between two checks, in milliseconds. */
+const CHECK_INTERVAL_MS = 1000;
 const IDLE_MS = 5000;
-/** Longest time for the open files to become as few as those of a fresh agent. */
-const REST_MS = 60_000;
-/** Connections to the API server come and go by ones: the renewal of the lease, a watch that begins anew. */
+/** Longest time until the leader has no more open files than a fresh process. */
+const IDLE_TIMEOUT_MS = 60_000;
+/** Connections to the API server vary by a few, for example when a lease is renewed or a watch restarts. */
 const SPARE_FILES = 4;
-/** A heap that grew under load is not given back at once; 100 sessions at a time take 95 MB more. */
+/** A heap that grew under load does not shrink immediately; 100 concurrent sessions take 95 MB more. */
 const SPARE_MB = 80;
 
 const JOURNAL = "k8s-agent-journal";
-/** An answer that surely arrived is struck out a minute later; open is what has no answer. */
+/** Results are removed from the journal a minute after they arrived; an entry without a result is an unfinished command. */
 const RESULT = /"result":/;
 
-/** Carries out a plan and checks what came of it. */
+/** Executes a plan and checks the outcome. */
 export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOutcome> {
-  const { seed, durationMs, tell, signal } = options;
+  const { seed, durationMs, log, signal } = options;
   const history = new History(stage.controlPlane.messages);
-  await using performer = new Performer(stage, { history, tell });
+  await using performer = new Performer(stage, { history, log });
   const before = await footprintAtRest(stage, signal) ?? { openFiles: NaN, memoryMb: NaN };
-  tell(`A fresh agent has ${before.openFiles} open files and ${before.memoryMb} MB`);
+  log(`A fresh agent has ${before.openFiles} open files and ${before.memoryMb} MB`);
 
   const startedAt = performance.now();
   for (
-    const { atMs, event } of makePlan({ seed, durationMs, freezesServer: stage.apiServer !== undefined })
+    const { atMs, event } of makePlan({ seed, durationMs, canFreezeServer: stage.apiServer !== undefined })
   ) {
     await delay(Math.max(0, startedAt + atMs - performance.now()), { signal });
     performer.perform(event);
@@ -67,9 +67,9 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
   await performer.settled();
   stage.apiServer?.heal();
   for (const replica of stage.replicas) replica.heal();
-  tell("Everything heals");
+  log("All faults end");
 
-  const context = { stage, history, performer, tell, signal };
+  const context = { stage, history, performer, log, signal };
   const findings = await settle(context);
   const violations = [...findings.violations, ...await clear(context)];
   const after = await rest(before, context);
@@ -81,15 +81,15 @@ interface Context {
   readonly stage: Stage;
   readonly history: History;
   readonly performer: Performer;
-  readonly tell: (line: string) => void;
+  readonly log: (line: string) => void;
   readonly signal: AbortSignal;
 }
 
-/** Looks until nothing is wrong any more, or the time is up. */
+/** Checks until there are no violations, or until the timeout. */
 async function settle(context: Context): Promise<Findings> {
-  const { stage, history, tell, signal } = context;
+  const { stage, history, log, signal } = context;
   const deadline = performance.now() + SETTLE_MS;
-  let told = "";
+  let logged = "";
   while (true) {
     const findings = check(await evidence(context));
     const open = unanswered(history);
@@ -98,22 +98,22 @@ async function settle(context: Context): Promise<Findings> {
       ? findings.violations
       : [...findings.violations, { text: "The agent does not answer a ping of the Control Plane" }];
     if (open.length === 0 && violations.length === 0) {
-      tell("All is answered, and the cluster is as it should be");
+      log("All commands have results, and the cluster has the expected state");
       return findings;
     }
-    const news = violations.map(({ text }) => text).join("\n");
-    if (news !== told) tell(`Waiting, as ${violations.length} things are amiss:\n${news}`);
-    told = news;
+    const summary = violations.map(({ text }) => text).join("\n");
+    if (summary !== logged) log(`Waiting, because of ${violations.length} violations:\n${summary}`);
+    logged = summary;
     const isFinal = open.length === 0 && violations.every((violation) => violation.isFinal);
     if (isFinal || performance.now() > deadline) return { ...findings, violations };
-    await delay(LOOK_MS, { signal });
+    await delay(CHECK_INTERVAL_MS, { signal });
   }
 }
 
-/** Stops all sessions and waits until nothing is left. */
+/** Stops all sessions and waits until no object is left. */
 async function clear(context: Context): Promise<Violation[]> {
-  const { stage, history, tell, signal } = context;
-  tell("All sessions are stopped");
+  const { stage, history, log, signal } = context;
+  log("Stopping all sessions");
   const stops = SESSION_IDS.map((sessionId) => ({
     commandId: `c-last-${sessionId}`,
     action: "stop_session",
@@ -130,22 +130,22 @@ async function clear(context: Context): Promise<Violation[]> {
     );
     const failed = results.filter(({ type }) => type === "failed")
       .map(({ payload }) => ({
-        text: `A last stop failed: ${payload.error}`,
+        text: `One of the last stops failed: ${payload.error}`,
         commandId: String(payload.commandId),
       }));
-    return [...failed, ...await untilEmpty(stage, timeout)];
+    return [...failed, ...await waitUntilEmpty(stage, timeout)];
   } catch (error) {
     signal.throwIfAborted();
-    return [{ text: `The last stops did not end: ${error instanceof Error ? error.message : error}` }];
+    return [{ text: `The last stops did not finish: ${error instanceof Error ? error.message : error}` }];
   }
 }
 
-async function untilEmpty(stage: Stage, timeout: AbortSignal): Promise<Violation[]> {
+async function waitUntilEmpty(stage: Stage, timeout: AbortSignal): Promise<Violation[]> {
   while (true) {
     const left = await leftovers(stage);
     if (left.length === 0) return [];
     try {
-      await delay(LOOK_MS, { signal: timeout });
+      await delay(CHECK_INTERVAL_MS, { signal: timeout });
     } catch {
       return left;
     }
@@ -156,18 +156,18 @@ async function leftovers({ administrator }: Stage): Promise<Violation[]> {
   const [sessions, journal] = [await administrator.sessions(), await administrator.configMap(JOURNAL)];
   return [
     ...[...sessions.keys()].map((sessionId) => ({
-      text: `Something of session ${sessionId} is left after its stop`,
+      text: `Session ${sessionId} has objects left after its stop`,
       sessionId,
     })),
     ...Object.values(journal).filter((entry) => entry.startsWith("{") && !RESULT.test(entry))
-      .map((entry) => ({ text: `The journal holds a command without an answer: ${entry}` })),
+      .map((entry) => ({ text: `The journal has a command without a result: ${entry}` })),
   ];
 }
 
-/** Lets the leader rest until its files are those of a fresh one, or the time is up. */
-async function rest(before: Footprint, { stage, tell, signal }: Context): Promise<Footprint | undefined> {
-  tell("The agent rests");
-  const deadline = performance.now() + REST_MS;
+/** Waits until the leader has the footprint of a fresh process, or until the timeout. */
+async function rest(before: Footprint, { stage, log, signal }: Context): Promise<Footprint | undefined> {
+  log("Waiting until the agent is idle");
+  const deadline = performance.now() + IDLE_TIMEOUT_MS;
   while (true) {
     const after = await footprintAtRest(stage, signal);
     const isDone = after && after.openFiles <= before.openFiles + SPARE_FILES &&
@@ -177,7 +177,7 @@ async function rest(before: Footprint, { stage, tell, signal }: Context): Promis
 }
 
 function checkFootprint(before: Footprint, after: Footprint | undefined): Violation[] {
-  if (!after) return [{ text: "No agent leads at the end" }];
+  if (!after) return [{ text: "No replica is the leader at the end" }];
   const texts = [];
   if (after.openFiles > before.openFiles + SPARE_FILES) {
     texts.push(`The leader has ${after.openFiles} open files, a fresh one ${before.openFiles}`);
@@ -189,11 +189,11 @@ function checkFootprint(before: Footprint, after: Footprint | undefined): Violat
 }
 
 /**
- * What the leader holds after some idle seconds. The way to the API server is HTTP/1.1, on which each request of a burst has a connection of
- * its own that is kept for minutes: they are cut first, so that only what the agent itself holds is counted.
+ * The footprint of the leader after some idle seconds. The proxy to the API server uses HTTP/1.1, where each request of a burst has its own
+ * connection, which stays open for minutes. They are cut first, so that only the connections of the agent itself are counted.
  */
 async function footprintAtRest(stage: Stage, signal: AbortSignal): Promise<Footprint | undefined> {
-  stage.find("leader")?.apiWay.cut();
+  stage.find("leader")?.apiConnection.cut();
   await delay(IDLE_MS, { signal });
   const pid = stage.find("leader")?.pid;
   return pid === undefined ? undefined : await footprint(pid);
@@ -205,11 +205,11 @@ async function evidence({ stage, history, performer }: Context): Promise<Evidenc
     logbook: stage.logbook,
     problems: stage.controlPlane.problems,
     sessions: await stage.administrator.sessions(),
-    silencedAt: performer.silencedAt,
+    stalledAt: performer.stalledAt,
   };
 }
 
-/** Whether the agent is connected and answers. */
+/** Whether the agent is connected and answers a ping. */
 async function isAlive({ controlPlane }: Stage): Promise<boolean> {
   const sentAt = controlPlane.messages.length;
   try {

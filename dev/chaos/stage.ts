@@ -1,5 +1,5 @@
 /**
- * All that a run needs: a cluster with a namespace of its own, a Control Plane, and two replicas of the agent between them.
+ * The environment of a run: a cluster with a new namespace, a Control Plane, and two replicas of the agent.
  * @module
  */
 import { connectToApiServer } from "../api_server.ts";
@@ -12,10 +12,10 @@ import { Logbook } from "./logbook.ts";
 import { TEMPLATES } from "./planned_commands.ts";
 import { Replica } from "./replica.ts";
 
-/** Id of the agent, which its replicas share. */
+/** Agent id of both replicas. */
 export const AGENT_ID = "k8s-chaos";
 
-/** Which cluster, and who is told what happens. */
+/** Options of a stage. */
 export interface StageOptions {
   /** Path of a kubeconfig; empty for the API in memory. */
   readonly kubeconfig: string;
@@ -23,7 +23,7 @@ export interface StageOptions {
   readonly onEvent: (line: string) => void;
 }
 
-/** Everything up; disposing it takes everything down, also what was set up only in part. */
+/** The running environment; disposing it stops everything. */
 export class Stage implements AsyncDisposable {
   readonly administrator: Administrator;
   readonly controlPlane: ControlPlane;
@@ -44,7 +44,7 @@ export class Stage implements AsyncDisposable {
     this.#parts = stack;
   }
 
-  /** Sets up everything, and waits until the agent can be commanded. */
+  /** Starts everything, and waits until the agent is connected. */
   static async set(options: StageOptions, signal: AbortSignal): Promise<Stage> {
     await using stack = new AsyncDisposableStack();
     const kubeconfig = options.kubeconfig || await memoryCluster(stack);
@@ -73,7 +73,7 @@ export class Stage implements AsyncDisposable {
     return new Stage({ administrator, controlPlane, logbook, replicas, apiServer }, stack.move());
   }
 
-  /** The replica that has a role now, if one has. */
+  /** The replica with a role, if any. */
   find(role: Role): Replica | undefined {
     return this.replicas.find((replica) => replica.isLeading === (role === "leader"));
   }
@@ -96,7 +96,7 @@ function agentArgs(namespace: string): string[] {
   ];
 }
 
-/** Starts a cluster in memory and gives the path of its kubeconfig. */
+/** Starts an in-memory cluster and returns the path of its kubeconfig. */
 async function memoryCluster(stack: AsyncDisposableStack): Promise<string> {
   const cluster = stack.use(Cluster.start());
   const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });

@@ -4,7 +4,7 @@ import { Cluster } from "@streamspace/memory-cluster";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
 import { temporaryFile } from "../support/clusters.ts";
 
-Deno.test("administrator that meets an API server in trouble looks again", async () => {
+Deno.test("Administrator retries after a failed request", async () => {
   await using cluster = Cluster.start();
   using client = Deno.createHttpClient({});
   await using proxy = ApiProxy.start({ server: cluster.url, client });

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { readArguments } from "../../dev/chaos/arguments.ts";
 
-Deno.test("chaos reads its command line", () => {
+Deno.test("readArguments() parses all flags", () => {
   const given = readArguments(["--seed", "7", "--duration=5m", "--api-server-pid", "12", "--output", "o.md"]);
   assertEquals(given, {
     seed: 7,
@@ -12,7 +12,7 @@ Deno.test("chaos reads its command line", () => {
   });
 });
 
-Deno.test("chaos refuses what it does not know, and amounts that are none", () => {
+Deno.test("readArguments() rejects unknown flags and invalid values", () => {
   for (const args of [["--sed", "7"], ["fast"], ["--seed", "-1"], ["--seed", "x"], ["--duration", "5"]]) {
     assertThrows(() => readArguments(args), TypeError);
   }

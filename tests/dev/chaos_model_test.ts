@@ -5,7 +5,7 @@ import { describeState, expectSession, type ModelCommand } from "../../dev/chaos
 const SETTINGS = { user: "u", template: "firefox", persistentHome: false, memory: "256Mi", cpu: "100m" };
 const AS_TEXT = '["u","firefox",false,"256Mi","100m"]';
 
-/** A command that was sent at a time and answered a second later; an empty answer is a success. */
+/** A command with a result after a second; it is a success unless it has an error. */
 function command(
   action: string,
   options: { at?: number; error?: string; payload?: Record<string, unknown>; isAnswered?: boolean } = {},
@@ -17,7 +17,7 @@ function command(
     sentAt: at,
     ackedAt: at,
     answers: isAnswered ? [answer] : [],
-    isTaken: true,
+    isAccepted: true,
     hasLeftovers: false,
   };
 }
@@ -31,11 +31,11 @@ function deletion(target: PastDeletion["target"], at: number): PastDeletion {
   return { kind: "administrator", sessionId: "s1", target, from: at, to: at };
 }
 
-Deno.test("nothing is there without a command", () => {
+Deno.test("expectSession() expects no objects without a command", () => {
   assertEquals(states([]), ["absent"]);
 });
 
-Deno.test("a session is what its last command made of it", () => {
+Deno.test("expectSession() expects the state after the last command", () => {
   assertEquals(states([command("start")]), [`running with ${AS_TEXT}`]);
   assertEquals(states([command("start"), command("hibernate")]), [`hibernated with ${AS_TEXT}`]);
   assertEquals(states([command("start"), command("hibernate"), command("wake")]), [
@@ -44,13 +44,13 @@ Deno.test("a session is what its last command made of it", () => {
   assertEquals(states([command("start"), command("stop")]), ["absent"]);
 });
 
-Deno.test("a refused command changes nothing, a start that failed leaves nothing", () => {
-  const refused = command("stop", { error: '"deletePVC" must be true or false' });
-  assertEquals(states([command("start"), refused]), [`running with ${AS_TEXT}`]);
+Deno.test("expectSession() expects no change by a rejected command, and no objects after a failed start", () => {
+  const rejected = command("stop", { error: '"deletePVC" must be true or false' });
+  assertEquals(states([command("start"), rejected]), [`running with ${AS_TEXT}`]);
   assertEquals(states([command("start", { error: "it was not ready within 40s" })]), ["absent"]);
 });
 
-Deno.test("a start with other settings is refused beside the session, and only there", () => {
+Deno.test("expectSession() allows a conflict only for an existing session", () => {
   const other = command("start", {
     error: "it already exists with other settings",
     payload: { ...SETTINGS, cpu: "1" },
@@ -59,18 +59,18 @@ Deno.test("a start with other settings is refused beside the session, and only t
   assertEquals(states([other]).includes("contradiction"), true);
 });
 
-Deno.test("a success that cannot be is a contradiction", () => {
+Deno.test("expectSession() finds results that cannot be true", () => {
   assertEquals(states([command("wake")]).includes("contradiction"), true);
   const missing = command("hibernate", { error: "it does not exist" });
   assertEquals(states([command("start"), missing]).includes("contradiction"), true);
 });
 
-Deno.test("after a stop that failed, and a command without an answer, anything may be there", () => {
+Deno.test("expectSession() allows any state after a failed stop or a command without a result", () => {
   assertEquals(states([command("start"), command("stop", { error: "no answer in time" })]).length, 5);
   assertEquals(states([command("start", { isAnswered: false })]).length, 5);
 });
 
-Deno.test("a Deployment that was deleted is gone, whatever came before, and a later start brings it back", () => {
+Deno.test("expectSession() expects no Deployment after its deletion, until a later start", () => {
   const deleted = [deletion("deployment", 5000)];
   assertEquals(states([command("start")], deleted), ["broken"]);
   assertEquals(states([command("start"), command("start", { at: 9000 })], deleted), [
@@ -78,18 +78,18 @@ Deno.test("a Deployment that was deleted is gone, whatever came before, and a la
   ]);
 });
 
-Deno.test("a deletion beside a command came before or after it", () => {
+Deno.test("expectSession() allows both orders of a command and a concurrent deletion", () => {
   assertEquals(states([command("start", { at: 4500 })], [deletion("deployment", 5000)]), [
     "broken",
     `running with ${AS_TEXT}`,
   ]);
 });
 
-Deno.test("the deletion of a pod changes nothing", () => {
+Deno.test("expectSession() ignores the deletion of a pod", () => {
   assertEquals(states([command("start")], [deletion("pod", 5000)]), [`running with ${AS_TEXT}`]);
 });
 
-Deno.test("a home may be there unless it was to be deleted", () => {
+Deno.test("expectSession() allows a home volume unless a stop deleted it", () => {
   const start = command("start", { payload: { ...SETTINGS, persistentHome: true } });
   const home = (commands: readonly ModelCommand[]) =>
     expectSession(commands, { deletions: [], staleMs: () => 0 }).mayHaveHome;

@@ -1,15 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ChaosEvent } from "../../dev/chaos/event.ts";
-import { calmAtMs, makePlan } from "../../dev/chaos/plan.ts";
+import { lastAgentFaultMs, makePlan } from "../../dev/chaos/plan.ts";
 import { Random } from "../../dev/chaos/random.ts";
 
-const OPTIONS = { seed: 1, durationMs: 3_600_000, freezesServer: true };
+const OPTIONS = { seed: 1, durationMs: 3_600_000, canFreezeServer: true };
 
 function count(kind: ChaosEvent["kind"]): number {
   return makePlan(OPTIONS).filter(({ event }) => event.kind === kind).length;
 }
 
-Deno.test("the same seed gives the same numbers, between 0 and 1", () => {
+Deno.test("Random.next() returns the same numbers from 0 to 1 for the same seed", () => {
   const [one, other] = [new Random(5), new Random(5)];
   const numbers = Array.from({ length: 1000 }, () => one.next());
   assertEquals(numbers, numbers.map(() => other.next()));
@@ -17,13 +17,13 @@ Deno.test("the same seed gives the same numbers, between 0 and 1", () => {
   assertEquals(new Set(numbers).size, 1000);
 });
 
-Deno.test("integers are within their bounds, both included", () => {
+Deno.test("Random.integer() includes both bounds", () => {
   const random = new Random(5);
   const found = new Set(Array.from({ length: 200 }, () => random.integer(2, 4)));
   assertEquals([...found].toSorted(), [2, 3, 4]);
 });
 
-Deno.test("weights are the shares of what is picked", () => {
+Deno.test("Random.weighted() picks in proportion to the weights", () => {
   const random = new Random(5);
   const picked = Array.from(
     { length: 10_000 },
@@ -34,18 +34,18 @@ Deno.test("weights are the shares of what is picked", () => {
   assert(!picked.includes("no"));
 });
 
-Deno.test("the same seed gives the same plan, another one another", () => {
+Deno.test("makePlan() depends on the seed only", () => {
   assertEquals(makePlan(OPTIONS), makePlan(OPTIONS));
   assert(JSON.stringify(makePlan(OPTIONS)) !== JSON.stringify(makePlan({ ...OPTIONS, seed: 2 })));
 });
 
-Deno.test("a plan is in order, and ends with the run", () => {
+Deno.test("makePlan() is in chronological order, and ends with the run", () => {
   const times = makePlan(OPTIONS).map(({ atMs }) => atMs);
   assertEquals(times, times.toSorted((one, other) => one - other));
   assert((times.at(-1) ?? Infinity) < OPTIONS.durationMs);
 });
 
-Deno.test("events come as often as they should", () => {
+Deno.test("makePlan() has the expected number of events", () => {
   const near = (found: number, everyMs: number) => {
     const expected = OPTIONS.durationMs / everyMs;
     assert(Math.abs(found - expected) < expected * 0.15, `${found} of about ${expected}`);
@@ -57,22 +57,22 @@ Deno.test("events come as often as they should", () => {
   near(count("server"), 40_000);
 });
 
-Deno.test("no agent is harmed in the last part", () => {
+Deno.test("makePlan() has no faults of agents in the last part", () => {
   for (const durationMs of [20_000, 60_000, 600_000]) {
-    const harm = makePlan({ ...OPTIONS, durationMs }).filter(({ event }) =>
+    const faults = makePlan({ ...OPTIONS, durationMs }).filter(({ event }) =>
       event.kind === "kill" || event.kind === "terminate" || event.kind === "freeze"
     );
-    assert(harm.every(({ atMs }) => atMs < calmAtMs(durationMs)));
+    assert(faults.every(({ atMs }) => atMs < lastAgentFaultMs(durationMs)));
   }
-  assertEquals([20_000, 60_000, 600_000].map(calmAtMs), [0, 30_000, 480_000]);
+  assertEquals([20_000, 60_000, 600_000].map(lastAgentFaultMs), [0, 30_000, 480_000]);
 });
 
-Deno.test("a plan without freezes of the API server is otherwise the same", () => {
+Deno.test("makePlan() does not change other events without freezes of the API server", () => {
   const rest = makePlan(OPTIONS).filter(({ event }) => event.kind !== "server");
-  assertEquals(makePlan({ ...OPTIONS, freezesServer: false }), rest);
+  assertEquals(makePlan({ ...OPTIONS, canFreezeServer: false }), rest);
 });
 
-Deno.test("every command has an id of its own, unless the plan sends it twice", () => {
+Deno.test("makePlan() gives each command its own id", () => {
   const scenes = makePlan(OPTIONS).flatMap(({ event }) => event.kind === "commands" ? [event.commands] : []);
   const ids = scenes.flatMap((commands) => [...new Set(commands.map(({ commandId }) => commandId))]);
   assertEquals(new Set(ids).size, ids.length);
