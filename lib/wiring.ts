@@ -3,6 +3,12 @@
  * of them; `docs/architecture.md` has the picture.
  * @module
  */
+import { log } from "./common/log.ts";
+import { formatDuration } from "./common/quantities.ts";
+import type { Config } from "./cli/options.ts";
+import { Dispatcher } from "./commands/dispatcher.ts";
+import { Journal } from "./commands/journal.ts";
+import { MessageRouter } from "./commands/message_router.ts";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
 import { runHeartbeat } from "./control_plane/heartbeat.ts";
@@ -11,28 +17,27 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { ReportedStatuses } from "./control_plane/reported_statuses.ts";
 import { Reporter } from "./control_plane/reporter.ts";
-import { createCustomObjectApi, createLeaseApi, createSessionClient } from "./kubernetes/client.ts";
+import {
+  createCustomObjectApi,
+  createLeaseApi,
+  createSessionClient,
+  type SessionClient,
+} from "./kubernetes/client.ts";
+import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
-import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
-import { log } from "./common/log.ts";
-import type { Config } from "./cli/options.ts";
-import { formatDuration } from "./common/quantities.ts";
-import { SessionCapacity } from "./sessions/capacity.ts";
-import { Dispatcher } from "./commands/dispatcher.ts";
-import { Expiry } from "./sessions/expiry.ts";
-import { Journal } from "./commands/journal.ts";
-import { MessageRouter } from "./commands/message_router.ts";
-import { BusySessions } from "./status/busy_sessions.ts";
-import { SessionResourceReconciler } from "./status/session_resource_reconciler.ts";
-import { Monitor } from "./status/monitor.ts";
 import { labelValue, leaseName } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
+import { SessionCapacity } from "./sessions/capacity.ts";
+import { Expiry } from "./sessions/expiry.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
+import { BusySessions } from "./status/busy_sessions.ts";
+import { Monitor } from "./status/monitor.ts";
+import { SessionResourceReconciler } from "./status/session_resource_reconciler.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** What exists before the components. */
@@ -45,60 +50,149 @@ export interface Environment {
   readonly onShutdown: () => void;
 }
 
-/** The components that the process starts, feeds and stops. */
-export interface Components extends Disposable {
+interface Cluster {
   readonly transport: Transport;
   readonly cache: SessionCache;
   /** The Template objects of the cluster. */
   readonly templateObjects: CustomCollection;
+}
+
+interface Reporting {
   readonly reported: ReportedStatuses;
   readonly journal: Journal;
   readonly outbox: Outbox;
+  readonly reporter: Reporter;
+}
+
+interface Work {
+  readonly capacity: SessionCapacity;
   readonly dispatcher: Dispatcher;
-  readonly router: MessageRouter;
   readonly monitor: Monitor;
   readonly expiry: Expiry;
   readonly sessionObjects: SessionResourceReconciler;
+}
+
+/** The components that the process starts, feeds and stops. */
+export interface Components extends Cluster, Reporting, Work, Disposable {
+  readonly router: MessageRouter;
   readonly link: Link;
   readonly sendHeartbeat: () => void;
 }
 
 /** Constructs the components; dispose them when the agent has ended. */
 export function createComponents(config: Config, environment: Environment): Components {
-  const { timings, telemetry, leadership, onShutdown } = environment;
-  const { namespace } = config;
-  const agentLabel = labelValue(config.agentId);
-  const isLeading = () => leadership?.isHeld() ?? true;
+  const { telemetry } = environment;
   using disposables = new DisposableStack();
+  const cluster = createCluster(config, environment);
+  disposables.use(cluster.transport);
+  const reporting = createReporting(config, { ...environment, ...cluster });
+  disposables.use(reporting.journal);
+  disposables.use(reporting.outbox);
+  const work = createWork(config, { ...environment, ...cluster, ...reporting });
+  disposables.use(work.monitor);
+  disposables.use(work.expiry);
+  const { reporter } = reporting;
+  const { dispatcher, capacity } = work;
+  const router = new MessageRouter({
+    dispatcher,
+    reporter,
+    onShutdown: environment.onShutdown,
+    observer: telemetry,
+  });
+  const sendHeartbeat = () =>
+    reporter.heartbeat({
+      isDraining: dispatcher.isDraining,
+      activeSessions: cluster.cache.activeSessions(),
+      capacity: { ...capacityOf(config), ...capacity.usage() },
+    });
+  const link = createLink(config, { ...environment, ...cluster, ...reporting, sendHeartbeat });
+  telemetry.attachSources({ ...reporting, ...work });
+  const constructed = disposables.move();
+  return {
+    ...cluster,
+    ...reporting,
+    ...work,
+    router,
+    link,
+    sendHeartbeat,
+    [Symbol.dispose]: () => constructed.dispose(),
+  };
+}
 
-  const transport = disposables.use(
-    new Transport(() => loadKubeConfig(config.kubeconfig), {
-      onRequest: (record) => telemetry.request(record),
-      mayWrite: isLeading,
-      timings,
-    }),
-  );
-  const client = createSessionClient(transport, namespace);
-  const cache = new SessionCache(agentLabel);
+/** What reads and changes the cluster. */
+function createCluster(config: Config, environment: Environment): Cluster {
+  const { timings, telemetry, leadership } = environment;
+  const transport = new Transport(() => loadKubeConfig(config.kubeconfig), {
+    onRequest: (record) => telemetry.request(record),
+    mayWrite: () => isLeading(leadership),
+    timings,
+  });
+  const cache = new SessionCache(labelValue(config.agentId));
   cache.listen((sessionId) => telemetry.commands.onSessionChange(sessionId, () => cache.session(sessionId)));
   const templateObjects = new CustomCollection({ resource: "templates", timings });
+  return { transport, cache, templateObjects };
+}
 
+/** What reports to the Control Plane, and remembers what was reported. */
+function createReporting(config: Config, { transport, timings }: Environment & Cluster): Reporting {
   const reported = new ReportedStatuses();
-  const journal = disposables.use(
-    new Journal({
-      store: createJournalStore(transport, namespace),
-      prefix: agentLabel,
-      sessions: reported,
-      writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
-      rejectedRetryMs: timings.journalRejectedRetryMs,
-    }),
-  );
-  const outbox = disposables.use(new Outbox(journal));
-  const reporter = new Reporter(outbox, reported);
+  const journal = new Journal({
+    store: createJournalStore(transport, config.namespace),
+    prefix: labelValue(config.agentId),
+    sessions: reported,
+    writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
+    rejectedRetryMs: timings.journalRejectedRetryMs,
+  });
+  const outbox = new Outbox(journal);
+  return { reported, journal, outbox, reporter: new Reporter(outbox, reported) };
+}
 
+/** What runs commands and observes sessions. */
+function createWork(config: Config, context: Environment & Cluster & Reporting): Work {
+  const { transport, cache, reported, journal, reporter, timings, telemetry } = context;
+  const { namespace } = config;
+  const client = createSessionClient(transport, namespace);
   const recorder = new AnnotationRecorder(client, cache);
   const capacity = new SessionCapacity(cache, config);
-  const operations = new SessionOperations({
+  const operations = createOperations(config, { ...context, client, recorder, capacity });
+  const busy = new BusySessions();
+  const monitor = new Monitor({
+    cache,
+    reported,
+    reporter,
+    busy,
+    recordStatus: (status) => recorder.recordStatus(status),
+    unreadyGraceMs: timings.unreadyGraceMs,
+  });
+  const api = createCustomObjectApi(transport, { namespace, resource: "sessions" });
+  const batchMs = timings.sessionObjectBatchMs;
+  const sessionObjects = new SessionResourceReconciler({ cache, reported, api, batchMs });
+  const dispatcher = new Dispatcher(telemetry.commands.trace(operations), {
+    journal,
+    reporter,
+    busy,
+    limits: config,
+    cancelMs: timings.cancelMs,
+    isLeading: () => isLeading(context.leadership),
+    observer: telemetry.commands,
+  });
+  const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
+  return { capacity, monitor, sessionObjects, dispatcher, expiry };
+}
+
+function createOperations(
+  config: Config,
+  { client, cache, templateObjects, recorder, capacity, reporter, timings }:
+    & Environment
+    & Cluster
+    & Reporting
+    & {
+      readonly client: SessionClient;
+      readonly recorder: AnnotationRecorder;
+      readonly capacity: SessionCapacity;
+    },
+): SessionOperations {
+  return new SessionOperations({
     client,
     cache,
     catalog: templateObjects,
@@ -111,67 +205,11 @@ export function createComponents(config: Config, environment: Environment): Comp
     timings,
     onStatus: (status) => void reporter.status(status),
   });
+}
 
-  const busy = new BusySessions();
-  const monitor = disposables.use(
-    new Monitor({
-      cache,
-      reported,
-      reporter,
-      busy,
-      recordStatus: (status) => recorder.recordStatus(status),
-      unreadyGraceMs: timings.unreadyGraceMs,
-    }),
-  );
-  const sessionApi = createCustomObjectApi(transport, { namespace, resource: "sessions" });
-  const sessionObjects = new SessionResourceReconciler({
-    cache,
-    reported,
-    api: sessionApi,
-    batchMs: timings.sessionObjectBatchMs,
-  });
-
-  const dispatcher = new Dispatcher(telemetry.commands.trace(operations), {
-    journal,
-    reporter,
-    busy,
-    limits: config,
-    cancelMs: timings.cancelMs,
-    isLeading,
-    observer: telemetry.commands,
-  });
-  const expiry = disposables.use(
-    new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction }),
-  );
-  const router = new MessageRouter({ dispatcher, reporter, onShutdown, observer: telemetry });
-
-  const sendHeartbeat = () =>
-    reporter.heartbeat({
-      isDraining: dispatcher.isDraining,
-      activeSessions: cache.activeSessions(),
-      capacity: { ...capacityOf(config), ...capacity.usage() },
-    });
-  const keys = createIssuedKeyStore(transport, { namespace, agent: agentLabel });
-  const credentials = new Credentials(config, keys);
-  const link = createLink(config, { outbox, credentials, sendHeartbeat, telemetry });
-  telemetry.attachSources({ dispatcher, outbox, journal, reported, capacity });
-  const constructed = disposables.move();
-  return {
-    transport,
-    cache,
-    templateObjects,
-    reported,
-    journal,
-    outbox,
-    dispatcher,
-    router,
-    monitor,
-    expiry,
-    sessionObjects,
-    link,
-    sendHeartbeat,
-    [Symbol.dispose]: () => constructed.dispose(),
-  };
+/** Without leader election, this process always leads. */
+function isLeading(leadership: Leadership | undefined): boolean {
+  return leadership?.isHeld() ?? true;
 }
 
 /** Constructs this replica's candidate for leadership; dispose it after the leadership. */
@@ -199,14 +237,12 @@ export function createElection(
 
 function createLink(
   config: Config,
-  { outbox, credentials, sendHeartbeat, telemetry }: {
-    outbox: Outbox;
-    credentials: Credentials;
-    sendHeartbeat: () => void;
-    telemetry: Telemetry;
+  { transport, outbox, telemetry, sendHeartbeat }: Environment & Cluster & Reporting & {
+    readonly sendHeartbeat: () => void;
   },
 ): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
+  const keys = createIssuedKeyStore(transport, { namespace, agent: labelValue(agentId) });
   return new Link({
     addresses: controlPlaneAddresses(config.controlPlaneUrl),
     registration: {
@@ -216,7 +252,7 @@ function createLink(
       capacity: capacityOf(config),
       metadata: { namespace, kubernetes: true },
     },
-    credentials,
+    credentials: new Credentials(config, keys),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     onUp: (signal) => {

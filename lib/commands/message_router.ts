@@ -58,6 +58,8 @@ export class MessageRouter {
           problem: message.problem,
           excerpt: message.excerpt,
         });
+      default:
+        return message satisfies never;
     }
   }
 }
