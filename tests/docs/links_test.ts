@@ -1,5 +1,5 @@
 /**
- * Links from one page to another, and to its sections.
+ * Links between pages and to their sections.
  * @module
  */
 import { assert } from "@std/assert";
@@ -10,7 +10,7 @@ const PAGES = ["", "docs/"].flatMap((folder) =>
 ).filter((path) => path.endsWith(".md")).sort();
 
 for (const page of PAGES) {
-  Deno.test(`links of ${page} lead somewhere`, async () => {
+  Deno.test(`${page} has no broken links`, async () => {
     const url = new URL(page, ROOT);
     const text = await Deno.readTextFile(url);
     const targets = [...text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, target = ""]) => target);
@@ -22,7 +22,7 @@ for (const page of PAGES) {
   });
 }
 
-/** Names by which the sections of a page are linked to. */
+/** Anchors of the sections of a page. */
 function sections(text: string): string[] {
   return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
     title.toLowerCase().replace(/[^\p{L}\p{N}_ -]/gu, "").replaceAll(" ", "-")

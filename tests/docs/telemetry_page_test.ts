@@ -1,12 +1,12 @@
 /**
- * The page of metrics and log fields against the tables of the code.
+ * docs/telemetry.md has the metrics and log fields of the code.
  * @module
  */
 import { assertEquals } from "@std/assert";
 import { LOG_FIELDS } from "../../lib/common/log.ts";
 import { METRICS } from "../../lib/telemetry/metrics.ts";
 
-/** Rows of the page's table that begins so; the formatter pads their cells. */
+/** Rows of the page's table with this header; `deno fmt` pads its cells. */
 async function rowsBelow(head: string): Promise<string[]> {
   const page = await Deno.readTextFile(new URL("../../docs/telemetry.md", import.meta.url));
   const lines = page.split("\n").map((line) => line.replace(/ +/g, " "));
@@ -14,20 +14,20 @@ async function rowsBelow(head: string): Promise<string[]> {
   return lines.slice(first, lines.indexOf("", first));
 }
 
-Deno.test("the page's table of metrics is the table of the code", async () => {
+Deno.test("docs/telemetry.md has the metrics of the code", async () => {
   const expected = Object.values(METRICS).map(({ name, kind, labels, help }) => {
     const names = labels.map((label) => `\`${label}\``).join(", ");
     return `| \`${name}\` | ${kind} | ${names || "-"} | ${help} |`;
   });
-  assertEquals(await rowsBelow("| Metric | Kind | Labels | What it tells |"), expected);
+  assertEquals(await rowsBelow("| Metric | Kind | Labels | Description |"), expected);
 });
 
-Deno.test("the page's table of log fields is the table of the code", async () => {
+Deno.test("docs/telemetry.md has the log fields of the code", async () => {
   const expected = Object.entries(LOG_FIELDS).map(([name, help]) => `| \`${name}\` | ${help} |`);
-  assertEquals(await rowsBelow("| Field | What it holds |"), expected);
+  assertEquals(await rowsBelow("| Field | Description |"), expected);
 });
 
-Deno.test("a log field has the one name under which the code writes it", async () => {
+Deno.test("log fields are all used by the code", async () => {
   const used = new Set<string>();
   for await (const text of sources(new URL("../../lib/", import.meta.url))) {
     for (const [, message = ""] of text.matchAll(/"((?:[^"\\\n]|\\.)*)"/g)) {

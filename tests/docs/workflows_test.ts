@@ -1,5 +1,5 @@
 /**
- * The workflows of CI and release: what they run is pinned, and what they may do is little.
+ * The CI and release workflows: everything that they run is pinned, and they have minimal permissions.
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
@@ -8,7 +8,7 @@ import { load, loadAll } from "js-yaml";
 import denoJson from "../../deno.json" with { type: "json" };
 import { ACTIONLINT, HELM, run } from "../support/rendering.ts";
 
-/** What these tests read of a workflow. */
+/** The parts of a workflow that these tests use. */
 interface Workflow {
   readonly permissions: unknown;
   readonly jobs: Readonly<Record<string, Job>>;
@@ -18,7 +18,7 @@ interface Job {
   readonly "timeout-minutes"?: number;
   readonly permissions?: unknown;
   readonly needs?: string | readonly string[];
-  /** Another workflow, in place of steps. */
+  /** Another workflow, instead of steps. */
   readonly uses?: string;
   readonly steps?: readonly {
     readonly name?: string;
@@ -36,33 +36,33 @@ for (const file of FILES) {
   const { permissions, jobs } = load(text) as Workflow;
   const steps = Object.values(jobs).flatMap((job) => job.steps ?? []);
 
-  Deno.test(`workflow ${file} pins each action to a commit, and tells its version`, () => {
+  Deno.test(`workflow ${file} pins each action to a commit and names its version`, () => {
     const uses = text.split("\n").filter((line) => /^ +(?:- )?uses: (?!\.\/)/.test(line));
     assertEquals(uses.length, steps.filter((step) => step.uses !== undefined).length);
     for (const line of uses) assertMatch(line, /uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   });
 
-  Deno.test(`workflow ${file} may read alone, where no job says what else it needs`, () => {
+  Deno.test(`workflow ${file} has read-only permissions unless a job requests more`, () => {
     assertEquals(permissions, { contents: "read" });
   });
 
-  Deno.test(`workflow ${file} leaves no token in its checkout, and has no job without an end`, () => {
+  Deno.test(`workflow ${file} persists no token in its checkout, and each job has a timeout`, () => {
     for (const { uses, with: inputs } of steps) {
       if (uses?.startsWith("actions/checkout@")) assertEquals(inputs, { "persist-credentials": false });
     }
     for (const [name, job] of Object.entries(jobs)) assert(job.uses ?? job["timeout-minutes"], name);
   });
 
-  Deno.test(`workflow ${file} puts no text from outside into a script`, () => {
+  Deno.test(`workflow ${file} uses no expressions in scripts`, () => {
     for (const { run: script } of steps) assertEquals(script?.includes("${{") ?? false, false, script);
   });
 
-  Deno.test(`workflow ${file} runs on the Deno that these tests run with`, () => {
+  Deno.test(`workflow ${file} uses the Deno version of these tests`, () => {
     for (const [, version] of text.matchAll(/deno@(\S+)/g)) assertEquals(version, Deno.version.deno);
   });
 }
 
-Deno.test("workflows write nothing to the repository but releases, nor to the registry but the image", () => {
+Deno.test("workflows can write only releases and the image", () => {
   const granted = FILES.flatMap((file) => {
     const { jobs } = load(Deno.readTextFileSync(new URL(file, FOLDER))) as Workflow;
     return Object.entries(jobs).flatMap(([name, job]) =>
@@ -76,7 +76,7 @@ Deno.test("workflows write nothing to the repository but releases, nor to the re
   });
 });
 
-Deno.test("a release is made of a tag that is the version and passes CI, and is seen once its image is there", () => {
+Deno.test("release workflow requires a matching tag and CI, and publishes the release after the image", () => {
   const { jobs } = workflow("release.yml");
   const order = Object.entries(jobs).map(([name, { needs, uses }]) => [name, needs ?? uses]);
   assertEquals(order, [
@@ -86,13 +86,13 @@ Deno.test("a release is made of a tag that is the version and passes CI, and is 
     ["image-for-all", "image"],
   ]);
   assert("workflow_call" in (load(Deno.readTextFileSync(new URL("ci.yml", FOLDER))) as { on: object }).on);
-  assertMatch(script(jobs, "The tag is the version"), /^test /);
-  assertMatch(script(jobs, "A draft of the release"), /^gh release create .*--draft/);
-  assertMatch(script(jobs, "The release"), /^gh release edit .*--draft=false/);
+  assertMatch(script(jobs, "Check that the tag matches the version"), /^test /);
+  assertMatch(script(jobs, "Create a draft release"), /^gh release create .*--draft/);
+  assertMatch(script(jobs, "Publish the release"), /^gh release edit .*--draft=false/);
 });
 
 Deno.test({
-  name: `the chart of a release runs the image of the release${HELM.hint}`,
+  name: `release workflow packages a chart that installs the image of the release${HELM.hint}`,
   ignore: HELM.isMissing,
   fn: async () => {
     const { jobs } = workflow("release.yml");
@@ -101,12 +101,15 @@ Deno.test({
     try {
       await bash(`cp -a k8s ${folder} && mkdir ${folder}/.ci ${folder}/dist`);
       await bash(`echo 'echo ${HELM.path}' > .ci/go-tool && chmod +x .ci/go-tool`, { cwd: folder });
-      await bash(script(jobs, "The chart, for the image of this release"), { cwd: folder, env: release });
+      await bash(script(jobs, "Package the chart for the image of this release"), {
+        cwd: folder,
+        env: release,
+      });
       const chart = `dist/k8s-agent-${denoJson.version}.tgz`;
       const values = "--set=agentId=a1,controlPlaneUrl=wss://control.example.com";
       const rendered = await bash(`${HELM.path} template agent ${chart} ${values}`, { cwd: folder });
       const deployment = (loadAll(rendered) as V1Deployment[]).find(({ kind }) => kind === "Deployment");
-      const pushed = /^image=.*$/m.exec(script(jobs, "One name for both architectures"))?.[0];
+      const pushed = /^image=.*$/m.exec(script(jobs, "Create the multi-architecture image"))?.[0];
       const image = await bash(`${pushed}; echo -n "$image"`, { env: release });
       assertEquals(image, `ghcr.io/some-owner/agent:v${denoJson.version}`);
       assertEquals(deployment?.spec?.template.spec?.containers[0]?.image, image);
@@ -133,13 +136,13 @@ function workflow(file: string): Workflow {
   return load(Deno.readTextFileSync(new URL(file, FOLDER))) as Workflow;
 }
 
-/** What the step of that name runs. */
+/** The script of the step with that name. */
 function script(jobs: Workflow["jobs"], name: string): string {
   const steps = Object.values(jobs).flatMap((job) => job.steps ?? []);
   return steps.find((step) => step.name === name)?.run ?? "";
 }
 
-/** What a script prints, run as the workflows run theirs. */
+/** Runs a script as a workflow does and returns its output. */
 async function bash(
   script: string,
   options: { cwd?: string; env?: Record<string, string> } = {},

@@ -13,14 +13,14 @@ labels:
 {{- end -}}
 {{- end }}
 
-{{- /* The agent reads lists and maps as JSON, too. */ -}}
+{{- /* Lists and maps as JSON, which the agent accepts. */ -}}
 {{- define "k8s-agent.settings" -}}
 {{- range $name, $value := .Values.settings }}
 {{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* What would kill every pod: probes where nothing answers, and an end before DRAIN_TIMEOUT is over, where one number says how long that is. */ -}}
+{{- /* Rejects values with which no pod could run: probes without a health server, and a termination before a DRAIN_TIMEOUT that is a single number. */ -}}
 {{- define "k8s-agent.check" -}}
 {{- $asked := eq .Values.probes "http" | ternary "probes: http needs" (.Values.monitoring.enabled | ternary "monitoring.enabled needs" "") -}}
 {{- if and $asked (ne (.Values.settings.HEALTH_ADDR | default ":8080") ":8080") -}}
