@@ -1,5 +1,5 @@
 /**
- * The Helm chart, against the files of k8s/ and the options of the agent: it may say nothing that they do not say.
+ * The Helm chart compared with the manifests of k8s/ and the options of the agent.
  * @module
  */
 import type { KubernetesObject, V1ConfigMap, V1Deployment } from "@kubernetes/client-node";
@@ -19,15 +19,15 @@ import {
 } from "../support/rendering.ts";
 import { shippedObjects } from "./shipped.ts";
 
-/** What deployment.yaml has in their place. */
+/** The values of deployment.yaml. */
 const REQUIRED = { agentId: "k8s-prod-us-east-1", controlPlaneUrl: "wss://control.example.com" };
 
 const EVERYTHING = { ...REQUIRED, ...EVERY_COMPONENT };
 
-/** By which Helm lets an object stay. */
+/** Makes Helm keep an object on uninstall. */
 const KEPT = { "helm.sh/resource-policy": "keep" };
 
-/** Set by values of their own or by the chart itself, or of no use in a pod. */
+/** Set by other values or by the chart itself, or useless in a pod. */
 const NO_SETTINGS = [
   "AGENT_ID",
   "CONTROL_PLANE_URL",
@@ -38,18 +38,18 @@ const NO_SETTINGS = [
   "CHECK_CONFIG",
 ];
 
-Deno.test("chart's schema has each setting of the agent, with its help and the kind of its default", () => {
+Deno.test("values schema has each setting of the agent with its help and type", () => {
   const options = OPTIONS.filter(({ variable }) => !NO_SETTINGS.includes(variable));
   assertEquals(
     schema.properties.settings.properties as Record<string, unknown>,
     Object.fromEntries(
-      options.map((option) => [option.variable, { description: option.help, type: kindsOf(option) }]),
+      options.map((option) => [option.variable, { description: option.help, type: typesOf(option) }]),
     ),
   );
   assertEquals(schema.properties.settings.additionalProperties, false);
 });
 
-Deno.test("chart's schema has each of its values", async () => {
+Deno.test("values schema has each value of the chart", async () => {
   const values = await readYaml("k8s/chart/values.yaml");
   assertEquals(
     Object.keys(values).sort(),
@@ -57,7 +57,7 @@ Deno.test("chart's schema has each of its values", async () => {
   );
 });
 
-Deno.test("chart has the version of the agent, and runs the image of deployment.yaml", async () => {
+Deno.test("chart has the version of the agent and the image of deployment.yaml", async () => {
   const { version, appVersion } = await readYaml("k8s/chart/Chart.yaml");
   const deployment = await shipped("Deployment") as V1Deployment;
   assertEquals(version, denoJson.version);
@@ -71,7 +71,7 @@ chartTest("chart passes helm lint", async () => {
   }
 });
 
-chartTest("chart renders the objects of k8s/, apart from its namespace", async () => {
+chartTest("chart renders the objects of k8s/ except the namespace", async () => {
   const settings = (await shipped("ConfigMap") as V1ConfigMap).data ?? {};
   const base = (await shippedObjects()).filter(({ file, object }) =>
     !file.includes("/") && object.kind !== "Namespace"
@@ -82,21 +82,21 @@ chartTest("chart renders the objects of k8s/, apart from its namespace", async (
   );
 });
 
-chartTest("chart renders all other objects of k8s/ where its values ask for them", async () => {
+chartTest("chart renders all other objects of k8s/ if its values enable them", async () => {
   const others = (await shippedObjects()).filter(({ file }) => file.includes("/"));
   const rendered = byName(await renderChart(EVERYTHING));
   for (const { file, object } of others) assertEquals(withoutPolicy(rendered[nameOf(object)]), object, file);
 });
 
 chartTest(
-  "chart leaves its kinds to the cluster, with all objects of them, when it is uninstalled",
+  "chart keeps its kinds when it is uninstalled",
   async () => {
     const kinds = (await renderChart(EVERYTHING)).filter(({ kind }) => kind === "CustomResourceDefinition");
     assertEquals(kinds.map(({ metadata }) => metadata?.annotations), [KEPT, KEPT]);
   },
 );
 
-chartTest("chart labels what Prometheus is to follow", async () => {
+chartTest("chart sets the labels by which Prometheus selects its objects", async () => {
   const values = { ...REQUIRED, monitoring: { enabled: true, labels: { release: "prometheus" } } };
   const { "PodMonitor/k8s-agent": monitor, "PrometheusRule/k8s-agent": rule } = byName(
     await renderChart(values),
@@ -108,7 +108,7 @@ chartTest("chart labels what Prometheus is to follow", async () => {
 });
 
 chartTest(
-  "chart's Deployment with everything is that of the kustomization with every component",
+  "chart with all features renders the Deployment of the kustomization with all components",
   async () => {
     const example = byName(await renderKustomization("examples/kustomize"));
     const rendered = await renderChart({
@@ -122,12 +122,12 @@ chartTest(
   HELM.isMissing || KUSTOMIZE.isMissing,
 );
 
-chartTest("chart leaves settings that nobody sets to the agent", async () => {
+chartTest("chart omits settings that are not set", async () => {
   const { "ConfigMap/k8s-agent": configMap } = byName(await renderChart(REQUIRED));
   assertEquals((configMap as V1ConfigMap).data, undefined);
 });
 
-chartTest("chart writes settings as the agent reads them, numbers, lists and maps, too", async () => {
+chartTest("chart writes numbers, lists and maps as the agent reads them", async () => {
   const { "ConfigMap/k8s-agent": configMap } = byName(
     await renderChart({
       ...REQUIRED,
@@ -156,7 +156,7 @@ chartTest("chart writes settings as the agent reads them, numbers, lists and map
   assertEquals(invocation.kind, "run");
 });
 
-chartTest("chart gives pods of other settings another name, so that they are started anew", async () => {
+chartTest("chart restarts pods when settings change", async () => {
   const annotations = async (settings: Readonly<Record<string, unknown>>) => {
     const { "Deployment/k8s-agent": deployment } = byName(await renderChart({ ...REQUIRED, settings }));
     return (deployment as V1Deployment).spec?.template.metadata?.annotations;
@@ -168,7 +168,7 @@ chartTest("chart gives pods of other settings another name, so that they are sta
   assertEquals(one?.["checksum/settings"] === other?.["checksum/settings"], false);
 });
 
-chartTest("chart goes to the namespace of its release", async () => {
+chartTest("chart uses the namespace of its release", async () => {
   const objects = await renderChart({ ...EVERYTHING }, { namespace: "elsewhere" });
   assertEquals(JSON.stringify(objects).includes('"namespace":"streamspace"'), false);
   for (const object of objects) {
@@ -177,7 +177,7 @@ chartTest("chart goes to the namespace of its release", async () => {
   }
 });
 
-chartTest("chart's schema leaves out of env what the chart sets itself", async () => {
+chartTest("values schema rejects variables in env that the chart sets itself", async () => {
   const { "Deployment/k8s-agent": deployment } = byName(await renderChart(REQUIRED));
   const [container] = (deployment as V1Deployment).spec?.template.spec?.containers ?? [];
   assertEquals(
@@ -190,8 +190,8 @@ function chartTest(name: string, fn: () => Promise<void>, ignore = HELM.isMissin
   Deno.test({ name: `${name}${HELM.hint}`, ignore, fn });
 }
 
-/** The JSON types in which a setting may be written: as text, and as what the agent takes in a file. */
-function kindsOf({ fallback, parse }: Option): string[] {
+/** The JSON types that a setting may have: a string, and the types that the agent accepts in a file. */
+function typesOf({ fallback, parse }: Option): string[] {
   const isScalar = typeof fallback === "number" || typeof fallback === "boolean";
   return [
     "string",
@@ -205,7 +205,7 @@ async function readYaml(path: string): Promise<Record<string, unknown>> {
   return load(await Deno.readTextFile(new URL(`../../${path}`, import.meta.url))) as Record<string, unknown>;
 }
 
-/** The object of k8s/ that is called as the agent is. */
+/** The object of k8s/ with the name of the agent. */
 async function shipped(kind: string): Promise<KubernetesObject> {
   const { [`${kind}/k8s-agent`]: object } = byName((await shippedObjects()).map(({ object }) => object));
   return object ?? {};
@@ -219,7 +219,7 @@ function nameOf({ kind, metadata }: KubernetesObject): string {
   return `${kind}/${metadata?.name}`;
 }
 
-/** Without the annotation by which the chart starts pods anew after a change of settings; plain manifests have none. */
+/** Without the checksum annotation, which plain manifests do not have. */
 function withoutChecksum(object: KubernetesObject): KubernetesObject {
   if (object.kind !== "Deployment") return object;
   const copy = structuredClone(object) as V1Deployment;
@@ -227,7 +227,7 @@ function withoutChecksum(object: KubernetesObject): KubernetesObject {
   return copy;
 }
 
-/** Without what tells Helm alone to let an object stay. */
+/** Without Helm's annotation that keeps an object. */
 function withoutPolicy(object: KubernetesObject | undefined): KubernetesObject | undefined {
   const { annotations, ...metadata } = object?.metadata ?? {};
   return annotations?.["helm.sh/resource-policy"] === undefined ? object : { ...object, metadata };

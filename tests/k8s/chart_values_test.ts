@@ -1,5 +1,5 @@
 /**
- * Values that the Helm chart refuses, by its schema or in words of its own, and some that it takes.
+ * Values that the Helm chart rejects, by its schema or by its own checks, and some that it accepts.
  * @module
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -10,54 +10,54 @@ const REQUIRED = { agentId: "k8s-prod-us-east-1", controlPlaneUrl: "wss://contro
 
 for (
   const [what, values, words] of [
-    ["without an agent's id", { agentId: "" }, "Set agentId to the agent's id, such as k8s-prod-us-east-1"],
+    ["without an agent id", { agentId: "" }, "Set agentId to the agent's id, such as k8s-prod-us-east-1"],
     [
-      "without an address",
+      "without a Control Plane URL",
       { controlPlaneUrl: "" },
       "Set controlPlaneUrl to the Control Plane's address, such as wss://control.example.com",
     ],
-    ["with an address that is none", { controlPlaneUrl: "control.example.com" }, "/controlPlaneUrl"],
-    ["with a setting that the agent has not", { settings: { MAX_SESSION: 1 } }, "MAX_SESSION"],
-    ["with a setting of another kind", { settings: { MAX_SESSIONS: [1] } }, "/settings/MAX_SESSIONS"],
-    ["with a value that it has not", { replica: 3 }, "replica"],
-    ["with an API key in place of its Secret's name", { apiKey: { value: "k" } }, "value"],
+    ["with an invalid Control Plane URL", { controlPlaneUrl: "control.example.com" }, "/controlPlaneUrl"],
+    ["with an unknown setting", { settings: { MAX_SESSION: 1 } }, "MAX_SESSION"],
+    ["with a setting of the wrong type", { settings: { MAX_SESSIONS: [1] } }, "/settings/MAX_SESSIONS"],
+    ["with an unknown value", { replica: 3 }, "replica"],
+    ["with an API key instead of the name of its Secret", { apiKey: { value: "k" } }, "value"],
     [
-      "with a key's Secret that templates could read",
+      "with a Secret that templates can refer to",
       { apiKey: { existingSecret: "streamspace-key" } },
       "/apiKey/existingSecret",
     ],
-    ["with probes that the agent has not", { probes: "tcp" }, "/probes"],
-    ["with a PriorityClass that has no name", { priorityClass: { create: true } }, "Set priorityClass.name"],
+    ["with unknown probes", { probes: "tcp" }, "/probes"],
+    ["with a PriorityClass without a name", { priorityClass: { create: true } }, "Set priorityClass.name"],
     [
-      "with probes where nothing answers",
+      "with HTTP probes but no health server",
       { probes: "http", settings: { HEALTH_ADDR: "off" } },
       "Leave settings.HEALTH_ADDR at :8080, which probes: http needs",
     ],
     [
-      "with a monitor of another port",
+      "with a PodMonitor for another port",
       { monitoring: { enabled: true }, settings: { HEALTH_ADDR: ":9090" } },
       "Leave settings.HEALTH_ADDR at :8080, which monitoring.enabled needs",
     ],
     ...["35s", "60", 60, "1m", "1h"].map((time) =>
       [
-        `with a DRAIN_TIMEOUT of ${JSON.stringify(time)}, and a kill before it is over`,
+        `with a DRAIN_TIMEOUT of ${JSON.stringify(time)} beyond the grace period`,
         { settings: { DRAIN_TIMEOUT: time } },
         `Set terminationGracePeriodSeconds to more than settings.DRAIN_TIMEOUT, which is ${time}`,
       ] as const
     ),
     [
-      "with a kill before the default DRAIN_TIMEOUT is over",
+      "with a grace period below the default DRAIN_TIMEOUT",
       { terminationGracePeriodSeconds: fallbackSeconds("DRAIN_TIMEOUT") },
       "Set terminationGracePeriodSeconds to more than settings.DRAIN_TIMEOUT",
     ],
     [
-      "with a variable that it sets itself",
+      "with a variable that the chart sets itself",
       { env: [{ name: "LEADER_ELECTION", value: "false" }] },
       "/env/0/name",
     ],
   ] as const
 ) {
-  chartTest(`chart is refused ${what}`, async () => {
+  chartTest(`chart is rejected ${what}`, async () => {
     const { code, stderr } = await helm(["template", "agent"], { values: { ...REQUIRED, ...values } });
     assertEquals(code, 1);
     assertStringIncludes(stderr, words);
@@ -66,20 +66,20 @@ for (
 
 for (
   const [what, values] of [
-    ["an address of all that is written out as the default", {
+    ["an explicit default address with HTTP probes", {
       probes: "http",
       settings: { HEALTH_ADDR: ":8080" },
     }],
-    ["no address where nobody asks", { settings: { HEALTH_ADDR: "off" } }],
-    ["an empty time and address, which stand for the defaults", {
+    ["no health server without probes and monitor", { settings: { HEALTH_ADDR: "off" } }],
+    ["an empty timeout and address, which stand for the defaults", {
       probes: "http",
       settings: { HEALTH_ADDR: "", DRAIN_TIMEOUT: "" },
     }],
-    ["a DRAIN_TIMEOUT that is over before the kill", { settings: { DRAIN_TIMEOUT: "34s" } }],
-    ["no DRAIN_TIMEOUT at all", { terminationGracePeriodSeconds: 1, settings: { DRAIN_TIMEOUT: 0 } }],
+    ["a DRAIN_TIMEOUT within the grace period", { settings: { DRAIN_TIMEOUT: "34s" } }],
+    ["a DRAIN_TIMEOUT of 0", { terminationGracePeriodSeconds: 1, settings: { DRAIN_TIMEOUT: 0 } }],
   ] as const
 ) {
-  chartTest(`chart takes ${what}`, async () => {
+  chartTest(`chart accepts ${what}`, async () => {
     const { code, stderr } = await helm(["template", "agent"], { values: { ...REQUIRED, ...values } });
     assertEquals(code, 0, stderr);
   });

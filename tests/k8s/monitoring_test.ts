@@ -1,5 +1,5 @@
 /**
- * What is shipped for Prometheus and Grafana, against the metrics that the agent has, and by Prometheus' own tool, which `PROMTOOL` names.
+ * Alerts, dashboard and PodMonitor compared with the agent's metrics, and checked by promtool if `PROMTOOL` names it.
  * @module
  */
 import type { V1Deployment } from "@kubernetes/client-node";
@@ -35,18 +35,18 @@ const EXPRESSIONS = [
   ),
 ];
 
-/** What Prometheus adds to each series when it scrapes. */
+/** Labels that Prometheus adds to each series. */
 const TARGET_LABELS = ["namespace", "job", "instance"];
 
 for (const [name, expr] of EXPRESSIONS) {
-  Deno.test(`${name} asks for metrics and labels that the agent has`, () => {
+  Deno.test(`${name} uses metrics and labels that exist`, () => {
     const selectors = [...expr.matchAll(/\b((?:k8s_agent|process)_\w+)(?:\{([^}]*)\})?/g)];
     assert(selectors.length > 0);
     for (const [, metric = "", matchers = ""] of selectors) {
       const labels = labelsOf(metric);
       assert(labels, `There is no metric ${metric}`);
-      const asked = [...matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)].map(([, label = ""]) => label);
-      assertEquals(asked.filter((label) => ![...labels, ...TARGET_LABELS].includes(label)), [], metric);
+      const used = [...matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)].map(([, label = ""]) => label);
+      assertEquals(used.filter((label) => ![...labels, ...TARGET_LABELS].includes(label)), [], metric);
     }
     const known = Object.values(METRICS).flatMap(({ labels }) => [...labels]);
     const grouped = [...expr.matchAll(/\b(?:by|ignoring|on) \(([^)]*)\)/g)].flatMap(([, list = ""]) =>
@@ -57,13 +57,13 @@ for (const [name, expr] of EXPRESSIONS) {
   });
 }
 
-Deno.test("every metric of the agent is on the dashboard or in an alert", () => {
+Deno.test("dashboard and alerts use every metric", () => {
   const text = EXPRESSIONS.map(([, expr]) => expr).join("\n") + JSON.stringify(dashboard.templating);
   const unseen = Object.values(METRICS).map(({ name }) => name).filter((name) => !text.includes(name));
   assertEquals(unseen, ["k8s_agent_commands_received_total", "process_start_time_seconds"]);
 });
 
-Deno.test("the dashboard's panels have ids of their own and words that explain them", () => {
+Deno.test("dashboard panels have unique ids and descriptions", () => {
   assertEquals(new Set(panels.map(({ id }) => id)).size, panels.length);
   for (const panel of panels) {
     if (panel.type !== "row") {
@@ -72,18 +72,18 @@ Deno.test("the dashboard's panels have ids of their own and words that explain t
   }
 });
 
-Deno.test("alerts say how bad it is, what is the case, and what to do", () => {
+Deno.test("alerts have a severity, a summary, a description and a runbook", () => {
   for (const { alert, labels, annotations } of rules) {
     assertMatch(labels.severity ?? "", /^(critical|warning)$/, alert);
     assertEquals(Object.keys(annotations), ["summary", "description", "runbook"], alert);
   }
 });
 
-Deno.test("the operator's PrometheusRule holds the rules of the plain file", () => {
+Deno.test("PrometheusRule has the rules of rules.yaml", () => {
   assertEquals((read("prometheusrule.yaml") as { spec: RuleFile }).spec, ruleFile);
 });
 
-Deno.test("the operator's PodMonitor finds the Deployment's pods and their port", () => {
+Deno.test("PodMonitor selects the Deployment's pods and their port", () => {
   const text = Deno.readTextFileSync(new URL("../deployment.yaml", FOLDER));
   const [deployment] = loadAll(text) as [V1Deployment];
   const { spec } = read("podmonitor.yaml") as {
@@ -95,18 +95,20 @@ Deno.test("the operator's PodMonitor finds the Deployment's pods and their port"
   assertEquals(spec.podMetricsEndpoints.map(({ port, path }) => [port, path]), [["health", "/metrics"]]);
 });
 
-Deno.test("a scrape holds each metric of the table, with its kind and help, and no other", async () => {
+Deno.test("scrape() returns exactly the metrics of the table with their kind and help", async () => {
   const text = await telemetry().scrape();
-  const told = [...text.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$/gm)].map((match) => match.slice(1));
-  assertEquals(told, Object.values(METRICS).map(({ name, help, kind }) => [name, help, kind]));
+  const scraped = [...text.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$/gm)].map((match) =>
+    match.slice(1)
+  );
+  assertEquals(scraped, Object.values(METRICS).map(({ name, help, kind }) => [name, help, kind]));
 });
 
-promtoolTest("promtool finds nothing wrong with the rules", async () => {
+promtoolTest("promtool accepts the rules", async () => {
   const { code, output } = await promtool(["check", "rules", RULES_PATH]);
   assertEquals([code, output.includes(`SUCCESS: ${rules.length} rules found`)], [0, true], output);
 });
 
-promtoolTest("promtool finds nothing wrong with a scrape", async () => {
+promtoolTest("promtool accepts a scrape", async () => {
   assertEquals(await promtool(["check", "metrics"], await telemetry().scrape()), { code: 0, output: "" });
 });
 
@@ -125,7 +127,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentAbsent",
-    name: "one of two agents is scraped no more",
+    name: "one of two agents is no longer scraped",
     series: {
       [`k8s_agent_build_info{${LEADER},agent_id="one"}`]: "1x90",
       [`k8s_agent_build_info{namespace="s",job="j",instance="c",agent_id="two"}`]: "1x9 stale",
@@ -135,7 +137,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentAbsent",
-    name: "one of two replicas is scraped no more",
+    name: "one of two replicas is no longer scraped",
     series: {
       [`k8s_agent_build_info{${LEADER},agent_id="one"}`]: "1x20",
       [`k8s_agent_build_info{${STANDBY},agent_id="one"}`]: "1x5 stale",
@@ -144,27 +146,27 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentNoLeader",
-    name: "both stand by",
+    name: "both replicas are on standby",
     series: { [`k8s_agent_leader{${LEADER}}`]: "1 0x9", [`k8s_agent_leader{${STANDBY}}`]: "0x9" },
     at: "3m",
     fires: WHO,
   },
   {
     alert: "K8sAgentNoLeader",
-    name: "one leads after the other",
+    name: "leadership moves to the other replica",
     series: { [`k8s_agent_leader{${LEADER}}`]: "1 1 0x9", [`k8s_agent_leader{${STANDBY}}`]: "0 0 1x9" },
     at: "5m",
   },
   {
     alert: "K8sAgentDisconnected",
-    name: "the leader has no link",
+    name: "the leader is not connected",
     series: { [`k8s_agent_leader{${LEADER}}`]: "1x9", [`k8s_agent_link_up{${LEADER}}`]: "1 0x9" },
     at: "6m",
     fires: WHO,
   },
   {
     alert: "K8sAgentDisconnected",
-    name: "replicas take turns to lead, as each ends when its attempts are used up",
+    name: "replicas alternate as leader because each exits after its last attempt",
     series: {
       [`k8s_agent_leader{${LEADER}}`]: "1 1 0 1 0 1 0 1",
       [`k8s_agent_link_up{${LEADER}}`]: "1 0x6",
@@ -176,7 +178,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentDisconnected",
-    name: "Kubernetes waits five minutes before it starts either again",
+    name: "Kubernetes delays the restart of both replicas by five minutes",
     series: {
       [`k8s_agent_leader{${LEADER}}`]: "1 stale _x4 1 stale _x4 1 stale _x4",
       [`k8s_agent_link_up{${LEADER}}`]: "0 stale _x4 0 stale _x4 0 stale _x4",
@@ -199,13 +201,13 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentDisconnected",
-    name: "one that stands by needs no link",
+    name: "a standby replica needs no connection",
     series: { [`k8s_agent_leader{${STANDBY}}`]: "0x9", [`k8s_agent_link_up{${STANDBY}}`]: "0x9" },
     at: "9m",
   },
   {
     alert: "K8sAgentCommandsFailing",
-    name: "half of the starts fail by their images",
+    name: "half of the starts fail because of their images",
     series: {
       [`k8s_agent_command_failures_total{${LEADER},action="start_session",reason="ImagePull"}`]: "0+2x20",
       [`k8s_agent_commands_total{${LEADER},action="start_session",outcome="failed"}`]: "0+2x20",
@@ -217,7 +219,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentCommandsFailing",
-    name: "twenty starts fail at once, and none before",
+    name: "twenty starts fail at once, none before",
     series: {
       [`k8s_agent_command_failures_total{${LEADER},action="start_session",reason="ImagePull"}`]: "0x8 20x20",
       [`k8s_agent_commands_total{${LEADER},action="start_session",outcome="failed"}`]: "0x8 20x20",
@@ -228,7 +230,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentCommandsFailing",
-    name: "what users ask for is refused",
+    name: "requests of users are rejected",
     series: {
       [`k8s_agent_command_failures_total{${LEADER},action="start_session",reason="at_capacity"}`]: "0+2x20",
       [`k8s_agent_commands_total{${LEADER},action="start_session",outcome="failed"}`]: "0+2x20",
@@ -248,7 +250,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentAtCapacity",
-    name: "all of the memory, for a moment",
+    name: "all memory for a short time",
     series: {
       [`k8s_agent_memory_used_bytes{${LEADER}}`]: "50 100x5 50x20",
       [`k8s_agent_memory_limit_bytes{${LEADER}}`]: "100x20",
@@ -257,7 +259,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentOutboxGrowing",
-    name: "a result waits for ten minutes",
+    name: "a result is queued for ten minutes",
     series: { [`k8s_agent_outbox_oldest_age_seconds{${LEADER}}`]: "0+60x20" },
     at: "10m",
     fires: WHO,
@@ -265,7 +267,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentOutboxGrowing",
-    name: "it waits with replicas that take turns to lead",
+    name: "a result is queued while replicas alternate as leader",
     series: {
       [`k8s_agent_outbox_oldest_age_seconds{${LEADER}}`]: "0 60 0 180 0 300 0 420 0",
       [`k8s_agent_outbox_oldest_age_seconds{${STANDBY}}`]: "0 0 120 0 240 0 360 0 480",
@@ -287,7 +289,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentWatchStale",
-    name: "a watch that seems open has been silent",
+    name: "an open watch has received nothing",
     series: {
       [`k8s_agent_watch_last_contact_timestamp_seconds{${LEADER},resource="pods"}`]: "0x9",
       [`k8s_agent_leader{${LEADER}}`]: "1x9",
@@ -297,7 +299,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentWatchStale",
-    name: "one that stands by watches nothing",
+    name: "a standby replica watches nothing",
     series: {
       [`k8s_agent_watch_synced{${STANDBY},resource="pods"}`]: "0x9",
       [`k8s_agent_leader{${STANDBY}}`]: "0x9",
@@ -313,7 +315,7 @@ const CASES: readonly AlertCase[] = [
   },
   {
     alert: "K8sAgentHeartbeatLate",
-    name: "heartbeats come seven seconds late",
+    name: "heartbeats are seven seconds late",
     series: { [`k8s_agent_heartbeat_lag_seconds{${LEADER}}`]: "7x9" },
     at: "3m",
     fires: WHERE,
@@ -321,12 +323,12 @@ const CASES: readonly AlertCase[] = [
   },
 ];
 
-Deno.test("each alert has a case in which it fires", () => {
+Deno.test("every alert has a case in which it fires", () => {
   const firing = new Set(CASES.filter(({ fires }) => fires).map(({ alert }) => alert));
   assertEquals([...firing], rules.map(({ alert }) => alert));
 });
 
-promtoolTest("each alert fires when it should, with the words that it should have", async () => {
+promtoolTest("alerts fire in the right cases with the right text", async () => {
   const path = await Deno.makeTempFile({ suffix: ".json" });
   await Deno.writeTextFile(path, JSON.stringify(unitTests(RULES_PATH, rules, CASES)));
   const { code, output } = await promtool(["test", "rules", path]);
@@ -343,7 +345,7 @@ function read(file: string): unknown {
   return load(Deno.readTextFileSync(new URL(file, FOLDER)));
 }
 
-/** Labels of a metric, or of what a histogram consists of. */
+/** Labels of a metric or of one of a histogram's series. */
 function labelsOf(name: string): readonly string[] | undefined {
   const table: readonly Metric[] = Object.values(METRICS);
   const metric = table.find((one) =>
@@ -352,7 +354,7 @@ function labelsOf(name: string): readonly string[] | undefined {
   return metric?.labels;
 }
 
-/** A telemetry that has seen something of everything. */
+/** Telemetry with at least one value for every metric. */
 function telemetry(): Telemetry {
   const built = new Telemetry({
     agentId: "a1",

@@ -1,5 +1,5 @@
 /**
- * The objects that k8s/ holds as files: those that its kustomizations and components list as resources.
+ * The objects in the files of k8s/ that its kustomizations and components list as resources.
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
@@ -7,13 +7,13 @@ import { load, loadAll } from "js-yaml";
 
 const FOLDER = new URL("../../k8s/", import.meta.url);
 
-/** An object, and the file that it stands in, from k8s/ on. */
+/** An object and its file, relative to k8s/. */
 export interface Shipped {
   readonly file: string;
   readonly object: KubernetesObject;
 }
 
-/** All of them. */
+/** All objects. */
 export async function shippedObjects(): Promise<Shipped[]> {
   const shipped: Shipped[] = [];
   for (const file of await resourceFiles(FOLDER)) {
@@ -24,7 +24,7 @@ export async function shippedObjects(): Promise<Shipped[]> {
   return shipped;
 }
 
-/** The files that the kustomizations in a folder, and in those below it, list. */
+/** The files that the kustomizations in a folder and its subfolders list. */
 async function resourceFiles(folder: URL): Promise<URL[]> {
   const files: URL[] = [];
   for await (const { name, isDirectory } of Deno.readDir(folder)) {

@@ -1,5 +1,5 @@
 /**
- * The files that an operator applies, against the code that they run: nothing in k8s/ or the Dockerfile may say what is not so.
+ * The manifests of k8s/ and the Dockerfile compared with the code.
  * @module
  */
 import type {
@@ -22,7 +22,7 @@ import { CUSTOM_API } from "../../lib/kubernetes/custom_collection.ts";
 import { type Config, OPTIONS } from "../../lib/cli/options.ts";
 import { baseImages, finalStage } from "../image/dockerfile.ts";
 
-/** What every object has. */
+/** Fields of every object. */
 interface Manifest {
   readonly kind: string;
   readonly metadata?: { readonly name: string; readonly namespace?: string };
@@ -41,9 +41,9 @@ const pod: V1PodSpec = deployment.spec?.template.spec ?? { containers: [] };
 const [container] = pod.containers as [V1Container];
 const variables = new Map((container.env ?? []).map(({ name, value }) => [name, value]));
 
-/** Set in deployment.yaml: the two that have no default, those that follow the pod, and what two replicas need. */
+/** Set in deployment.yaml: the two without a default, those from the pod, and those for two replicas. */
 const IN_DEPLOYMENT = ["AGENT_ID", "CONTROL_PLANE_URL", "NAMESPACE", "LEADER_ELECTION", "POD_NAME"];
-/** Of no use in a pod, whose credentials and settings come from the cluster, or in need of a volume. */
+/** Useless in a pod, or dependent on a volume. */
 const ELSEWHERE = [
   "KUBECONFIG",
   "CONFIG",
@@ -55,49 +55,49 @@ const ELSEWHERE = [
 ];
 
 for (const folder of [".", "crds"]) {
-  Deno.test(`manifests in k8s/${folder} are applied all together by the kustomization`, () => {
+  Deno.test(`kustomization of k8s/${folder} lists every manifest`, () => {
     const [{ resources }] = read(`${folder}/kustomization.yaml`) as unknown as [{ resources: string[] }];
     assertEquals(resources.toSorted(), filesOf(folder).filter((name) => name !== "kustomization.yaml"));
   });
 }
 
-Deno.test("manifests are all in the namespace streamspace", () => {
+Deno.test("manifests are in the namespace streamspace", () => {
   for (const { kind, metadata } of MANIFESTS) {
     if (kind === "Kustomization") continue;
     assertEquals(kind === "Namespace" ? metadata?.name : metadata?.namespace, "streamspace", kind);
   }
 });
 
-Deno.test("manifests set each option once, and nothing that is none", () => {
+Deno.test("manifests set each option exactly once", () => {
   assertEquals([...variables.keys()].sort(), [...IN_DEPLOYMENT, "AGENT_API_KEY"].sort());
   const rest = OPTIONS.map((option) => option.variable)
     .filter((name) => !IN_DEPLOYMENT.includes(name) && !ELSEWHERE.includes(name));
   assertEquals(Object.keys(settings).sort(), rest.sort());
 });
 
-Deno.test("settings of the ConfigMap are the defaults", () => {
+Deno.test("ConfigMap contains the defaults", () => {
   const required = (name: string) => variables.get(name);
   const shipped = configOf((name) => settings[name] ?? required(name));
   assertEquals(shipped, { ...configOf(required), isHealthAddrSet: true });
 });
 
-Deno.test("journal is shipped without entries, so that applying it again leaves those that there are", () => {
+Deno.test("journal ConfigMap has no data, so that applying it again keeps its entries", () => {
   assertEquals(only<V1ConfigMap>("ConfigMap", "k8s-agent-journal").data, undefined);
 });
 
-Deno.test("Deployment runs without the ConfigMap and the Secret", () => {
+Deno.test("Deployment does not require the ConfigMap and the Secret", () => {
   assertEquals(container.envFrom, [{ configMapRef: { name: "k8s-agent", optional: true } }]);
   const key = container.env?.find(({ name }) => name === "AGENT_API_KEY")?.valueFrom?.secretKeyRef;
   assertEquals(key, { name: "k8s-agent-api-key", key: "api-key", optional: true });
   assertEquals(only<V1ConfigMap>("ConfigMap", "k8s-agent").metadata?.name, "k8s-agent");
 });
 
-Deno.test("Deployment's pods are found by component=k8s-agent", () => {
+Deno.test("Deployment's pods have the label component=k8s-agent", () => {
   assertEquals(deployment.spec?.selector, { matchLabels: { component: "k8s-agent" } });
   assertEquals(deployment.spec?.template.metadata?.labels?.component, "k8s-agent");
 });
 
-Deno.test("Deployment's replicas elect the one that works, each by its pod's name", () => {
+Deno.test("Deployment's replicas elect a leader by the names of their pods", () => {
   assertEquals([deployment.spec?.replicas, variables.get("LEADER_ELECTION")], [2, "true"]);
   const podName = container.env?.find(({ name }) => name === "POD_NAME");
   assertEquals(podName?.valueFrom?.fieldRef?.fieldPath, "metadata.name");
@@ -109,17 +109,17 @@ Deno.test("Deployment has the documented probes", () => {
   assertEquals(container.readinessProbe, { exec, initialDelaySeconds: 5, periodSeconds: 10 });
 });
 
-Deno.test("Deployment gives the agent more time to end than running commands get", () => {
+Deno.test("Deployment's grace period exceeds the drain timeout", () => {
   const drainMs = configOf((name) => settings[name] ?? variables.get(name)).drainTimeout;
   assert((pod.terminationGracePeriodSeconds ?? 30) * 1000 >= drainMs + 5000);
 });
 
-Deno.test("Deployment asks for the memory that 100 sessions take, and allows twice as much", async () => {
+Deno.test("Deployment requests the measured memory of 100 sessions, and limits it to twice as much", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/benchmarks.md", import.meta.url));
   const measured = Number(/memory with 100 sessions\s*\| (\d+) MB/.exec(page)?.[1]);
   const { requests, limits } = container.resources ?? {};
   const mebibytes = (text = "") => Number(/^(\d+)Mi$/.exec(text)?.[1]);
-  assert(mebibytes(requests?.memory) > measured, `${requests?.memory} for ${measured} MB`);
+  assert(mebibytes(requests?.memory) > measured, `${requests?.memory} is not enough for ${measured} MB`);
   assertEquals(mebibytes(limits?.memory), 2 * mebibytes(requests?.memory));
 });
 
@@ -137,7 +137,7 @@ Deno.test("Deployment gives the agent no rights on its node", () => {
   });
 });
 
-Deno.test("Role is bound to the Deployment's account, and names each thing that it allows", () => {
+Deno.test("Role is bound to the Deployment's ServiceAccount and has no wildcards", () => {
   const role = only<V1Role>("Role");
   const binding = only<V1RoleBinding>("RoleBinding");
   assertEquals(binding.roleRef.name, role.metadata?.name);
@@ -147,11 +147,11 @@ Deno.test("Role is bound to the Deployment's account, and names each thing that 
   assertEquals(only<V1ServiceAccount>("ServiceAccount").metadata?.name, pod.serviceAccountName);
   for (const { apiGroups = [], resources = [], verbs } of role.rules ?? []) {
     const words = [...apiGroups, ...resources, ...verbs];
-    assert(!words.some((word) => word.includes("*")), `Role allows too much: ${words}`);
+    assert(!words.some((word) => word.includes("*")), `Role has a wildcard: ${words}`);
   }
 });
 
-Deno.test("Role reaches one Secret, which is shipped without data, so that applying it again wipes no key", () => {
+Deno.test("Role grants access to one Secret, which has no data, so that applying it again keeps the keys", () => {
   const rules = only<V1Role>("Role").rules ?? [];
   const [rule, ...others] = rules.filter(({ resources }) => resources?.includes("secrets"));
   assertEquals(others, []);
@@ -161,7 +161,7 @@ Deno.test("Role reaches one Secret, which is shipped without data, so that apply
   assertEquals([secret.data, secret.stringData], [undefined, undefined]);
 });
 
-Deno.test("optional kinds are of the group and version that the agent asks for, and covered by its Role", () => {
+Deno.test("optional kinds have the agent's group and version and are covered by its Role", () => {
   const granted = only<V1Role>("Role").rules?.filter(({ apiGroups }) => apiGroups?.includes("stream.space"));
   const resources = granted?.flatMap(({ resources = [] }) => resources);
   assertEquals(resources, ["templates", "sessions", "sessions/status"]);
@@ -175,7 +175,7 @@ Deno.test("optional kinds are of the group and version that the agent asks for, 
   }
 });
 
-Deno.test("optional kinds print what a person looks for", () => {
+Deno.test("optional kinds have printer columns", () => {
   const columns = (plural: string) =>
     KINDS.find(({ spec }) => spec.names.plural === plural)?.spec.versions[0]?.additionalPrinterColumns
       ?.map(({ name, priority }) => priority ? `${name} (wide)` : name);
@@ -186,33 +186,33 @@ Deno.test("optional kinds print what a person looks for", () => {
   assertEquals(columns("templates"), ["Image", "Display Name", "Category", "Age"]);
 });
 
-Deno.test("optional kinds describe each of their fields", () => {
+Deno.test("optional kinds describe each field", () => {
   const bare = KINDS.flatMap(({ spec }) =>
     bareFields(spec.names.kind, spec.versions[0]?.schema?.openAPIV3Schema ?? {})
   );
   assertEquals(bare, []);
 });
 
-Deno.test("Dockerfile builds with the Deno that these tests run with, on images with a version", () => {
+Deno.test("Dockerfile uses the Deno version of these tests and images with a tag", () => {
   assert(baseImages(DOCKERFILE).includes(`denoland/deno:${Deno.version.deno}`));
   const all = [...baseImages(DOCKERFILE), ...finalStage(DOCKERFILE).copies.map(({ from }) => from)];
   for (const image of all) assert(image === "build" || /:(?!latest)/.test(image), image);
 });
 
-Deno.test("Dockerfile's image has the user and the process name that the Deployment counts on", () => {
+Deno.test("Dockerfile sets the user and process name that the Deployment expects", () => {
   const { user, entrypoint } = finalStage(DOCKERFILE);
   assertEquals(user, `${pod.securityContext?.runAsUser}:${pod.securityContext?.runAsGroup}`);
   assertEquals(container.command, undefined);
-  // By its bare name, as that is what the image's pgrep looks at.
+  // Without a path, because the image's pgrep compares with argv[0].
   assertEquals(container.livenessProbe?.exec?.command?.at(-1), `pgrep -x ${entrypoint.join(" ")}`);
 });
 
-/** Paths of the fields that have no description. */
+/** Paths of fields without a description. */
 function bareFields(path: string, { description, properties = {}, items }: V1JSONSchemaProps): string[] {
   return [
     ...description ? [] : [path],
     ...Object.entries(properties).flatMap(([name, field]) => bareFields(`${path}.${name}`, field)),
-    // What is said of a list is said of its plain items.
+    // The description of a list also describes its scalar items.
     ...items?.properties ? bareFields(`${path}[]`, items) : [],
   ];
 }
@@ -226,7 +226,7 @@ function read(file: string): Manifest[] {
   return loadAll(Deno.readTextFileSync(new URL(file, FOLDER))) as Manifest[];
 }
 
-/** The one object of a kind, or the one of its kind with that name. */
+/** The only object of a kind, or the only one with that name. */
 function only<T>(kind: string, name?: string): T {
   const found = MANIFESTS.filter((manifest) =>
     manifest.kind === kind && (name === undefined || manifest.metadata?.name === name)

@@ -1,24 +1,24 @@
 /**
- * Prometheus' own checks: `promtool`, which `PROMTOOL` names, and the unit tests of rules that it runs.
+ * Runs `promtool`, which `PROMTOOL` names, and builds the unit tests of rules that it executes.
  * Source: https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
  * @module
  */
 
-/** Path of promtool; empty where there is none. */
+/** Path of promtool; empty if it is not installed. */
 export const PROMTOOL = Deno.env.get("PROMTOOL") ?? "";
 
-/** One alert that is to fire, or not. */
+/** A case in which an alert must fire or must not. */
 export interface AlertCase {
   readonly alert: string;
-  /** What is the case. */
+  /** Description of the case. */
   readonly name: string;
-  /** Series and their values, one a minute, in promtool's notation. */
+  /** Series and their values, one per minute, in promtool's notation. */
   readonly series: Readonly<Record<string, string>>;
-  /** When it is looked at, such as `10m`. */
+  /** Evaluation time, such as `10m`. */
   readonly at: string;
-  /** Labels of the alert, without its severity; absent where it must not fire. */
+  /** Labels of the alert without its severity; absent if it must not fire. */
   readonly fires?: Readonly<Record<string, string>>;
-  /** The alert's value as its text shows it. */
+  /** The formatted value in the alert's text. */
   readonly shown?: string;
 }
 
@@ -31,7 +31,7 @@ export interface AlertRule {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** Runs promtool and gives its exit code and all that it printed. */
+/** Runs promtool and returns its exit code and output. */
 export async function promtool(
   args: readonly string[],
   input = "",
@@ -50,7 +50,7 @@ export async function promtool(
   return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
 }
 
-/** A file of unit tests as promtool reads it, with the texts of the rules themselves. */
+/** A unit test file for promtool; it expects the annotations of the rules. */
 export function unitTests(rulesPath: string, rules: readonly AlertRule[], cases: readonly AlertCase[]) {
   return {
     rule_files: [rulesPath],
@@ -70,7 +70,7 @@ export function unitTests(rulesPath: string, rules: readonly AlertRule[], cases:
 
 function ruleOf(rules: readonly AlertRule[], alert: string): AlertRule {
   const rule = rules.find((one) => one.alert === alert);
-  if (!rule) throw new Error(`There is no alert ${alert}`);
+  if (!rule) throw new Error(`No alert "${alert}" exists`);
   return rule;
 }
 
