@@ -1,5 +1,5 @@
 /**
- * What becomes of the chart and of kustomizations: the programs that `HELM` and `KUSTOMIZE` name render them, as an operator's do.
+ * Renders the chart and kustomizations with the programs that `HELM` and `KUSTOMIZE` name.
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
@@ -8,11 +8,11 @@ import { loadAll } from "js-yaml";
 const ROOT = new URL("../../", import.meta.url);
 const CHART = new URL("k8s/chart", ROOT).pathname;
 
-/** A program that may be missing: where it is, and what a test without it is called. */
+/** A program that may be missing: its path, and a hint for the names of tests that need it. */
 export interface Renderer {
   readonly path: string;
   readonly isMissing: boolean;
-  /** What to add to a test's name. */
+  /** Suffix for the name of a test: how to make it run. */
   readonly hint: string;
 }
 
@@ -25,7 +25,7 @@ export const KUSTOMIZE = renderer("KUSTOMIZE");
 /** The `actionlint` of this machine. */
 export const ACTIONLINT = renderer("ACTIONLINT");
 
-/** Values that have the chart make everything that the components have. */
+/** Values that enable in the chart everything that the components contain. */
 export const EVERY_COMPONENT = {
   probes: "http",
   podDisruptionBudget: { enabled: true },
@@ -36,20 +36,20 @@ export const EVERY_COMPONENT = {
   crds: { install: true },
 };
 
-/** How a program ended, and what it said. */
+/** Exit code and output of a program. */
 export interface Ending {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs a program to its end. */
+/** Runs a program until it exits. */
 export async function run(program: string, args: readonly string[]): Promise<Ending> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args: [...args], cwd: ROOT }).output();
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
-/** Runs `helm COMMAND` on the chart with values beside its own, for a release in a namespace. */
+/** Runs `helm COMMAND` on the chart with additional values, for a release in a namespace. */
 export async function helm(
   command: readonly string[],
   { values, namespace = "streamspace" }: { values: Readonly<Record<string, unknown>>; namespace?: string },
@@ -64,9 +64,9 @@ export async function helm(
 }
 
 /**
- * The objects that the chart makes of its values and these.
+ * Renders the chart with additional values.
  *
- * @throws {Error} with Helm's own words when it refuses
+ * @throws {Error} with the message of Helm when it fails
  */
 export async function renderChart(
   values: Readonly<Record<string, unknown>>,
@@ -76,9 +76,9 @@ export async function renderChart(
 }
 
 /**
- * The objects of a kustomization, whose folder is named from the project's root.
+ * Renders a kustomization in a folder, relative to the project's root.
  *
- * @throws {Error} with kustomize's own words when it refuses
+ * @throws {Error} with the message of kustomize when it fails
  */
 export async function renderKustomization(folder: string): Promise<KubernetesObject[]> {
   return objects(await run(KUSTOMIZE.path, ["build", folder]));
