@@ -195,7 +195,7 @@ function createOperations(
   return new SessionOperations({
     client,
     cache,
-    catalog: templateObjects,
+    templateObjects,
     recorder,
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,

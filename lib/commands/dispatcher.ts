@@ -272,8 +272,8 @@ export class Dispatcher {
     const startedAt = performance.now();
     observer?.started(commandId, request);
     try {
-      const onTurn = () => observer?.admitted(commandId);
-      const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onTurn });
+      const onAdmitted = () => observer?.admitted(commandId);
+      const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onAdmitted });
       const result = completed(commandId, outcome.result);
       await journal.setResult(result, outcome);
       if (!isLeading()) throw HANDED_OVER;

@@ -15,7 +15,7 @@ export interface CommandContext {
   /** Cancels the operation between two steps; its reason is thrown. */
   readonly signal: AbortSignal;
   /** Called when the operation gets one of the slots for creating or scaling up objects. */
-  readonly onTurn?: () => void;
+  readonly onAdmitted?: () => void;
 }
 
 const VERBS: Readonly<Record<SessionRequest["action"], string>> = {

@@ -33,7 +33,7 @@ export interface CreationOptions {
 export interface SessionCreationOptions extends CreationOptions {
   readonly user: string;
   /** Called when the creation gets one of the limited slots. */
-  readonly onTurn?: (() => void) | undefined;
+  readonly onAdmitted?: (() => void) | undefined;
 }
 
 /** What a provisioner needs. */
@@ -51,7 +51,7 @@ export interface ScaleChange {
   readonly commandId: string;
   readonly signal?: AbortSignal;
   /** Called when scaling up gets one of the limited slots. */
-  readonly onTurn?: (() => void) | undefined;
+  readonly onAdmitted?: (() => void) | undefined;
 }
 
 /** Writes the objects of sessions. */
@@ -86,14 +86,17 @@ export class Provisioner {
   }
 
   /** Sets the replicas of a Deployment, and records the command that did it. */
-  async scale(deploymentName: string, { replicas, commandId, signal, onTurn }: ScaleChange): Promise<void> {
+  async scale(
+    deploymentName: string,
+    { replicas, commandId, signal, onAdmitted }: ScaleChange,
+  ): Promise<void> {
     const annotations = {
       [COMMAND_ANNOTATION]: commandId,
       // Removed, so that a session that is scaled up by hand does not exceed its maximum duration immediately.
       [RUNNING_SINCE_ANNOTATION]: replicas === 1 ? new Date().toISOString() : null,
     };
     const scale = () => {
-      onTurn?.();
+      onAdmitted?.();
       return this.#client.scale(deploymentName, { replicas, annotations });
     };
     this.#cache.put("deployment", await (replicas === 1 ? this.#slots.run(scale, signal) : scale()));
@@ -133,7 +136,7 @@ export class Provisioner {
 
   /** Creates the claim and the policy before the Deployment, because the pod needs both. The Service is independent. */
   async #createAll(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
-    options.onTurn?.();
+    options.onAdmitted?.();
     const { policy } = manifests;
     const createWorkload = async () => {
       await allSettled([

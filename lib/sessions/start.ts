@@ -31,7 +31,7 @@ import { type OperationTimings, waitUntil } from "./waiting.ts";
 export interface StartOptions {
   readonly cache: SessionCache;
   /** The Template objects of the cluster. */
-  readonly catalog: Pick<CustomCollection, "synced">;
+  readonly templateObjects: Pick<CustomCollection, "synced">;
   readonly capacity: SessionCapacity;
   readonly settings: SessionSettings;
   readonly templates: TemplateSources;
@@ -58,7 +58,7 @@ export class StartOperation {
   async start(request: StartRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
-    if (!request.templateManifest) await this.#options.catalog.synced(signal);
+    if (!request.templateManifest) await this.#options.templateObjects.synced(signal);
     const objects = this.#cache.session(sessionId);
     if (isAlive(objects.deployment) && !isCreatedBy(objects, commandId)) {
       return await this.#startExisting(request, { deployment: objects.deployment, context });
@@ -68,8 +68,14 @@ export class StartOperation {
       using _reservation = this.#options.capacity.reserve(sessionId, manifests.deployment);
       this.#scaling.report(sessionId, "pending", { deployment: manifests.deployment });
       const timeoutMs = this.#options.startTimeoutMs;
-      const { onTurn } = context;
-      await this.#provisioner.create(manifests, { sessionId, user: request.user, signal, timeoutMs, onTurn });
+      const { onAdmitted } = context;
+      await this.#provisioner.create(manifests, {
+        sessionId,
+        user: request.user,
+        signal,
+        timeoutMs,
+        onAdmitted,
+      });
       return await this.#scaling.awaitReady(sessionId, context);
     } catch (error) {
       // Even if nothing was created now, an earlier process may have created objects with other settings.

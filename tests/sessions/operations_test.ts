@@ -30,7 +30,7 @@ const CANCELLED = new CommandError("cancelled", "cancelled by stop");
 class Bench implements AsyncDisposable {
   readonly cancel = new AbortController();
   /** Resolves when the Template objects are synced. */
-  readonly catalog = Promise.withResolvers<void>();
+  readonly templateObjects = Promise.withResolvers<void>();
   readonly operations: SessionOperations;
   readonly #cluster = new FakeTransport();
   readonly #cache = new SessionCache("a1");
@@ -45,7 +45,7 @@ class Bench implements AsyncDisposable {
     this.operations = new SessionOperations({
       client: {} as SessionClient,
       cache: this.#cache,
-      catalog: { synced: (signal) => abortable(this.catalog.promise, signal) },
+      templateObjects: { synced: (signal) => abortable(this.templateObjects.promise, signal) },
       recorder: new AnnotationRecorder({} as SessionClient, this.#cache),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
@@ -121,7 +121,7 @@ Deno.test("run() waits for the Template objects before a start", async () => {
   const running = bench.operations.run(START, bench.context("c2")).finally(() => isDone = true);
   await bench.synced();
   assertEquals(isDone, false);
-  bench.catalog.resolve();
+  bench.templateObjects.resolve();
   const error = await assertRejects(() => running, CommandError);
   assertEquals(error.failure, "unknown_template");
 });
