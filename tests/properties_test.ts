@@ -11,7 +11,7 @@ import { resolveTemplate } from "../lib/templates/sources.ts";
 import { TEMPLATE_SPEC as spec } from "./support/any_template.ts";
 
 const LIMITS = { maxCpu: 100, maxMemory: 128 };
-/** What ids look like, what they may look like, and anything else. */
+/** Usual IDs, unusual IDs and any other text. */
 const text = fc.oneof(
   fc.stringMatching(/^[a-z][a-z0-9-]{0,70}$/),
   fc.stringMatching(/^[a-z0-9.-]{1,253}$/),
@@ -32,21 +32,21 @@ const NAMES: Array<[name: string, make: (text: string) => string, valid: RegExp]
 ];
 
 for (const [name, make, valid] of NAMES) {
-  Deno.test(`${name} makes a valid name of any text, always the same`, () => {
+  Deno.test(`${name} converts any text to a valid name, deterministically`, () => {
     fc.assert(fc.property(text, (one) => valid.test(make(one)) && make(one) === make(one)));
   });
 
-  Deno.test(`${name} never makes one name of two texts, be one of them a name that was made`, () => {
+  Deno.test(`${name} converts different texts to different names, even if one is a generated name`, () => {
     fc.assert(fc.property(text, text, (one, other) => (make(one) === make(other)) === (one === other)));
     fc.assert(fc.property(text, (one) => make(one) === one || make(make(one)) !== make(one)));
   });
 }
 
-Deno.test("no session's home is ever a user's", () => {
+Deno.test("the home volumes of sessions and users never have the same claim name", () => {
   fc.assert(fc.property(text, text, (session, user) => homeClaimName(session) !== userHomeClaimName(user)));
 });
 
-Deno.test("parseQuantity() reads what Kubernetes' units mean, whatever the number", () => {
+Deno.test("parseQuantity() applies the units of Kubernetes to any number", () => {
   const units = { "": 1, m: 0.001, k: 1e3, M: 1e6, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30 };
   const unit = fc.constantFrom(...Object.entries(units));
   fc.assert(
@@ -58,7 +58,7 @@ Deno.test("parseQuantity() reads what Kubernetes' units mean, whatever the numbe
   );
 });
 
-Deno.test("parseQuantity() and parseDuration() read nothing but finite amounts out of any text", () => {
+Deno.test("parseQuantity() and parseDuration() return only finite amounts for any text", () => {
   const mixed = fc.oneof(fc.string(), fc.stringMatching(/^[0-9.]{0,20} ?[a-zA-Z]{0,3}[0-9]{0,3}[a-z]?$/));
   fc.assert(fc.property(mixed, (one) => {
     for (const amount of [parseQuantity(one), parseDuration(one)]) {
@@ -78,7 +78,7 @@ Deno.test("parseDuration() adds up hours, minutes and seconds", () => {
   );
 });
 
-/** The request, or `undefined` where it was refused as a command may be. */
+/** The request, or `undefined` if it was rejected with a proper error. */
 function start(templateManifest: unknown): StartRequest | undefined {
   const payload = { sessionId: "s1", user: "alice", template: "gimp", templateManifest };
   try {
@@ -91,12 +91,12 @@ function start(templateManifest: unknown): StartRequest | undefined {
   }
 }
 
-Deno.test("a manifest of any JSON is read, or refused in a short sentence", () => {
+Deno.test("a manifest of any JSON is parsed, or rejected with a short message", () => {
   const json = fc.oneof(fc.jsonValue(), fc.json(), fc.jsonValue().map((spec) => ({ spec })), fc.string());
   fc.assert(fc.property(json, (manifest) => void start(manifest)));
 });
 
-Deno.test("a manifest that is read reads as the same again, also from the journal", () => {
+Deno.test("a parsed manifest parses as the same again, also from the journal", () => {
   fc.assert(
     fc.property(spec, (one) => {
       const request = start({ spec: one });
@@ -107,7 +107,7 @@ Deno.test("a manifest that is read reads as the same again, also from the journa
   );
 });
 
-/** Keys of structs as Go writes them; those of mappings are data. */
+/** Capitalises field names as Go marshals them; the keys of mappings are data. */
 function capitalised(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(capitalised);
   if (typeof value !== "object" || value === null) return value;
@@ -119,13 +119,13 @@ function capitalised(value: unknown): unknown {
   );
 }
 
-Deno.test("a manifest reads the same with keys as Go writes them", () => {
+Deno.test("a manifest parses the same with capitalised field names", () => {
   fc.assert(fc.property(spec, (one) => {
     assertEquals(start({ Spec: capitalised(one) }), start({ spec: one }));
   }));
 });
 
-Deno.test("whatever is read makes a pod without rights, the host or another's secrets", () => {
+Deno.test("every parsed manifest builds a pod without privileges, host access or secrets of others", () => {
   const dangerous =
     /hostPath|hostNetwork|hostPID|hostIPC|hostPort|"privileged"|"add"|procMount|sysctls|seLinux|serviceAccount(?!Token)|k8s-agent-|"host"|Unconfined|system-/;
   const rules = { ...SETTINGS, allowedSecrets: ["*"] };
@@ -144,7 +144,7 @@ Deno.test("whatever is read makes a pod without rights, the host or another's se
           settings,
           commandId: "c1",
           startedAt: new Date(0),
-          home: undefined,
+          homeVolume: undefined,
         });
         const pod = deployment.spec?.template.spec;
         assert(!dangerous.test(JSON.stringify(pod).replaceAll(/"value":"[^"]*"/g, "")), JSON.stringify(pod));
@@ -161,5 +161,5 @@ Deno.test("whatever is read makes a pod without rights, the host or another's se
     }),
     { numRuns: 1000 },
   );
-  assert(accepted > 100, `only ${accepted} manifests were read`);
+  assert(accepted > 100, `Only ${accepted} manifests were accepted`);
 });

@@ -218,7 +218,7 @@ function manifestsOf(sessionId: string): SessionManifests {
       defaultResources: { cpu: "100m", memory: "256Mi" },
     },
     settings: { ...SETTINGS, namespace: NAMESPACE },
-    home: {
+    homeVolume: {
       claimName: homeClaimName(sessionId),
       owner: "session",
       storageClass: "",

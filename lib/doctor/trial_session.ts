@@ -10,7 +10,7 @@ import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
 import { nameOf } from "../kubernetes/objects.ts";
 import { COLLECTIONS } from "../kubernetes/session_watch.ts";
-import { chooseHome } from "../manifests/home.ts";
+import { chooseHomeVolume } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";
 import type { StartRequest } from "../model/requests.ts";
 import { BUILT_IN_TEMPLATES } from "../model/template.ts";
@@ -86,13 +86,17 @@ export function trialObjects(templateName: string, config: Config): TrialObject[
     table: config.templates,
     rules: config,
   });
-  const home = chooseHome(request, { settings: config, overrides: template.storage ?? {}, hasOwn: false });
+  const homeVolume = chooseHomeVolume(request, {
+    settings: config,
+    overrides: template.storage ?? {},
+    hasOwn: false,
+  });
   const { deployment, service, claim, policy } = buildManifests({
     request,
     template,
     settings: config,
     commandId: request.sessionId,
-    home,
+    homeVolume,
     startedAt: new Date(),
   });
   return [

@@ -16,6 +16,7 @@ import {
 } from "../model/names.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
+import type { TemplateStorage } from "../model/template.ts";
 
 /** The settings of home volumes. */
 export type HomeSettings = Pick<
@@ -23,15 +24,8 @@ export type HomeSettings = Pick<
   "homeStrategy" | "storageClass" | "storageSize" | "storageAccessMode"
 >;
 
-/** What a template sets for a new home volume, in place of the settings. */
-export interface HomeOverrides {
-  readonly storageClass?: string;
-  readonly size?: string;
-  readonly accessMode?: string;
-}
-
 /** A home volume. */
-export interface Home {
+export interface HomeVolume {
   readonly claimName: string;
   /** The volume of a user is shared by the user's sessions and outlives them. */
   readonly owner: "session" | "user";
@@ -43,12 +37,17 @@ export interface Home {
 /**
  * Chooses the home volume of a session; `undefined` for none.
  *
+ * @param overrides what the template sets, in place of the settings
  * @param hasOwn whether the session already has a home volume of its own, for example from before the strategy changed: it is used again
  */
-export function chooseHome(
+export function chooseHomeVolume(
   { persistentHome, sessionId, user }: StartRequest,
-  { settings, overrides, hasOwn }: { settings: HomeSettings; overrides: HomeOverrides; hasOwn: boolean },
-): Home | undefined {
+  { settings, overrides, hasOwn }: {
+    settings: HomeSettings;
+    overrides: TemplateStorage;
+    hasOwn: boolean;
+  },
+): HomeVolume | undefined {
   if (!persistentHome || settings.homeStrategy === "none") return undefined;
   const owner = settings.homeStrategy === "per-user" && !hasOwn ? "user" : "session";
   return {
@@ -61,7 +60,7 @@ export function chooseHome(
 }
 
 /** Builds the PersistentVolumeClaim of a home volume; `metadata` is that of the session's objects. */
-export function buildClaim(home: Home, metadata: V1ObjectMeta): V1PersistentVolumeClaim {
+export function buildClaim(home: HomeVolume, metadata: V1ObjectMeta): V1PersistentVolumeClaim {
   const { labels, annotations, ...rest } = metadata;
   const isUsers = home.owner === "user";
   return {
@@ -84,7 +83,7 @@ export function buildClaim(home: Home, metadata: V1ObjectMeta): V1PersistentVolu
 }
 
 /** Whether a claim is the home volume of a user. Earlier versions of StreamSpace set only the label, not the annotation. */
-export function isHomeOfUser({ metadata }: V1PersistentVolumeClaim, user: string): boolean {
+export function isHomeVolumeOf({ metadata }: V1PersistentVolumeClaim, user: string): boolean {
   const exact = metadata?.annotations?.[USER_ANNOTATION];
   return exact === undefined ? metadata?.labels?.[USER_LABEL] === labelValue(user) : exact === user;
 }

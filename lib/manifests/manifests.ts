@@ -71,7 +71,7 @@ export interface SessionManifests {
 
 /** Builds all objects of a session. */
 export function buildManifests(spec: SessionSpec): SessionManifests {
-  const { request, settings, template, home } = spec;
+  const { request, settings, template, homeVolume } = spec;
   const name = sessionName(request.sessionId);
   const selector = { [APP_LABEL]: APP, [SESSION_LABEL]: name };
   const labels = { ...commonLabels(spec), ...selector, [TEMPLATE_LABEL]: labelValue(request.template) };
@@ -84,7 +84,7 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
   const ports = template.ports.map(({ name, containerPort: port, protocol }) => ({ name, port, protocol }));
   const deployment = buildDeployment(spec, { metadata, selector });
   return {
-    claim: home && buildClaim(home, metadata),
+    claim: homeVolume && buildClaim(homeVolume, metadata),
     policy: buildPolicy(settings, deployment),
     deployment,
     service: {

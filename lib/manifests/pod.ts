@@ -14,7 +14,7 @@ import type {
   V1Volume,
   V1VolumeMount,
 } from "@kubernetes/client-node";
-import type { Home } from "./home.ts";
+import type { HomeVolume } from "./home.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
@@ -49,12 +49,12 @@ export interface PodPlan {
   readonly template: SessionTemplate;
   readonly settings: PodSettings;
   /** The home volume, if the session has one. */
-  readonly home: Home | undefined;
+  readonly homeVolume: HomeVolume | undefined;
 }
 
 /** Builds the spec of a session's pod. The template overrides the settings; lists are joined. */
 export function buildPodSpec(plan: PodPlan): V1PodSpec {
-  const { template, settings, home } = plan;
+  const { template, settings, homeVolume } = plan;
   const secrets = [
     ...settings.imagePullSecrets,
     ...(template.imagePullSecrets ?? []).map(({ name }) => name),
@@ -62,7 +62,7 @@ export function buildPodSpec(plan: PodPlan): V1PodSpec {
   const runtimeClassName = template.runtimeClassName ?? settings.runtimeClass;
   const priorityClassName = template.priorityClassName ?? settings.priorityClass;
   const affinity = joinAffinity(settings.nodeAffinity, template.affinity?.nodeAffinity ?? {});
-  const volumes = [...homeVolumes(home), ...(template.volumes ?? [])];
+  const volumes = [...podVolumes(homeVolume), ...(template.volumes ?? [])];
   return {
     // A session runs the programs of a user: it gets no service account token and no addresses of other Services.
     automountServiceAccountToken: false,
@@ -79,10 +79,10 @@ export function buildPodSpec(plan: PodPlan): V1PodSpec {
   };
 }
 
-function buildContainer({ request, template, settings, home }: PodPlan): V1Container {
+function buildContainer({ request, template, settings, homeVolume }: PodPlan): V1Container {
   const amounts = { ...settings.extendedResources, ...template.defaultResources };
   const { command, args, livenessProbe, startupProbe } = template;
-  const volumeMounts = mountsOf(template, home);
+  const volumeMounts = mountsOf(template, homeVolume);
   return {
     name: SESSION_CONTAINER,
     image: template.baseImage,
@@ -105,13 +105,15 @@ function buildContainer({ request, template, settings, home }: PodPlan): V1Conta
   };
 }
 
-function homeVolumes(home: Home | undefined): V1Volume[] {
-  return home ? [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName: home.claimName } }] : [];
+function podVolumes(homeVolume: HomeVolume | undefined): V1Volume[] {
+  return homeVolume
+    ? [{ name: HOME_VOLUME, persistentVolumeClaim: { claimName: homeVolume.claimName } }]
+    : [];
 }
 
 /** Without a home volume, its files are in the container and are lost with it. */
-function mountsOf({ volumeMounts = [] }: Template, home: Home | undefined): V1VolumeMount[] {
-  if (!home) return volumeMounts.filter(({ name }) => name !== HOME_VOLUME);
+function mountsOf({ volumeMounts = [] }: Template, homeVolume: HomeVolume | undefined): V1VolumeMount[] {
+  if (!homeVolume) return volumeMounts.filter(({ name }) => name !== HOME_VOLUME);
   if (volumeMounts.some(({ name }) => name === HOME_VOLUME)) return [...volumeMounts];
   return [{ name: HOME_VOLUME, mountPath: HOME_PATH }, ...volumeMounts];
 }

@@ -16,7 +16,7 @@ import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { isHomeOfUser } from "../manifests/home.ts";
+import { isHomeVolumeOf } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
 import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
 import { type OperationTimings, remainingMs, waitUntil } from "./waiting.ts";
@@ -168,7 +168,7 @@ export class Provisioner {
     const isOurs = (existing: V1PersistentVolumeClaim) =>
       SESSION_LABEL in (claim.metadata?.labels ?? {})
         ? this.#cache.owns(existing, sessionId)
-        : isHomeOfUser(existing, user);
+        : isHomeVolumeOf(existing, user);
     const { claims } = this.#client;
     this.#cache.put(
       "claim",

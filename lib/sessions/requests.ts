@@ -6,18 +6,7 @@ import * as v from "valibot";
 import type { Command } from "../control_plane/protocol.ts";
 import { CommandError } from "../common/errors.ts";
 import { parseDuration } from "../common/quantities.ts";
-import {
-  excerpt,
-  fields,
-  flag,
-  integer,
-  invalid,
-  parse,
-  quantity,
-  type Schema,
-  shown,
-  text,
-} from "../common/schema.ts";
+import * as s from "../common/schema.ts";
 import { ACTIONS, type SessionRequest } from "../model/requests.ts";
 import type { RequestLimits } from "../model/settings.ts";
 import { VARIABLES } from "../templates/env.ts";
@@ -29,53 +18,53 @@ const MAX_DURATION_MS = 366 * 24 * 3_600_000;
 /** The maximum of Kubernetes. */
 const MAX_NAMESPACE_LENGTH = 63;
 
-const MILLISECONDS = v.optional(integer(MIN_DURATION_MS, MAX_DURATION_MS));
+const MILLISECONDS = s.optional(s.integer(MIN_DURATION_MS, MAX_DURATION_MS));
 
-/** A duration in milliseconds; `undefined` for 0, which means no limit. */
-const DURATION: Schema<number | undefined> = v.pipe(
+/** Milliseconds; `undefined` for 0, which means no limit. */
+const DURATION: s.Schema<number | undefined> = v.pipe(
   v.unknown(),
-  v.rawTransform(({ dataset: { value }, addIssue, NEVER }): number | undefined => {
-    const isText = typeof value === "string" || typeof value === "number";
-    const milliseconds = isText ? parseDuration(String(value)) : undefined;
-    if (milliseconds === 0) return undefined;
-    if (milliseconds !== undefined && milliseconds >= MIN_DURATION_MS && milliseconds <= MAX_DURATION_MS) {
-      return milliseconds;
-    }
-    const problem = milliseconds === undefined
-      ? 'must be a duration such as "8h" or "1h30m", or a number of seconds'
-      : "must be from 1 second to 366 days";
-    addIssue({ message: shown(problem) });
-    return NEVER;
-  }),
+  v.check(
+    (value) => toMilliseconds(value) !== undefined,
+    s.shown('must be a duration such as "8h" or "1h30m", or a number of seconds'),
+  ),
+  v.check((value) => {
+    const milliseconds = toMilliseconds(value) ?? 0;
+    return milliseconds === 0 || milliseconds >= MIN_DURATION_MS && milliseconds <= MAX_DURATION_MS;
+  }, s.shown("must be from 1 second to 366 days")),
+  v.transform((value) => toMilliseconds(value) || undefined),
 );
 
-/** The payload of `start_session`. The limits of the agent are not part of it. */
-export const START_PAYLOAD = fields({
-  sessionId: text(),
-  user: text(),
-  template: text(),
-  templateManifest: v.optional(MANIFEST),
-  persistentHome: flag(),
-  memory: v.nullish(quantity(memoryBounds(Infinity))),
-  cpu: v.nullish(quantity(cpuBounds(Infinity))),
-  env: v.optional(VARIABLES),
-  // Reported only, so any value is accepted.
-  namespace: v.optional(v.pipe(
+function toMilliseconds(value: unknown): number | undefined {
+  return typeof value === "string" || typeof value === "number" ? parseDuration(String(value)) : undefined;
+}
+
+/** The payload of `start_session`, without the limits of the agent. */
+export const START_PAYLOAD = s.fields({
+  sessionId: s.text(),
+  user: s.text(),
+  template: s.text(),
+  templateManifest: s.optional(MANIFEST),
+  persistentHome: s.flag(),
+  memory: s.nullish(s.quantity(memoryBounds(Infinity))),
+  cpu: s.nullish(s.quantity(cpuBounds(Infinity))),
+  env: s.optional(VARIABLES),
+  // The agent only logs it, so any value is accepted.
+  namespace: s.optional(v.pipe(
     v.unknown(),
     v.transform((name) => typeof name === "string" ? name.slice(0, MAX_NAMESPACE_LENGTH) : undefined),
   )),
   // As in a request that was parsed before.
   idleTimeoutMs: MILLISECONDS,
   maxSessionDurationMs: MILLISECONDS,
-  idleTimeout: v.optional(DURATION),
-  maxSessionDuration: v.optional(DURATION),
+  idleTimeout: s.optional(DURATION),
+  maxSessionDuration: s.optional(DURATION),
 });
 
 /** The payload of `stop_session`. */
-export const STOP_PAYLOAD = fields({ sessionId: text(), deletePVC: flag() });
+export const STOP_PAYLOAD = s.fields({ sessionId: s.text(), deletePVC: s.flag() });
 
 /** The payload of `hibernate_session` and `wake_session`. */
-export const SCALE_PAYLOAD = fields({ sessionId: text() });
+export const SCALE_PAYLOAD = s.fields({ sessionId: s.text() });
 
 /**
  * Parses the action and payload of a command. The result is itself a payload that parses as the same request.
@@ -89,29 +78,29 @@ export function parseRequest(command: Command, limits: RequestLimits): SessionRe
     const known = ACTIONS.join(", ");
     throw new CommandError(
       "unknown_action",
-      `Unknown action ${excerpt(command.action)}: must be one of ${known}`,
+      `Unknown action ${s.excerpt(command.action)}: must be one of ${known}`,
     );
   }
   if (payload === undefined || payload === null) {
-    throw invalid("payload", `must be an object, but is ${excerpt(payload)}`);
+    throw s.invalid("payload", `must be an object, but is ${s.excerpt(payload)}`);
   }
   switch (action) {
     case "start_session":
       return { action, ...parseStart(payload, limits) };
     case "stop_session":
-      return { action, ...parse(STOP_PAYLOAD, payload, "", "payload") };
+      return { action, ...s.parse(STOP_PAYLOAD, payload, "", "payload") };
     default:
-      return { action, ...parse(SCALE_PAYLOAD, payload, "", "payload") };
+      return { action, ...s.parse(SCALE_PAYLOAD, payload, "", "payload") };
   }
 }
 
 function parseStart(payload: unknown, { maxCpu, maxMemory }: RequestLimits) {
-  const start = parse(START_PAYLOAD, payload, "", "payload");
+  const start = s.parse(START_PAYLOAD, payload, "", "payload");
   const { memory, cpu, idleTimeout, maxSessionDuration, ...others } = start;
   return {
     ...others,
-    ...(memory ? { memory: parse(quantity(memoryBounds(maxMemory)), memory, "memory") } : {}),
-    ...(cpu ? { cpu: parse(quantity(cpuBounds(maxCpu)), cpu, "cpu") } : {}),
+    ...(memory ? { memory: s.parse(s.quantity(memoryBounds(maxMemory)), memory, "memory") } : {}),
+    ...(cpu ? { cpu: s.parse(s.quantity(cpuBounds(maxCpu)), cpu, "cpu") } : {}),
     ...(idleTimeout ? { idleTimeoutMs: idleTimeout } : {}),
     ...(maxSessionDuration ? { maxSessionDurationMs: maxSessionDuration } : {}),
   };

@@ -9,7 +9,7 @@ import { log } from "../common/log.ts";
 import type { CustomCollection } from "../kubernetes/custom_collection.ts";
 import { isAlive } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import { chooseHome } from "../manifests/home.ts";
+import { chooseHomeVolume } from "../manifests/home.ts";
 import {
   buildManifests,
   type SessionManifests,
@@ -92,8 +92,8 @@ export class StartOperation {
     warnOfNamespace(request, settings);
     const template = resolveTemplate(request, templates);
     const hasOwn = this.#cache.session(sessionId).claim?.metadata?.name === homeClaimName(sessionId);
-    const home = chooseHome(request, { settings, overrides: template.storage ?? {}, hasOwn });
-    return buildManifests({ request, template, settings, commandId, home, startedAt: new Date() });
+    const homeVolume = chooseHomeVolume(request, { settings, overrides: template.storage ?? {}, hasOwn });
+    return buildManifests({ request, template, settings, commandId, homeVolume, startedAt: new Date() });
   }
 
   /** A repeated start of an existing session succeeds; one with other settings is rejected. */

@@ -4,21 +4,7 @@
  * @module
  */
 import * as v from "valibot";
-import {
-  documented,
-  excerpt,
-  falseOnly,
-  field,
-  fields,
-  forbidden,
-  list,
-  listEntry,
-  objectName,
-  oneOf,
-  OPAQUE,
-  type Schema,
-  shown,
-} from "../common/schema.ts";
+import * as s from "../common/schema.ts";
 import { asRecord } from "../common/json.ts";
 import {
   DEFAULT_PORT,
@@ -38,84 +24,77 @@ import { AFFINITY, NODE_SELECTOR, TOLERATIONS } from "./scheduling.ts";
 const PROBE_NAMES = ["readinessProbe", "livenessProbe", "startupProbe"] as const;
 const MAX_SECRETS = 16;
 const MAX_BYTES = 64 * 1024;
+const SECRET = s.documented(
+  s.fields({ name: s.documented(s.objectName(), "The name of the Secret.") }),
+  "A Secret.",
+);
+/** The classes of the system would let a session preempt the pods of the cluster itself. */
+const PRIORITY_CLASS: s.Schema<string> = v.pipe(
+  s.objectName(),
+  v.check((name) => !name.startsWith("system-"), s.shown('must not begin with "system-"')),
+);
 
-/** The fields in the order in which they are checked and in which a template has them; the hash of a start depends on it. */
-const SPEC_FIELDS = fields({
-  hostNetwork: falseOnly(),
-  hostPID: falseOnly(),
-  hostIPC: falseOnly(),
-  automountServiceAccountToken: falseOnly(),
-  privileged: falseOnly(),
-  serviceAccountName: forbidden("must not be set: sessions have no service account"),
-  serviceAccount: forbidden("must not be set: sessions have no service account"),
-  sysctls: forbidden("must not be set: sysctls affect more than the session"),
-  envFrom: forbidden('must not be set: list each variable in "env"'),
-  baseImage: documented(IMAGE, "The container image."),
-  ports: v.nullish(
-    documented(PORTS, "Ports of the container; all of them are ports of the session's Service."),
-  ),
-  vnc: v.nullish(documented(
+/** The fields in the order in which they are checked and in which a template has them, on which the hash of a start depends. */
+const SPEC_FIELDS = s.fields({
+  hostNetwork: s.falseOnly(),
+  hostPID: s.falseOnly(),
+  hostIPC: s.falseOnly(),
+  automountServiceAccountToken: s.falseOnly(),
+  privileged: s.falseOnly(),
+  serviceAccountName: s.forbidden("must not be set: sessions have no service account"),
+  serviceAccount: s.forbidden("must not be set: sessions have no service account"),
+  sysctls: s.forbidden("must not be set: sysctls affect more than the session"),
+  envFrom: s.forbidden('must not be set: list each variable in "env"'),
+  baseImage: s.documented(IMAGE, "The container image."),
+  ports: s.nullish(PORTS, "Ports of the container, which are also the ports of the session's Service."),
+  vnc: s.nullish(
     DISPLAY,
-    "The display. Without `port`, it is the port named `vnc`, or the first TCP port, or 3000 without ports.",
-  )),
-  volumes: v.optional(documented(VOLUMES, "Directories that last as long as the pod.")),
+    "The display. Default of `port`: the port named `vnc`, or the first TCP port, or 3000 without ports.",
+  ),
+  volumes: s.optional(VOLUMES, "Directories that last as long as the pod."),
   env: v.optional(v.pipe(
-    documented(ENVIRONMENT, "Environment variables."),
+    s.documented(ENVIRONMENT, "Environment variables."),
     v.metadata({ extras: { "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] } }),
   )),
-  defaultResources: v.optional(documented(
+  defaultResources: s.optional(
     RESOURCES,
-    "Resources of a session whose start does not set them: `cpu`, `memory`, `ephemeral-storage` and extended resources such as `nvidia.com/gpu`.",
-  )),
-  command: v.optional(documented(ARGUMENTS, "The program, in place of the image's entry point.")),
-  args: v.optional(documented(ARGUMENTS, "The arguments of the program.")),
-  volumeMounts: v.optional(documented(
+    "Resources of a session if its start does not set them, including extended resources such as `nvidia.com/gpu`.",
+  ),
+  command: s.optional(ARGUMENTS, "The program. Default: the entry point of the image."),
+  args: s.optional(ARGUMENTS, "The arguments of the program."),
+  volumeMounts: s.optional(
     MOUNTS,
     "Mounts of the home volume and of `volumes`. Default: the home volume at `/config`.",
-  )),
-  securityContext: v.optional(documented(
+  ),
+  securityContext: s.optional(
     SECURITY,
-    "The security context. What would give a session more rights than others is rejected at the start.",
-    OPAQUE,
-  )),
-  storage: v.optional(documented(
-    STORAGE,
-    "A new home volume, where it differs from the agent's settings.",
-  )),
-  imagePullSecrets: v.optional(documented(
-    list(
-      documented(fields({ name: documented(objectName(), "The name of the Secret.") }), "A Secret."),
-      MAX_SECRETS,
-    ),
+    "The security context. It can restrict a session, not extend its rights.",
+    s.OPAQUE,
+  ),
+  storage: s.optional(STORAGE, "A new home volume, where it differs from the agent's settings."),
+  imagePullSecrets: s.optional(
+    s.list(SECRET, MAX_SECRETS),
     "Secrets in the agent's namespace for pulling the image.",
-  )),
-  runtimeClassName: v.optional(documented(objectName(), "The RuntimeClass of the pod.")),
-  priorityClassName: v.optional(documented(
-    // The system classes would let a session evict the cluster's own pods.
-    v.pipe(
-      objectName(),
-      v.check((name) => !name.startsWith("system-"), shown('must not begin with "system-"')),
-    ),
+  ),
+  runtimeClassName: s.optional(s.objectName(), "The RuntimeClass of the pod."),
+  priorityClassName: s.optional(
+    PRIORITY_CLASS,
     "The PriorityClass of the pod; not one that begins with `system-`.",
-  )),
+  ),
   ...PROBES,
-  nodeSelector: v.optional(documented(NODE_SELECTOR, "Labels of the nodes on which sessions run.")),
-  tolerations: v.optional(documented(TOLERATIONS, "Tolerations, as in a pod.")),
-  affinity: v.optional(documented(
-    AFFINITY,
-    "Affinity, as in a pod: `nodeAffinity` with `matchExpressions` only.",
-    OPAQUE,
-  )),
+  nodeSelector: s.optional(NODE_SELECTOR, "Labels of the nodes on which sessions run."),
+  tolerations: s.optional(TOLERATIONS, "Tolerations, as in a pod."),
+  affinity: s.optional(AFFINITY, "Affinity, as in a pod, with `matchExpressions` only.", s.OPAQUE),
 });
 
-/** A problem with one field that shows only when others are known. */
+/** A problem with one field that depends on others. */
 interface Problem {
   readonly message: string;
   readonly path: [v.ObjectPathItem, ...v.IssuePathItem[]];
 }
 
 /** The `spec` of a Template object. What it returns is a spec again, and reads as the same template. */
-export const SPEC: Schema<Template> = v.pipe(
+export const SPEC: s.Schema<Template> = v.pipe(
   SPEC_FIELDS,
   v.rawTransform(({ dataset, addIssue, NEVER }): Template => {
     const { baseImage, ports, vnc, volumes, ...others } = dataset.value;
@@ -133,8 +112,8 @@ export const SPEC: Schema<Template> = v.pipe(
 );
 
 /** A Template object. */
-export const TEMPLATE: Schema<{ readonly spec: Template }> = v.pipe(
-  fields({ kind: v.optional(oneOf("Template")), spec: SPEC }),
+export const TEMPLATE: s.Schema<{ readonly spec: Template }> = v.pipe(
+  s.fields({ kind: s.optional(s.oneOf("Template")), spec: SPEC }),
   v.transform(({ spec }) => ({ spec })),
 );
 
@@ -142,7 +121,7 @@ export const TEMPLATE: Schema<{ readonly spec: Template }> = v.pipe(
  * The `templateManifest` of a payload: a Template object or its JSON; `undefined` for `null`, an empty string and `{}`. What is filled in counts
  * towards the maximum size, so that the result can be parsed again.
  */
-export const MANIFEST: Schema<{ readonly spec: Template } | undefined> = v.pipe(
+export const MANIFEST: s.Schema<{ readonly spec: Template } | undefined> = v.pipe(
   v.unknown(),
   v.check(
     (value) => isShort(typeof value === "string" ? value : JSON.stringify(value)),
@@ -165,14 +144,14 @@ export const MANIFEST: Schema<{ readonly spec: Template } | undefined> = v.pipe(
 );
 
 /** An entry of the setting `templates`: an image, an image and its port, or a spec. */
-export const TEMPLATE_ENTRY: Schema<Template> = v.lazy((entry): Schema<Template> => {
+export const TEMPLATE_ENTRY: s.Schema<Template> = v.lazy((entry): s.Schema<Template> => {
   if (typeof entry === "string") return v.pipe(IMAGE, v.transform((image) => imageTemplate(image)));
-  const named = v.safeParse(fields({ image: v.nullish(v.unknown()) }), entry);
+  const named = v.safeParse(s.fields({ image: v.nullish(v.unknown()) }), entry);
   return named.success && named.output.image !== undefined ? SHORT_ENTRY : SPEC;
 });
 
-const SHORT_ENTRY: Schema<Template> = v.pipe(
-  fields({ image: IMAGE, port: v.optional(PORT_NUMBER) }),
+const SHORT_ENTRY: s.Schema<Template> = v.pipe(
+  s.fields({ image: IMAGE, port: s.optional(PORT_NUMBER) }),
   v.transform(({ image, port }) => imageTemplate(image, port)),
 );
 
@@ -184,7 +163,7 @@ function addDisplay(
   const candidates = ports.filter(({ protocol }) => protocol === "TCP");
   const chosen = candidates.find(({ name }) => name === DISPLAY_PORT) ?? candidates[0];
   if (wanted === undefined && !chosen && ports.length > 0) {
-    return { message: "must have a TCP port for the display", path: [field("ports")] };
+    return { message: "must have a TCP port for the display", path: [s.field("ports")] };
   }
   const port = wanted ?? chosen?.containerPort ?? DEFAULT_PORT;
   const vnc = { port };
@@ -192,7 +171,7 @@ function addDisplay(
   const name = [DISPLAY_PORT, `display-${port}`].find((one) => ports.every((other) => other.name !== one));
   if (name === undefined || ports.length >= MAX_PORTS) {
     const message = `must be one of the ports, but is ${port}`;
-    return { message, path: [field("vnc"), field("port")] };
+    return { message, path: [s.field("vnc"), s.field("port")] };
   }
   return { ports: [...ports, { name, containerPort: port, protocol: "TCP" }], vnc };
 }
@@ -201,13 +180,15 @@ function mountProblem({ volumes = [], volumeMounts = [] }: Template): Problem | 
   const known = [HOME_VOLUME, ...volumes.map(({ name }) => name)];
   const index = volumeMounts.findIndex(({ name }) => !known.includes(name));
   if (index >= 0) {
-    const message = `must be "user-home" or one of the volumes, but is ${excerpt(volumeMounts[index]?.name)}`;
-    return { message, path: [field("volumeMounts"), listEntry(index), field("name")] };
+    const message = `must be "user-home" or one of the volumes, but is ${
+      s.excerpt(volumeMounts[index]?.name)
+    }`;
+    return { message, path: [s.field("volumeMounts"), s.listEntry(index), s.field("name")] };
   }
   const isTaken = volumeMounts.some(({ mountPath }) => mountPath === HOME_PATH);
   if (!isTaken || volumeMounts.some(({ name }) => name === HOME_VOLUME)) return undefined;
   const message = `must mount the home volume, because its default path ${HOME_PATH} is in use`;
-  return { message, path: [field("volumeMounts")] };
+  return { message, path: [s.field("volumeMounts")] };
 }
 
 function probeProblem(template: Template): Problem | undefined {
@@ -215,8 +196,8 @@ function probeProblem(template: Template): Problem | undefined {
     for (const handler of ["httpGet", "tcpSocket"] as const) {
       const port = template[name]?.[handler]?.port;
       if (typeof port !== "string" || template.ports.some((one) => one.name === port)) continue;
-      const message = `must be the name of a port, but is ${excerpt(port)}`;
-      return { message, path: [field(name), field(handler), field("port")] };
+      const message = `must be the name of a port, but is ${s.excerpt(port)}`;
+      return { message, path: [s.field(name), s.field(handler), s.field("port")] };
     }
   }
   return undefined;

@@ -14,7 +14,7 @@ import fc from "fast-check";
 import { load } from "js-yaml";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { CommandError } from "../../lib/common/errors.ts";
-import type { Home } from "../../lib/manifests/home.ts";
+import type { HomeVolume } from "../../lib/manifests/home.ts";
 import { buildManifests, type SessionManifests } from "../../lib/manifests/manifests.ts";
 import { parseRequest } from "../../lib/sessions/requests.ts";
 import { resolveTemplate } from "../../lib/templates/sources.ts";
@@ -268,13 +268,26 @@ onEachCluster("whatever is read of a template, the API server takes", async (clu
 function manifestsOf(spec: unknown, namespace: string): SessionManifests | undefined {
   const settings = { ...SETTINGS, namespace, maxCpu: 100, maxMemory: 128, allowedSecrets: ["*"] };
   const payload = { ...START, templateManifest: { spec } };
-  const home: Home = { claimName: "h", owner: "session", storageClass: "", size: "1Gi", accessMode: "" };
+  const homeVolume: HomeVolume = {
+    claimName: "h",
+    owner: "session",
+    storageClass: "",
+    size: "1Gi",
+    accessMode: "",
+  };
   try {
     const request = parseRequest({ commandId: "c1", action: "start_session", payload }, settings);
     assert(request.action === "start_session");
     const sources = { cluster: new Map(), table: new Map(), rules: settings };
     const template = resolveTemplate(request, sources);
-    return buildManifests({ request, template, settings, commandId: "c1", home, startedAt: new Date() });
+    return buildManifests({
+      request,
+      template,
+      settings,
+      commandId: "c1",
+      homeVolume,
+      startedAt: new Date(),
+    });
   } catch (error) {
     assert(error instanceof CommandError, String(error));
     return undefined;

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import {
   buildClaim,
-  chooseHome,
-  type Home,
+  chooseHomeVolume,
   type HomeSettings,
-  isHomeOfUser,
+  type HomeVolume,
+  isHomeVolumeOf,
 } from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/model/requests.ts";
 
@@ -24,8 +24,8 @@ const SETTINGS: HomeSettings = {
   storageAccessMode: "ReadWriteOnce",
 };
 const STORAGE = { storageClass: "fast", size: "10Gi", accessMode: "ReadWriteOnce" };
-const OWN: Home = { claimName: "s1-home", owner: "session", ...STORAGE };
-const USERS: Home = { claimName: "home-ann-example-com--e3535a54578d4c12", owner: "user", ...STORAGE };
+const OWN: HomeVolume = { claimName: "s1-home", owner: "session", ...STORAGE };
+const USERS: HomeVolume = { claimName: "home-ann-example-com--e3535a54578d4c12", owner: "user", ...STORAGE };
 const METADATA = {
   name: "s1",
   namespace: "streamspace",
@@ -38,7 +38,7 @@ const METADATA = {
 };
 
 const HOMES: Array<
-  [name: string, settings: Partial<HomeSettings>, hasOwn: boolean, expected: Home | undefined]
+  [name: string, settings: Partial<HomeSettings>, hasOwn: boolean, expected: HomeVolume | undefined]
 > = [
   ["its own volume", {}, false, OWN],
   ["the volume of its user", { homeStrategy: "per-user" }, false, USERS],
@@ -47,22 +47,22 @@ const HOMES: Array<
 ];
 
 for (const [name, settings, hasOwn, expected] of HOMES) {
-  Deno.test(`chooseHome() gives a session ${name}`, () => {
+  Deno.test(`chooseHomeVolume() gives a session ${name}`, () => {
     assertEquals(
-      chooseHome(REQUEST, { settings: { ...SETTINGS, ...settings }, overrides: {}, hasOwn }),
+      chooseHomeVolume(REQUEST, { settings: { ...SETTINGS, ...settings }, overrides: {}, hasOwn }),
       expected,
     );
   });
 }
 
-Deno.test("chooseHome() gives no volume to a session without a persistent home", () => {
+Deno.test("chooseHomeVolume() gives no volume to a session without a persistent home", () => {
   const request = { ...REQUEST, persistentHome: false };
-  assertEquals(chooseHome(request, { settings: SETTINGS, overrides: {}, hasOwn: true }), undefined);
+  assertEquals(chooseHomeVolume(request, { settings: SETTINGS, overrides: {}, hasOwn: true }), undefined);
 });
 
-Deno.test("chooseHome() prefers the template to the settings", () => {
+Deno.test("chooseHomeVolume() prefers the template to the settings", () => {
   const overrides = { size: "5Gi", storageClass: "slow", accessMode: "ReadWriteMany" };
-  assertEquals(chooseHome(REQUEST, { settings: SETTINGS, overrides, hasOwn: false }), {
+  assertEquals(chooseHomeVolume(REQUEST, { settings: SETTINGS, overrides, hasOwn: false }), {
     ...OWN,
     ...overrides,
   });
@@ -107,7 +107,7 @@ const CLAIMS: Array<[name: string, metadata: object, expected: boolean]> = [
 ];
 
 for (const [name, metadata, expected] of CLAIMS) {
-  Deno.test(`isHomeOfUser() ${expected ? "accepts" : "rejects"} ${name}`, () => {
-    assertEquals(isHomeOfUser({ metadata }, "alice"), expected);
+  Deno.test(`isHomeVolumeOf() ${expected ? "accepts" : "rejects"} ${name}`, () => {
+    assertEquals(isHomeVolumeOf({ metadata }, "alice"), expected);
   });
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
 import { buildManifests, buildPolicy, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
 import { labelValue } from "../../lib/model/names.ts";
-import type { Home } from "../../lib/manifests/home.ts";
+import type { HomeVolume } from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/model/requests.ts";
 import { imageTemplate } from "../../lib/model/template.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
@@ -24,11 +24,11 @@ const SPEC: SessionSpec = {
   request: REQUEST,
   template: { ...imageTemplate("example.com/firefox:1"), defaultResources: AMOUNTS },
   settings: SETTINGS,
-  home: undefined,
+  homeVolume: undefined,
   startedAt: new Date("2026-01-02T03:04:05Z"),
 };
 
-const HOME: Home = {
+const HOME: HomeVolume = {
   claimName: "alice-firefox-1a2b3c4d-home",
   owner: "session",
   storageClass: "",
@@ -134,7 +134,7 @@ Deno.test("buildManifests() annotates the maximum duration and idle timeout", ()
 
 Deno.test("buildManifests() adds and mounts the claim of a home volume", () => {
   const request = { ...REQUEST, persistentHome: true };
-  const { claim, deployment } = buildManifests({ ...SPEC, request, home: HOME });
+  const { claim, deployment } = buildManifests({ ...SPEC, request, homeVolume: HOME });
   assertEquals<unknown>(claim, {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -159,7 +159,7 @@ Deno.test("buildManifests() applies the settings and the template", () => {
     startedAt: SPEC.startedAt,
     request,
     template: { ...imageTemplate("example.com/code:2", 8443), defaultResources: AMOUNTS },
-    home: { ...HOME, storageClass: "fast", size: "20Gi" },
+    homeVolume: { ...HOME, storageClass: "fast", size: "20Gi" },
     settings: {
       ...SETTINGS,
       namespace: "desktops",
@@ -211,7 +211,7 @@ for (const user of ["alice", "$HOME", "$", "$$", "$(TZ)", "$$(TZ)", "$$$(TZ)", "
 
 Deno.test("buildManifests() sets no field to undefined, which JSON cannot represent", () => {
   const settings = { ...SETTINGS, ingressNamespaces: ["edge"] };
-  const manifests = buildManifests({ ...SPEC, settings, home: HOME });
+  const manifests = buildManifests({ ...SPEC, settings, homeVolume: HOME });
   assertEquals(JSON.parse(JSON.stringify(manifests)), manifests);
 });
 

@@ -24,7 +24,7 @@ function podOf(template: Partial<SessionTemplate>, plan: Partial<PodPlan> = {}) 
       persistentHome: false,
     },
     settings: SETTINGS,
-    home: undefined,
+    homeVolume: undefined,
     ...plan,
     template: { ...TEMPLATE, ...template },
   });
@@ -109,15 +109,18 @@ Deno.test("buildPodSpec() mounts the home volume at the path of the template, if
   const volumes = [{ name: "shm", emptyDir: { medium: "Memory" } }];
   const shm = { name: "shm", mountPath: "/dev/shm" };
   const own = { name: "home", mountPath: "/home/user" };
-  const home = { ...HOME, owner: "session" as const };
+  const homeVolume = { ...HOME, owner: "session" as const };
   const usual = { name: "home", mountPath: "/config" };
-  assertEquals(podOf({ volumes, volumeMounts: [own, shm] }, { home }).containers[0]?.volumeMounts, [
+  assertEquals(podOf({ volumes, volumeMounts: [own, shm] }, { homeVolume }).containers[0]?.volumeMounts, [
     own,
     shm,
   ]);
-  assertEquals(podOf({ volumes, volumeMounts: [shm] }, { home }).containers[0]?.volumeMounts, [usual, shm]);
+  assertEquals(podOf({ volumes, volumeMounts: [shm] }, { homeVolume }).containers[0]?.volumeMounts, [
+    usual,
+    shm,
+  ]);
   assertEquals(podOf({ volumes, volumeMounts: [own, shm] }).containers[0]?.volumeMounts, [shm]);
-  assertEquals(podOf({ volumes }, { home }).volumes, [
+  assertEquals(podOf({ volumes }, { homeVolume }).volumes, [
     { name: "home", persistentVolumeClaim: { claimName: "s1-home" } },
     ...volumes,
   ]);

@@ -11,7 +11,7 @@ const LABEL_VALUE = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const NAME = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 for (const id of ["a", "alice-firefox-1a2b3c4d", "sess-123", "test-session-123", "a--b", "x".repeat(63)]) {
-  Deno.test(`sessionName() leaves ${id} as it is`, () => {
+  Deno.test(`sessionName() returns ${id} unmodified`, () => {
     assertEquals(sessionName(id), id);
   });
 }
@@ -41,52 +41,52 @@ const ODD_IDS = [
   "$(id)",
 ];
 
-Deno.test("sessionName() makes a valid name of any id, and another one of each", () => {
+Deno.test("sessionName() converts different IDs to different valid names", () => {
   const names = ODD_IDS.map(sessionName);
   for (const name of names) assertMatch(name, NAME);
   assertEquals(new Set(names).size, ODD_IDS.length);
 });
 
-Deno.test("sessionName() keeps what is readable of an id", () => {
+Deno.test("sessionName() keeps the readable part of an ID", () => {
   assertEquals(sessionName("Alice@Example.com"), "alice-example-com--f8db6f2f05fc7ed9");
   assertEquals(sessionName("1a"), "s-1a--a73fcf3396409292");
 });
 
-Deno.test("names never meet, even where an id looks like the name of another one", () => {
-  const made = sessionName("Alice");
-  assert(sessionName(made) !== made);
+Deno.test("names differ even if an ID looks like the generated name of another", () => {
+  const generated = sessionName("Alice");
+  assert(sessionName(generated) !== generated);
   assert(labelValue(labelValue("a b")) !== labelValue("a b"));
   assert(userHomeClaimName("x-home") !== homeClaimName("home-x"));
   assert(userHomeClaimName("home") !== homeClaimName("home"));
 });
 
-Deno.test("a session's home is named as earlier versions did", () => {
+Deno.test("homeClaimName() returns the same name as earlier versions", () => {
   assertEquals(homeClaimName("s1"), "s1-home");
 });
 
 for (const user of ["alice", "john.doe", "1bob", "a--b", "home.x", "my.home", "x".repeat(248)]) {
-  Deno.test(`userHomeClaimName() names the home of ${user} as StreamSpace did`, () => {
+  Deno.test(`userHomeClaimName() returns the name that StreamSpace used for ${user}`, () => {
     assertEquals(userHomeClaimName(user), `home-${user}`);
   });
 }
 
 const OTHER_USERS: Array<[what: string, user: string, readable: string]> = [
-  ["no name of an object", "Bob@example.com", "bob-example-com"],
-  ["one with an empty part", "john..doe", "john-doe"],
-  ["one that would be a session's home", "home", "home"],
-  ["another one that would be", "at-home", "at-home"],
-  ["one that looks like a name that was made", "a--0123456789abcdef", "a-0123456789abcdef"],
-  ["one that is too long", "x".repeat(249), "x".repeat(45)],
+  ["not an object name", "Bob@example.com", "bob-example-com"],
+  ["a name with an empty part", "john..doe", "john-doe"],
+  ["like the home of a session", "home", "home"],
+  ["also like the home of a session", "at-home", "at-home"],
+  ["like a generated name", "a--0123456789abcdef", "a-0123456789abcdef"],
+  ["too long", "x".repeat(249), "x".repeat(45)],
 ];
 
 for (const [what, user, readable] of OTHER_USERS) {
-  Deno.test(`userHomeClaimName() makes a name for a user that is ${what}`, () => {
+  Deno.test(`userHomeClaimName() generates a name for a user that is ${what}`, () => {
     assertMatch(userHomeClaimName(user), new RegExp(`^home-${readable}--[0-9a-f]{16}$`));
   });
 }
 
 for (const text of ["a", "alice", "Alice.Smith_2", "x".repeat(63)]) {
-  Deno.test(`labelValue() leaves ${text} as it is`, () => {
+  Deno.test(`labelValue() returns ${text} unmodified`, () => {
     assertEquals(labelValue(text), text);
   });
 }
@@ -113,14 +113,14 @@ const ODD_TEXTS = [
   "x".repeat(2 ** 20),
 ];
 
-Deno.test("labelValue() makes a valid value of any text, and another one of each", () => {
+Deno.test("labelValue() converts different texts to different valid values", () => {
   const values = ODD_TEXTS.map(labelValue);
   for (const value of values) assertMatch(value, LABEL_VALUE);
   assertEquals(new Set(values).size, ODD_TEXTS.length);
   assertEquals(values, ODD_TEXTS.map(labelValue));
 });
 
-Deno.test("labelValue() keeps what is readable of a text", () => {
+Deno.test("labelValue() keeps the readable part of a text", () => {
   assertEquals(
     labelValue("alice@example.com"),
     "alice-example-com--ff8d9819fc0e12bf",
@@ -129,7 +129,7 @@ Deno.test("labelValue() keeps what is readable of a text", () => {
   assert((labelValue("x".repeat(300))).length <= 63);
 });
 
-Deno.test("shortHash() gives the first 8 hex digits of the SHA-256", () => {
+Deno.test("shortHash() returns the first 8 hex digits of the SHA-256", () => {
   assertEquals(shortHash(""), "e3b0c442");
   assertEquals(shortHash("abc"), "ba7816bf");
 });

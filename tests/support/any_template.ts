@@ -1,19 +1,19 @@
 /**
- * Template objects as authors, careless ones and attackers may write them.
+ * Arbitrary Template objects: mostly valid, sometimes invalid, sometimes dangerous.
  * @module
  */
 import fc from "fast-check";
 
-/** A field that may be missing, as it should be, or anything. */
-function maybe(right: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
+/** A field that is absent, valid or any JSON. */
+function maybe(valid: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
   return fc.oneof(
     { weight: 40, arbitrary: fc.constant(undefined) },
-    { weight: 20, arbitrary: right },
+    { weight: 20, arbitrary: valid },
     { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) },
   );
 }
 
-/** A field that is refused. */
+/** A field that is rarely set, and then rejected. */
 function danger(value: unknown): fc.Arbitrary<unknown> {
   return fc.oneof({ weight: 40, arbitrary: fc.constant(undefined) }, {
     weight: 1,
@@ -21,12 +21,12 @@ function danger(value: unknown): fc.Arbitrary<unknown> {
   });
 }
 
-/** An object of fields that must be there and of others. */
+/** An object with required and optional fields. */
 function record(
   required: Record<string, fc.Arbitrary<unknown>>,
   others: Record<string, fc.Arbitrary<unknown>> = {},
 ): fc.Arbitrary<object> {
-  const optional = Object.entries(others).map(([key, right]) => [key, maybe(right)]);
+  const optional = Object.entries(others).map(([key, valid]) => [key, maybe(valid)]);
   return fc.record({ ...required, ...Object.fromEntries(optional) });
 }
 
@@ -76,7 +76,7 @@ const variable = fc.oneof(
   }),
   record({ name, valueFrom: source }),
 );
-/** The spec of a Template object: mostly right, sometimes dangerous, sometimes anything. */
+/** The spec of a Template object. */
 export const TEMPLATE_SPEC = record({
   baseImage: fc.constant("example.com/a:1"),
   hostNetwork: danger(true),
