@@ -3,9 +3,9 @@
  * @module
  */
 import type { Hono } from "hono";
-import { excerpt, isObject } from "./fields.ts";
+import { excerpt, isObject, problemsOf, REGISTRATION } from "./schemas.ts";
 import type { Links } from "./links.ts";
-import { checkRegistration, type Registry } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
 import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
 
@@ -43,7 +43,7 @@ export function addAgentRoutes(app: Hono, parts: AgentApiParts): void {
 
 function register(registration: Registration, parts: AgentApiParts): Response {
   const { headers, body } = registration;
-  const problems = checkRegistration(body);
+  const problems = problemsOf(REGISTRATION, body, "");
   const agentId = isObject(body) && typeof body.agentId === "string" ? body.agentId : "";
   for (const problem of problems) parts.report(`Registration of "${agentId}": ${problem}`);
   parts.onRegistration(registration);

@@ -2,7 +2,7 @@
  * Encodes what the Control Plane sends: messages and commands as the text of a WebSocket frame.
  * @module
  */
-import { isObject } from "./fields.ts";
+import { isObject } from "./schemas.ts";
 
 /** A command to an agent. */
 export interface Command {

@@ -2,7 +2,7 @@
  * Tracks every command from the frame that sent it to its result, and reports messages that violate the order of the protocol.
  * @module
  */
-import { isObject, type JsonObject } from "./fields.ts";
+import { isObject, type JsonObject } from "./schemas.ts";
 import type { Message } from "./messages.ts";
 
 /** A command as the API shows it; times are RFC 3339. */

@@ -9,7 +9,7 @@ import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
 import { CommandLog } from "./command_log.ts";
 import { Feed } from "./feed.ts";
-import { excerpt } from "./fields.ts";
+import { excerpt } from "./schemas.ts";
 import { type Connection, Links } from "./links.ts";
 import { type Message, readFrame } from "./messages.ts";
 import { Registry } from "./registry.ts";

@@ -1,27 +1,10 @@
 /**
- * The agent's messages as the protocol has them: a frame's text comes in, a message and what is wrong with it come out.
- * Written without the agent's own protocol code, so that it finds that code's mistakes.
+ * Reads an agent's frames: the text of a frame becomes a message and a list of violations of the protocol.
  * @module
  */
-import {
-  AMOUNT,
-  ANY_TEXT,
-  BASE64,
-  checkFields,
-  COUNT,
-  excerpt,
-  FLAG,
-  isObject,
-  type JsonObject,
-  OBJECT,
-  oneOf,
-  optional,
-  PORT,
-  type Shape,
-  TEXT,
-} from "./fields.ts";
+import { excerpt, isObject, type JsonObject, PAYLOADS, problemsOf } from "./schemas.ts";
 
-/** A message as it is on the wire. */
+/** A message of the protocol. */
 export interface Message {
   type: string;
   /** RFC 3339, UTC. */
@@ -29,42 +12,12 @@ export interface Message {
   payload: JsonObject;
 }
 
-/** Frames that are larger, in bytes, are refused. */
+/** Maximum size of a frame, in bytes. */
 export const MAX_FRAME_BYTES = 512 * 1024;
-
-/** The capacity of an agent: two generations of the Control Plane read different fields of it. */
-export const CAPACITY: Shape = {
-  maxCpu: optional(AMOUNT),
-  maxMemory: optional(AMOUNT),
-  maxSessions: optional(COUNT),
-  cpu: optional(ANY_TEXT),
-  memory: optional(ANY_TEXT),
-  usedSessions: optional(COUNT),
-  usedCpu: optional(AMOUNT),
-  usedMemory: optional(AMOUNT),
-};
-
-const PAYLOADS = new Map<string, Shape>([
-  ["heartbeat", { status: oneOf("online", "draining"), activeSessions: COUNT, capacity: OBJECT }],
-  ["ack", { commandId: TEXT }],
-  ["complete", { commandId: TEXT, result: OBJECT }],
-  ["failed", { commandId: TEXT, error: TEXT }],
-  ["status", {
-    sessionId: TEXT,
-    state: oneOf("pending", "running", "hibernated", "terminated", "failed"),
-    vncReady: FLAG,
-    vncPort: optional(PORT),
-    platformMetadata: optional(OBJECT),
-  }],
-  ["pong", {}],
-  ["vnc_ready", { sessionId: TEXT, vncPort: PORT, podName: TEXT }],
-  ["vnc_data", { sessionId: TEXT, data: BASE64 }],
-  ["vnc_error", { sessionId: TEXT, error: TEXT }],
-]);
 
 const UTC_TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$/;
 
-/** A frame that was read; without a message when there was none in it. */
+/** The result of reading a frame; without a message if the frame holds none. */
 export interface ReadFrame {
   readonly message?: Message;
   readonly problems: readonly string[];
@@ -87,12 +40,14 @@ export function readFrame(data: unknown): ReadFrame {
 
 function readMessage(value: JsonObject, type: string): ReadFrame {
   const { timestamp } = value;
-  // Only a pong says all it has to say by its type.
+  // A pong needs no payload.
   const payload = type === "pong" ? value.payload ?? {} : value.payload;
   const problems: string[] = [];
-  if (!isTimestamp(timestamp)) problems.push(`timestamp must be RFC 3339 in UTC, not ${excerpt(timestamp)}`);
+  if (!isTimestamp(timestamp)) {
+    problems.push(`timestamp must be RFC 3339 in UTC, but is ${excerpt(timestamp)}`);
+  }
   if (isObject(payload)) problems.push(...checkPayload(type, payload));
-  else problems.push(`payload must be an object, not ${excerpt(payload)}`);
+  else problems.push(`payload must be an object, but is ${excerpt(payload)}`);
   const message = {
     type,
     timestamp: typeof timestamp === "string" ? timestamp : "",
@@ -102,20 +57,9 @@ function readMessage(value: JsonObject, type: string): ReadFrame {
 }
 
 function checkPayload(type: string, payload: JsonObject): string[] {
-  const shape = PAYLOADS.get(type);
-  if (shape === undefined) return [`type must be one of ${[...PAYLOADS.keys()].join(", ")}`];
-  const problems = checkFields(payload, shape, "payload.");
-  if (isObject(payload.capacity)) {
-    problems.push(...checkFields(payload.capacity, CAPACITY, "payload.capacity."));
-  }
-  if (type === "status" && payload.state === "running") problems.push(...checkRunning(payload));
-  return problems;
-}
-
-/** The Control Plane takes the pod's name from every status: one without it blanks the name of a running session. */
-function checkRunning(payload: JsonObject): string[] {
-  const metadata = isObject(payload.platformMetadata) ? payload.platformMetadata : {};
-  return checkFields(metadata, { podName: TEXT }, "payload.platformMetadata.");
+  const schema = PAYLOADS.get(type);
+  if (schema === undefined) return [`type must be one of ${[...PAYLOADS.keys()].join(", ")}`];
+  return problemsOf(schema, payload, "payload");
 }
 
 function isTimestamp(value: unknown): boolean {

@@ -2,17 +2,8 @@
  * The registered agents, as the API shows them, updated by registrations and heartbeats.
  * @module
  */
-import {
-  ANY_TEXT,
-  checkFields,
-  excerpt,
-  isObject,
-  type JsonObject,
-  OBJECT,
-  optional,
-  TEXT,
-} from "./fields.ts";
-import { CAPACITY, type Message } from "./messages.ts";
+import type { Message } from "./messages.ts";
+import { isObject, type JsonObject } from "./schemas.ts";
 
 /** An agent as the API shows it; times are RFC 3339. */
 export interface AgentRecord {
@@ -28,21 +19,6 @@ export interface AgentRecord {
   lastHeartbeat: string | null;
   readonly createdAt: string;
   updatedAt: string;
-}
-
-const REGISTRATION = {
-  agentId: TEXT,
-  platform: TEXT,
-  region: optional(ANY_TEXT),
-  capacity: optional(OBJECT),
-  metadata: optional(OBJECT),
-};
-
-/** Returns what is wrong with the body of a registration; empty when it is valid. */
-export function checkRegistration(body: unknown): string[] {
-  if (!isObject(body)) return [`The body must be a JSON object, not ${excerpt(body)}`];
-  const capacity = isObject(body.capacity) ? checkFields(body.capacity, CAPACITY, "capacity.") : [];
-  return [...checkFields(body, REGISTRATION), ...capacity];
 }
 
 /** All registered agents. */

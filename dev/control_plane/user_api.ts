@@ -5,7 +5,7 @@
 import type { Hono } from "hono";
 import type { Command } from "./command_frame.ts";
 import type { CommandLog } from "./command_log.ts";
-import { checkFields, excerpt, isObject, type JsonObject, OBJECT, oneOf, optional, TEXT } from "./fields.ts";
+import { COMMAND, isObject, type JsonObject, problemsOf } from "./schemas.ts";
 import type { AgentRecord, Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
 
@@ -19,12 +19,6 @@ export interface UserApiParts {
   /** The agent's newest status message for the session. */
   lastStatus(sessionId: string): JsonObject | undefined;
 }
-
-const COMMAND = {
-  action: oneOf("start_session", "stop_session", "hibernate_session", "wake_session"),
-  sessionId: TEXT,
-  payload: optional(OBJECT),
-};
 
 /** Adds the routes for users. */
 export function addUserRoutes(app: Hono, parts: UserApiParts): void {
@@ -53,11 +47,10 @@ export function addUserRoutes(app: Hono, parts: UserApiParts): void {
 async function sendCommand(request: Request, agentId: string, parts: UserApiParts): Promise<Response> {
   const body = await readBody(request);
   if (parts.registry.get(agentId) === undefined) return unknownAgent(agentId, parts.registry);
-  if (!isObject(body)) {
-    return errorResponse(400, "Invalid request body", `The body must be a JSON object, not ${excerpt(body)}`);
+  const problems = problemsOf(COMMAND, body, "");
+  if (problems.length > 0 || !isObject(body)) {
+    return errorResponse(400, "Invalid request body", problems.join("; "));
   }
-  const problems = checkFields(body, COMMAND);
-  if (problems.length > 0) return errorResponse(400, "Invalid request body", problems.join("; "));
   if (!parts.isConnected(agentId)) {
     const details = `Agent "${agentId}" is registered but not connected: is it still running?`;
     return errorResponse(503, "Agent not connected", details);

@@ -62,7 +62,7 @@ const WRONG_FRAMES: { name: string; frame: string | Uint8Array<ArrayBuffer>; pro
   {
     name: "no timestamp",
     frame: message("pong", {}, null),
-    problem: "timestamp must be RFC 3339 in UTC, not null",
+    problem: "timestamp must be RFC 3339 in UTC, but is null",
   },
   {
     name: "a local time",
@@ -70,40 +70,40 @@ const WRONG_FRAMES: { name: string; frame: string | Uint8Array<ArrayBuffer>; pro
     problem: "timestamp must be",
   },
   {
-    name: "a date that is none",
+    name: "an invalid date",
     frame: message("pong", {}, "2026-13-02T03:04:05Z"),
     problem: "timestamp must be",
   },
-  { name: "no payload", frame: message("ack"), problem: "payload must be an object, not absent" },
+  { name: "no payload", frame: message("ack"), problem: "payload must be an object, but is missing" },
   {
     name: "an unknown status",
     frame: message("heartbeat", { status: "up", activeSessions: 0, capacity: {} }),
-    problem: `payload.status must be one of online, draining, not "up"`,
+    problem: `payload.status must be one of online, draining, but is "up"`,
   },
   {
     name: "a negative count",
     frame: message("heartbeat", { status: "online", activeSessions: -1, capacity: {} }),
-    problem: "payload.activeSessions must be a whole number",
+    problem: "payload.activeSessions must be an integer from 0",
   },
   {
     name: "a capacity as text",
     frame: message("heartbeat", { status: "online", activeSessions: 0, capacity: { maxCpu: "100" } }),
-    problem: `payload.capacity.maxCpu must be a number from 0, not "100"`,
+    problem: `payload.capacity.maxCpu must be a number from 0, but is "100"`,
   },
   {
     name: "half a session in use",
     frame: message("heartbeat", { status: "online", activeSessions: 0, capacity: { usedSessions: 0.5 } }),
-    problem: "payload.capacity.usedSessions must be a whole number from 0",
+    problem: "payload.capacity.usedSessions must be an integer from 0",
   },
   {
     name: "an empty command id",
     frame: message("ack", { commandId: "" }),
-    problem: "payload.commandId must be",
+    problem: "payload.commandId must not be empty",
   },
   {
     name: "no result",
     frame: message("complete", { commandId: "c" }),
-    problem: "payload.result must be an object",
+    problem: "payload.result is required",
   },
   {
     name: "an unknown state",
@@ -113,17 +113,17 @@ const WRONG_FRAMES: { name: string; frame: string | Uint8Array<ArrayBuffer>; pro
   {
     name: "a port out of range",
     frame: message("status", { ...RUNNING, vncPort: 65_536 }),
-    problem: "payload.vncPort must be a port number, not 65536",
+    problem: "payload.vncPort must be an integer from 0 to 65535, but is 65536",
   },
   {
     name: "a running session without its pod",
     frame: message("status", { ...RUNNING, platformMetadata: {} }),
-    problem: "payload.platformMetadata.podName must be",
+    problem: "payload.platformMetadata.podName is required",
   },
   {
     name: "screen data that is not base64",
     frame: message("vnc_data", { sessionId: "s1", data: "RFB!" }),
-    problem: "payload.data must be base64 text",
+    problem: "payload.data must be base64",
   },
 ];
 

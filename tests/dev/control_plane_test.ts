@@ -49,7 +49,7 @@ Deno.test("ControlPlane rejects an invalid registration and names the field", as
   const { error, details } = await response.json();
   assertEquals(error, "Invalid request body");
   assertStringIncludes(details, "platform must be");
-  assertStringIncludes(details, "capacity.maxSessions must be a whole number from 0");
+  assertStringIncludes(details, "capacity.maxSessions must be an integer from 0");
   assertEquals(controlPlane.problems.length, 2);
   const text = await register(controlPlane.url, "not JSON");
   assertStringIncludes((await text.json()).details, "must be a JSON object");
