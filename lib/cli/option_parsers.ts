@@ -1,5 +1,5 @@
 /**
- * How the text of a setting becomes its value, or a problem in words. Pure.
+ * Parsers of settings: raw values in, values or error messages out. Pure.
  * @module
  */
 import type { V1NodeAffinity } from "@kubernetes/client-node";
@@ -15,7 +15,7 @@ import { list as listOf, mapping, oneOf as oneOfText, parse, type Schema } from 
 import { TEMPLATE_ENTRY } from "../templates/template.ts";
 import { parseListenAddress } from "../telemetry/health.ts";
 
-/** A value read from a setting, or what is wrong with it. */
+/** A parsed value, or why the raw value is invalid, as a phrase that starts with "must". */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | {
   readonly ok: false;
   readonly problem: string;
@@ -34,14 +34,14 @@ export function text(value: unknown): Parsed<string> {
   return typeof value === "string" || typeof value === "number" ? ok(String(value)) : bad("must be text");
 }
 
-/** Text that stands in log lines, labels and JSON: printable and short. */
+/** Short printable text, for log lines, labels and JSON. */
 export function label(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;
   return /^[\x20-\x7e]{0,253}$/.test(parsed.value) ? parsed : bad("must be at most 253 printable characters");
 }
 
-/** An id that stands in URLs, labels. */
+/** An agent id, for URLs and label values. */
 export function agentId(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;
@@ -50,7 +50,7 @@ export function agentId(value: unknown): Parsed<string> {
   );
 }
 
-/** A namespace's name. */
+/** The name of a namespace. */
 export function namespace(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;
@@ -59,7 +59,7 @@ export function namespace(value: unknown): Parsed<string> {
     : bad("must be a Kubernetes namespace: lower-case letters, digits and hyphens");
 }
 
-/** The Control Plane's address. */
+/** The URL of the Control Plane. */
 export function url(value: unknown): Parsed<string> {
   const problem = typeof value === "string" ? controlPlaneAddresses(value).problem : "must be text";
   return problem ? bad(problem) : ok(String(value));
@@ -77,42 +77,40 @@ export function amount(
   };
 }
 
-/** A whole number within limits. */
-export function whole(least: number, most: number): (value: unknown) => Parsed<number> {
+/** An integer in a range. */
+export function whole(min: number, max: number): (value: unknown) => Parsed<number> {
   return (value) => {
     const digits = text(value);
     const parsed = digits.ok && /^\d+$/.test(digits.value) ? Number(digits.value) : NaN;
-    return parsed >= least && parsed <= most
-      ? ok(parsed)
-      : bad(`must be a whole number from ${least} to ${most}`);
+    return parsed >= min && parsed <= max ? ok(parsed) : bad(`must be a whole number from ${min} to ${max}`);
   };
 }
 
-/** A duration within limits, in milliseconds. */
-export function duration(least: number, most: number): (value: unknown) => Parsed<number> {
+/** A duration in a range; all in milliseconds. */
+export function duration(min: number, max: number): (value: unknown) => Parsed<number> {
   return (value) => {
     const parsed = typeof value === "string" || typeof value === "number"
       ? parseDuration(String(value))
       : undefined;
     if (parsed === undefined) return bad("must be a duration such as 10s or 2m");
-    return parsed >= least && parsed <= most
+    return parsed >= min && parsed <= max
       ? ok(parsed)
-      : bad(`must be between ${formatDuration(least)} and ${formatDuration(most)}`);
+      : bad(`must be between ${formatDuration(min)} and ${formatDuration(max)}`);
   };
 }
 
-/** Less is a missing unit: "10" is ten bytes. */
-const LEAST_STORAGE_BYTES = 2 ** 20;
+/** Smaller sizes are usually a missing unit: "10" is ten bytes. */
+const MIN_STORAGE_BYTES = 2 ** 20;
 
-/** A Kubernetes quantity of storage. */
+/** A storage size as a Kubernetes quantity. */
 export function quantity(value: unknown): Parsed<string> {
   const parsed = typeof value === "string" ? parseQuantity(value) : undefined;
-  return parsed !== undefined && parsed >= LEAST_STORAGE_BYTES
+  return parsed !== undefined && parsed >= MIN_STORAGE_BYTES
     ? ok(String(value))
     : bad("must be a Kubernetes quantity such as 10Gi, and at least 1Mi");
 }
 
-/** One of a few words. */
+/** One of several texts. */
 export function oneOf<const T extends string>(...choices: T[]): (value: unknown) => Parsed<T> {
   return (value) => {
     const choice = choices.find((one) => one === value);
@@ -120,20 +118,20 @@ export function oneOf<const T extends string>(...choices: T[]): (value: unknown)
   };
 }
 
-/** An address to listen at, or `off`. */
+/** An address to listen on, or `off`. */
 export function listenAddress(value: unknown): Parsed<ListenAddress | "off"> {
   const parsed = value === "off" ? value : parseListenAddress(String(value));
   return parsed ? ok(parsed) : bad("must be an address such as :8080 or 127.0.0.1:8080, or off");
 }
 
-/** True or false. */
+/** A boolean: `true`, `false`, `1` or `0`. */
 export function switchValue(value: unknown): Parsed<boolean> {
   const word = typeof value === "object" ? "" : String(value).toLowerCase();
   if (word === "true" || word === "1") return ok(true);
   return word === "false" || word === "0" ? ok(false) : bad("must be true or false");
 }
 
-/** A setting with structure: YAML text from a flag or variable, or what a file's YAML already holds. */
+/** A nested value: YAML from a flag or variable, or the parsed value of a settings file. */
 function structure(value: unknown): unknown {
   if (typeof value !== "string") return value;
   try {
@@ -143,7 +141,7 @@ function structure(value: unknown): unknown {
   }
 }
 
-/** A list whose entries `parse` reads: YAML, or texts between commas. */
+/** A list of entries that `parse` accepts: YAML, or text separated by commas. */
 export function list<T>(parse: (value: unknown) => Parsed<T>): (value: unknown) => Parsed<readonly T[]> {
   return (value) => {
     const isPlain = typeof value === "string" && !value.trimStart().startsWith("[");
@@ -151,26 +149,28 @@ export function list<T>(parse: (value: unknown) => Parsed<T>): (value: unknown) 
     if (!Array.isArray(entries)) return bad("must be a list, such as [a, b] or a,b");
     const parsed = entries.map(parse);
     const problem = parsed.find((one) => !one.ok);
-    if (problem && !problem.ok) return bad(`must be a list, each entry of which ${problem.problem}`);
+    if (problem && !problem.ok) return bad(`must be a list in which each entry ${problem.problem}`);
     return ok(parsed.flatMap((one) => one.ok ? [one.value] : []));
   };
 }
 
-/** A name of an object in Kubernetes, or nothing. */
+/** The name of a Kubernetes object; may be empty. */
 export function objectName(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;
   const isName = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?$/.test(parsed.value);
-  return isName ? parsed : bad("must be a name in Kubernetes: lower-case letters, digits, hyphens and dots");
+  return isName
+    ? parsed
+    : bad("must be the name of a Kubernetes object: lower-case letters, digits, hyphens and dots");
 }
 
-/** A text in which `*` stands for any text. */
+/** A pattern in which `*` matches any text. */
 export function pattern(value: unknown): Parsed<string> {
   const parsed = text(value);
   if (!parsed.ok) return parsed;
   return /^[\x21-\x7e]{1,512}$/.test(parsed.value)
     ? parsed
-    : bad("must be text without spaces, with * for any text");
+    : bad("must be text without spaces, in which * matches any text");
 }
 
 /** Parses a structured setting by a schema. */
