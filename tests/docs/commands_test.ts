@@ -9,7 +9,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { COMMANDS } from "../../lib/cli/options.ts";
 import { shippedObjects } from "../k8s/shipped.ts";
 import { MEMORY } from "../support/clusters.ts";
-import { commandsOf, fencesOf, PAGES, placeOf } from "../support/doc_pages.ts";
+import { commandsOf, fencesOf, type Page, PAGES, placeOf } from "../support/doc_pages.ts";
 import { DocShell } from "../support/doc_shell.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -39,8 +39,27 @@ for (const page of PAGES) {
     await using cluster = await MEMORY.open();
     await using shell = await DocShell.open(cluster, page, NAMESPACE);
     if (local.some((command) => command.startsWith("k8s-agent"))) await install(cluster);
-    for (const command of local) await context.step(command, () => shell.run(command));
+    for (const command of local) {
+      await context.step(command, async () => {
+        const output = await shell.run(command);
+        if (command.endsWith(" demo")) assertEquals(unlike(sampleOf(page), output), []);
+      });
+    }
   });
+}
+
+/** The sample output of the demo. */
+function sampleOf({ text }: Page): string {
+  return /^```\n(.*The agent is registered[^]*?)^```/m.exec(text)?.[1] ?? "";
+}
+
+/** Lines of a sample that the output does not have, apart from times and generated names. */
+function unlike(sample: string, output: string): string[] {
+  const plain = (line: string) =>
+    line.trim().replace(/\d+(?:\.\d+)? ?m?s\b/g, "TIME").replace(/cmd-\w+/, "ID").replace(/pod \S+/, "POD");
+  const lines = output.split("\n").map(plain);
+  assert(sample !== "");
+  return sample.trim().split("\n").map(plain).filter((line) => line !== "…" && !lines.includes(line));
 }
 
 /** Words that name a command without its arguments, such as `kubectl get pvcs` in a sentence about it. */

@@ -69,7 +69,7 @@ for (const page of PAGES) {
     await using _kinds = await shell.install(MONITORING_DEFINITIONS);
     if (page === OPERATIONS) await cluster.create(LEASE);
     else await shell.run("kubectl apply -k k8s/");
-    for (const command of commands) await context.step(command, () => shell.run(command));
+    for (const command of commands) await context.step(command, async () => void await shell.run(command));
     if (page === OPERATIONS) assertEquals(await left(cluster, [...KINDS, ...MONITORING_KINDS]), [ALWAYS]);
   }, [WITH_KUBECTL]);
 }
@@ -79,7 +79,9 @@ onEachCluster(
   async (cluster, context) => {
     await using shell = await DocShell.open(cluster, OPERATIONS);
     await cluster.create(LEASE);
-    for (const command of helmCommands()) await context.step(command, () => shell.run(command));
+    for (const command of helmCommands()) {
+      await context.step(command, async () => void await shell.run(command));
+    }
     assertEquals(await left(cluster, KINDS), [ALWAYS]);
   },
   [{ ...WITH_KUBECTL, isMissing: WITH_KUBECTL.isMissing || HELM.isMissing }],

@@ -78,19 +78,20 @@ export class DocShell implements AsyncDisposable {
   /**
    * Runs a command, which has to succeed.
    *
+   * @returns the output of a command that ends by itself
    * @throws {AssertionError} with its output when it fails
    */
-  async run(command: string): Promise<void> {
+  async run(command: string): Promise<string> {
     const [, name, value] = /^export (\w+)=(.*)$/.exec(command) ?? [];
     const [, isReady] = BACKGROUND.find(([pattern]) => pattern.test(command)) ?? [];
     const adapted = await this.#adapted(command);
+    let output = "";
     if (name && value) this.#env[name] = this.#localized(value);
     else if (isReady) await this.#runInBackground(adapted, isReady);
-    else {
-      const output = await this.#succeed(adapted);
-      this.#commandId = /"commandId":\s*"([^"]+)"/.exec(output)?.[1] ?? this.#commandId;
-    }
+    else output = await this.#succeed(adapted);
+    this.#commandId = /"commandId":\s*"([^"]+)"/.exec(output)?.[1] ?? this.#commandId;
     if (command.includes("PROGRAM")) await this.#plugin?.used();
+    return output;
   }
 
   /** Installs kinds in the cluster until they are disposed. */
