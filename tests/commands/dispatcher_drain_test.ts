@@ -48,7 +48,7 @@ Deno.test("Dispatcher.drain() leaves unfinished commands to the next process whe
 
 Deno.test("Dispatcher.drain() cancels commands that are not in the journal and sends a result for each", async () => {
   const store = new MemoryJournalStore();
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using bench = new DispatcherBench(store);
   bench.start("c1", "s1");
   bench.start("c2", "s2");
@@ -98,10 +98,10 @@ Deno.test("Dispatcher.drain() rejects requests of the agent and cancels running 
   );
   await settled();
   const drained = bench.dispatcher.drain(stopping.signal);
-  const refused = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
+  const rejected = await assertRejects(() => bench.dispatcher.insert(request, () => Promise.resolve()));
   stopping.abort();
   await drained;
   const message = "cancelled because the agent is stopping";
-  assertEquals([(refused as Error).message, (await acting as Error).message], [message, message]);
+  assertEquals([(rejected as Error).message, (await acting as Error).message], [message, message]);
   assertEquals(bench.wire.messages, []);
 });

@@ -162,7 +162,7 @@ Deno.test("Journal.load() removes the older of two entries of one command", asyn
 
 Deno.test("Journal.isPersisted() is true once the cluster holds the command", async () => {
   const store = new MemoryJournalStore();
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using journal = store.journal();
   await journal.add(entry("c1"));
   assertEquals(journal.isPersisted("c1"), false);
@@ -174,7 +174,7 @@ Deno.test("Journal.isPersisted() is true once the cluster holds the command", as
 Deno.test("Journal does not delay commands when Kubernetes rejects its writes, and logs it once", async () => {
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using journal = store.journal();
   await journal.add(entry("c1"));
   await journal.add(entry("c2"));
@@ -186,7 +186,7 @@ Deno.test("Journal retries a rejected write after 30 seconds", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const store = new MemoryJournalStore();
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using journal = store.journal();
   await journal.add(entry("c1"));
   store.behaviour = "answer";
@@ -267,18 +267,18 @@ Deno.test("Journal.load() returns nothing after several rejections, not after th
   using _random = new FixedRandom(1);
   const store = new MemoryJournalStore();
   store.data[key(1)] = JSON.stringify(entry("c1"));
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using journal = store.journal();
   const loaded = journal.load(never);
   await time.tickAsync(1000);
   store.behaviour = "answer";
   await time.tickAsync(2000);
   assertEquals((await loaded).entries.length, 1);
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   using other = store.journal();
-  const refused = other.load(never);
+  const rejected = other.load(never);
   await time.tickAsync(10_000);
-  assertEquals(await refused, { entries: [], sessionIds: [] });
+  assertEquals(await rejected, { entries: [], sessionIds: [] });
 });
 
 Deno.test("Journal.load() rejects with the reason of an aborted signal", async () => {
@@ -372,7 +372,7 @@ Deno.test("Journal.usage shows entries, bytes and whether writing fails", async 
     bytes: JSON.stringify(entry("c1")).length,
     isFailing: false,
   });
-  store.behaviour = "refuse";
+  store.behaviour = "reject";
   await journal.add(entry("c2"));
   assertEquals([journal.usage.entries, journal.usage.isFailing], [2, true]);
 });

@@ -1,5 +1,5 @@
 /**
- * Operations whose end a test decides.
+ * Operations that succeed or fail when the test says so.
  * @module
  */
 import type { Operations } from "../../lib/commands/dispatcher.ts";
@@ -8,21 +8,21 @@ import type { Outcome } from "../../lib/status/annotations.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";
 import { Queue } from "./queue.ts";
 
-/** One request that is being carried out. */
+/** One running request. */
 export interface Run {
   readonly request: SessionRequest;
   readonly signal: AbortSignal;
   readonly spentMs: number;
-  /** Ends it well. */
+  /** Lets the request succeed. */
   readonly finish: () => void;
   readonly fail: (error: unknown) => void;
 }
 
-/** Takes requests and holds on to them; one that is cancelled fails with the signal's reason, as real ones do. */
+/** Keeps requests running until the test ends them; a cancelled one fails with the signal's reason, as real ones do. */
 export class FakeOperations implements Operations {
-  /** Requests as they begin. */
+  /** Requests in the order they start. */
   readonly runs = new Queue<Run>();
-  /** How many are being carried out. */
+  /** Number of running requests. */
   active = 0;
 
   /** Recorded outcomes by command. */

@@ -1,5 +1,5 @@
 /**
- * Where a journal is kept in tests: in memory, by a cluster that can refuse or not answer.
+ * A journal store in memory that can reject requests, fail or not answer.
  * @module
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
@@ -7,21 +7,21 @@ import { Journal } from "../../lib/commands/journal.ts";
 import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import type { JournalStore } from "../../lib/commands/journal_writer.ts";
 
-/** What becomes of requests. */
-type Behaviour = "answer" | "refuse" | "fail" | "hang";
+/** How requests are answered. */
+type Behaviour = "answer" | "reject" | "fail" | "hang";
 
-/** One ConfigMap's data. */
+/** The data of one ConfigMap. */
 export class MemoryJournalStore implements JournalStore {
   readonly data: Record<string, string> = {};
-  /** The changes of each write that was answered. */
+  /** The changes of each successful write. */
   readonly writes: Array<Readonly<Record<string, string | null>>> = [];
   behaviour: Behaviour = "answer";
-  /** What requests wait for. */
+  /** Requests wait until it resolves. */
   held: Promise<void> = Promise.resolve();
-  /** The most that the values may take together, in bytes. */
+  /** Limit for the size of all values, in bytes. */
   capacity = Infinity;
 
-  /** A journal that is kept here. */
+  /** A journal that is stored here. */
   journal(options: { sessionIds?: () => readonly string[]; writeTimeoutMs?: number } = {}): Journal {
     const { sessionIds = () => [], writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
     return new Journal({
@@ -59,7 +59,7 @@ export class MemoryJournalStore implements JournalStore {
     await this.held;
     if (this.behaviour === "hang") return await new Promise<never>(() => {});
     if (this.behaviour === "answer") return;
-    const status = this.behaviour === "refuse" ? 403 : 500;
+    const status = this.behaviour === "reject" ? 403 : 500;
     throw new KubernetesError("Kubernetes refused to change configmaps", { status, reason: "" });
   }
 }
