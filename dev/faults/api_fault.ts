@@ -1,62 +1,61 @@
 /**
- * What can be wrong with an answer of the API, and which requests meet it.
+ * Faults of API requests, and which requests they affect.
  * @module
  */
 import type { RequestAttributes } from "../../lib/kubernetes/requests.ts";
 
-/** What becomes of the next requests that match. */
-export type ApiFault = Refusal | LostAnswer | Hang | LateAnswer;
+/** A fault of the next matching requests. */
+export type ApiFault = ErrorResponse | LostResponse | Hang | LateResponse;
 
-/** Which requests a fault is for. */
+/** The requests that a fault affects. */
 export interface FaultMatch {
   /** Such as `create` or `watch`. @default any */
   readonly verb?: string;
   /** Such as `deployments`. @default any */
   readonly resource?: string;
-  /** How many requests; `Infinity` for all until the faults are cleared. @default {1} */
+  /** Number of requests; `Infinity` for all until the faults are cleared. @default {1} */
   readonly times?: number;
 }
 
-/** They are answered with a `Status`, and the server never hears of them. */
-export interface Refusal extends FaultMatch {
+/** The proxy answers with a `Status`; the server does not receive the request. */
+export interface ErrorResponse extends FaultMatch {
   readonly kind: "status";
   /** The HTTP status. */
   readonly code: number;
-  /** Sent with the answer, such as `Retry-After`. @default none */
+  /** Headers of the response, such as `Retry-After`. @default none */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /**
- * The server carries them out, but the connection breaks: who asked cannot know whether it was done. An HTTP client that
- * takes the connection for a stale one may ask again by itself; a begun answer keeps it from that.
+ * The server executes the request, but the connection breaks, so that the client does not know the outcome. An HTTP client may
+ * repeat a request on a connection that it considers stale; a partial response prevents that.
  */
-export interface LostAnswer extends FaultMatch {
+export interface LostResponse extends FaultMatch {
   readonly kind: "lost-answer";
-  /** Whether the status line and headers still arrive, and only the body is lost. @default {false} */
+  /** Whether the status line and the headers still arrive. @default {false} */
   readonly isBegun?: boolean;
 }
 
 /**
- * They get no answer until the faults are cleared. Only then the server hears of them, and only of those whose client
- * still waits.
+ * The request gets no response until the faults are cleared. Then it is forwarded if the client still waits.
  */
 export interface Hang extends FaultMatch {
   readonly kind: "hang";
 }
 
-/** The server carries them out at once, and the answer is held back. */
-export interface LateAnswer extends FaultMatch {
+/** The server executes the request immediately, and the response is delayed. */
+export interface LateResponse extends FaultMatch {
   readonly kind: "delay";
   /** Milliseconds. */
   readonly ms: number;
 }
 
-/** The faults to come, in order. */
+/** The pending faults in their order. */
 export class ApiFaults {
   #pending: Array<{ readonly fault: ApiFault; left: number }> = [];
   #clearing = new AbortController();
 
-  /** Aborted when the faults that are there now are cleared. */
+  /** Aborted when the current faults are cleared. */
   get cleared(): AbortSignal {
     return this.#clearing.signal;
   }
@@ -65,7 +64,7 @@ export class ApiFaults {
     this.#pending.push({ fault, left: fault.times ?? 1 });
   }
 
-  /** The first fault that is for a request, if there is one; it is then used up by one. */
+  /** The first fault that matches a request, if any; counts the request. */
   take({ verb, resource }: RequestAttributes): ApiFault | undefined {
     const entry = this.#pending.find(({ fault }) =>
       (fault.verb ?? verb) === verb && (fault.resource ?? resource) === resource
@@ -76,7 +75,7 @@ export class ApiFaults {
     return entry.fault;
   }
 
-  /** Forgets all, and lets go of what they hold back. */
+  /** Removes all faults and releases the delayed requests. */
   clear(): void {
     this.#pending = [];
     this.#clearing.abort();

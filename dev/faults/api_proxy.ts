@@ -1,33 +1,33 @@
 /**
- * A proxy before an API server that records what is asked of it, in the words of RBAC, and makes the faults that a test
- * wants; watches are passed through as streams.
+ * A proxy in front of an API server that records the requests with their RBAC attributes and injects faults. Watches are forwarded as
+ * streams.
  * @module
  */
 import { delay } from "@std/async";
 import { attributesOf, type RequestAttributes } from "../../lib/kubernetes/requests.ts";
 import { ApiError, usualReason } from "@streamspace/memory-cluster/api_error";
-import { type ApiFault, ApiFaults, type Refusal } from "./api_fault.ts";
+import { type ApiFault, ApiFaults, type ErrorResponse } from "./api_fault.ts";
 import { type BreakableConnection, BreakableServer } from "./breakable_server.ts";
 import { WatchStream } from "./watch_stream.ts";
 
 export type { ApiFault, RequestAttributes };
 
-/** Which API server it stands before. */
+/** The API server behind the proxy. */
 export interface ApiProxyTarget {
   /** Address of the server. */
   readonly server: string;
-  /** The client's own certificate, if it has one, speaks for all who come. */
+  /** Its client certificate, if any, authenticates all requests. */
   readonly client: Deno.HttpClient;
-  /** Told each request as it comes, when its fault is chosen already. */
+  /** Called with each request after its fault was chosen. */
   readonly onRequest?: (request: RequestAttributes) => void;
-  /** Told each request that the server has carried out and whose answer is held back. */
+  /** Called with each executed request whose response is delayed. */
   readonly onHeldBack?: (request: RequestAttributes) => void;
 }
 
-/** Of the connection or the coding, not of the answer, which is decoded here. */
+/** Headers of the connection or the encoding; the response is decoded here. */
 const HOP_HEADERS = ["connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"];
 
-/** Listens on loopback until it is disposed. */
+/** Listens on the loopback interface until it is disposed. */
 export class ApiProxy implements AsyncDisposable {
   readonly #target: ApiProxyTarget;
   readonly #server: BreakableServer;
@@ -41,17 +41,17 @@ export class ApiProxy implements AsyncDisposable {
     this.#server = new BreakableServer((request, connection) => this.#answer(request, connection));
   }
 
-  /** Starts to listen on any free port. */
+  /** Starts the proxy on a free port. */
   static start(target: ApiProxyTarget): ApiProxy {
     return new ApiProxy(target);
   }
 
-  /** Where it listens. */
+  /** Address of the proxy. */
   get url(): string {
     return `http://127.0.0.1:${this.#server.port}`;
   }
 
-  /** A kubeconfig that leads to this proxy, with a bearer token if one is given. */
+  /** A kubeconfig for this proxy, optionally with a bearer token. */
   kubeconfig(token?: string): string {
     return JSON.stringify({
       apiVersion: "v1",
@@ -68,32 +68,32 @@ export class ApiProxy implements AsyncDisposable {
     return this.#requests;
   }
 
-  /** How many watches are open. */
+  /** Number of open watches. */
   get watches(): number {
     return this.#watches.size;
   }
 
-  /** Lets the next matching requests meet a fault; of several faults that match a request, it meets the oldest. */
+  /** Injects a fault for the next matching requests. If several faults match, the oldest is used. */
   inject(fault: ApiFault): void {
     this.#faults.add(fault);
   }
 
-  /** Forgets all faults, and lets go of the requests that hang or are delayed. */
+  /** Removes all faults, and releases requests that hang or are delayed. */
   clearFaults(): void {
     this.#faults.clear();
   }
 
-  /** Ends all open watches as a server does when their time is up. */
+  /** Ends all open watches, as a server does after their timeout. */
   endWatches(): void {
     for (const watch of this.#watches) watch.end();
   }
 
-  /** Ends all open watches by an event with an error, such as 410. */
+  /** Ends all open watches with an error event, such as 410. */
   errorWatches(code: number): void {
     for (const watch of this.#watches) watch.fail(injected(code).status);
   }
 
-  /** Lets all open watches pass nothing on any more, and stay open. */
+  /** Stalls all open watches: they stay open, but deliver nothing. */
   silenceWatches(): void {
     for (const watch of this.#watches) watch.silence();
   }
@@ -105,20 +105,20 @@ export class ApiProxy implements AsyncDisposable {
   }
 
   async #answer(request: Request, connection: BreakableConnection): Promise<Response> {
-    const asked = attributesOf(request.method, new URL(request.url));
-    const fault = this.#faults.take(asked);
+    const attributes = attributesOf(request.method, new URL(request.url));
+    const fault = this.#faults.take(attributes);
     const { cleared } = this.#faults;
-    this.#requests.push(asked);
-    this.#target.onRequest?.(asked);
+    this.#requests.push(attributes);
+    this.#target.onRequest?.(attributes);
     switch (fault?.kind) {
       case "status":
-        return refuse(fault);
+        return errorResponse(fault);
       case "hang":
         await aborted(AbortSignal.any([cleared, connection.closed]));
         return connection.closed.aborted ? new Response() : await this.#forward(request, connection);
       case "delay": {
         const response = await this.#forward(request, connection);
-        this.#target.onHeldBack?.(asked);
+        this.#target.onHeldBack?.(attributes);
         const signal = AbortSignal.any([cleared, connection.closed]);
         await delay(fault.ms, { signal }).catch(() => {});
         return response;
@@ -127,7 +127,7 @@ export class ApiProxy implements AsyncDisposable {
         const { body, status, headers } = await this.#forward(request, connection);
         await body?.cancel();
         connection.breakOff(fault.isBegun ? "begun" : "now");
-        // It has no end, so that the connection's comes first.
+        // The body never ends, so that the connection ends first.
         return new Response(new ReadableStream(), { status, headers });
       }
       default:
@@ -135,7 +135,7 @@ export class ApiProxy implements AsyncDisposable {
     }
   }
 
-  /** Resolves with the answer of the server, of which only a watch is still under way then. */
+  /** Returns the complete response of the server, or the stream of a watch. */
   async #forward(request: Request, connection: BreakableConnection): Promise<Response> {
     const over = new AbortController();
     try {
@@ -186,6 +186,6 @@ function injected(code: number): ApiError {
   return new ApiError(code, usualReason(code), { message: `injected fault: ${usualReason(code)}` });
 }
 
-function refuse({ code, headers = {} }: Refusal): Response {
+function errorResponse({ code, headers = {} }: ErrorResponse): Response {
   return Response.json(injected(code).status, { status: code, headers });
 }

@@ -1,26 +1,26 @@
 /**
- * An HTTP server that can break a connection in place of an answer, which the runtime's own cannot: it has its own
- * sockets before that one.
+ * An HTTP server that can break a connection instead of answering. `Deno.serve` cannot do that, so this server forwards the
+ * connections of its own sockets to it.
  * @module
  */
 
-/** The connection by which a request came. */
+/** The connection of a request. */
 export interface BreakableConnection {
-  /** Aborted when it is closed, by its client or here. */
+  /** Aborted when the connection is closed by either side. */
   readonly closed: AbortSignal;
-  /** Closes it before the answer, or as soon as the answer has begun. */
+  /** Closes the connection now, or after the first part of the response. */
   breakOff(when: "now" | "begun"): void;
 }
 
 /** Answers a request. */
 export type BreakableHandler = (request: Request, connection: BreakableConnection) => Promise<Response>;
 
-/** Serves on loopback until it is disposed. */
+/** Serves on the loopback interface until it is disposed. */
 export class BreakableServer implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #closing = new AbortController();
-  /** By the port from which their requests reach the server. */
+  /** By the local port of the connection to the inner server. */
   readonly #connections = new Map<number, Connection>();
   readonly #running = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
@@ -67,7 +67,7 @@ export class BreakableServer implements AsyncDisposable {
   }
 }
 
-/** A client's socket and the one to the server behind; the end of one is the end of both. */
+/** The sockets to the client and to the inner server; both are closed together. */
 class Connection implements BreakableConnection {
   readonly over: Promise<unknown>;
   readonly #sockets: readonly Deno.TcpConn[];
@@ -100,7 +100,7 @@ class Connection implements BreakableConnection {
         length = await from.read(buffer);
       }
     } catch {
-      // One of them is closed.
+      // One of the sockets is closed.
     }
     this.#close();
   }

@@ -1,41 +1,40 @@
 /**
- * What can be wrong with a TCP connection on its way.
+ * Faults of TCP connections.
  * @module
  */
 
 /** How a {@linkcode TcpProxy} treats connections, open and new. */
 export type TcpFault = Pass | Delay | Throttle | HalfOpen | Refuse;
 
-/** Nothing is wrong. */
+/** No fault. */
 export interface Pass {
   readonly kind: "pass";
 }
 
-/** Each chunk arrives late, in both directions; the order is kept, and chunks wait side by side. */
+/** Each chunk arrives late in both directions. The order is kept, and the delays overlap. */
 export interface Delay {
   readonly kind: "delay";
   /** Milliseconds. */
   readonly ms: number;
 }
 
-/** Each direction is slow, and is read no faster than it is forwarded, so that the sender comes to feel it. */
+/** Each direction is slow, and is read no faster than it is forwarded, so that the sender gets back-pressure. */
 export interface Throttle {
   readonly kind: "throttle";
   readonly bytesPerSecond: number;
 }
 
 /**
- * Connections stay open but nothing passes any more, not even their end, as by a middlebox that lost its state. What was
- * frozen so stays frozen in every later mode. Unlike with lost packets, the operating system still takes what a peer
- * sends, until its buffers are full.
+ * Connections stay open, but nothing passes, not even their end, as after a middlebox lost its state. They stay half-open in every
+ * later mode. Unlike with lost packets, the operating system still accepts data of a peer until its buffers are full.
  */
 export interface HalfOpen {
   readonly kind: "half-open";
-  /** New connections are accepted and never answered; otherwise they pass. @default {false} */
+  /** Whether new connections are half-open, too. @default {false} */
   readonly includesNew?: boolean;
 }
 
-/** New connections are accepted and closed at once; open ones pass. */
+/** New connections are closed immediately; open ones pass. */
 export interface Refuse {
   readonly kind: "refuse";
 }

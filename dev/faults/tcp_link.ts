@@ -1,17 +1,17 @@
 /**
- * One TCP connection through a proxy: the client's socket and the one to the target, and what passes between them.
+ * One TCP connection through a proxy: the sockets to the client and to the target, and the data between them.
  * @module
  */
 import type { Socket } from "node:net";
 import type { TcpFault } from "./tcp_fault.ts";
 import { TcpPipe } from "./tcp_pipe.ts";
 
-/** How long a connection that was cut waits for its peers to close too, in milliseconds. */
+/** How long a cut connection waits for its peers to close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1000;
 
-/** Passes each side's end and breakdown on to the other. */
+/** Forwards the end or failure of each side to the other. */
 export class TcpLink {
-  /** Resolves when no socket is left. */
+  /** Resolves when all sockets are closed. */
   readonly closed: Promise<unknown>;
   readonly #sockets: readonly Socket[];
   readonly #pipes: readonly TcpPipe[];
@@ -19,7 +19,7 @@ export class TcpLink {
   #isOver = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Joins a client to the target; a client without one is frozen from the start. */
+  /** Connects a client to the target; without a target, the connection is half-open from the start. */
   constructor(options: { client: Socket; target?: Socket | undefined; mode: TcpFault }) {
     const { client, target, mode } = options;
     this.#sockets = target ? [client, target] : [client];
@@ -38,23 +38,23 @@ export class TcpLink {
     });
   }
 
-  /** Whether it was neither ended by its peers nor cut or reset here. */
+  /** Whether the connection was not ended by its peers, cut or reset. */
   get isOpen(): boolean {
     return !this.#isOver;
   }
 
-  /** Puts a mode in force. */
+  /** Applies a mode. */
   apply(mode: TcpFault): void {
     if (mode.kind === "half-open") this.#freeze();
     if (this.#isFrozen || this.#isOver) return;
     for (const pipe of this.#pipes) pipe.apply(mode);
   }
 
-  /** Ends it towards both sides with FIN. */
+  /** Closes both sides with FIN. */
   cut(): void {
     this.#end();
     for (const socket of this.#sockets) {
-      // Closing a socket with data unread would send RST.
+      // Closing a socket with unread data would send RST.
       socket.removeAllListeners("data");
       socket.resume();
       socket.end();
@@ -62,7 +62,7 @@ export class TcpLink {
     this.#timer ??= setTimeout(() => this.destroy(), CLOSE_TIMEOUT_MS);
   }
 
-  /** Ends it towards both sides with RST. */
+  /** Closes both sides with RST. */
   reset(): void {
     this.#end();
     for (const socket of this.#sockets) {
@@ -71,7 +71,7 @@ export class TcpLink {
     }
   }
 
-  /** Closes the sockets now, however their peers come to see it. */
+  /** Closes the sockets immediately. */
   destroy(): void {
     this.#end();
     for (const socket of this.#sockets) socket.destroy();

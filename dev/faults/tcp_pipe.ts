@@ -1,19 +1,19 @@
 /**
- * One direction of a TCP connection through a proxy: what is read waits for its time, and is written in its order.
+ * One direction of a TCP connection through a proxy: data is written in order, after its delay.
  * @module
  */
 import type { Socket } from "node:net";
 import type { TcpFault } from "./tcp_fault.ts";
 
-/** What was read and not written yet; without bytes, the end. */
+/** Data that was read and not written yet; without bytes, the end. */
 interface Waiting {
   readonly at: number;
   readonly bytes: Uint8Array | undefined;
 }
 
-/** How much may wait while it is delayed; otherwise nothing more is read until all is written. */
+/** Buffer size for delayed data; without a delay, everything is written before more is read. */
 const DELAYED_BYTES = 1024 * 1024;
-/** Into how many parts the bytes of one second are cut when they are throttled. */
+/** Number of writes per second while throttled. */
 const PARTS_PER_SECOND = 10;
 
 /** Forwards until it is stopped. */
@@ -36,14 +36,14 @@ export class TcpPipe {
     this.#from.on("end", () => this.#take(undefined));
   }
 
-  /** Puts a mode in force, for what waits already too. */
+  /** Applies a mode, also to data that waits already. */
   apply(mode: TcpFault): void {
     this.#mode = mode;
     this.#throttledUntil = 0;
     this.#pump();
   }
 
-  /** Reads and writes nothing any more, for ever. */
+  /** Stops reading and writing for good. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -93,7 +93,7 @@ export class TcpPipe {
     });
   }
 
-  /** How much may be written now, which is then counted. */
+  /** The number of bytes that may be written now; counts them as written. */
   #partSize(): number {
     if (this.#mode.kind !== "throttle") return Infinity;
     const { bytesPerSecond } = this.#mode;

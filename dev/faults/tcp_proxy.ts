@@ -1,5 +1,5 @@
 /**
- * A proxy before anything that speaks TCP, blind to what is said, which does to connections what networks do.
+ * A TCP proxy that simulates network faults.
  * @module
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -8,13 +8,13 @@ import { TcpLink } from "./tcp_link.ts";
 
 export type { TcpFault };
 
-/** Where connections lead; a `URL` with a port will do. */
+/** The target of the connections, such as a `URL` with a port. */
 export interface TcpTarget {
   readonly hostname: string;
   readonly port: number | string;
 }
 
-/** Listens on loopback until it is disposed. */
+/** Listens on the loopback interface until it is disposed. */
 export class TcpProxy implements AsyncDisposable {
   readonly #target: TcpTarget;
   readonly #server: Server;
@@ -25,12 +25,12 @@ export class TcpProxy implements AsyncDisposable {
 
   private constructor(target: TcpTarget) {
     this.#target = target;
-    // One side may end while the other still speaks.
+    // One side may end while the other still sends.
     const options = { allowHalfOpen: true, noDelay: true };
     this.#server = createServer(options, (client) => this.#accept(client));
   }
 
-  /** Starts to listen on any free port. */
+  /** Starts the proxy on a free port. */
   static async start(target: TcpTarget): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -41,33 +41,33 @@ export class TcpProxy implements AsyncDisposable {
     return proxy;
   }
 
-  /** Where it listens on 127.0.0.1. */
+  /** Port on 127.0.0.1. */
   get port(): number {
     return this.#port;
   }
 
-  /** How many connections are open. */
+  /** Number of open connections. */
   get connections(): number {
     return [...this.#links].filter((link) => link.isOpen).length;
   }
 
-  /** What is wrong now. */
+  /** The current fault. */
   get mode(): TcpFault {
     return this.#mode;
   }
 
-  /** In force at once, for open and new connections. */
+  /** Applies a fault immediately to open and new connections. */
   set mode(mode: TcpFault) {
     this.#mode = mode;
     for (const link of this.#links) link.apply(mode);
   }
 
-  /** Closes all open connections, frozen ones too, as peers do that go away in peace (FIN). */
+  /** Closes all open connections, including half-open ones, with FIN. */
   cut(): void {
     for (const link of this.#links) link.cut();
   }
 
-  /** Breaks all open connections, frozen ones too: both peers get ECONNRESET (RST). */
+  /** Resets all open connections, including half-open ones, with RST: both peers get ECONNRESET. */
   reset(): void {
     for (const link of this.#links) link.reset();
   }

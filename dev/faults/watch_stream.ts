@@ -1,20 +1,20 @@
 /**
- * The body of a watch on its way through a proxy, which can be ended, ended by an error, or silenced.
+ * The response body of a watch through a proxy. It can be ended, ended with an error, or stalled.
  * @module
  */
 
 const NEWLINE = 0x0a;
 const encoder = new TextEncoder();
 
-/** What is told of a watch. */
+/** Callbacks of a watch. */
 export interface WatchStreamEvents {
-  /** It has ended, or its reader has left; told once. */
+  /** Called once when the watch ended or its reader left. */
   readonly onOver: () => void;
-  /** The source broke, so that the way to the reader must be broken too. */
+  /** Called when the source failed, so that the connection to the reader has to fail, too. */
   readonly onBroken: () => void;
 }
 
-/** Passes on each event as it comes; only what is not a whole line yet waits, so that an error never splits one. */
+/** Forwards complete lines only, so that an injected error never splits an event. */
 export class WatchStream {
   readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly #source: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
@@ -34,26 +34,26 @@ export class WatchStream {
     });
   }
 
-  /** Ends it as a server does when its time is up. */
+  /** Ends the watch, as a server does after its timeout. */
   end(): void {
     if (this.#isOver) return;
     this.#controller?.close();
     this.#over();
   }
 
-  /** Ends it by an event of the type ERROR with this object. */
+  /** Ends the watch with an event of type ERROR and this object. */
   fail(status: unknown): void {
     if (this.#isOver) return;
     this.#controller?.enqueue(encoder.encode(`${JSON.stringify({ type: "ERROR", object: status })}\n`));
     this.end();
   }
 
-  /** Passes nothing on any more, not even the end, and stays open. */
+  /** Keeps the watch open, but forwards nothing, not even its end. */
   silence(): void {
     this.#isSilent = true;
   }
 
-  /** Reads until something can be passed on. */
+  /** Reads until a complete line can be forwarded. */
   async #pull(): Promise<void> {
     try {
       while (true) {

@@ -14,18 +14,18 @@ import { type Answer, call } from "./cluster_client.ts";
 const MAPS = "/api/v1/namespaces/default/configmaps";
 const SECRETS = "/api/v1/namespaces/default/secrets";
 
-/** A cluster in memory, a proxy before it, and clients that come by it. */
+/** An in-memory cluster, a proxy in front of it, and clients of the proxy. */
 class Proxied implements AsyncDisposable {
   readonly cluster = Cluster.start();
-  /** Requests as they come to the proxy, in the words of a Role. */
+  /** The requests to the proxy, with their RBAC attributes. */
   readonly arrivals = new Queue<string>();
   readonly proxy: ApiProxy;
   readonly transport: Transport;
   readonly #upstream = Deno.createHttpClient({});
-  /** Has no connection that it could take for a stale one: it would ask again by itself. */
+  /** Keeps no connections: it would repeat requests on stale ones. */
   readonly #downstream = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
 
-  /** `server`: what the proxy takes for the cluster. */
+  /** `server`: address of the cluster for the proxy. */
   constructor(server?: string) {
     this.proxy = ApiProxy.start({
       server: server ?? this.cluster.url,
@@ -37,18 +37,18 @@ class Proxied implements AsyncDisposable {
     this.transport = new Transport(() => config);
   }
 
-  /** Sends a request by way of the proxy. */
+  /** Sends a request through the proxy. */
   async fetch(path: string, init: RequestInit = {}): Promise<Response> {
     return await fetch(`${this.proxy.url}${path}`, { ...init, client: this.#downstream });
   }
 
-  /** Creates a ConfigMap by way of the proxy. */
+  /** Creates a ConfigMap through the proxy. */
   async create(name: string): Promise<Response> {
     const body = JSON.stringify({ metadata: { name } });
     return await this.fetch(MAPS, { method: "POST", body, headers: { "Content-Type": "application/json" } });
   }
 
-  /** Names of the ConfigMaps that the cluster has. */
+  /** Names of the ConfigMaps in the cluster. */
   async names(): Promise<string[]> {
     const { items } = await call(this.cluster, MAPS);
     return items.map(({ metadata }: Answer) => metadata.name);
@@ -63,13 +63,13 @@ class Proxied implements AsyncDisposable {
   }
 }
 
-/** The agent's own watch, by way of a proxy. */
+/** The agent's watch, through a proxy. */
 class ProxiedWatch implements AsyncDisposable {
-  /** What came out: lists and changes in their order. */
+  /** The received lists and changes in their order. */
   readonly told = new Queue<string>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
-  // Waits between two attempts are random parts of a longest one: none at all here.
+  // Without jitter, retries are immediate.
   readonly #random = new FixedRandom(0);
 
   constructor(transport: Transport) {
@@ -97,13 +97,13 @@ function words({ verb, resource }: RequestAttributes): string {
   return `${verb} ${resource}`;
 }
 
-/** Creates a ConfigMap past the proxy, and waits until the watch tells of it. */
+/** Creates a ConfigMap without the proxy, and waits until the watch delivers it. */
 async function tell({ cluster }: Proxied, { told }: ProxiedWatch, name: string): Promise<void> {
   await call(cluster, MAPS, { body: { metadata: { name } } });
   assertEquals(await told.next(), `put ${name}`);
 }
 
-Deno.test("ApiProxy passes requests on, and records them in the words of RBAC", async () => {
+Deno.test("ApiProxy forwards requests, and records their RBAC attributes", async () => {
   await using proxied = new Proxied();
   const created = await proxied.create("one");
   assertEquals([created.status, (await created.json()).metadata.name], [201, "one"]);
@@ -118,7 +118,7 @@ Deno.test("ApiProxy passes requests on, and records them in the words of RBAC", 
   assertEquals(proxied.proxy.requests.map(words), recorded);
 });
 
-Deno.test("ApiProxy refuses by a Status of its own, and the server never hears of it", async () => {
+Deno.test("ApiProxy answers with a Status, and does not forward the request", async () => {
   await using proxied = new Proxied();
   const reasons = {
     401: "Unauthorized",
@@ -145,7 +145,7 @@ Deno.test("ApiProxy refuses by a Status of its own, and the server never hears o
   assertEquals(proxied.cluster.requests, []);
 });
 
-Deno.test("ApiProxy's refusals are what the transport tells, and tries again after", async () => {
+Deno.test("Transport reports and retries error responses of ApiProxy", async () => {
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "status", code: 403 });
   const error = await assertRejects(() => proxied.transport.getJson(MAPS), KubernetesError);
@@ -155,7 +155,7 @@ Deno.test("ApiProxy's refusals are what the transport tells, and tries again aft
   assertEquals(proxied.proxy.requests.length, 3);
 });
 
-Deno.test("ApiProxy's faults meet only what they are for, as often as they are for", async () => {
+Deno.test("ApiProxy applies a fault to matching requests only, and as often as requested", async () => {
   await using proxied = new Proxied();
   const statuses = async () => {
     const responses = [await proxied.fetch(MAPS), await proxied.fetch(SECRETS), await proxied.create("one")];
@@ -174,7 +174,7 @@ Deno.test("ApiProxy's faults meet only what they are for, as often as they are f
   assertEquals(await statuses(), [200, 200, 409]);
 });
 
-Deno.test("ApiProxy loses the answer to what the server has carried out", async () => {
+Deno.test("ApiProxy loses the response of an executed request", async () => {
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "lost-answer", verb: "create" });
   await assertRejects(() => proxied.create("one"), TypeError);
@@ -183,7 +183,7 @@ Deno.test("ApiProxy loses the answer to what the server has carried out", async 
   assertEquals([again.status, (await again.json()).reason], [409, "AlreadyExists"]);
 });
 
-Deno.test("ApiProxy can lose an answer that has begun", async () => {
+Deno.test("ApiProxy loses the rest of a response", async () => {
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "lost-answer", isBegun: true });
   const response = await proxied.create("one");
@@ -192,7 +192,7 @@ Deno.test("ApiProxy can lose an answer that has begun", async () => {
   assertEquals(await proxied.names(), ["one"]);
 });
 
-Deno.test("ApiProxy can lose the answer to a watch, of which nothing is left open", async () => {
+Deno.test("ApiProxy loses the response of a watch, and closes the watch", async () => {
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "lost-answer", verb: "watch" });
   await assertRejects(() => proxied.fetch(`${MAPS}?watch=1`), TypeError);
@@ -201,7 +201,7 @@ Deno.test("ApiProxy can lose the answer to a watch, of which nothing is left ope
 
 for (const fault of [{ kind: "lost-answer" }, { kind: "lost-answer", isBegun: true }] satisfies ApiFault[]) {
   const name = "isBegun" in fault ? "is lost after its headers" : "is lost";
-  Deno.test(`the transport asks again when an answer of ApiProxy ${name}`, async () => {
+  Deno.test(`Transport retries when a response of ApiProxy ${name}`, async () => {
     await using proxied = new Proxied();
     proxied.proxy.inject(fault);
     assertEquals((await proxied.transport.getJson(MAPS) as Answer).items, []);
@@ -209,7 +209,7 @@ for (const fault of [{ kind: "lost-answer" }, { kind: "lost-answer", isBegun: tr
   });
 }
 
-Deno.test("ApiProxy lets a request hang until the faults are cleared", async () => {
+Deno.test("ApiProxy blocks a request until the faults are cleared", async () => {
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "hang", verb: "create" });
   let isAnswered = false;
@@ -221,7 +221,7 @@ Deno.test("ApiProxy lets a request hang until the faults are cleared", async () 
   assertEquals((await (await hanging).json()).metadata.name, "one");
 });
 
-Deno.test("disposing an ApiProxy breaks off what hangs, and ends the watches", async () => {
+Deno.test("ApiProxy aborts blocked requests and ends watches when it is disposed", async () => {
   const proxied = new Proxied();
   const open = await proxied.fetch(`${MAPS}?watch=1`);
   proxied.proxy.inject({ kind: "hang" });
@@ -236,7 +236,7 @@ Deno.test("disposing an ApiProxy breaks off what hangs, and ends the watches", a
   assertEquals(proxied.cluster.requests.map(({ verb }) => verb), ["watch"]);
 });
 
-Deno.test("ApiProxy holds an answer back for its time, when the server has carried the request out", async () => {
+Deno.test("ApiProxy delays the response of an executed request", async () => {
   using time = new FakeTime();
   await using proxied = new Proxied();
   proxied.proxy.inject({ kind: "delay", ms: 1000 });
@@ -262,7 +262,7 @@ Deno.test("ApiProxy streams watches, and ends them", async () => {
   assertEquals(proxied.proxy.requests.map(words), recorded);
 });
 
-Deno.test("ApiProxy ends watches by an error: 410 makes them begin anew with a list", async () => {
+Deno.test("ApiProxy ends watches with an error: after 410, the client lists again", async () => {
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);
   assertEquals(await watching.told.next(), "list");
@@ -274,7 +274,7 @@ Deno.test("ApiProxy ends watches by an error: 410 makes them begin anew with a l
   await tell(proxied, watching, "three");
 });
 
-Deno.test("ApiProxy's errors in watches are Status objects", async () => {
+Deno.test("ApiProxy sends errors in watches as Status objects", async () => {
   await using proxied = new Proxied();
   const open = await proxied.fetch(`${MAPS}?watch=1`);
   proxied.proxy.errorWatches(410);
@@ -292,7 +292,7 @@ Deno.test("ApiProxy's errors in watches are Status objects", async () => {
   });
 });
 
-Deno.test("ApiProxy silences watches, which stay open until those who watch give up", async () => {
+Deno.test("ApiProxy stalls watches, which stay open until the client gives up", async () => {
   using time = new FakeTime();
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);
@@ -303,14 +303,14 @@ Deno.test("ApiProxy silences watches, which stay open until those who watch give
   proxied.cluster.closeWatches();
   assertEquals((await (await proxied.fetch(SECRETS)).json()).items, []);
   assertEquals([watching.told.size, proxied.proxy.watches], [0, 1]);
-  // The limit on silence of the agent's own watch.
+  // The timeout of the agent for a watch without data.
   await time.timer(40_000);
   time.tick(40_000);
   while (watching.told.size === 0) await time.tickAsync(0);
   assertEquals(await watching.told.next(), "put two");
 });
 
-Deno.test("ApiProxy lets go of the server's watch when those who watch leave", async () => {
+Deno.test("ApiProxy ends the watch of the server when the client disconnects", async () => {
   await using proxied = new Proxied();
   const leaving = new AbortController();
   const open = await proxied.fetch(`${MAPS}?watch=1`, { signal: leaving.signal });
@@ -320,7 +320,7 @@ Deno.test("ApiProxy lets go of the server's watch when those who watch leave", a
   while (proxied.proxy.watches > 0) await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
-Deno.test("ApiProxy answers 502 where the server is away, and breaks off what it has begun", async () => {
+Deno.test("ApiProxy answers 502 if the server is unreachable, and aborts a response that has started", async () => {
   await using cluster = Cluster.start();
   await using way = await TcpProxy.start(new URL(cluster.url));
   await using proxied = new Proxied(`http://127.0.0.1:${way.port}`);
@@ -336,7 +336,7 @@ Deno.test("ApiProxy answers 502 where the server is away, and breaks off what it
   await (await proxied.fetch(MAPS)).json();
 });
 
-Deno.test("ApiProxy can stand behind a TcpProxy", async () => {
+Deno.test("ApiProxy works behind a TcpProxy", async () => {
   await using proxied = new Proxied();
   await using way = await TcpProxy.start(new URL(proxied.proxy.url));
   const response = await fetch(`http://127.0.0.1:${way.port}${MAPS}`);

@@ -8,7 +8,7 @@ interface Ends {
   readonly server: Deno.TcpConn;
 }
 
-/** A server, a proxy before it, and the connections between them. */
+/** A server, a proxy in front of it, and the connections between them. */
 class Wire implements AsyncDisposable {
   readonly proxy: TcpProxy;
   readonly #listener: Deno.TcpListener;
@@ -48,7 +48,7 @@ class Wire implements AsyncDisposable {
   }
 }
 
-/** Reads this many bytes, or less if the connection ends before. */
+/** Reads this many bytes, or fewer if the connection ends. */
 async function read(connection: Deno.TcpConn, length: number): Promise<string> {
   const bytes = new Uint8Array(length);
   let filled = 0;
@@ -65,7 +65,7 @@ async function write(connection: Deno.TcpConn, text: string): Promise<void> {
   while (rest.length > 0) rest = rest.subarray(await connection.write(rest));
 }
 
-/** Waits until a proxy has so many open connections. */
+/** Waits until a proxy has this number of open connections. */
 async function untilOpen(proxy: TcpProxy, count: number): Promise<void> {
   while (proxy.connections !== count) await new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -75,7 +75,7 @@ async function end(connection: Deno.TcpConn): Promise<void> {
   assertEquals(await read(connection, 1), "");
 }
 
-/** Shows that a connection passes both ways. */
+/** Checks that a connection works in both directions. */
 async function assertPasses({ client, server }: Ends): Promise<void> {
   await write(client, "ping");
   assertEquals(await read(server, 4), "ping");
@@ -83,7 +83,7 @@ async function assertPasses({ client, server }: Ends): Promise<void> {
   assertEquals(await read(client, 4), "pong");
 }
 
-Deno.test("TcpProxy passes bytes in both directions, and the end of one beside the other", async () => {
+Deno.test("TcpProxy forwards bytes in both directions, and the end of each direction", async () => {
   await using wire = await Wire.open();
   const ends = await wire.connect();
   await assertPasses(ends);
@@ -95,7 +95,7 @@ Deno.test("TcpProxy passes bytes in both directions, and the end of one beside t
   await end(ends.client);
 });
 
-Deno.test("TcpProxy delays what passes, in both directions", async () => {
+Deno.test("TcpProxy delays data in both directions", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
@@ -108,7 +108,7 @@ Deno.test("TcpProxy delays what passes, in both directions", async () => {
   }
 });
 
-Deno.test("TcpProxy delays an end as it delays bytes", async () => {
+Deno.test("TcpProxy delays the end of a connection", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
@@ -119,7 +119,7 @@ Deno.test("TcpProxy delays an end as it delays bytes", async () => {
   await end(server);
 });
 
-Deno.test("TcpProxy lets go of what was delayed when the mode changes, in its order", async () => {
+Deno.test("TcpProxy forwards delayed data in order when the mode changes", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
@@ -131,7 +131,7 @@ Deno.test("TcpProxy lets go of what was delayed when the mode changes, in its or
   assertEquals(await read(server, 2), "ab");
 });
 
-Deno.test("TcpProxy throttles to so many bytes in a second", async () => {
+Deno.test("TcpProxy throttles to a number of bytes per second", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
@@ -145,12 +145,12 @@ Deno.test("TcpProxy throttles to so many bytes in a second", async () => {
   }
 });
 
-Deno.test("TcpProxy that throttles reads no faster than it forwards", async () => {
+Deno.test("TcpProxy reads no faster than it forwards while throttling", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
   wire.proxy.mode = { kind: "throttle", bytesPerSecond: 20 };
-  // More than all buffers on the way can hold.
+  // More than all buffers can hold.
   const text = "x".repeat(64 * 1024 * 1024);
   let isWritten = false;
   const writing = write(client, text).then(() => isWritten = true);
@@ -164,7 +164,7 @@ Deno.test("TcpProxy that throttles reads no faster than it forwards", async () =
   await writing;
 });
 
-Deno.test("TcpProxy freezes open connections for ever, and not new ones", async () => {
+Deno.test("TcpProxy makes open connections half-open for good, but not new ones", async () => {
   await using wire = await Wire.open();
   const frozen = await wire.connect();
   await assertPasses(frozen);
@@ -176,7 +176,7 @@ Deno.test("TcpProxy freezes open connections for ever, and not new ones", async 
   await frozen.client.closeWrite();
   await assertPasses(await wire.connect());
   assertEquals(wire.proxy.connections, 3);
-  // Nothing comes before the end, neither what was sent nor the client's own end.
+  // The server receives nothing: neither the data nor the end of the client.
   let isHeard = false;
   const ends = Promise.all([end(frozen.client), end(frozen.server)]).then(() => isHeard = true);
   await assertPasses(await wire.connect());
@@ -185,21 +185,21 @@ Deno.test("TcpProxy freezes open connections for ever, and not new ones", async 
   await ends;
 });
 
-Deno.test("TcpProxy can freeze new connections too: they are accepted and never answered", async () => {
+Deno.test("TcpProxy makes new connections half-open on request", async () => {
   await using wire = await Wire.open();
   wire.proxy.mode = { kind: "half-open", includesNew: true };
   const frozen = await wire.dial();
   await write(frozen, "lost");
   await untilOpen(wire.proxy, 1);
   wire.proxy.mode = { kind: "pass" };
-  // The first that reaches the server is the next one.
+  // The next connection is the first that reaches the server.
   await assertPasses(await wire.connect());
   assertEquals(wire.proxy.connections, 2);
   wire.proxy.cut();
   await end(frozen);
 });
 
-Deno.test("TcpProxy refuses new connections while open ones go on", async () => {
+Deno.test("TcpProxy refuses new connections while open ones continue", async () => {
   await using wire = await Wire.open();
   const open = await wire.connect();
   await assertPasses(open);
@@ -210,7 +210,7 @@ Deno.test("TcpProxy refuses new connections while open ones go on", async () => 
   await assertPasses(await wire.connect());
 });
 
-Deno.test("TcpProxy cuts all open connections with an end, and takes new ones", async () => {
+Deno.test("TcpProxy closes all open connections with FIN, and accepts new ones", async () => {
   await using wire = await Wire.open();
   const [one, two] = [await wire.connect(), await wire.connect()];
   await assertPasses(one);
@@ -222,7 +222,7 @@ Deno.test("TcpProxy cuts all open connections with an end, and takes new ones", 
   await assertPasses(await wire.connect());
 });
 
-Deno.test("TcpProxy resets all open connections: both peers are told so, those of frozen ones too", async () => {
+Deno.test("TcpProxy resets all open connections, including half-open ones, for both peers", async () => {
   await using wire = await Wire.open();
   const frozen = await wire.connect();
   await assertPasses(frozen);
@@ -236,7 +236,7 @@ Deno.test("TcpProxy resets all open connections: both peers are told so, those o
   }
 });
 
-Deno.test("TcpProxy passes a reset on", async () => {
+Deno.test("TcpProxy forwards a reset", async () => {
   await using inner = await Wire.open();
   await using outer = await TcpProxy.start({ hostname: "127.0.0.1", port: inner.proxy.port });
   const connecting = Deno.connect({ hostname: "127.0.0.1", port: outer.port });
@@ -247,7 +247,7 @@ Deno.test("TcpProxy passes a reset on", async () => {
   await assertRejects(() => read(client, 1), Deno.errors.ConnectionReset);
 });
 
-Deno.test("TcpProxy resets those who come for a target that is not there", async () => {
+Deno.test("TcpProxy resets connections to an unreachable target", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await using proxy = await TcpProxy.start(listener.addr);
   listener.close();
@@ -255,7 +255,7 @@ Deno.test("TcpProxy resets those who come for a target that is not there", async
   await assertRejects(() => read(client, 1), Deno.errors.ConnectionReset);
 });
 
-Deno.test("TcpProxy counts a connection until both its ends are closed", async () => {
+Deno.test("TcpProxy counts a connection until both sides are closed", async () => {
   await using wire = await Wire.open();
   const { client, server } = await wire.connect();
   await client.closeWrite();
@@ -266,7 +266,7 @@ Deno.test("TcpProxy counts a connection until both its ends are closed", async (
   await untilOpen(wire.proxy, 0);
 });
 
-Deno.test("disposing a TcpProxy closes what is open, frozen or waiting", async () => {
+Deno.test("TcpProxy closes all connections when it is disposed", async () => {
   using time = new FakeTime();
   await using wire = await Wire.open();
   const frozen = await wire.connect();

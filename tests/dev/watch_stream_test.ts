@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { WatchStream } from "../../dev/faults/watch_stream.ts";
 import { OpenWatch } from "../support/list_watch_server.ts";
 
-Deno.test("WatchStream passes on whole lines only, so that an error never splits one", async () => {
+Deno.test("WatchStream forwards complete lines only, so that an error never splits one", async () => {
   const source = new OpenWatch();
   let ends = 0;
   const stream = new WatchStream(source.body as ReadableStream<Uint8Array<ArrayBuffer>>, {
