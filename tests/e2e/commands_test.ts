@@ -311,12 +311,12 @@ onEachCluster(
 
 onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
   await using stage = await Stage.start(cluster, {
-    args: ["--storage-class=no-such-class", "--start-timeout=5s"],
+    args: ["--storage-class=no-such-class", "--start-timeout=2s"],
   });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertEquals(
     error,
-    'Cannot start session "s1": it was not ready within 5s: volume "s1-home" cannot be provisioned: ' +
+    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be provisioned: ' +
       'storageclass.storage.k8s.io "no-such-class" not found',
   );
   await cluster.untilEmpty();

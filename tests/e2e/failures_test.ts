@@ -8,7 +8,7 @@ import {
 } from "@kubernetes/client-node";
 import { Actor, ended, waiting } from "../support/actor.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage, START } from "../support/stage.ts";
+import { onEachCluster, SHORT_GRACE, Stage, START } from "../support/stage.ts";
 
 /** A start that fails. */
 interface Row {
@@ -80,7 +80,7 @@ function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
 }
 
 onEachCluster("failures are told at once, or after ten seconds, and leave nothing", async (cluster) => {
-  await using stage = await Stage.start(cluster);
+  await using stage = await Stage.start(cluster, { timings: { graceFactor: 0.1 } });
   await fail(cluster, {
     stage,
     homes: ["deleted-home"],
@@ -160,8 +160,9 @@ onEachCluster("failures are told at once, or after ten seconds, and leave nothin
 onEachCluster(
   "K1 K6 failures that may pass are told after half a minute, and leave nothing",
   async (cluster) => {
-    await using stage = await Stage.start(cluster);
-    await using unfit = await Stage.start(cluster, { args: ["--node-selector={no: node}"] });
+    const timings = { graceFactor: 0.1 };
+    await using stage = await Stage.start(cluster, { timings });
+    await using unfit = await Stage.start(cluster, { args: ["--node-selector={no: node}"], timings });
     await Promise.all([
       fail(cluster, {
         stage,
@@ -221,7 +222,7 @@ function home(sessionId: string, storageClassName: string): V1PersistentVolumeCl
 }
 
 onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it", async (cluster) => {
-  await using stage = await Stage.start(cluster);
+  await using stage = await Stage.start(cluster, { timings: { graceFactor: 0.1 } });
   await cluster.create(home("classless", "no-such-class"));
   // Were it gone, the scheduler would sooner or later find other words.
   const leaving = home("leaving", "no-such-class");
@@ -269,7 +270,10 @@ async function storageClass(
 onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
   // It leaves its volumes to somebody whom this cluster does not have.
   await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
-  await using stage = await Stage.start(cluster, { args: ["--start-timeout=20s"] });
+  await using stage = await Stage.start(cluster, {
+    args: ["--start-timeout=5s"],
+    timings: { graceFactor: 0.1 },
+  });
   await cluster.create(home("classless", ""));
   const claim = await cluster.create(home("homeless", cluster.namespace));
   await fail(cluster, {
@@ -288,7 +292,7 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         act: (actor) =>
           actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
         reason: "VolumeNotBound",
-        words: 'it was not ready within 20s: volume "homeless-home" cannot be provisioned: out of disks',
+        words: 'it was not ready within 5s: volume "homeless-home" cannot be provisioned: out of disks',
       },
     ],
   });
@@ -299,7 +303,7 @@ onEachCluster("K7 a home that nobody makes for the node that was found fails a s
     provisioner: "example.com/none",
     volumeBindingMode: "WaitForFirstConsumer",
   });
-  await using stage = await Stage.start(cluster, { args: ["--start-timeout=12s"] });
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=4s"] });
   const claim = await cluster.create(home("s1", cluster.namespace));
   const words = "rpc error: code = Internal desc = UnauthorizedOperation";
   await fail(cluster, {
@@ -309,7 +313,7 @@ onEachCluster("K7 a home that nobody makes for the node that was found fails a s
       persistentHome: true,
       act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
       reason: "VolumeNotBound",
-      words: 'it was not ready within 12s: volume "s1-home" cannot be provisioned: UnauthorizedOperation',
+      words: 'it was not ready within 4s: volume "s1-home" cannot be provisioned: UnauthorizedOperation',
     }],
   });
 }, [REAL]);
@@ -326,12 +330,12 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
   assertEquals(error, undefined);
 }, [REAL]);
 
-const LATE = "it was not ready within 8s";
+const LATE = "it was not ready within 4s";
 
 onEachCluster(
   "what may pass is told at the deadline with its reason, and leaves nothing",
   async (cluster) => {
-    await using stage = await Stage.start(cluster, { args: ["--start-timeout=8s"] });
+    await using stage = await Stage.start(cluster, { args: ["--start-timeout=4s"] });
     await fail(cluster, {
       stage,
       homes: ["attached-home", "mounted-home"],
@@ -400,7 +404,7 @@ onEachCluster(
   "K6 a pod that fits no node fails the start at the deadline, unless the cluster grows",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
-      args: ["--node-selector={no: node}", "--start-timeout=6s"],
+      args: ["--node-selector={no: node}", "--start-timeout=3s"],
     });
     const actor = new Actor(cluster);
     const growing = stage.command("start_session", { sessionId: "growing", ...START });
@@ -412,7 +416,7 @@ onEachCluster(
     });
     assertEquals(
       error,
-      'Cannot start session "small": it was not ready within 6s: its pod cannot be scheduled: 0/1 nodes are ' +
+      'Cannot start session "small": it was not ready within 3s: its pod cannot be scheduled: 0/1 nodes are ' +
         "available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: " +
         "1 Preemption is not helpful for scheduling.",
     );
@@ -425,7 +429,7 @@ onEachCluster(
 );
 
 onEachCluster("progress of a start that takes its time is told while it waits", async (cluster) => {
-  await using stage = await Stage.start(cluster);
+  await using stage = await Stage.start(cluster, { timings: { progressIntervalMs: 100 } });
   const actor = new Actor(cluster);
   const sessionId = "s1";
   const options = { sessionId, ...START, template: "stuck", persistentHome: true };
@@ -482,7 +486,7 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
 onEachCluster(
   "a session starts, and fails with a reason, where events may not be watched",
   async (cluster) => {
-    await using stage = await Stage.launch(cluster, { throughProxies: true });
+    await using stage = await Stage.launch(cluster, { throughProxies: true, timings: SHORT_GRACE });
     for (const verb of ["list", "watch"]) {
       stage.proxies.api.inject({ kind: "status", code: 403, verb, resource: "events", times: Infinity });
     }

@@ -7,7 +7,7 @@ import {
   type V1PersistentVolumeClaim,
 } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
+import { onEachCluster, SHORT_GRACE, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** The home of session s1, which somebody made beforehand. */
 const HOME: V1PersistentVolumeClaim = {
@@ -116,7 +116,7 @@ onEachCluster("a failed start leaves a home whose volume is lost", async (cluste
   const merge = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
   const body = { status: { phase: "Lost" } };
   await core.patchNamespacedPersistentVolumeClaimStatus({ ...request, body }, merge);
-  await using stage = await Stage.start(cluster, { args: ["--start-timeout=3s"] });
+  await using stage = await Stage.start(cluster, { timings: SHORT_GRACE });
   const { error } = await stage.command("start_session", { ...START, sessionId: "s1", template: "stuck" });
   assertStringIncludes(String(error), 'Cannot start session "s1": ');
   const claims = await cluster.list("v1", "PersistentVolumeClaim") as V1PersistentVolumeClaim[];
@@ -125,11 +125,12 @@ onEachCluster("a failed start leaves a home whose volume is lost", async (cluste
 
 onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
   await using stage = await Stage.start(cluster, {
-    args: ["--home-strategy=per-user", "--start-timeout=3s"],
+    args: ["--home-strategy=per-user"],
+    timings: SHORT_GRACE,
   });
   await homeOf(stage, { sessionId: "s1" });
-  const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "stuck" });
-  assertStringIncludes(String(error), 'Cannot start session "s2": it was not ready within 3s');
+  const { error } = await stage.command("start_session", { ...START, sessionId: "s2", template: "crashing" });
+  assertStringIncludes(String(error), 'Cannot start session "s2": its container crashed: ');
   assertEquals(await claimNames(cluster), ["home-alice"]);
 });
 
@@ -187,11 +188,11 @@ for (
 
 onEachCluster("K9 a start waits no longer than it may for a home on its way out", async (cluster) => {
   await leavingHome(cluster, OF_EARLIER_STREAMSPACE);
-  const args = ["--home-strategy=per-user", "--start-timeout=3s"];
+  const args = ["--home-strategy=per-user", "--start-timeout=1s"];
   await using stage = await Stage.start(cluster, { throughProxies: true, args });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   const problem = '"home-alice" of an earlier session is still being deleted';
-  assertEquals(error, `Cannot start session "s1": after 3s, ${problem}`);
+  assertEquals(error, `Cannot start session "s1": after 1s, ${problem}`);
   assertEquals(stage.requestCount("create persistentvolumeclaims"), 1);
   await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
 });

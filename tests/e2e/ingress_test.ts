@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { V1NetworkPolicy } from "@kubernetes/client-node";
-import { onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, SHORT_GRACE, Stage } from "../support/stage.ts";
 
 const START = { user: "alice", template: "vscode", persistentHome: false, memory: "512Mi", cpu: "250m" };
 
@@ -42,7 +42,7 @@ onEachCluster("a session's policy goes last, when none of its pods is left", asy
 
 onEachCluster("a failed start's policy goes last, too", async (cluster) => {
   const args = ["--ingress-namespaces=edge"];
-  await using stage = await Stage.start(cluster, { args, throughProxies: true });
+  await using stage = await Stage.start(cluster, { args, throughProxies: true, timings: SHORT_GRACE });
   const reached = stage.proxies.hang("delete networkpolicies");
   const start = stage.send("start_session", { sessionId: "s1", ...START, template: "crashing" });
   await reached;

@@ -82,7 +82,10 @@ onEachCluster("K15 a request whose connection is reset is sent again", async (cl
 onEachCluster(
   "K15 a request that nobody answers is given up, sent again, and delays no other session",
   async (cluster) => {
-    await using stage = await Stage.start(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, {
+      throughProxies: true,
+      timings: { requestTimeoutMs: 2000 },
+    });
     const reached = stage.proxies.hang("create deployments");
     const slow = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;

@@ -32,7 +32,10 @@ onEachCluster("K18 watches that end again and again, or with an error, miss noth
 onEachCluster(
   "K19 while the API server is away the agent stays connected, and works when it is back",
   async (cluster) => {
-    await using stage = await Stage.start(cluster, { throughProxies: true });
+    await using stage = await Stage.start(cluster, {
+      throughProxies: true,
+      timings: { journalWriteMs: 200 },
+    });
     await stage.command("start_session", { sessionId: "s1", ...START });
     const { apiLink } = stage.proxies;
     apiLink.mode = { kind: "refuse" };
@@ -57,7 +60,7 @@ onEachCluster(
 onEachCluster(
   "K19 an agent that starts before the API server connects, and its commands wait",
   async (cluster) => {
-    await using stage = await Stage.launch(cluster, { throughProxies: true });
+    await using stage = await Stage.launch(cluster, { throughProxies: true, timings: { recoveryMs: 200 } });
     const { apiLink } = stage.proxies;
     apiLink.mode = { kind: "refuse" };
     apiLink.cut();

@@ -1,5 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { AGENT_ID, type AnyStage, killAndRestart, onEachCluster, Stage, START } from "../support/stage.ts";
+import {
+  AGENT_ID,
+  type AnyStage,
+  killAndRestart,
+  onEachCluster,
+  SHORT_GRACE,
+  Stage,
+  START,
+} from "../support/stage.ts";
 
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
 const ROOM = 30;
@@ -97,9 +105,9 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
 });
 
 onEachCluster("a start that fails or is cancelled gives its place back", async (cluster) => {
-  await using stage = await Stage.start(cluster, { args: ["--max-sessions=1", "--start-timeout=3s"] });
-  const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
-  assert(String(error).startsWith('Cannot start session "s1": it was not ready within 3s'));
+  await using stage = await Stage.start(cluster, { args: ["--max-sessions=1"], timings: SHORT_GRACE });
+  const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "crashing" });
+  assert(String(error).startsWith('Cannot start session "s1": its container crashed'));
   stage.send("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.untilState("s2", "pending");
   await stage.command("stop_session", { sessionId: "s2" });

@@ -31,12 +31,19 @@ const TEMPLATES = {
   stuck: "example.com/stuck:1",
 };
 
-/** Timings of an agent in the test's process, which has nothing to wait for in real time. */
+/** Timings of an agent in the test's process: retries are quick, and nothing holds up its end. */
 const TIMINGS: Partial<Timings> = {
+  requestRetryMs: 20,
+  watchRetryMs: 20,
+  maxWatchRetryMs: 200,
+  pollIntervalMs: 50,
   lateCommandsMs: 50,
   cancelMs: 500,
   journalFlushMs: 500,
 };
+
+/** Failure causes end a start a hundred times earlier than in production. */
+export const SHORT_GRACE: Partial<Timings> = { graceFactor: 0.01 };
 
 /** What a test may set. */
 export interface StageOptions {
