@@ -1,11 +1,11 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * `deno task demo`: a Control Plane, a Kubernetes API and the agent, started together and driven through the documented curl calls: a session is
- * started, hibernated, woken and stopped. Ends with 0 only if every step came true.
+ * `deno task demo`: starts a Control Plane, a Kubernetes API and the agent, and sends the documented HTTP requests to start, hibernate, wake and
+ * stop a session. Exits with code 0 only if every step succeeds.
  *
  *     deno task demo [--kubeconfig FILE]
  *
- * Without a kubeconfig (flag or `KUBECONFIG`) the Kubernetes API is the one in memory.
+ * Uses the Kubernetes API in memory unless the flag or `KUBECONFIG` names a kubeconfig.
  * @module
  */
 import { KubernetesObjectApi } from "@kubernetes/client-node";
@@ -18,10 +18,10 @@ import { ControlPlane } from "./control_plane/control_plane.ts";
 const AGENT_ID = "k8s-demo";
 const NAMESPACE = "streamspace";
 const SESSION_ID = "demo-firefox";
-/** Longest time a step may take; far more than it needs, so that the demo ends even where a cluster is broken. */
+/** Timeout of a step: much longer than a step takes, and ends the demo if the cluster does not work. */
 const STEP_TIMEOUT_MS = 120_000;
 
-/** A command as `GET /api/v1/commands/{id}` shows it. */
+/** The response of `GET /api/v1/commands/{id}`. */
 interface CommandRecord {
   readonly status: string;
   readonly result?: Readonly<Record<string, unknown>>;
@@ -38,27 +38,27 @@ async function main(): Promise<number> {
     console.error(`Unknown: ${unknown.join(" ")}\nUsage: deno task demo [--kubeconfig FILE]`);
     return 2;
   }
-  const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
+  const kubeconfig = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
   try {
-    await play(given);
-    tell("Every step came true.");
+    await runDemo(kubeconfig);
+    print("Every step succeeded");
     return 0;
   } catch (error) {
-    tell(`The demo failed: ${error instanceof Error ? error.message : error}`);
+    print(`The demo failed: ${error instanceof Error ? error.message : error}`);
     return 1;
   }
 }
 
-async function play(given: string): Promise<void> {
-  await using memory = given === "" ? Cluster.start() : undefined;
-  await using kubeconfig = await KubeconfigFile.of(given, memory);
-  tell(
-    memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Kubernetes is the cluster of ${given}`,
+async function runDemo(kubeconfigPath: string): Promise<void> {
+  await using memory = kubeconfigPath === "" ? Cluster.start() : undefined;
+  await using kubeconfig = await KubeconfigFile.create(kubeconfigPath, memory);
+  print(
+    memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Using the cluster of ${kubeconfigPath}`,
   );
   const objects = KubernetesObjectApi.makeApiClient(loadKubeConfig(kubeconfig.path));
   if (!memory) await ensureNamespace(objects);
   await using controlPlane = ControlPlane.start();
-  tell(`A Control Plane listens at ${controlPlane.url}`);
+  print(`A Control Plane listens at ${controlPlane.url}`);
   await using agent = await AgentProcess.start({
     args: [
       `--agent-id=${AGENT_ID}`,
@@ -68,7 +68,7 @@ async function play(given: string): Promise<void> {
     onLine: (line) => console.log(`         ${line.replace(/^\S+ (?=\[)/, "")}`),
   });
   await agent.line(/Starting heartbeat sender/);
-  tell("The agent is registered and connected");
+  print("The agent is registered and connected");
 
   const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
     takeStep(controlPlane.url, { action, payload: { sessionId: SESSION_ID, ...payload } });
@@ -91,32 +91,32 @@ async function play(given: string): Promise<void> {
 
   agent.kill("SIGTERM");
   if (await agent.exit() !== 0) throw new Error("the agent did not stop cleanly");
-  tell("The agent has stopped");
+  print("The agent has stopped");
 }
 
-/** Gives a command by the documented curl call and waits for its end. */
+/** Sends a command with the documented request and waits for its result. */
 async function takeStep(
   url: string,
   command: { action: string; payload: Record<string, unknown> },
 ): Promise<void> {
   const { action, payload } = command;
   const startedAt = performance.now();
-  tell(`POST /api/v1/agents/${AGENT_ID}/command ${action} ${payload.sessionId}`);
+  print(`POST /api/v1/agents/${AGENT_ID}/command ${action} ${payload.sessionId}`);
   const answer = await fetch(`${url}/api/v1/agents/${AGENT_ID}/command`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ action, sessionId: payload.sessionId, payload }),
   });
   const { commandId } = await answer.json();
-  const record = await finished(`${url}/api/v1/commands/${commandId}`);
+  const record = await waitForResult(`${url}/api/v1/commands/${commandId}`);
   if (record.status !== "completed") throw new Error(record.error ?? `${action} is ${record.status}`);
   const { state, podName } = record.result ?? {};
   const took = Math.round(performance.now() - startedAt);
-  tell(`${action} completed after ${took} ms: ${state}${podName ? ` in pod ${podName}` : ""}`);
+  print(`${action} completed after ${took} ms: ${state}${podName ? ` in pod ${podName}` : ""}`);
 }
 
-/** A person would ask again and again, too: the curl calls have nothing to wait on. */
-async function finished(url: string): Promise<CommandRecord> {
+/** Polls the command: the API has no way to wait for its result. */
+async function waitForResult(url: string): Promise<CommandRecord> {
   const signal = AbortSignal.timeout(STEP_TIMEOUT_MS);
   while (true) {
     const record: CommandRecord = await (await fetch(url, { signal })).json();
@@ -145,9 +145,9 @@ async function objectsOf(objects: KubernetesObjectApi): Promise<string[]> {
   }));
 }
 
-function expectObjects(found: readonly string[], expected: readonly string[]): void {
-  tell(`In the cluster: ${found.join(", ")}`);
-  if (found.join() !== expected.join()) throw new Error(`the cluster should hold ${expected.join(", ")}`);
+function expectObjects(actual: readonly string[], expected: readonly string[]): void {
+  print(`In the cluster: ${actual.join(", ")}`);
+  if (actual.join() !== expected.join()) throw new Error(`the cluster should contain ${expected.join(", ")}`);
 }
 
 async function ensureNamespace(objects: KubernetesObjectApi): Promise<void> {
@@ -156,11 +156,11 @@ async function ensureNamespace(objects: KubernetesObjectApi): Promise<void> {
     await objects.read(namespace);
   } catch {
     await objects.create(namespace);
-    tell(`Namespace ${NAMESPACE} was created`);
+    print(`Namespace ${NAMESPACE} was created`);
   }
 }
 
-/** The kubeconfig that was given, or a temporary one for the API in memory. */
+/** A kubeconfig of the user, or a temporary one for the API in memory. */
 class KubeconfigFile implements AsyncDisposable {
   readonly path: string;
   readonly #isTemporary: boolean;
@@ -170,11 +170,11 @@ class KubeconfigFile implements AsyncDisposable {
     this.#isTemporary = isTemporary;
   }
 
-  static async of(given: string, memory: Cluster | undefined): Promise<KubeconfigFile> {
-    if (!memory) return new KubeconfigFile(given, false);
-    const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
-    await Deno.writeTextFile(path, memory.kubeconfig());
-    return new KubeconfigFile(path, true);
+  static async create(path: string, memory: Cluster | undefined): Promise<KubeconfigFile> {
+    if (!memory) return new KubeconfigFile(path, false);
+    const temporary = await Deno.makeTempFile({ prefix: "kubeconfig-" });
+    await Deno.writeTextFile(temporary, memory.kubeconfig());
+    return new KubeconfigFile(temporary, true);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -182,8 +182,8 @@ class KubeconfigFile implements AsyncDisposable {
   }
 }
 
-function tell(line: string): void {
-  // performance.now() counts from the start of the program.
+function print(line: string): void {
+  // performance.now() is the time since the start of the program.
   const seconds = (performance.now() / 1000).toFixed(2);
   console.log(`${seconds.padStart(6)}s  ${line}`);
 }

@@ -1,13 +1,13 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * The permissions that `deno.json` declares for the agent as command-line flags, for tools that take no permission sets; run, it prints them.
+ * The agent's permissions in `deno.json` as command-line flags, for tools without permission sets. Prints them when run as a program.
  * @module
  */
 import denoJson from "../deno.json" with { type: "json" };
 
 const { net, read, env, sys } = denoJson.permissions.default;
 
-/** The flags, as `deno run` and `deno compile` take them. */
+/** Flags for `deno run` and `deno compile`. */
 export const PERMISSION_FLAGS: readonly string[] = [
   ...(net ? ["--allow-net"] : []),
   ...(read ? ["--allow-read"] : []),

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * An agent as the benchmark drives it: a process of its own, commanded over its WebSocket by a Control Plane in this process.
+ * The agent of the benchmark: a separate process that receives commands from a Control Plane in this process.
  * @module
  */
 import { AgentProcess } from "../agent_process.ts";
@@ -12,7 +12,7 @@ const AGENT_ID = "bench";
 export class AgentUnderTest implements AsyncDisposable {
   readonly #controlPlane: ControlPlane;
   readonly #process: AgentProcess;
-  /** From the launch of the process until its registration arrived, in milliseconds. */
+  /** Time from the launch of the process to its registration, in milliseconds. */
   readonly registeredMs: number;
 
   private constructor(parts: { controlPlane: ControlPlane; process: AgentProcess; registeredMs: number }) {
@@ -21,7 +21,7 @@ export class AgentUnderTest implements AsyncDisposable {
     this.registeredMs = parts.registeredMs;
   }
 
-  /** Launches an agent and waits until it can be commanded. */
+  /** Launches an agent and waits until it is connected. */
   static async launch(options: { kubeconfig: string; namespace: string }): Promise<AgentUnderTest> {
     const controlPlane = ControlPlane.start();
     await AgentProcess.prepare();
@@ -39,7 +39,7 @@ export class AgentUnderTest implements AsyncDisposable {
     });
     const started = controlPlane.waitFor((message) => message.type === "heartbeat");
     const ended = process.exit().then(() =>
-      Promise.reject(new Error("The agent ended before it was connected"))
+      Promise.reject(new Error("The agent exited before it connected"))
     );
     await Promise.race([started, ended]);
     ended.catch(() => {});
@@ -47,14 +47,14 @@ export class AgentUnderTest implements AsyncDisposable {
     return new AgentUnderTest({ controlPlane, process, registeredMs });
   }
 
-  /** Gives a command and waits for its `complete`. */
+  /** Sends a command and waits for its `complete` message. */
   async command(action: string, payload: { sessionId: string } & Record<string, unknown>): Promise<void> {
     const commandId = this.#controlPlane.command(AGENT_ID, { action, sessionId: payload.sessionId, payload });
     const result = await this.#controlPlane.result(commandId);
     if (result.type === "failed") throw new Error(String(result.payload.error));
   }
 
-  /** Memory that the process holds, in MB. */
+  /** Resident memory of the process, in MB. */
   async memoryMb(): Promise<number> {
     const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
     return Number(/VmRSS:\s*(\d+) kB/.exec(status)?.[1]) / 1024;

@@ -1,5 +1,5 @@
 /**
- * How long a Control Plane is without an agent when the replica that works ends: two replicas, one after the other ended and replaced.
+ * Measures how long a Control Plane has no connected agent when the leader ends. Two replicas run; the leader is ended and replaced repeatedly.
  * @module
  */
 import { AgentProcess } from "../agent_process.ts";
@@ -7,7 +7,7 @@ import { ControlPlane } from "../control_plane/control_plane.ts";
 
 const AGENT_ID = "bench-failover";
 
-/** From the signal to the leader until the other replica is connected, in milliseconds. */
+/** Times from the signal to the leader to the connection of the other replica, in milliseconds. */
 export interface Failovers {
   /** After SIGTERM. */
   readonly cleanMs: number[];
@@ -15,7 +15,7 @@ export interface Failovers {
   readonly killedMs: number[];
 }
 
-/** Measures each kind so many times. */
+/** Measures each kind of end the given number of times. */
 export async function measureFailovers(
   options: { kubeconfig: string; namespace: string; rounds: number },
 ): Promise<Failovers> {

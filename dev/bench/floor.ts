@@ -1,6 +1,6 @@
 /**
- * The floor: the least that any agent has to do for a session, with native fetch and one watch of pods and Deployments each, without
- * configuration, checks, retries or reports. What the agent takes longer than this is its own.
+ * The floor: the minimum of API requests that any agent needs for a session, with native fetch and one watch each of pods and Deployments, and
+ * without configuration, checks, retries or reports. Everything beyond that is the agent's overhead.
  * @module
  */
 import type { SessionManifests } from "../../lib/manifests/manifests.ts";
@@ -17,7 +17,7 @@ export interface FloorOptions {
   readonly namespace: string;
 }
 
-/** Makes a session's API calls and waits for their effect in a watch. */
+/** Sends a session's API requests and waits for their effect in the watches. */
 export class Floor implements AsyncDisposable {
   readonly #options: FloorOptions;
   readonly #readers = new Set<ReadableStreamDefaultReader<Uint8Array>>();
@@ -37,7 +37,7 @@ export class Floor implements AsyncDisposable {
     return floor;
   }
 
-  /** Creates claim, Deployment and Service, and waits for the pod to be ready. */
+  /** Creates PersistentVolumeClaim, Deployment and Service, and waits until the pod is ready. */
   async start(manifests: SessionManifests): Promise<void> {
     const { claim, deployment, service } = manifests;
     const createClaimAndDeployment = async () => {
@@ -51,7 +51,7 @@ export class Floor implements AsyncDisposable {
     await this.#until(deployment.metadata?.name ?? "", (id) => this.#ready.has(id));
   }
 
-  /** Scales to nothing and waits for the pod to be gone. */
+  /** Scales to zero and waits until the pod is gone. */
   async hibernate(id: string): Promise<void> {
     await this.#call("PATCH", "/apis/apps/v1", {
       path: `deployments/${id}`,
@@ -60,7 +60,7 @@ export class Floor implements AsyncDisposable {
     await this.#until(id, () => this.#count(id, "Pod") === 0);
   }
 
-  /** Scales to one and waits for the pod to be ready. */
+  /** Scales to one and waits until the pod is ready. */
   async wake(id: string): Promise<void> {
     await this.#call("PATCH", "/apis/apps/v1", {
       path: `deployments/${id}`,
@@ -69,7 +69,7 @@ export class Floor implements AsyncDisposable {
     await this.#until(id, () => this.#ready.has(id));
   }
 
-  /** Deletes all objects and waits for Deployment and pod to be gone. */
+  /** Deletes all objects and waits until the Deployment and the pod are gone. */
   async stop(id: string): Promise<void> {
     const body = { propagationPolicy: "Foreground" };
     await Promise.all([
@@ -102,7 +102,7 @@ export class Floor implements AsyncDisposable {
     if (!response.ok) throw new Error(`${method} ${path}: ${text}`);
   }
 
-  /** Follows a collection; where the server ends the watch, as it does with slow readers, it goes on from there. */
+  /** Watches a collection; resumes when the server ends the watch, as it does with slow clients. */
   async #watch(api: string, resource: string): Promise<void> {
     const first = await this.#open(api, resource, "");
     void (async () => {
@@ -133,7 +133,7 @@ export class Floor implements AsyncDisposable {
     return reader;
   }
 
-  /** Reads a watch to its end and gives the version of its last event. */
+  /** Reads a watch to its end and returns the resource version of its last event. */
   async #follow(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> {
     const decoder = new TextDecoder();
     let rest = "";

@@ -1,10 +1,10 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * `deno task bench`: the agent beside the floor, in one run, on one API server. Prints a table; judges nothing.
+ * `deno task bench`: compares the agent with the floor in one run on one API server. Prints a table, and fails on no result.
  *
  *     deno task bench [--kubeconfig FILE] [--rounds N] [--output FILE.md]
  *
- * Without a kubeconfig it measures on the in-memory API of dev/cluster, which says little about a real cluster.
+ * Without a kubeconfig it uses the in-memory API of dev/cluster, whose times differ from those of a real cluster.
  * @module
  */
 import { parseArgs } from "@std/cli";
@@ -20,11 +20,11 @@ import { measureFailovers } from "./failover.ts";
 import { Floor } from "./floor.ts";
 import { type Comparison, comparisonCells, markdownTable, median } from "./statistics.ts";
 
-/** One of its own for each run, so that what a broken run left does not disturb the next. */
+/** A namespace per run, so that leftovers of a failed run do not affect the next. */
 const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [20, 100];
 
-/** Kubeconfigs of this run, which go with it. */
+/** Temporary kubeconfigs of this run. */
 const temporaryFiles: string[] = [];
 
 interface Bench {
@@ -91,7 +91,7 @@ async function measure(
   ].join("\n");
 }
 
-/** One session at a time, floor and agent in turn, through its whole life. */
+/** The whole life of one session at a time, alternating between floor and agent. */
 async function compareSingles({ floor, agent, rounds }: Bench): Promise<Comparison[]> {
   const names = ["start", "hibernate", "wake", "stop"] as const;
   const floorMs: Record<string, number[]> = {};
@@ -118,7 +118,7 @@ async function compareSingles({ floor, agent, rounds }: Bench): Promise<Comparis
     };
     for (const name of names) {
       const [floorTime, agentTime] = [await timed(steps[name]!.floor), await timed(steps[name]!.agent)];
-      // The first round warms up connections and code on both sides.
+      // The first round only warms up connections and code.
       if (round > 0) (floorMs[name] ??= []).push(floorTime), (agentMs[name] ??= []).push(agentTime);
     }
   }
@@ -130,7 +130,7 @@ async function compareSingles({ floor, agent, rounds }: Bench): Promise<Comparis
   }));
 }
 
-/** Many starts at once, three times on each side in turn. */
+/** Many concurrent starts, three times each, alternating between floor and agent. */
 async function compareBurst(
   { floor, agent }: Bench,
   size: number,
@@ -168,7 +168,7 @@ async function countRequests(
   await using proxy = ApiProxy.start({ server, client });
   const kubeconfig = await writeKubeconfig(proxy.kubeconfig());
   await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
-  // What an agent asks once after its launch is not what a start asks.
+  // Requests that the agent sends once after its launch are not part of a start.
   await agent.command("start_session", startPayload("first"));
   await agent.command("stop_session", { sessionId: "first", deletePVC: true });
   const before = proxy.requests.length;

@@ -1,9 +1,9 @@
 /**
- * The few figures that a benchmark needs. Pure.
+ * Statistics and tables of the benchmark. Pure.
  * @module
  */
 
-/** The middle value, or the mean of the two in the middle. */
+/** The median. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length / 2;
@@ -17,7 +17,7 @@ export interface Comparison {
   readonly name: string;
   readonly floorMs: readonly number[];
   readonly agentMs: readonly number[];
-  /** The ratio to reach, where there is one. */
+  /** The target ratio, if there is one. */
   readonly target?: number;
 }
 
@@ -34,7 +34,7 @@ export function comparisonCells({ name, floorMs, agentMs, target }: Comparison):
   ];
 }
 
-/** Rows as a Markdown table, padded so that it also reads well in a terminal. */
+/** Formats rows as a Markdown table, padded for terminals. */
 export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((cell, column) =>
     Math.max(cell.length, ...rows.map((row) => row[column]?.length ?? 0))

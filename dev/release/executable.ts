@@ -1,5 +1,5 @@
 /**
- * The agent as one executable, the same byte by byte each time that it is built from the same files.
+ * Builds the agent as one executable. The build is reproducible: the same files give the same bytes.
  * @module
  */
 import { PERMISSION_FLAGS } from "../permission_flags.ts";
@@ -11,16 +11,16 @@ export interface Build {
   /** A target of `deno compile`, such as `aarch64-unknown-linux-gnu`. */
   readonly target: string;
   readonly output: string;
-  /** When its files shall have been written. */
+  /** Modification time of the embedded files. */
   readonly time: Date;
-  /** Path of the Deno that compiles. */
+  /** Path of the Deno executable that compiles. */
   readonly deno: string;
 }
 
 /**
  * Builds one executable.
  *
- * @throws {Error} with Deno's own words when it refuses
+ * @throws {Error} with the output of Deno if it fails
  */
 export async function buildExecutable({ target, output, time, deno }: Build): Promise<void> {
   const folder = await Deno.makeTempDir();
@@ -35,9 +35,9 @@ export async function buildExecutable({ target, output, time, deno }: Build): Pr
       bundle,
       "main.ts",
     ]);
-    // The executable keeps its files' times: this is all that differs between two builds.
+    // The executable contains the modification times of its files: the only difference between two builds.
     await Deno.utime(bundle, time, time);
-    // The flags say what deno.json does, which Deno would look for beside the bundle.
+    // The flags replace deno.json, which Deno would look for beside the bundle.
     const plain = ["--quiet", "--no-check", "--no-config", "--no-lock"];
     await run(deno, [
       "compile",

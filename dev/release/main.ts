@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- a program that speaks to whoever started it
+// deno-lint-ignore-file no-console -- a command-line program
 /**
- * Builds what a release consists of into a folder: an executable for each target, the bill of materials, and the checksums of all.
+ * Builds the files of a release into a folder: an executable per target, the software bill of materials (SBOM), and checksums.
  * @module
  */
 import { parseArgs } from "@std/cli";
@@ -43,7 +43,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Builds all and gives the names of the files. */
+/** Builds all files and returns their names. */
 async function release(
   folder: string,
   { targets, time }: { targets: readonly string[]; time: Date },
@@ -68,7 +68,7 @@ async function absolute(folder: string, name: string): Promise<string> {
   return `${await Deno.realPath(folder)}/${name}`;
 }
 
-/** As `sha256sum --check` reads them. */
+/** Checksums in the format of `sha256sum --check`. */
 async function checksums(folder: string, names: readonly string[]): Promise<string> {
   const lines = names.toSorted().map(async (name) => {
     const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(`${folder}/${name}`));

@@ -1,31 +1,31 @@
 /**
- * The npm packages that a program is made of: what Deno says of its modules, with hashes from the lock file and licenses from the packages.
+ * Lists the npm packages of a program: from the modules that Deno reports, hashes of the lock file, and licenses of the packages.
  * @module
  */
 
 /** One package of the program. */
 export interface Package {
-  /** Name and version as the lock file has them; two with other peers differ here alone. */
+  /** Name and version as in the lock file, with peer dependencies, which distinguish two instances of a package. */
   readonly id: string;
   readonly name: string;
   readonly version: string;
-  /** As its package.json has it. */
+  /** From its package.json. */
   readonly license: string | undefined;
-  /** Of the registry's archive, in hexadecimal digits. */
+  /** SHA-512 of the registry's archive, in hexadecimal. */
   readonly sha512: string;
-  /** Ids of the packages that it names. */
+  /** Ids of its dependencies. */
   readonly dependencies: readonly string[];
-  /** Whether the program's own modules use it. */
+  /** Whether modules of the program import it directly. */
   readonly isDirect: boolean;
 }
 
-/** What is read of `deno info --json`. */
+/** The used part of `deno info --json`. */
 export interface Info {
   readonly modules: readonly { readonly specifier: string; readonly npmPackage?: string }[];
   readonly npmPackages: Readonly<Record<string, NpmPackage>>;
 }
 
-/** A package as `deno info --json` has it. */
+/** A package in `deno info --json`. */
 export interface NpmPackage {
   readonly name: string;
   readonly version: string;
@@ -33,15 +33,15 @@ export interface NpmPackage {
   readonly localPath: string;
 }
 
-/** What is read of a lock file. */
+/** The used part of a lock file. */
 export interface Lock {
   readonly npm: Readonly<Record<string, { readonly integrity: string }>>;
 }
 
 /**
- * The packages of the program that begins with a file.
+ * Lists the packages of the program with the given entry point.
  *
- * @throws {Error} when Deno does not know the program, and as `listPackages` does
+ * @throws {Error} when Deno cannot resolve the program, and like `listPackages`
  */
 export async function packagesOf(entry: string): Promise<Package[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -54,16 +54,16 @@ export async function packagesOf(entry: string): Promise<Package[]> {
 }
 
 /**
- * The packages in the order of their ids.
+ * Lists the packages, sorted by id.
  *
- * @throws {Error} when a module is of no package and not the program's own, or a package is not in the lock file: the list would lack it
+ * @throws {Error} when a module belongs neither to a package nor to the program, or a package is not in the lock file: the list would be incomplete
  */
 export function listPackages(
   { modules, npmPackages }: Info,
   { lock, licenseOf }: { lock: Lock; licenseOf: (folder: string) => string | undefined },
 ): Package[] {
   const stranger = modules.find(({ specifier }) => !/^(file|npm|node):/.test(specifier));
-  if (stranger) throw new Error(`Cannot list ${stranger.specifier}: it is of no npm package`);
+  if (stranger) throw new Error(`Cannot list ${stranger.specifier}: it does not belong to an npm package`);
   const direct = new Set(modules.map(({ npmPackage }) => npmPackage).filter((id) => id !== undefined));
   return [...reached(direct, npmPackages)].map(([id, { name, version, dependencies, localPath }]) => ({
     id,
@@ -76,7 +76,7 @@ export function listPackages(
   })).sort((a, b) => a.id < b.id ? -1 : 1);
 }
 
-/** Some packages and all that they need: Deno knows those of the development, too. */
+/** The given packages and their dependencies. Deno also reports packages for development, which are left out. */
 function reached(ids: ReadonlySet<string>, all: Info["npmPackages"]): Map<string, NpmPackage> {
   const found = new Map<string, NpmPackage>();
   const open = [...ids];
@@ -91,7 +91,7 @@ function reached(ids: ReadonlySet<string>, all: Info["npmPackages"]): Map<string
 
 function sha512Of(id: string, { npm }: Lock): string {
   const [, base64] = /^sha512-(.+)$/.exec(npm[id]?.integrity ?? "") ?? [];
-  if (base64 === undefined) throw new Error(`Cannot list ${id}: deno.lock has no SHA-512 of it`);
+  if (base64 === undefined) throw new Error(`Cannot list ${id}: deno.lock has no SHA-512 for it`);
   return Uint8Array.fromBase64(base64).toHex();
 }
 

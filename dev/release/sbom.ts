@@ -1,21 +1,21 @@
 /**
- * The release's bill of materials, as CycloneDX 1.6 writes it. Pure.
+ * The software bill of materials (SBOM) of a release in CycloneDX 1.6. Pure.
  * @module
  */
 import { Enums, Models, Serialize, SPDX, Spec } from "@cyclonedx/cyclonedx-library";
 import type { Package } from "./packages.ts";
 
-/** What is released. */
+/** A release. */
 export interface Release {
   readonly name: string;
   readonly version: string;
-  /** Version of the Deno that its executables contain. */
+  /** Version of Deno in its executables. */
   readonly deno: string;
   readonly packages: readonly Package[];
   readonly time: Date;
 }
 
-/** The document; two of the same release are the same, byte by byte. */
+/** Builds the document; the same release gives the same bytes. */
 export function sbom({ name, version, deno, packages, time }: Release): string {
   const program = new Models.Component(Enums.ComponentType.Application, name, {
     version,

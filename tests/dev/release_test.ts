@@ -65,12 +65,12 @@ Deno.test("packages are not listed where one would be missing, or has no hash", 
   assertThrows(
     () => listPackages({ ...INFO, modules }, { lock: LOCK, licenseOf }),
     Error,
-    "Cannot list https://example.com/x.ts: it is of no npm package",
+    "Cannot list https://example.com/x.ts: it does not belong to an npm package",
   );
   assertThrows(
     () => listPackages(INFO, { lock: { npm: {} }, licenseOf }),
     Error,
-    "Cannot list @s/b@2.0.0_a@1.0.0: deno.lock has no SHA-512 of it",
+    "Cannot list @s/b@2.0.0_a@1.0.0: deno.lock has no SHA-512 for it",
   );
 });
 

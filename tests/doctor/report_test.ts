@@ -7,15 +7,15 @@ const configuration = new Findings("configuration");
 
 Deno.test("formatReport() prints one line per finding in the order of the checks, and the counts", () => {
   const findings = [
-    quota.skip("What the quotas leave is not known", "the agent may not read quotas"),
+    quota.skip("The quotas were not checked", "the agent may not read them"),
     quota.warn("Quota q is nearly used up", "raise it"),
     configuration.ok("The settings are valid"),
-    api.fail("Kubernetes does not answer", "look at the network"),
+    api.fail("Kubernetes does not respond", "check the network"),
   ];
   assertEquals(formatReport(findings, "text").split("\n"), [
     "ok    The settings are valid",
-    "FAIL  Kubernetes does not answer: look at the network",
-    "skip  What the quotas leave is not known (the agent may not read quotas)",
+    "FAIL  Kubernetes does not respond: check the network",
+    "skip  The quotas were not checked (the agent may not read them)",
     "warn  Quota q is nearly used up: raise it",
     "",
     "1 failed, 1 warning, 1 ok, 1 skipped",
@@ -23,11 +23,11 @@ Deno.test("formatReport() prints one line per finding in the order of the checks
 });
 
 Deno.test("formatReport() prints a JSON document with the worst status and all findings", () => {
-  const findings = [api.ok("Kubernetes answers"), quota.warn("Quota q is nearly used up", "raise it")];
+  const findings = [api.ok("Kubernetes responds"), quota.warn("Quota q is nearly used up", "raise it")];
   assertEquals(JSON.parse(formatReport(findings, "json")), {
     status: "warn",
     checks: [
-      { check: "kubernetes-api", status: "ok", message: "Kubernetes answers", advice: "" },
+      { check: "kubernetes-api", status: "ok", message: "Kubernetes responds", advice: "" },
       { check: "quota", status: "warn", message: "Quota q is nearly used up", advice: "raise it" },
     ],
   });

@@ -1,5 +1,5 @@
 /**
- * All that an operator can apply, as a real API server judges it: a server-side apply that changes nothing.
+ * Validates everything that an operator can apply against a real API server, by server-side apply in a dry run.
  * @module
  */
 import { ApiException, type KubernetesObject, loadYaml, PatchStrategy } from "@kubernetes/client-node";
@@ -8,7 +8,7 @@ import { shippedObjects } from "../k8s/shipped.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { EVERY_COMPONENT, HELM, KUSTOMIZE, renderChart, renderKustomization } from "../support/rendering.ts";
 
-/** Custom resources of others, which a bare API server does not know. */
+/** Custom resources of other projects, which the API server does not know. */
 const FOREIGN = "monitoring.coreos.com/";
 
 const EVERYTHING = {
@@ -53,10 +53,10 @@ function dryRunTest(
   });
 }
 
-/** What the API server has against an object, which moves into the test's namespace for it. */
+/** Applies an object to the test's namespace in a dry run; returns the API server's objections. */
 async function dryRun(cluster: TestCluster, object: KubernetesObject): Promise<string[]> {
   const namespace = object.metadata?.namespace === undefined ? {} : { namespace: cluster.namespace };
-  // The client has some fields under names of its own, and gives them these when it reads YAML.
+  // The client renames some fields, which loadYaml() does.
   const moved = loadYaml<KubernetesObject>(
     JSON.stringify({ ...object, metadata: { ...object.metadata, ...namespace } }),
   );
