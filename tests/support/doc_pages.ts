@@ -30,7 +30,10 @@ export type Place =
 
 const PLACES: ReadonlyArray<readonly [Place, RegExp]> = [
   ["nowhere", /^(docker|gh|git) |^\.ci\/run$/],
-  ["nowhere", /^((OTEL_DENO|KUBECONFIG|K8S_AGENT)=\S+ )?deno task (ok|test|bench|chaos|compile|release)\b/],
+  [
+    "nowhere",
+    /^((OTEL_DENO|KUBECONFIG|K8S_AGENT)=\S+ )?deno task (ok|test|bench|chaos|compile|generate|release)\b/,
+  ],
   ["nowhere", /^npx -y deno@\S+ task test$/],
   ["local", /^(npx -y deno@\S+|deno) (task|run) |^(curl|export|k8s-agent) /],
   ["cluster", /^(kubectl|helm|cp|sed) /],
