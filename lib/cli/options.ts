@@ -7,6 +7,7 @@ import {
   agentId,
   amount,
   duration,
+  integer,
   label,
   labels,
   list,
@@ -24,7 +25,6 @@ import {
   text,
   tolerations,
   url,
-  whole,
 } from "./option_parsers.ts";
 import type { HttpProxy } from "../common/proxies.ts";
 import { parseCores, parseMemory } from "../common/quantities.ts";
@@ -93,7 +93,7 @@ export const OPTIONS: readonly Option[] = [
     help: "Maximum CPU cores available",
   }),
   option("maxMemory", { parse: amount(parseMemory, "memory"), fallback: 128, help: "Maximum memory in GB" }),
-  option("maxSessions", { parse: whole(1, 100_000), fallback: 100, help: "Maximum concurrent sessions" }),
+  option("maxSessions", { parse: integer(1, 100_000), fallback: 100, help: "Maximum concurrent sessions" }),
   option("config", {
     parse: text,
     fallback: "",
@@ -139,7 +139,7 @@ export const OPTIONS: readonly Option[] = [
     help: "Time between heartbeats, at most 20s",
   }),
   option("reconnectAttempts", {
-    parse: whole(0, 1_000_000),
+    parse: integer(0, 1_000_000),
     fallback: 5,
     help: "Reconnect attempts before the agent exits; 0 for unlimited",
   }),
@@ -156,7 +156,7 @@ export const OPTIONS: readonly Option[] = [
     help: "Timeout for running commands when the agent shuts down",
   }),
   option("maxConcurrentStarts", {
-    parse: whole(1, 1000),
+    parse: integer(1, 1000),
     fallback: 20,
     help: "Maximum number of sessions that start at the same time",
   }),

@@ -250,7 +250,7 @@ Deno.test("loadConfig() reports all problems at once, with flag and variable", (
     '--namespace (NAMESPACE) must be a Kubernetes namespace: lower-case letters, digits and hyphens: current value is "Not_Valid" (NAMESPACE)',
     '--max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
     '--max-memory (MAX_MEMORY) must be between 1 and 1000000: current value is "0" (MAX_MEMORY)',
-    '--max-sessions (MAX_SESSIONS) must be a whole number from 1 to 100000: current value is "-1" (c.yaml)',
+    '--max-sessions (MAX_SESSIONS) must be an integer from 1 to 100000: current value is "-1" (c.yaml)',
     '--log-level (LOG_LEVEL) must be one of debug, info, warn, error: current value is "loud" (LOG_LEVEL)',
   ]);
   for (const problem of error.problems) assertStringIncludes(error.message, `\n  - ${problem}`);
@@ -319,7 +319,7 @@ const BAD_FILES: Array<[name: string, file: string, expected: string]> = [
   ["a file in the file", "config: other.yaml", "config in c.yaml is unknown: see --help for the settings"],
   ["a key in the file", "apiKey: s3cret", "apiKey in c.yaml is unknown: see --help for the settings"],
   ["a list for text", "region: [a]", "--region (REGION) must be text: current value is a list (c.yaml)"],
-  ["a list for a number", "maxSessions: [5]", "--max-sessions (MAX_SESSIONS) must be a whole number"],
+  ["a list for a number", "maxSessions: [5]", "--max-sessions (MAX_SESSIONS) must be an integer"],
   ["a list for a switch", "checkConfig: [true]", "--check-config (CHECK_CONFIG) must be true or false"],
   ["an object that holds itself", "maxCpu: &a {b: *a}", "--max-cpu (MAX_CPU) must be an amount of cores"],
   ["a list that holds itself", "tolerations: &a [*a]", "--tolerations (TOLERATIONS) must be a list"],

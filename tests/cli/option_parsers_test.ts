@@ -3,6 +3,7 @@ import {
   agentId,
   amount,
   duration,
+  integer,
   label,
   labels,
   list,
@@ -19,7 +20,6 @@ import {
   text,
   tolerations,
   url,
-  whole,
 } from "../../lib/cli/option_parsers.ts";
 import { parseCores } from "../../lib/common/quantities.ts";
 import { BUILT_IN_TEMPLATES, imageTemplate } from "../../lib/model/template.ts";
@@ -32,16 +32,16 @@ interface Table {
 }
 
 const LONG = "x".repeat(2 ** 20);
-const NO_TEXTS = [undefined, null, true, [], ["a"], {}];
+const NOT_TEXT = [undefined, null, true, [], ["a"], {}];
 const TOLERATION = { key: "a", operator: "Equal", value: "b", effect: "NoExecute", tolerationSeconds: 5 };
 
 const TABLES: Table[] = [
-  { name: "text()", parse: text, good: [["", ""], ["a b", "a b"], [5, "5"]], bad: NO_TEXTS },
+  { name: "text()", parse: text, good: [["", ""], ["a b", "a b"], [5, "5"]], bad: NOT_TEXT },
   {
     name: "label()",
     parse: label,
     good: [["", ""], ["us-east-1", "us-east-1"], [1, "1"], ["x".repeat(253), "x".repeat(253)]],
-    bad: [...NO_TEXTS, "a\nb", "a\u0000", "région", "x".repeat(254), LONG],
+    bad: [...NOT_TEXT, "a\nb", "a\u0000", "région", "x".repeat(254), LONG],
   },
   {
     name: "agentId()",
@@ -50,20 +50,20 @@ const TABLES: Table[] = [
       "x".repeat(63),
       "x".repeat(63),
     ]],
-    bad: [...NO_TEXTS, "", "-a", "a-", "a b", "a/b", "../x", "é", "a\n", "x".repeat(64), LONG],
+    bad: [...NOT_TEXT, "", "-a", "a-", "a b", "a/b", "../x", "é", "a\n", "x".repeat(64), LONG],
   },
   {
     name: "namespace()",
     parse: namespace,
     good: [["streamspace", "streamspace"], ["a", "a"], ["1a-b2", "1a-b2"]],
-    bad: [...NO_TEXTS, "", "A", "a.b", "a_b", "-a", "a-", "../x", "a/b", "x".repeat(64), LONG],
+    bad: [...NOT_TEXT, "", "A", "a.b", "a_b", "-a", "a-", "../x", "a/b", "x".repeat(64), LONG],
   },
   {
     name: "url()",
     parse: url,
     good: [["wss://h", "wss://h"], ["http://h:8000/a/", "http://h:8000/a/"]],
     bad: [
-      ...NO_TEXTS,
+      ...NOT_TEXT,
       5,
       "",
       "h",
@@ -79,31 +79,31 @@ const TABLES: Table[] = [
     name: "amount()",
     parse: amount(parseCores, "cores"),
     good: [["1", 1], [64, 64], [64.9, 64], ["64000m", 64], ["1000000", 1_000_000]],
-    bad: [...NO_TEXTS, "", "0", 0, "999m", -1, NaN, Infinity, "1000001", "9".repeat(400), LONG],
+    bad: [...NOT_TEXT, "", "0", 0, "999m", -1, NaN, Infinity, "1000001", "9".repeat(400), LONG],
   },
   {
-    name: "whole()",
-    parse: whole(0, 10),
+    name: "integer()",
+    parse: integer(0, 10),
     good: [["0", 0], ["10", 10], [7, 7], ["007", 7]],
-    bad: [...NO_TEXTS, [5], "", "11", "-1", -1, 1.5, "1.5", "1e1", " 5", "5\n", NaN, Infinity, LONG],
+    bad: [...NOT_TEXT, [5], "", "11", "-1", -1, 1.5, "1.5", "1e1", " 5", "5\n", NaN, Infinity, LONG],
   },
   {
     name: "duration()",
     parse: duration(1000, 20_000),
     good: [["1s", 1000], ["20s", 20_000], ["10", 10_000], [10, 10_000], ["1500ms", 1500]],
-    bad: [...NO_TEXTS, "", "999ms", "21s", "0", "-1s", "soon", LONG],
+    bad: [...NOT_TEXT, "", "999ms", "21s", "0", "-1s", "soon", LONG],
   },
   {
     name: "quantity()",
     parse: quantity,
     good: [["10Gi", "10Gi"], ["1Mi", "1Mi"], ["5000000k", "5000000k"]],
-    bad: [...NO_TEXTS, 10, "", "10", "10GB", "0Gi", "-1Gi", "10m", LONG],
+    bad: [...NOT_TEXT, 10, "", "10", "10GB", "0Gi", "-1Gi", "10m", LONG],
   },
   {
     name: "oneOf()",
     parse: oneOf("text", "json"),
     good: [["text", "text"], ["json", "json"]],
-    bad: [...NO_TEXTS, "", "TEXT", "json ", "__proto__", "constructor"],
+    bad: [...NOT_TEXT, "", "TEXT", "json ", "__proto__", "constructor"],
   },
   {
     name: "switchValue()",
@@ -134,13 +134,13 @@ const TABLES: Table[] = [
     name: "objectName()",
     parse: objectName,
     good: [["", ""], ["gvisor", "gvisor"], ["a.b-c", "a.b-c"]],
-    bad: [...NO_TEXTS, "A", "-a", "a-", "a_b", "a/b", LONG],
+    bad: [...NOT_TEXT, "A", "-a", "a-", "a_b", "a/b", LONG],
   },
   {
     name: "pattern()",
     parse: pattern,
     good: [["*", "*"], ["lscr.io/linuxserver/*", "lscr.io/linuxserver/*"]],
-    bad: [...NO_TEXTS, "", "a b", "a\n", LONG],
+    bad: [...NOT_TEXT, "", "a b", "a\n", LONG],
   },
   {
     name: "resourceAmounts()",
@@ -240,7 +240,7 @@ const TABLES: Table[] = [
 
 for (const { name, parse, good, bad } of TABLES) {
   for (const [value, expected] of good) {
-    Deno.test(`${name} reads ${shown(value)}`, () => {
+    Deno.test(`${name} parses ${shown(value)}`, () => {
       assertEquals(parse(value), { ok: true, value: expected });
     });
   }
