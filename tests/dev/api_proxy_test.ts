@@ -66,18 +66,18 @@ class Proxied implements AsyncDisposable {
 /** The agent's watch, through a proxy. */
 class ProxiedWatch implements AsyncDisposable {
   /** The received lists and changes in their order. */
-  readonly told = new Queue<string>();
+  readonly changes = new Queue<string>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
-  // Without jitter, retries are immediate.
+  // A random factor of 0 makes retries immediate.
   readonly #random = new FixedRandom(0);
 
   constructor(transport: Transport) {
     this.#running = watch<KubernetesObject>(transport, {
       path: MAPS,
       selector: { labelSelector: "" },
-      onList: (objects) => this.told.push(["list", ...objects.map(name)].join(" ")),
-      onChange: (change, object) => this.told.push(`${change} ${name(object)}`),
+      onList: (objects) => this.changes.push(["list", ...objects.map(name)].join(" ")),
+      onChange: (change, object) => this.changes.push(`${change} ${name(object)}`),
       signal: this.#stop.signal,
     });
   }
@@ -98,9 +98,9 @@ function words({ verb, resource }: RequestAttributes): string {
 }
 
 /** Creates a ConfigMap without the proxy, and waits until the watch delivers it. */
-async function tell({ cluster }: Proxied, { told }: ProxiedWatch, name: string): Promise<void> {
+async function createAndAwait({ cluster }: Proxied, { changes }: ProxiedWatch, name: string): Promise<void> {
   await call(cluster, MAPS, { body: { metadata: { name } } });
-  assertEquals(await told.next(), `put ${name}`);
+  assertEquals(await changes.next(), `put ${name}`);
 }
 
 Deno.test("ApiProxy forwards requests, and records their RBAC attributes", async () => {
@@ -251,13 +251,13 @@ Deno.test("ApiProxy delays the response of an executed request", async () => {
 Deno.test("ApiProxy streams watches, and ends them", async () => {
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);
-  assertEquals(await watching.told.next(), "list");
-  await tell(proxied, watching, "one");
-  await tell(proxied, watching, "two");
+  assertEquals(await watching.changes.next(), "list");
+  await createAndAwait(proxied, watching, "one");
+  await createAndAwait(proxied, watching, "two");
   assertEquals(proxied.proxy.watches, 1);
   proxied.proxy.endWatches();
   assertEquals(proxied.proxy.watches, 0);
-  await tell(proxied, watching, "three");
+  await createAndAwait(proxied, watching, "three");
   const recorded = ["list configmaps", "watch configmaps", "watch configmaps"];
   assertEquals(proxied.proxy.requests.map(words), recorded);
 });
@@ -265,13 +265,13 @@ Deno.test("ApiProxy streams watches, and ends them", async () => {
 Deno.test("ApiProxy ends watches with an error: after 410, the client lists again", async () => {
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);
-  assertEquals(await watching.told.next(), "list");
-  await tell(proxied, watching, "one");
+  assertEquals(await watching.changes.next(), "list");
+  await createAndAwait(proxied, watching, "one");
   proxied.proxy.errorWatches(500);
-  await tell(proxied, watching, "two");
+  await createAndAwait(proxied, watching, "two");
   proxied.proxy.errorWatches(410);
-  assertEquals(await watching.told.next(), "list one two");
-  await tell(proxied, watching, "three");
+  assertEquals(await watching.changes.next(), "list one two");
+  await createAndAwait(proxied, watching, "three");
 });
 
 Deno.test("ApiProxy sends errors in watches as Status objects", async () => {
@@ -296,18 +296,18 @@ Deno.test("ApiProxy stalls watches, which stay open until the client gives up", 
   using time = new FakeTime();
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);
-  assertEquals(await watching.told.next(), "list");
-  await tell(proxied, watching, "one");
+  assertEquals(await watching.changes.next(), "list");
+  await createAndAwait(proxied, watching, "one");
   proxied.proxy.silenceWatches();
   await call(proxied.cluster, MAPS, { body: { metadata: { name: "two" } } });
   proxied.cluster.closeWatches();
   assertEquals((await (await proxied.fetch(SECRETS)).json()).items, []);
-  assertEquals([watching.told.size, proxied.proxy.watches], [0, 1]);
+  assertEquals([watching.changes.size, proxied.proxy.watches], [0, 1]);
   // The timeout of the agent for a watch without data.
   await time.timer(40_000);
   time.tick(40_000);
-  while (watching.told.size === 0) await time.tickAsync(0);
-  assertEquals(await watching.told.next(), "put two");
+  while (watching.changes.size === 0) await time.tickAsync(0);
+  assertEquals(await watching.changes.next(), "put two");
 });
 
 Deno.test("ApiProxy ends the watch of the server when the client disconnects", async () => {
