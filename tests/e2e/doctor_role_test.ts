@@ -173,7 +173,10 @@ onEachCluster("the report in docs/troubleshooting.md matches one of the doctor",
 }, [REAL]);
 
 onEachCluster("a starting agent logs failed checks and runs sessions", async (cluster) => {
-  await using stage = await Stage.start(cluster, { args: ["--storage-class=nope"] });
+  await using stage = await Stage.start(cluster, {
+    args: ["--storage-class=nope"],
+    timings: { startupChecksDelayMs: 0 },
+  });
   const line = await stage.agent.line(/run k8s-agent doctor for details/);
   assertStringIncludes(
     line,
