@@ -27,7 +27,7 @@ for (const page of PAGES) {
 
   Deno.test(`${page.path} has its commands in bash blocks`, () => {
     for (const { language, firstLine } of fencesOf(page)) {
-      assert(["", "bash", "json", "yaml", "mermaid"].includes(language), language);
+      assert(["", "bash", "json", "yaml", "ts", "mermaid"].includes(language), language);
       if (language === "") assert(!new RegExp(`^(\\$ )?(${PROGRAMS}) `).test(firstLine), firstLine);
     }
     const inline = [...page.text.matchAll(/`((?:kubectl|helm|docker|curl|cosign|gh) [^`]*)`/g)];

@@ -31,12 +31,12 @@ for (
     [
       "with HTTP probes but no health server",
       { probes: "http", settings: { HEALTH_ADDR: "off" } },
-      "Leave settings.HEALTH_ADDR at :8080, which probes: http needs",
+      "Leave settings.HEALTH_ADDR at :8080, which probes: http requires",
     ],
     [
       "with a PodMonitor for another port",
       { monitoring: { enabled: true }, settings: { HEALTH_ADDR: ":9090" } },
-      "Leave settings.HEALTH_ADDR at :8080, which monitoring.enabled needs",
+      "Leave settings.HEALTH_ADDR at :8080, which monitoring.enabled requires",
     ],
     ...["35s", "60", 60, "1m", "1h"].map((time) =>
       [

@@ -12,7 +12,7 @@ export interface Page {
 }
 
 /** Every page. */
-export const PAGES: readonly Page[] = [".", "docs"]
+export const PAGES: readonly Page[] = [".", "docs", "dev/cluster"]
   .flatMap((folder) => [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name }) => `${folder}/${name}`))
   .map((path) => path.replace("./", ""))
   .filter((path) => path.endsWith(".md"))

@@ -22,9 +22,9 @@ labels:
 
 {{- /* Rejects values with which no pod could run: probes without a health server, and a termination before a DRAIN_TIMEOUT that is a single number. */ -}}
 {{- define "k8s-agent.check" -}}
-{{- $asked := eq .Values.probes "http" | ternary "probes: http needs" (.Values.monitoring.enabled | ternary "monitoring.enabled needs" "") -}}
-{{- if and $asked (ne (.Values.settings.HEALTH_ADDR | default ":8080") ":8080") -}}
-{{- fail (printf "Leave settings.HEALTH_ADDR at :8080, which %s" $asked) -}}
+{{- $feature := eq .Values.probes "http" | ternary "probes: http requires" (.Values.monitoring.enabled | ternary "monitoring.enabled requires" "") -}}
+{{- if and $feature (ne (.Values.settings.HEALTH_ADDR | default ":8080") ":8080") -}}
+{{- fail (printf "Leave settings.HEALTH_ADDR at :8080, which %s" $feature) -}}
 {{- end -}}
 {{- $drain := get .Values.settings "DRAIN_TIMEOUT" | toString | default "25s" -}}
 {{- if regexMatch "^[0-9]+[smh]?$" $drain -}}
