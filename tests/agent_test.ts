@@ -1,13 +1,11 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { KubernetesObject, V1Pod } from "@kubernetes/client-node";
 import { ControlPlane } from "../dev/control_plane/control_plane.ts";
-import { run } from "../lib/agent.ts";
 import { loadConfig } from "../lib/cli/config.ts";
-import type { Config } from "../lib/cli/options.ts";
 import { listSessions } from "../lib/cli/sessions_table.ts";
 import { RUNNING_SINCE_ANNOTATION } from "../lib/model/names.ts";
 import { MEMORY, type TestCluster } from "./support/clusters.ts";
-import { LogCapture } from "./support/log_capture.ts";
+import { LocalAgent } from "./support/local_agent.ts";
 
 /**
  * What an agent of commit dbde44a left when it was killed: three sessions of which one is hibernated, a failed start, and one session whose
@@ -36,46 +34,40 @@ async function restore(cluster: TestCluster): Promise<void> {
   });
 }
 
-function configOf(cluster: TestCluster, controlPlane: ControlPlane): Config {
-  const invocation = loadConfig({
-    args: [
-      `--agent-id=${AGENT_ID}`,
-      `--control-plane-url=${controlPlane.url}`,
-      `--kubeconfig=${cluster.kubeconfig}`,
-      `--namespace=${cluster.namespace}`,
-      "--ingress-namespaces=streamspace",
-      "--storage-size=1Gi",
-      "--health-addr=off",
-    ],
-    env: () => undefined,
-    readFile: Deno.readTextFileSync,
-  });
-  if (invocation.kind !== "run") throw new TypeError(`Cannot run "${invocation.kind}"`);
-  return invocation.config;
+function flagsOf(cluster: TestCluster, controlPlane: ControlPlane): string[] {
+  return [
+    `--agent-id=${AGENT_ID}`,
+    `--control-plane-url=${controlPlane.url}`,
+    `--kubeconfig=${cluster.kubeconfig}`,
+    `--namespace=${cluster.namespace}`,
+    "--ingress-namespaces=streamspace",
+    "--storage-size=1Gi",
+  ];
 }
 
 /** The sessions as `k8s-agent sessions` shows them. */
-async function sessions(config: Config): Promise<string[]> {
-  const { sessions } = JSON.parse(await listSessions(config, "json"));
+async function sessions(flags: readonly string[]): Promise<string[]> {
+  const args = ["sessions", ...flags];
+  const invocation = loadConfig({ args, env: () => undefined, readFile: () => "" });
+  assert(invocation.kind === "sessions");
+  const { sessions } = JSON.parse(await listSessions(invocation.config, "json"));
   return sessions.map((row: Record<string, string>) =>
     [row.session, row.user, row.template, row.state, row.home].filter(Boolean).join(" ")
   );
 }
 
 Deno.test("run() takes over the sessions and commands of the previous version", async () => {
-  using _logs = new LogCapture();
   await using cluster = await MEMORY.open();
   await using controlPlane = ControlPlane.start();
   await restore(cluster);
-  const config = configOf(cluster, controlPlane);
-  assertEquals(await sessions(config), [
+  const flags = flagsOf(cluster, controlPlane);
+  assertEquals(await sessions(flags), [
     "alice-running alice firefox running",
     "bob-home bob firefox running bob-home-home",
     "carol-hibernated carol firefox hibernated carol-hibernated-home",
     "dave-starting dave notebook running dave-starting-home",
   ]);
-  const stop = new AbortController();
-  const ended = run(config, stop.signal, { lateCommandsMs: 0 });
+  await using _agent = LocalAgent.start({ args: flags, timings: { lateCommandsMs: 0 } });
 
   // Unfinished commands are resumed, and results that may not have arrived are sent again.
   const result = async (commandId: string) => {
@@ -115,7 +107,7 @@ Deno.test("run() takes over the sessions and commands of the previous version", 
   assertEquals(await command("hibernate_session", { sessionId: "alice-running" }), "complete hibernated");
   assertEquals(await command("wake_session", { sessionId: "carol-hibernated" }), "complete running");
   assertEquals(await command("wake_session", { sessionId: "dave-starting" }), "complete running");
-  assertEquals(await sessions(config), [
+  assertEquals(await sessions(flags), [
     "alice-running alice firefox hibernated",
     "bob-home bob firefox running bob-home-home",
     "carol-hibernated carol firefox running carol-hibernated-home",
@@ -125,6 +117,4 @@ Deno.test("run() takes over the sessions and commands of the previous version", 
   const stops = sessionIds.map((sessionId) => command("stop_session", { sessionId, deletePVC: true }));
   assertEquals(new Set(await Promise.all(stops)), new Set(["complete terminated"]));
   await cluster.untilEmpty();
-  stop.abort();
-  await ended;
 });
