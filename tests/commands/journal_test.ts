@@ -25,6 +25,21 @@ async function recovered(store: MemoryJournalStore) {
   return await journal.load(never);
 }
 
+Deno.test("Journal has the format that earlier and later versions read", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal({ sessionIds: () => ["s2", "s1"] });
+  await journal.add(entry("c1"));
+  await journal.add(entry("c2"));
+  await journal.setResult(completed("c2", { state: "running" }), { isRecorded: false });
+  const request = '"request":{"action":"wake_session","sessionId":"s1"}';
+  const result = '"result":{"type":"complete","payload":{"commandId":"c2","result":{"state":"running"}}}';
+  assertEquals(store.data, {
+    "agent.0000000001000000": `{"commandId":"c1","receivedAt":1000,${request}}`,
+    "agent.0000000001000001": `{"commandId":"c2","receivedAt":1000,${request},${result}}`,
+    "agent.sessions": "s1\ns2",
+  });
+});
+
 Deno.test("Journal.load() returns pending commands in the order they were received", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
