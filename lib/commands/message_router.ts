@@ -29,7 +29,7 @@ export class MessageRouter {
     this.#options = options;
   }
 
-  /** Handles all messages of a frame; returns before any command is carried out. */
+  /** Handles all messages of a frame; returns before any command has run. */
   receive(frame: string | Uint8Array): void {
     if (typeof frame === "string") {
       for (const message of parseFrame(frame)) this.#handle(message);
