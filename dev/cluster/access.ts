@@ -1,18 +1,18 @@
 /**
- * Who may do what: access reviews, and the check of each request, both decided by one function.
+ * Authorization: one function decides about each request and answers access reviews.
  * @module
  */
 import { forbidden } from "./api_error.ts";
 import type { ApiRequest } from "./api_request.ts";
 import { type JsonObject, objectOf } from "./api_objects.ts";
 
-/** What someone wants to do. */
+/** Attributes of a request. */
 export interface AccessAttributes {
-  /** Such as `list`. */
+  /** For example `list`. */
   readonly verb: string;
   /** Empty for the core group. */
   readonly group: string;
-  /** Such as `pods`. */
+  /** For example `pods`. */
   readonly resource: string;
   /** Empty for the object itself. */
   readonly subresource: string;
@@ -26,8 +26,8 @@ export interface AccessAttributes {
 export type Authorize = (attributes: AccessAttributes) => boolean;
 
 /**
- * Checks a request.
- * @throws {ApiError} 403 when it is not allowed
+ * Authorizes a request.
+ * @throws {ApiError} 403 when the request is forbidden
  */
 export function checkAccess(authorize: Authorize, request: ApiRequest): void {
   const { verb, type, subresource, namespace, name } = request;

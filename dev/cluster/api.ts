@@ -1,5 +1,5 @@
 /**
- * The verbs: a parsed request in, the answer out, by way of the registry.
+ * The verbs: turns a parsed request into a response, through the registry.
  * @module
  */
 import { load } from "js-yaml";
@@ -16,7 +16,7 @@ import { parseFieldSelector, parseLabelSelector, type Predicate } from "./select
 import { toTable, wantsTable } from "./table.ts";
 import type { Watches } from "./watch.ts";
 
-/** What the verbs work with. */
+/** Dependencies of the verbs. */
 export interface Backend {
   readonly registry: Registry;
   readonly watches: Watches;
@@ -24,7 +24,7 @@ export interface Backend {
 }
 
 /**
- * Answers a request about a resource.
+ * Handles a request for a resource.
  * @throws {ApiError} when the request is refused
  */
 export async function answer(backend: Backend, api: ApiRequest, request: Request): Promise<Response> {
@@ -94,7 +94,7 @@ function watch({ watches }: Backend, api: ApiRequest, request: Request): Respons
   return new Response(stream, { headers: { "content-type": "application/json;stream=watch" } });
 }
 
-/** The objects that a list, a watch or the deletion of a collection is about. */
+/** The objects that a list, a watch or a collection deletion selects. */
 function selection({ type, namespace, name, query }: ApiRequest): Predicate<ApiObject> {
   const matchesLabels = parseLabelSelector(query.get("labelSelector") ?? "");
   const matchesFields = parseFieldSelector(type, query.get("fieldSelector") ?? "");
@@ -148,7 +148,7 @@ function mediaTypeOf(request: Request): string {
   return (request.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
 }
 
-/** Reads a body, JSON or YAML. */
+/** Parses a JSON or YAML body. */
 async function readBody(request: Request): Promise<unknown> {
   const text = await request.text();
   const mediaType = mediaTypeOf(request);
@@ -164,7 +164,7 @@ async function readBody(request: Request): Promise<unknown> {
   }
 }
 
-/** How to delete stands in the body, or in the query. */
+/** Reads the delete options from the body or the query. */
 async function readDeleteOptions(request: Request, { query }: ApiRequest): Promise<DeleteOptions> {
   const text = await request.text();
   const body: JsonObject = text === "" ? {} : objectOf(parseOptions(text));

@@ -1,17 +1,17 @@
 /**
- * The errors of the API: each carries the `Status` object that the client gets, worded as a real API server does.
+ * The errors of the API: each carries the `Status` object for the client, with the message of a real API server.
  * @module
  */
 import { qualifiedName, type ResourceType } from "./resources.ts";
 
-/** One field that is not as it must be. */
+/** One invalid field. */
 export interface Cause {
   readonly reason: string;
   readonly message: string;
   readonly field: string;
 }
 
-/** What a `Status` tells about the object it is about. */
+/** Details of a `Status` about its object. */
 export interface StatusDetails {
   readonly name?: string;
   readonly group?: string;
@@ -21,7 +21,7 @@ export interface StatusDetails {
   readonly retryAfterSeconds?: number;
 }
 
-/** The body of an answer that is not an object. */
+/** Body of a response that is a `Status`. */
 export interface Status {
   readonly kind: "Status";
   readonly apiVersion: "v1";
@@ -47,12 +47,12 @@ const REASONS: Readonly<Record<number, string>> = {
   504: "Timeout",
 };
 
-/** The reason that usually stands beside an HTTP status. */
+/** Usual reason for an HTTP status. */
 export function usualReason(code: number): string {
   return REASONS[code] ?? "Unknown";
 }
 
-/** A refused request. */
+/** A rejected request. */
 export class ApiError extends Error {
   override name = "ApiError";
   readonly code: number;
@@ -66,7 +66,7 @@ export class ApiError extends Error {
     this.details = options.details;
   }
 
-  /** The `Status` to answer with. */
+  /** The `Status` of the response. */
   get status(): Status {
     const { message, reason, details, code } = this;
     return {
@@ -86,19 +86,19 @@ function detailsOf(type: ResourceType, name: string): StatusDetails {
   return { name, ...(type.group === "" ? {} : { group: type.group }), kind: type.plural };
 }
 
-/** The answer to a deletion that leaves nothing to show. */
+/** Response to a deletion that returns no object. */
 export function deletedStatus(type: ResourceType, object: { name: string; uid: string }): Status {
   const details = { ...detailsOf(type, object.name), uid: object.uid };
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details };
 }
 
-/** 404: there is no such object. */
+/** 404: the object does not exist. */
 export function notFound(type: ResourceType, name: string): ApiError {
   const message = `${qualifiedName(type)} "${name}" not found`;
   return new ApiError(404, "NotFound", { message, details: detailsOf(type, name) });
 }
 
-/** 404: there is no such path. */
+/** 404: the path does not exist. */
 export function unknownPath(): ApiError {
   return new ApiError(404, "NotFound", {
     message: "the server could not find the requested resource",
@@ -106,19 +106,19 @@ export function unknownPath(): ApiError {
   });
 }
 
-/** 405: the path does not take this method. */
+/** 405: the path does not support this method. */
 export function methodNotAllowed(): ApiError {
   const message = "the server does not allow this method on the requested resource";
   return new ApiError(405, "MethodNotAllowed", { message, details: {} });
 }
 
-/** 409: the name is taken. */
+/** 409: an object with this name exists. */
 export function alreadyExists(type: ResourceType, name: string): ApiError {
   const message = `${qualifiedName(type)} "${name}" already exists`;
   return new ApiError(409, "AlreadyExists", { message, details: detailsOf(type, name) });
 }
 
-/** 409: the object is not (or no longer) the one the client means. */
+/** 409: a precondition of the client does not match the object. */
 export function conflict(type: ResourceType, name: string, why: string): ApiError {
   const message = `Operation cannot be fulfilled on ${qualifiedName(type)} "${name}": ${why}`;
   return new ApiError(409, "Conflict", { message, details: detailsOf(type, name) });
@@ -130,25 +130,25 @@ export function staleVersion(type: ResourceType, name: string): ApiError {
   return conflict(type, name, why);
 }
 
-/** 403: not allowed. */
+/** 403: the request is forbidden. */
 export function forbidden(type: ResourceType, name: string, why: string): ApiError {
   const named = name === "" ? "" : ` "${name}"`;
   const message = `${qualifiedName(type)}${named} is forbidden: ${why}`;
   return new ApiError(403, "Forbidden", { message, details: detailsOf(type, name) });
 }
 
-/** 400: the request cannot be understood. */
+/** 400: the request is malformed. */
 export function badRequest(message: string): ApiError {
   return new ApiError(400, "BadRequest", { message });
 }
 
-/** 415: the body is of a type that this path does not take. */
+/** 415: the path does not support the media type of the body. */
 export function unsupportedMediaType(mediaType: string): ApiError {
   const message = `415: Unsupported Media Type: this cluster reads JSON and YAML, not "${mediaType}"`;
   return new ApiError(415, "UnsupportedMediaType", { message });
 }
 
-/** 422: the object is well-formed but not valid. */
+/** 422: the object is well-formed but invalid. */
 export function invalid(type: ResourceType, name: string, causes: readonly Cause[]): ApiError {
   const kind = type.group === "" ? type.kind : `${type.kind}.${type.group}`;
   const problems = causes.map((cause) => `${cause.field}: ${cause.message}`);
@@ -158,7 +158,7 @@ export function invalid(type: ResourceType, name: string, causes: readonly Cause
   return new ApiError(422, "Invalid", { message, details });
 }
 
-/** 410: the history that the client asks for is gone. */
+/** 410: the requested resource version is too old. */
 export function expired(wanted: number, oldest: number): ApiError {
   const message = `too old resource version: ${wanted} (${oldest})`;
   return new ApiError(410, "Expired", { message });

@@ -1,5 +1,5 @@
 /**
- * The shapes of Kubernetes objects as they travel and are stored here: plain JSON, so every date is text.
+ * Types of Kubernetes objects as they are sent and stored here: plain JSON, in which dates are text.
  * @module
  */
 import type {
@@ -16,13 +16,13 @@ import type {
   V1ServiceSpec,
 } from "@kubernetes/client-node";
 
-/** `T` as JSON: dates are RFC 3339 text, at any depth. */
+/** `T` as JSON, in which dates are RFC 3339 text at any depth. */
 export type Wire<T> = T extends Date ? string
   : T extends (infer E)[] ? Wire<E>[]
   : T extends object ? { [K in keyof T]: Wire<T[K]> }
   : T;
 
-/** Metadata of a stored object: the server has filled in what a client may leave out. */
+/** Metadata of a stored object, in which the server has set the optional fields. */
 export type Metadata = Wire<V1ObjectMeta> & {
   name: string;
   uid: string;
@@ -30,7 +30,7 @@ export type Metadata = Wire<V1ObjectMeta> & {
   creationTimestamp: string;
 };
 
-/** Any object the cluster stores. */
+/** Any stored object. */
 export interface ApiObject {
   apiVersion: string;
   kind: string;
@@ -40,9 +40,9 @@ export interface ApiObject {
 
 /** A container of a pod. */
 export type Container = Wire<V1Container>;
-/** What a pod shall run. */
+/** Spec of a pod. */
 export type PodSpec = Wire<V1PodSpec>;
-/** What became of a pod. */
+/** Status of a pod. */
 export type PodStatus = Wire<V1PodStatus>;
 /** A stored pod. */
 export type Pod = ApiObject & { spec: PodSpec; status: PodStatus };
@@ -53,7 +53,7 @@ export type ReplicaSet = ApiObject & {
   spec: Wire<V1ReplicaSetSpec> & { template: Wire<V1DeploymentSpec>["template"] };
   status: Wire<V1ReplicaSetStatus>;
 };
-/** A stored claim of a volume. */
+/** A stored PersistentVolumeClaim. */
 export type PersistentVolumeClaim = ApiObject & {
   spec: Wire<V1PersistentVolumeClaimSpec>;
   status: Wire<V1PersistentVolumeClaimStatus>;
@@ -66,22 +66,22 @@ export type Namespace = ApiObject & { spec: { finalizers?: string[] }; status: {
 /** A JSON object of unknown content. */
 export type JsonObject = Record<string, unknown>;
 
-/** Whether `value` is a JSON object, not an array and not null. */
+/** Whether `value` is a JSON object, not an array or null. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** `value` when it is a JSON object, else an empty one. */
+/** `value` if it is a JSON object, otherwise an empty object. */
 export function objectOf(value: unknown): JsonObject {
   return isObject(value) ? value : {};
 }
 
-/** `value` when it is an array, else an empty one. */
+/** `value` if it is an array, otherwise an empty array. */
 export function listOf(value: unknown): unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The moment `offsetMs` from now as the API writes it: RFC 3339, UTC, whole seconds. */
+/** The time `offsetMs` from now in the format of the API: RFC 3339, UTC, whole seconds. */
 export function timestamp(offsetMs = 0): string {
   return new Date(Date.now() + offsetMs).toISOString().replace(/\.\d+Z$/, "Z");
 }

@@ -1,18 +1,18 @@
 /**
- * What a request asks for: its method and address in, verb, resource and name out, as access rules name them.
+ * Parses a request: method and URL in, verb, resource and name as RBAC names them out.
  * @module
  */
 import { methodNotAllowed, unknownPath } from "./api_error.ts";
 import { findResource, NAMESPACES, type ResourceType, REVIEWS } from "./resources.ts";
 
-/** What is done to a resource. */
+/** Verb of a request. */
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection";
 
-/** A request about a resource. */
+/** A request for a resource. */
 export interface ApiRequest {
   readonly verb: Verb;
   readonly type: ResourceType;
-  /** Empty for all namespaces and for what belongs to the whole cluster. */
+  /** Empty for all namespaces and for cluster-scoped objects. */
   readonly namespace: string;
   /** Empty for a collection. */
   readonly name: string;
@@ -22,8 +22,8 @@ export interface ApiRequest {
 }
 
 /**
- * Reads a request; undefined when it is not about a resource.
- * @throws {ApiError} 404 for an unknown resource, 405 for a method it does not take
+ * Parses a request; returns undefined if it is not for a resource.
+ * @throws {ApiError} 404 for an unknown resource, 405 for a method that it does not support
  */
 export function parseApiRequest(method: string, url: URL): ApiRequest | undefined {
   const segments = url.pathname.split("/").filter((segment) => segment !== "").map(decodeURIComponent);
@@ -57,7 +57,7 @@ function verbOf(method: string, { type, namespace, name, query }: Omit<ApiReques
 
 const COLLECTION_WRITES: Record<string, Verb> = { POST: "create", DELETE: "deletecollection" };
 
-/** Whether a query parameter says yes. */
+/** Whether a query parameter is true. */
 export function isTrue(value: string | null): boolean {
   return value === "true" || value === "1";
 }

@@ -1,6 +1,6 @@
 /**
  * A Kubernetes cluster in memory: the API over HTTP on loopback, control loops, and one simulated node.
- * Tests and demos start one where a real cluster would be slow or out of reach.
+ * Tests and the demo start one where a real cluster is slow or not available.
  * @module
  */
 import type { AccessAttributes, Authorize } from "./access.ts";
@@ -22,25 +22,25 @@ import { Watches } from "./watch.ts";
 
 export type { AccessAttributes, Authorize, Fault, RecordedRequest };
 
-/** How to start a {@linkcode Cluster}. */
+/** Options of a {@linkcode Cluster}. */
 export interface ClusterOptions {
-  /** The port to serve on; 0 for any free one. @default {0} */
+  /** Port to listen on; 0 for any free one. @default {0} */
   readonly port?: number;
-  /** From a pod's creation until it is ready, in milliseconds. @default {200} */
+  /** Time from a pod's creation until it is ready, in milliseconds. @default {200} */
   readonly podStartMs?: number;
-  /** From a pod's deletion until it is gone, in milliseconds. @default {100} */
+  /** Time from a pod's deletion until it is removed, in milliseconds. @default {100} */
   readonly podStopMs?: number;
-  /** Namespaces that are there from the start. @default {["default", "streamspace"]} */
+  /** Namespaces that exist from the start. @default {["default", "streamspace"]} */
   readonly namespaces?: readonly string[];
-  /** Decides what is allowed, for requests and for access reviews. @default everything */
+  /** Authorizes requests and answers access reviews. @default everything is allowed */
   readonly authorize?: Authorize;
 }
 
 const NODE = "node-1";
 
-/** A running cluster; disposing it ends every connection, loop and timer. */
+/** A running cluster; disposing it ends its connections, controllers and timers. */
 export class Cluster implements AsyncDisposable {
-  /** Where its API is served. */
+  /** URL of its API. */
   readonly url: string;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #store = new Store();
@@ -50,7 +50,7 @@ export class Cluster implements AsyncDisposable {
   readonly #kubelet: Kubelet;
   readonly #controllers: ControllerManager;
 
-  /** Starts a cluster; it serves at once. */
+  /** Starts a cluster, which serves immediately. */
   static start(options: ClusterOptions = {}): Cluster {
     return new Cluster(options);
   }
@@ -101,28 +101,28 @@ users:
 `;
   }
 
-  /** The requests that were answered, oldest first; a watch is answered when it opens. */
+  /** Requests that were answered, oldest first; a watch counts when it opens. */
   get requests(): readonly RecordedRequest[] {
     return this.#requests;
   }
 
-  /** Lets the next matching requests fail. */
+  /** Makes the next matching requests fail. */
   failNext(fault: Fault): void {
     this.#faults.add(fault);
   }
 
-  /** Ends all open watches, as a proxy between would. */
+  /** Ends all open watches, as a proxy in between could. */
   closeWatches(): void {
     this.#watches.closeAll();
   }
 
-  /** Forgets the history: open watches end with the error 410, and no watch can start from before now. */
+  /** Drops the history: open watches end with error 410, and no watch can start from an earlier revision. */
   expireWatches(): void {
     this.#store.compact();
     this.#watches.expireAll();
   }
 
-  /** Ends the cluster; requests in flight are answered first. */
+  /** Stops the cluster after requests in flight are answered. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#controllers[Symbol.dispose]();
     this.#kubelet[Symbol.dispose]();
@@ -131,7 +131,7 @@ users:
   }
 }
 
-/** What every cluster has from the start. */
+/** Objects that every cluster has from the start. */
 function furnish(registry: Registry, namespaces: readonly string[]): void {
   for (const name of namespaces) registry.create(NAMESPACES, { metadata: { name } }, "");
   registry.create(STORAGE_CLASSES, {

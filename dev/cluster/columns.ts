@@ -1,5 +1,5 @@
 /**
- * The columns that `kubectl get` prints for each kind, as the API server computes them.
+ * The columns that `kubectl get` prints per kind, computed as in the API server.
  * @module
  */
 import {
@@ -14,13 +14,13 @@ import {
 } from "./api_objects.ts";
 import { formatSelector } from "./selectors.ts";
 
-/** What stands in a cell. */
+/** Value of a cell. */
 export type Cell = string | number | boolean;
 
 /** One column. */
 export interface Column {
   readonly name: string;
-  /** Shown with `-o wide` only. @default {false} */
+  /** Whether it is shown only with `-o wide`. @default {false} */
   readonly isWide?: boolean;
   readonly cell: (object: ApiObject) => Cell;
 }
@@ -141,7 +141,7 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   ],
 };
 
-/** The columns for objects of a kind. */
+/** Columns of a kind. */
 export function columnsOf(kind: string): readonly Column[] {
   return COLUMNS[kind] ?? [NAME, AGE];
 }
@@ -180,7 +180,7 @@ function shortMode(mode: string): string {
   return mode.replace(/[a-z]/g, "");
 }
 
-/** How long ago a moment is, in at most two units. */
+/** Age of a timestamp, in at most two units. */
 function since(moment: unknown): string {
   const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(String(moment))) / 1000));
   const [minutes, hours, days] = [60, 3600, 86400].map((unit) => Math.floor(seconds / unit)) as [

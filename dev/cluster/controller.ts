@@ -1,32 +1,32 @@
 /**
- * What all control loops share: a loop hears of every change, names the objects to look at again, and brings each to
- * its desired state. The manager queues those names, one at a time each, and runs them apart from the writes.
+ * Base of all controllers: a controller receives every change, returns the objects to reconcile, and brings each to its
+ * desired state. The manager queues their keys, reconciles each key once at a time, and does so outside of the writes.
  * @module
  */
 import { ApiError } from "./api_error.ts";
 import type { ApiObject } from "./api_objects.ts";
 import type { Change, Store } from "./store.ts";
 
-/** Names one object for a control loop. */
+/** Key of an object in a queue. */
 export interface ObjectKey {
   readonly namespace: string;
   readonly name: string;
 }
 
-/** A control loop. */
+/** A controller. */
 export interface Controller {
-  /** The objects to look at again after a change. */
+  /** Keys of the objects to reconcile after a change. */
   affected(change: Change): Iterable<ObjectKey>;
-  /** Brings one object, if it is still there, nearer to its desired state. */
+  /** Brings an object closer to its desired state; does nothing if it no longer exists. */
   reconcile(key: ObjectKey): void;
 }
 
-/** The name of an object as a control loop's key. */
+/** Key of an object. */
 export function keyOf({ metadata }: ApiObject): ObjectKey {
   return { namespace: metadata.namespace ?? "", name: metadata.name };
 }
 
-/** Runs control loops over a store until it is disposed. */
+/** Runs controllers on a store until it is disposed. */
 export class ControllerManager implements Disposable {
   readonly #controllers: readonly Controller[];
   readonly #queue = new Map<string, () => void>();
@@ -61,7 +61,7 @@ export class ControllerManager implements Disposable {
   }
 }
 
-/** What the rules refuse now is tried again at the next change. */
+/** A write that is rejected now is retried at the next change. */
 function attempt(reconcile: () => void): void {
   try {
     reconcile();

@@ -1,5 +1,5 @@
 /**
- * The first look at an object that a client sends: whether its JSON has the types its kind demands.
+ * Decodes an object that a client sends: checks that its JSON has the types of its kind.
  * @module
  */
 import { badRequest } from "./api_error.ts";
@@ -7,12 +7,12 @@ import { isObject, type JsonObject, listOf, objectOf } from "./api_objects.ts";
 import { isQuantity } from "./quantity.ts";
 import { groupVersion, type ResourceType } from "./resources.ts";
 
-/** RFC 3339 with six digits of a second, the only form that the API takes for times of this precision. */
+/** RFC 3339 with microseconds, the only format that the API accepts for `MicroTime`. */
 const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
 
 /**
- * Checks a body as the API server's decoder does, for the fields where mistakes are likely.
- * @throws {ApiError} 400 with the decoder's words
+ * Checks the fields of a body that are likely to be wrong, as the API server's decoder does.
+ * @throws {ApiError} 400 with the decoder's message
  */
 export function decodeObject(type: ResourceType, body: unknown): JsonObject & { metadata: JsonObject } {
   if (!isObject(body)) {
@@ -32,7 +32,7 @@ export function decodeObject(type: ResourceType, body: unknown): JsonObject & { 
   return { ...body, ...shapedSpec(type, body.spec), kind, apiVersion, metadata: objectOf(metadata) };
 }
 
-/** The parts of a spec that the rest of the server relies on, empty where the client gave none. */
+/** The fields of a spec that the rest of the server requires, empty if the client did not set them. */
 function shapedSpec(type: ResourceType, given: unknown): { spec?: JsonObject } {
   const spec = objectOf(given);
   switch (type.kind) {

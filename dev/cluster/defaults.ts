@@ -1,5 +1,5 @@
 /**
- * What the API server fills in when a client leaves it out, and the canonical form of quantities.
+ * Default values of optional fields, and the canonical form of quantities.
  * @module
  */
 import type {
@@ -14,12 +14,12 @@ import type {
 import { objectOf } from "./api_objects.ts";
 import { canonicalQuantity } from "./quantity.ts";
 
-/** The claim's class when it names none. */
+/** Storage class of a claim that names none. */
 export const DEFAULT_STORAGE_CLASS = "standard";
-/** Keeps a claim until no pod uses it. */
+/** Finalizer that keeps a claim until no pod uses it. */
 export const CLAIM_PROTECTION = "kubernetes.io/pvc-protection";
 
-/** The object with every default of its kind filled in. */
+/** Sets all defaults of the object's kind. */
 export function withDefaults(object: ApiObject): ApiObject {
   switch (object.kind) {
     case "Pod":
@@ -103,7 +103,7 @@ function resourcesDefaults(resources: Container["resources"]): Container["resour
   return result;
 }
 
-/** A pod requests what it is limited to unless it says otherwise; templates stay as they were written. */
+/** Requests of a pod default to its limits; pod templates are not changed. */
 function withRequests(container: Container): Container {
   const { limits, requests } = container.resources ?? {};
   if (!limits) return container;

@@ -1,26 +1,26 @@
 /**
- * What a deletion does to an object: it goes at once, or it is marked and waits for finalizers or a grace period.
+ * Deletion of an object: it is removed immediately, or it is marked and waits for finalizers or a grace period.
  * @module
  */
 import { type ApiObject, type Pod, timestamp } from "./api_objects.ts";
 import { ApiError } from "./api_error.ts";
 import { NAMESPACES, PODS, type ResourceType } from "./resources.ts";
 
-/** Holds an owner until all it owns is gone. */
+/** Finalizer that keeps an owner until all its dependents are deleted. */
 export const FOREGROUND = "foregroundDeletion";
-/** Holds an owner until what it owns is its own no more. */
+/** Finalizer that keeps an owner until its dependents are orphaned. */
 export const ORPHAN = "orphan";
 
-/** How an object shall be deleted. */
+/** Delete options. */
 export interface DeleteOptions {
   /** @default {"Background"} */
   readonly propagationPolicy?: string;
-  /** In seconds. @default the pod's own; other objects have none */
+  /** In seconds. @default the pod's own grace period; other objects have none */
   readonly gracePeriodSeconds?: number;
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
 }
 
-/** The object as the deletion leaves it, and whether it is removed. */
+/** The object after the deletion request, and whether it is removed. */
 export interface DeletionPlan {
   readonly object: ApiObject;
   readonly isFinal: boolean;
@@ -29,7 +29,7 @@ export interface DeletionPlan {
 const POLICIES = ["Foreground", "Background", "Orphan"];
 
 /**
- * Decides what becomes of an object that shall be deleted.
+ * Applies a deletion request to an object.
  * @throws {ApiError} 422 for an unknown propagation policy
  */
 export function planDeletion(type: ResourceType, object: ApiObject, options: DeleteOptions): DeletionPlan {
@@ -63,7 +63,7 @@ function withPolicy(finalizers: readonly string[], policy: string): string[] {
   return [...finalizers.filter((name) => name !== FOREGROUND && name !== ORPHAN), ...own];
 }
 
-/** A pod that no node runs, or that has ended, needs no time to stop. */
+/** A pod that is not scheduled or has terminated needs no grace period. */
 function podGrace({ spec, status }: Pod, wanted: number | undefined): number {
   if (!spec.nodeName || status.phase === "Succeeded" || status.phase === "Failed") return 0;
   return Math.max(0, wanted ?? spec.terminationGracePeriodSeconds ?? 30);

@@ -1,5 +1,5 @@
 /**
- * The control loop of deployments: one replica set for each template, rolled out as the strategy says.
+ * The controller of Deployments: one ReplicaSet per pod template, rolled out according to the strategy.
  * @module
  */
 import type { Deployment, ReplicaSet } from "./api_objects.ts";
@@ -14,7 +14,7 @@ import type { Change } from "./store.ts";
 const HASH_LABEL = "pod-template-hash";
 const REVISION = "deployment.kubernetes.io/revision";
 
-/** Makes and scales the replica sets of deployments. */
+/** Creates and scales the ReplicaSets of Deployments. */
 export class DeploymentController implements Controller {
   readonly #registry: Registry;
 
@@ -25,7 +25,7 @@ export class DeploymentController implements Controller {
   *affected({ resource, object, type }: Change): Iterable<ObjectKey> {
     const namespace = object.metadata.namespace ?? "";
     if (resource === DEPLOYMENTS) yield keyOf(object);
-    // A strategy that recreates waits until the last old pod is gone.
+    // The strategy Recreate waits until the last old pod is removed.
     if (resource === PODS && type === "DELETED") {
       yield* this.#registry.store.list(DEPLOYMENTS, namespace).map(keyOf);
     }
@@ -61,7 +61,7 @@ export class DeploymentController implements Controller {
     }
   }
 
-  /** Grows the current set as far as the surge allows and shrinks the old ones as far as availability allows. */
+  /** Scales the current set up within maxSurge and the old sets down within maxUnavailable. */
   #rollGradually(deployment: Deployment, { current, old }: { current: ReplicaSet; old: ReplicaSet[] }): void {
     const desired = deployment.spec.replicas ?? 1;
     const { maxSurge, maxUnavailable } = deployment.spec.strategy?.rollingUpdate ?? {};
@@ -126,7 +126,7 @@ function isCurrent(deployment: Deployment, set: ReplicaSet): boolean {
   return set.metadata.labels?.[HASH_LABEL] === templateHash(deployment);
 }
 
-/** A short name for a template: FNV-1a over its JSON. */
+/** Hash of a pod template: FNV-1a of its JSON. */
 function templateHash({ spec }: Deployment): string {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(JSON.stringify(spec.template))) {
@@ -143,7 +143,7 @@ function total(counts: readonly (number | undefined)[]): number {
   return counts.reduce<number>((sum, count) => sum + (count ?? 0), 0);
 }
 
-/** A count, or a share such as "25%" of `of`. */
+/** Resolves a count, or a percentage of `of` such as "25%". */
 function resolve(value: unknown, { of, round }: { of: number; round: (share: number) => number }): number {
   const text = String(value ?? 0);
   return text.endsWith("%") ? round(of * Number.parseInt(text) / 100) : Number(text);

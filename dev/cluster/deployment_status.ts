@@ -1,5 +1,5 @@
 /**
- * The status of a deployment: its replica sets in, counts and conditions out.
+ * The status of a Deployment: its ReplicaSets in, counts and conditions out.
  * @module
  */
 import { type Deployment, type ReplicaSet, timestamp } from "./api_objects.ts";
@@ -7,7 +7,7 @@ import { type Deployment, type ReplicaSet, timestamp } from "./api_objects.ts";
 type Conditions = NonNullable<Deployment["status"]["conditions"]>;
 type Condition = Conditions[number];
 
-/** Sums up what the replica sets of a deployment say; a count of nothing is left out, as the API does. */
+/** Sums up the ReplicaSets of a Deployment; counts of 0 are omitted, as in the API. */
 export function deploymentStatus(
   deployment: Deployment,
   { sets, current }: { sets: readonly ReplicaSet[]; current?: ReplicaSet },
@@ -71,7 +71,7 @@ function condition(type: string, status: string, [reason, message]: readonly [st
   return { type, status, reason, message, lastUpdateTime: now, lastTransitionTime: now };
 }
 
-/** A condition that says what it said before keeps its times. */
+/** A condition that does not change keeps its timestamps. */
 function keepTimes(next: Condition, previous: Conditions | undefined): Condition {
   const before = previous?.find(({ type }) => type === next.type);
   if (before?.status !== next.status) return next;

@@ -1,5 +1,5 @@
 /**
- * What the server tells about itself: its version, its API groups and their resources.
+ * Discovery: the server's version, its API groups and their resources.
  * @module
  */
 import { groupVersion, RESOURCES, type ResourceType, REVIEWS } from "./resources.ts";
@@ -9,7 +9,7 @@ const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "
 const ALL = [...RESOURCES, ...REVIEWS];
 const GROUPS = [...new Set(ALL.map((type) => type.group))].filter((group) => group !== "");
 
-/** The answer to a path that names no resource; undefined when there is none. */
+/** Response for a path that is not for a resource; undefined if there is none. */
 export function discover(path: string): unknown {
   const [root, group, version, ...rest] = path.split("/").filter((segment) => segment !== "");
   if (rest.length > 0 && root !== "openapi") return undefined;
@@ -86,8 +86,8 @@ function subresource(type: ResourceType, subresource: string): unknown {
 }
 
 /**
- * Just enough of OpenAPI for kubectl to see that objects are validated by the server: without it, `kubectl apply`
- * refuses to work unless it is told not to validate.
+ * Just enough of OpenAPI for kubectl to detect server-side validation: without it, `kubectl apply` fails unless
+ * validation is disabled.
  */
 function openApi(path: readonly string[]): unknown {
   const roots = ALL.map((type) => type.group === "" ? "api/v1" : `apis/${groupVersion(type)}`);

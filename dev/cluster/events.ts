@@ -1,22 +1,22 @@
 /**
- * Events: what the control loops tell about the objects they work on.
+ * Events that the controllers record about objects.
  * @module
  */
 import { type ApiObject, timestamp } from "./api_objects.ts";
 import type { Registry } from "./registry.ts";
 import { EVENTS, NAMESPACES } from "./resources.ts";
 
-/** What happened to an object. */
+/** An event about an object. */
 export interface Occurrence {
   /** @default {"Normal"} */
   readonly type?: "Normal" | "Warning";
   readonly reason: string;
   readonly message: string;
-  /** Who tells it, such as `kubelet`. */
+  /** Reporting component, such as `kubelet`. */
   readonly component: string;
 }
 
-/** Records an event about an object, unless its namespace takes no more. */
+/** Records an event about an object, unless its namespace is being deleted. */
 export function recordEvent(registry: Registry, about: ApiObject, occurrence: Occurrence): void {
   const { namespace = "default", name, uid, resourceVersion } = about.metadata;
   const home = registry.store.get(NAMESPACES, "", namespace);

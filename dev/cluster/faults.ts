@@ -1,37 +1,37 @@
 /**
- * Faults on demand: answers that the next matching requests get instead of their own.
+ * Injected faults: error responses for the next matching requests.
  * @module
  */
 import { ApiError, usualReason } from "./api_error.ts";
 
-/** A failure to come. */
+/** An injected fault. */
 export interface Fault {
-  /** Such as `create`. @default any */
+  /** For example `create`. @default any */
   readonly verb?: string;
-  /** Such as `pods` or `deployments/scale`. @default any */
+  /** For example `pods` or `deployments/scale`. @default any */
   readonly resource?: string;
   /** The HTTP status. */
   readonly status: number;
-  /** The reason in the `Status`. @default the usual one for the HTTP status */
+  /** Reason of the `Status`. @default the usual one for the HTTP status */
   readonly reason?: string;
-  /** The message in the `Status`. @default a text that says it is simulated */
+  /** Message of the `Status`. @default a message that states that the fault is simulated */
   readonly message?: string;
-  /** How many requests fail. @default {1} */
+  /** Number of requests that fail. @default {1} */
   readonly times?: number;
-  /** Sent with the answer, such as `retry-after`. @default none */
+  /** Headers of the response, such as `retry-after`. @default none */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The failures to come, in order. */
+/** Pending faults, in order. */
 export class Faults {
   #pending: { fault: Fault; left: number }[] = [];
 
-  /** Lets the next matching requests fail. */
+  /** Makes the next matching requests fail. */
   add(fault: Fault): void {
     this.#pending.push({ fault, left: fault.times ?? 1 });
   }
 
-  /** The answer of the first fault that matches, if there is one. */
+  /** Takes the response of the first fault that matches, if there is one. */
   take({ verb, resource }: { verb: string; resource: string }): Response | undefined {
     const entry = this.#pending.find(({ fault }) =>
       (fault.verb ?? verb) === verb && (fault.resource ?? resource) === resource

@@ -1,6 +1,6 @@
 /**
- * The control loops that finish deletions: of what an owner leaves behind, of owners that wait for what they own, and
- * of all that is in a namespace.
+ * The controllers that complete deletions: of dependents without an owner, of owners that wait for their dependents, and
+ * of the contents of a namespace.
  * @module
  */
 import type { ApiObject } from "./api_objects.ts";
@@ -11,7 +11,7 @@ import type { Registry } from "./registry.ts";
 import { NAMESPACES, RESOURCES, type ResourceType, SERVICE_ACCOUNTS } from "./resources.ts";
 import type { Change, Store } from "./store.ts";
 
-/** Deletes what has lost its last owner, and releases owners whose deletion waits. Keys hold uids. */
+/** Deletes objects without a remaining owner, and completes the deletion of owners. Keys are uids. */
 export class GarbageCollector implements Controller {
   readonly #registry: Registry;
 
@@ -23,7 +23,7 @@ export class GarbageCollector implements Controller {
     const { uid, ownerReferences = [], finalizers = [] } = object.metadata;
     const waits = finalizers.includes(FOREGROUND) || finalizers.includes(ORPHAN);
     if (type === "DELETED" || waits) yield { namespace: "", name: uid };
-    // What appears may name an owner that is gone; what disappears may be what its owner waits for.
+    // A new object may name an owner that no longer exists; a removed one may be what its owner waits for.
     if (type !== "MODIFIED") yield* ownerReferences.map((owner) => ({ namespace: "", name: owner.uid }));
   }
 
@@ -45,7 +45,7 @@ export class GarbageCollector implements Controller {
     }
   }
 
-  /** Deletes a dependent, unless another owner keeps it or its deletion has begun. */
+  /** Deletes a dependent, unless it has another owner or is already being deleted. */
   #collect(type: ResourceType, object: ApiObject, propagationPolicy: string): void {
     const { metadata } = object;
     const owners = (metadata.ownerReferences ?? []).map(({ uid }) => findByUid(this.#registry.store, uid));
@@ -63,7 +63,7 @@ export class GarbageCollector implements Controller {
   }
 }
 
-/** Gives namespaces their service account; empties those that are being deleted, then removes them. */
+/** Creates the service account of namespaces; empties and removes namespaces that are being deleted. */
 export class NamespaceController implements Controller {
   readonly #registry: Registry;
 

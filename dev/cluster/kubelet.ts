@@ -1,12 +1,12 @@
 /**
- * The simulated node: it runs no container, but gives pods the life that a real node would give them, as the API shows
- * it. The last element of the first container's image picks that life:
+ * The simulated node: it runs no containers, but reports the lifecycle of pods as a real node does. The last element of
+ * the first container's image selects the lifecycle:
  *
  * - `missing`: the image cannot be pulled (ErrImagePull, then ImagePullBackOff)
- * - `crashing`: the container ends with an error again and again (CrashLoopBackOff)
- * - `slow`: ready only 20 s after it started
- * - `stuck`: ContainerCreating for ever
- * - else: running and ready
+ * - `crashing`: the container keeps failing (CrashLoopBackOff)
+ * - `slow`: ready 20 s after its start
+ * - `stuck`: ContainerCreating forever
+ * - any other: running and ready
  * @module
  */
 import { delay } from "@std/async";
@@ -20,11 +20,11 @@ import type { Change } from "./store.ts";
 type ContainerStatus = NonNullable<PodStatus["containerStatuses"]>[number];
 type ContainerState = NonNullable<ContainerStatus["state"]>;
 
-/** How long the node takes, in milliseconds. */
+/** Durations of the node, in milliseconds. */
 export interface KubeletTimes {
-  /** From a pod's creation to its first container's start. */
+  /** Time from a pod's creation to the start of its first container. */
   readonly podStartMs: number;
-  /** From a pod's deletion until it is gone. */
+  /** Time from a pod's deletion until it is removed. */
   readonly podStopMs: number;
 }
 
@@ -34,7 +34,7 @@ interface Life {
   isStopping: boolean;
 }
 
-/** What a node reports of a pod. */
+/** Status that the node reports for a pod. */
 interface Report {
   readonly phase: "Pending" | "Running";
   readonly state: ContainerState;
@@ -48,7 +48,7 @@ const BACK_OFF_MS = 1_000;
 const CRASH_AFTER_MS = 200;
 const RESTART_MS = 2_000;
 
-/** Lives the pods of the node until it is disposed. */
+/** Simulates the pods of the node until it is disposed. */
 export class Kubelet implements Controller, Disposable {
   readonly #registry: Registry;
   readonly #times: KubeletTimes;
@@ -125,18 +125,18 @@ export class Kubelet implements Controller, Disposable {
         await delay(SLOW_MS, { signal });
     }
     this.#report(pod, { phase: "Running", state: running(), ip, isReady: true });
-    this.#tell(pod, "Started", `Started container ${pod.spec.containers[0]?.name}`);
+    this.#record(pod, "Started", `Started container ${pod.spec.containers[0]?.name}`);
   }
 
   async #failToPull(pod: Pod, at: { ip: string; image: string; signal: AbortSignal }): Promise<void> {
     const { ip, image, signal } = at;
     const failed = waiting("ErrImagePull", `failed to pull image ${image}: not found`);
     this.#report(pod, { phase: "Pending", state: failed, ip });
-    this.#tell(pod, "Failed", `Failed to pull image "${image}": not found`);
+    this.#record(pod, "Failed", `Failed to pull image "${image}": not found`);
     await delay(BACK_OFF_MS, { signal });
     const state = waiting("ImagePullBackOff", `Back-off pulling image "${image}"`);
     this.#report(pod, { phase: "Pending", state, ip });
-    this.#tell(pod, "BackOff", `Back-off pulling image "${image}"`);
+    this.#record(pod, "BackOff", `Back-off pulling image "${image}"`);
   }
 
   async #crashAgainAndAgain(pod: Pod, { ip, signal }: { ip: string; signal: AbortSignal }): Promise<void> {
@@ -145,7 +145,7 @@ export class Kubelet implements Controller, Disposable {
       this.#report(pod, { phase: "Running", state: running(), ip, restarts });
       await delay(CRASH_AFTER_MS, { signal });
       this.#report(pod, { phase: "Running", state, ip, restarts: restarts + 1 });
-      this.#tell(pod, "BackOff", "Back-off restarting failed container");
+      this.#record(pod, "BackOff", "Back-off restarting failed container");
       await delay(RESTART_MS, { signal });
     }
   }
@@ -184,7 +184,7 @@ export class Kubelet implements Controller, Disposable {
     });
   }
 
-  #tell(pod: Pod, reason: string, message: string): void {
+  #record(pod: Pod, reason: string, message: string): void {
     const type = reason === "Started" ? "Normal" : "Warning";
     recordEvent(this.#registry, pod, { type, reason, message, component: "kubelet" });
   }
@@ -198,7 +198,7 @@ function running(): ContainerState {
   return { running: { startedAt: timestamp() } };
 }
 
-/** Runs a life to its end; that it was cut short is no error. */
+/** Runs a lifecycle to its end; an abort is no error. */
 function run(life: Promise<void>): void {
   life.catch((error) => {
     if (!(error instanceof DOMException && error.name === "AbortError")) throw error;

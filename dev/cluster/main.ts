@@ -1,12 +1,12 @@
 /**
- * Runs the in-memory cluster by itself: `deno task cluster [--port PORT] [--kubeconfig FILE]`. Without a file it writes a
+ * Runs the cluster as a program: `deno task cluster [--port PORT] [--kubeconfig FILE]`. Without a file it writes a
  * temporary one. It ends on SIGINT and SIGTERM.
  * @module
  */
 import { parseArgs } from "@std/cli";
 import { Cluster } from "./cluster.ts";
 
-/** Serves a cluster until a signal comes, and tells how to use it. */
+/** Serves a cluster until a signal is received, and prints how to use it. */
 async function main(): Promise<void> {
   const { port, kubeconfig } = parseArgs(Deno.args, { string: ["port", "kubeconfig"] });
   const path = typeof kubeconfig === "string"
@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   await Deno.writeTextFile(path, cluster.kubeconfig());
   await Deno.stdout.write(
     new TextEncoder().encode(
-      `A Kubernetes API in memory listens at ${cluster.url}; to use it:\n  export KUBECONFIG=${path}\n`,
+      `Kubernetes API in memory at ${cluster.url}. To use it:\n  export KUBECONFIG=${path}\n`,
     ),
   );
   await new Promise<void>((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * The rules for names, label keys and label values: a text in, what is wrong with it out.
+ * Validation of names, label keys and label values: a text in, its problems out.
  * @module
  */
 
@@ -22,7 +22,7 @@ function check(text: string, { pattern, maxLength, description }: Rule): string 
   }
 }
 
-/** What keeps `text` from being a DNS-1123 subdomain, the form of most names. */
+/** Problems of `text` as a DNS-1123 subdomain, the format of most names. */
 export function subdomainProblem(text: string): string | undefined {
   return check(text, {
     pattern: SUBDOMAIN,
@@ -33,7 +33,7 @@ export function subdomainProblem(text: string): string | undefined {
   });
 }
 
-/** What keeps `text` from being a DNS-1123 label, the form of names of containers and namespaces. */
+/** Problems of `text` as a DNS-1123 label, the format of names of containers and namespaces. */
 export function labelProblem(text: string): string | undefined {
   if (text.includes(".")) return "must not contain dots";
   return check(text, {
@@ -45,7 +45,7 @@ export function labelProblem(text: string): string | undefined {
   });
 }
 
-/** What keeps `text` from being a DNS-1035 label, the form of names of services that every version takes. */
+/** Problems of `text` as a DNS-1035 label, the format of service names that every version accepts. */
 export function serviceNameProblem(text: string): string | undefined {
   return check(text, {
     pattern: LABEL_1035,
@@ -56,7 +56,7 @@ export function serviceNameProblem(text: string): string | undefined {
   });
 }
 
-/** What keeps `text` from being the key of a label or an annotation. */
+/** Problems of `text` as the key of a label or an annotation. */
 export function labelKeyProblem(text: string): string | undefined {
   const [name = "", prefix] = text.split("/").reverse();
   const isWrong = text.split("/").length > 2 ||
@@ -69,7 +69,7 @@ export function labelKeyProblem(text: string): string | undefined {
     : undefined;
 }
 
-/** What keeps `text` from being the value of a label. */
+/** Problems of `text` as the value of a label. */
 export function labelValueProblem(text: string): string | undefined {
   return check(text, {
     pattern: VALUE,

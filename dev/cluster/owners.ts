@@ -1,12 +1,12 @@
 /**
- * Owner references: who owns an object, what an object owns.
+ * Owner references between objects.
  * @module
  */
 import type { ApiObject, Metadata } from "./api_objects.ts";
 import { EVENTS, RESOURCES, type ResourceType } from "./resources.ts";
 import type { Store } from "./store.ts";
 
-/** A reference that makes `owner` the controller of an object. */
+/** Owner reference that makes `owner` the controller of an object. */
 export function controllerReference(owner: ApiObject): NonNullable<Metadata["ownerReferences"]>[number] {
   return {
     apiVersion: owner.apiVersion,
@@ -18,7 +18,7 @@ export function controllerReference(owner: ApiObject): NonNullable<Metadata["own
   };
 }
 
-/** The objects of one type that `owner` controls. */
+/** Objects of one type that `owner` controls. */
 export function controlledBy<T extends ApiObject>(
   store: Store,
   owner: ApiObject,
@@ -29,7 +29,7 @@ export function controlledBy<T extends ApiObject>(
   );
 }
 
-/** Everything that names the object of this uid as an owner. */
+/** All objects with an owner reference to this uid. */
 export function dependentsOf(store: Store, uid: string): { type: ResourceType; object: ApiObject }[] {
   return RESOURCES.filter((type) => type !== EVENTS).flatMap((type) =>
     store.list(type)

@@ -1,13 +1,13 @@
 /**
- * The ways to patch an object: merge patch (RFC 7386), strategic merge patch, and JSON patch (RFC 6902).
- * Each takes a document and a patch and gives the new document; neither argument is changed.
+ * Patches of an object: merge patch (RFC 7386), strategic merge patch, and JSON patch (RFC 6902).
+ * Each function takes a document and a patch and returns the new document; it does not change its arguments.
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
 import { ApiError, badRequest } from "./api_error.ts";
 import { isObject, type JsonObject, listOf, objectOf } from "./api_objects.ts";
 
-/** Applies a merge patch: null removes, objects merge, all else replaces. */
+/** Applies a merge patch: null removes, objects are merged, other values are replaced. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const result: JsonObject = { ...objectOf(target) };
@@ -18,7 +18,7 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return result;
 }
 
-/** What makes two entries of a list the same one, by the list's name; other lists are replaced whole. */
+/** Merge keys by the name of a list; lists without a merge key are replaced as a whole. */
 const MERGE_KEYS: Readonly<Record<string, readonly string[]>> = {
   conditions: ["type"],
   containers: ["name"],
@@ -33,7 +33,7 @@ const MERGE_KEYS: Readonly<Record<string, readonly string[]>> = {
   volumes: ["name"],
 };
 
-/** Applies a strategic merge patch: as a merge patch, but lists whose entries have a key merge entry by entry. */
+/** Applies a strategic merge patch: like a merge patch, but lists with a merge key are merged entry by entry. */
 export function strategicMergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   if (patch.$patch === "delete") return undefined;
@@ -85,7 +85,7 @@ function identity(entry: unknown, keys: readonly string[]): unknown {
   return keys.map((key) => fields[key]).find((value) => value !== undefined);
 }
 
-/** Patched entries keep their order, and so do the others; a new entry comes before the others that follow it. */
+/** Patched entries and other entries keep their order; a new entry is inserted before the other entries that follow it. */
 function interleave(patched: readonly unknown[], order: readonly unknown[]): unknown[] {
   const others = order.filter((id) => !patched.includes(id));
   const result: unknown[] = [];
@@ -97,14 +97,14 @@ function interleave(patched: readonly unknown[], order: readonly unknown[]): unk
   return [...result, ...others];
 }
 
-/** A new entry holds what its patch says, without directives. */
+/** A new entry is its patch without directives. */
 function strip(entry: unknown): unknown {
   return isObject(entry) ? strategicMergePatch({}, entry) : entry;
 }
 
 /**
  * Applies a JSON patch.
- * @throws {ApiError} 422 when a step does not fit the document, 400 when the patch is not one
+ * @throws {ApiError} 422 when an operation does not fit the document, 400 when the patch is malformed
  */
 export function jsonPatch(target: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw badRequest("a JSON patch must be an array of operations");
@@ -155,7 +155,7 @@ function read(document: unknown, path: readonly string[]): unknown {
   }, document);
 }
 
-/** Sets (with `value`) or removes what is at a path; in a list, a new value moves the later ones. */
+/** Sets (with `value`) or removes the value at a path; in a list, a new value is inserted. */
 function edit(
   document: unknown,
   path: readonly string[],

@@ -1,5 +1,5 @@
 /**
- * Whether the spec of a pod, or of a pod template, is valid.
+ * Validation of the spec of a pod or a pod template.
  * @module
  */
 import type { Cause } from "./api_error.ts";
@@ -8,7 +8,7 @@ import { type JsonObject, listOf, objectOf } from "./api_objects.ts";
 import { labelProblem } from "./names.ts";
 import { compareQuantities } from "./quantity.ts";
 
-/** What is wrong with a pod spec that stands at `path`. */
+/** Problems of the pod spec at `path`. */
 export function podSpecCauses(spec: JsonObject, path: string): Cause[] {
   const containers = listOf(spec.containers).map(objectOf);
   const volumes = listOf(spec.volumes).map((volume) => objectOf(volume).name);

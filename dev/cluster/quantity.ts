@@ -1,11 +1,11 @@
 /**
- * Quantities such as `500m`, `2Gi` or `1e3`: reading, comparing, and the canonical form that the API stores.
+ * Quantities such as `500m`, `2Gi` or `1e3`: parsing, comparison, and the canonical form that the API stores.
  * @module
  */
 
 const BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
-/** Quantities are counted in billionths, the smallest suffix there is. */
+/** Quantities are computed in billionths, the smallest suffix. */
 const UNIT = 10n ** 9n;
 
 interface Quantity {
@@ -37,13 +37,13 @@ export function isQuantity(text: string): boolean {
   return parse(text) !== undefined;
 }
 
-/** Negative, zero or positive as `a` is less than, equal to or more than `b`; both must be quantities. */
+/** Negative, zero or positive if `a` is less than, equal to or greater than `b`; both must be quantities. */
 export function compareQuantities(a: string, b: string): number {
   const difference = (parse(a)?.nano ?? 0n) - (parse(b)?.nano ?? 0n);
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
 }
 
-/** The quantity with the largest suffix that needs no fraction: `1000m` becomes `1`, `1024Mi` becomes `1Gi`. */
+/** Canonical form of a quantity, with the largest suffix that needs no fraction: `1000m` becomes `1`, `1024Mi` becomes `1Gi`. */
 export function canonicalQuantity(text: string): string {
   const quantity = parse(text);
   if (!quantity) return text;

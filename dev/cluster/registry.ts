@@ -1,5 +1,5 @@
 /**
- * The rules of writing objects: what a client or a controller wants goes in; it is checked, completed and stored.
+ * The registry: validates, completes and stores the writes of clients and controllers.
  * Every write to the store goes through here.
  * @module
  */
@@ -25,19 +25,19 @@ import type { Store } from "./store.ts";
 import { initialFields } from "./strategies.ts";
 import { validate, validateUpdate } from "./validation.ts";
 
-/** What an update may change: the object without its status, or the status alone. */
+/** Part that an update changes: the object without its status, or only the status. */
 export type UpdateScope = "object" | "status";
 
-/** Names one object, and which part of it is meant. */
+/** Identifies one object and a part of it. */
 export interface Target {
-  /** Empty for what belongs to the whole cluster. */
+  /** Empty for cluster-scoped objects. */
   readonly namespace: string;
   readonly name: string;
   /** @default {"object"} */
   readonly scope?: UpdateScope;
 }
 
-/** The writing side of the cluster. */
+/** Writes objects. */
 export class Registry {
   readonly store: Store;
 
@@ -46,7 +46,7 @@ export class Registry {
   }
 
   /**
-   * The object of this name.
+   * Reads an object.
    * @throws {ApiError} 404
    */
   get<T extends ApiObject>(type: ResourceType<T>, { namespace, name }: Target): T {
@@ -55,7 +55,7 @@ export class Registry {
     return object;
   }
 
-  /** Creates an object as a client wrote it, in `namespace` ("" for what belongs to the whole cluster). */
+  /** Creates an object from a client's body in `namespace`, which is "" for cluster-scoped objects. */
   create(type: ResourceType, body: unknown, namespace: string): ApiObject {
     const input = decodeObject(type, body);
     this.#checkNamespace(type, input, namespace);
@@ -72,7 +72,7 @@ export class Registry {
     return this.store.put(type, object);
   }
 
-  /** Replaces an object; a resource version in `body` must be the current one. */
+  /** Replaces an object; a resource version in `body` must be current. */
   update(type: ResourceType, body: unknown, target: Target): ApiObject {
     const current = this.get(type, target);
     const input = decodeObject(type, body);
@@ -90,19 +90,19 @@ export class Registry {
     return this.update(type, change(this.get(type, target)), target);
   }
 
-  /** Writes a status, if the object is still there. */
+  /** Writes a status, if the object still exists. */
   setStatus<T extends ApiObject>(type: ResourceType<T>, object: T, status: T["status"]): void {
     const { namespace = "", name, uid } = object.metadata;
     const current = this.store.get(type, namespace, name);
     if (current?.metadata.uid === uid) this.store.put(type, { ...current, status });
   }
 
-  /** Writes an object as a controller changed it; one that only waited for its finalizers is gone with the last. */
+  /** Writes an object that a controller changed; removes it if it is being deleted and has no finalizers left. */
   replace(type: ResourceType, object: ApiObject): void {
     this.#write(type, object);
   }
 
-  /** Deletes an object, at once or when its finalizers and its grace period allow it. */
+  /** Deletes an object, immediately or after its finalizers and grace period. */
   delete(type: ResourceType, target: Target, options: DeleteOptions = {}): ApiObject | Status {
     const current = this.get(type, target);
     const { name, uid, resourceVersion } = current.metadata;
@@ -146,7 +146,7 @@ export class Registry {
   }
 }
 
-/** Letters that make no words. */
+/** Letters that form no words. */
 const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
 
 /** Five random letters, as the server appends to a `generateName`. */
@@ -191,7 +191,7 @@ function checkIdentity(type: ResourceType, current: ApiObject, given: JsonObject
   }
 }
 
-/** The object a full update leads to: what the server owns stays as it is. */
+/** Result of an update; fields that the server owns are kept. */
 function replaced(
   type: ResourceType,
   current: ApiObject,
@@ -217,7 +217,7 @@ function replaced(
   return { ...next, metadata: { ...next.metadata, generation: (generation ?? 0) + 1 } };
 }
 
-/** Fields of a spec that the server gave and that an update may leave out. */
+/** Fields of a spec that the server set and that an update may omit. */
 function serverFields(current: ApiObject): JsonObject {
   const { clusterIP, clusterIPs, volumeName, nodeName } = objectOf(current.spec);
   return withoutUndefined({ clusterIP, clusterIPs, volumeName, nodeName });

@@ -1,5 +1,5 @@
 /**
- * The control loop of replica sets: keeps as many pods as each wants, and counts them in its status.
+ * The controller of ReplicaSets: keeps the desired number of pods, and counts them in the status.
  * @module
  */
 import type { Pod, ReplicaSet } from "./api_objects.ts";
@@ -10,7 +10,7 @@ import type { Registry } from "./registry.ts";
 import { PODS, REPLICA_SETS } from "./resources.ts";
 import type { Change } from "./store.ts";
 
-/** Makes and deletes the pods of replica sets. */
+/** Creates and deletes the pods of ReplicaSets. */
 export class ReplicaSetController implements Controller {
   readonly #registry: Registry;
 
@@ -40,7 +40,7 @@ export class ReplicaSetController implements Controller {
     const expendable = pods.sort((a, b) => Number(isReady(a)) - Number(isReady(b)));
     for (const pod of expendable.slice(0, Math.max(0, -missing))) {
       this.#registry.delete(PODS, keyOf(pod));
-      this.#tell(set, "SuccessfulDelete", `Deleted pod: ${pod.metadata.name}`);
+      this.#record(set, "SuccessfulDelete", `Deleted pod: ${pod.metadata.name}`);
     }
   }
 
@@ -55,7 +55,7 @@ export class ReplicaSetController implements Controller {
       },
       spec: template.spec,
     }, set.metadata.namespace ?? "");
-    this.#tell(set, "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
+    this.#record(set, "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
   }
 
   #report(set: ReplicaSet): void {
@@ -69,19 +69,19 @@ export class ReplicaSetController implements Controller {
     });
   }
 
-  #tell(set: ReplicaSet, reason: string, message: string): void {
+  #record(set: ReplicaSet, reason: string, message: string): void {
     recordEvent(this.#registry, set, { reason, message, component: "replicaset-controller" });
   }
 }
 
-/** The pods of a set that are neither ended nor about to be. */
+/** Pods of a set that have neither terminated nor are being deleted. */
 function activePods(registry: Registry, set: ReplicaSet): Pod[] {
   return controlledBy(registry.store, set, PODS).filter(({ metadata, status }) =>
     !metadata.deletionTimestamp && status.phase !== "Succeeded" && status.phase !== "Failed"
   );
 }
 
-/** Whether a pod says that it is ready. */
+/** Whether a pod is ready. */
 export function isReady(pod: Pod): boolean {
   return pod.status.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
 }

@@ -1,5 +1,5 @@
 /**
- * The resource types the cluster serves: how each is named, scoped and selected.
+ * The resource types of the cluster: their names, scopes and selectors.
  * @module
  */
 import type {
@@ -21,13 +21,13 @@ export interface ResourceType<T extends ApiObject = ApiObject> {
   readonly shortNames: readonly string[];
   readonly isNamespaced: boolean;
   readonly subresources: readonly string[];
-  /** Field selectors beyond `metadata.name` and `metadata.namespace`. */
+  /** Supported field selectors besides `metadata.name` and `metadata.namespace`. */
   readonly fields: readonly string[];
   /** Whether `metadata.generation` counts changes of the spec. */
   readonly hasGeneration: boolean;
-  /** Whether a deletion answers with the object instead of a `Status`. */
+  /** Whether a deletion returns the object instead of a `Status`. */
   readonly returnsDeleted: boolean;
-  /** Never set: carries the type of the objects. */
+  /** Never set; it carries the type of the objects. */
   readonly object?: T;
 }
 
@@ -74,7 +74,7 @@ const SERVICES = define<Service>({
   fields: ["spec.clusterIP", "spec.type"],
   returnsDeleted: true,
 });
-/** Claims of persistent volumes. */
+/** PersistentVolumeClaims. */
 export const CLAIMS = define<PersistentVolumeClaim>({
   plural: "persistentvolumeclaims",
   kind: "PersistentVolumeClaim",
@@ -121,7 +121,7 @@ export const DEPLOYMENTS = define<Deployment>({
   subresources: ["status", "scale"],
   hasGeneration: true,
 });
-/** Replica sets. */
+/** ReplicaSets. */
 export const REPLICA_SETS = define<ReplicaSet>({
   group: "apps",
   plural: "replicasets",
@@ -140,7 +140,7 @@ export const STORAGE_CLASSES = define({
   isNamespaced: false,
 });
 
-/** Every stored resource type. */
+/** All stored resource types. */
 export const RESOURCES: readonly ResourceType[] = [
   define({ plural: "configmaps", kind: "ConfigMap", shortNames: ["cm"] }),
   EVENTS,
@@ -154,7 +154,7 @@ export const RESOURCES: readonly ResourceType[] = [
   DEPLOYMENTS,
   REPLICA_SETS,
   define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" }),
-  // Nothing enforces these two.
+  // These two are not enforced.
   define({ plural: "resourcequotas", kind: "ResourceQuota", shortNames: ["quota"] }),
   define({
     group: "networking.k8s.io",
@@ -168,24 +168,24 @@ export const RESOURCES: readonly ResourceType[] = [
   STORAGE_CLASSES,
 ];
 
-/** Access reviews: answered at once, never stored. */
+/** Access reviews, which are answered and not stored. */
 export const REVIEWS: readonly ResourceType[] = [
   define({ plural: "selfsubjectaccessreviews", kind: "SelfSubjectAccessReview", isNamespaced: false }),
   define({ plural: "selfsubjectrulesreviews", kind: "SelfSubjectRulesReview", isNamespaced: false }),
   define({ plural: "subjectaccessreviews", kind: "SubjectAccessReview", isNamespaced: false }),
 ].map((review) => ({ ...review, group: "authorization.k8s.io" }));
 
-/** The resource type of this group and plural name, if it is served. */
+/** Resource type by its group and plural, if it is served. */
 export function findResource(group: string, plural: string): ResourceType | undefined {
   return [...RESOURCES, ...REVIEWS].find((type) => type.group === group && type.plural === plural);
 }
 
-/** `v1` or `apps/v1`, as objects of this type name their version. */
+/** API version of a type, such as `v1` or `apps/v1`. */
 export function groupVersion(type: ResourceType): string {
   return type.group === "" ? "v1" : `${type.group}/v1`;
 }
 
-/** `pods` or `deployments.apps`, as messages name the type. */
+/** Name of a type in messages, such as `pods` or `deployments.apps`. */
 export function qualifiedName(type: ResourceType): string {
   return type.group === "" ? type.plural : `${type.plural}.${type.group}`;
 }

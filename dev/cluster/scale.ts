@@ -1,11 +1,11 @@
 /**
- * The scale of a deployment: the small object that `kubectl scale` and autoscalers read and write.
+ * The Scale subresource of a Deployment, which `kubectl scale` and autoscalers read and write.
  * @module
  */
 import { type ApiObject, objectOf } from "./api_objects.ts";
 import { formatSelector } from "./selectors.ts";
 
-/** The scale of a deployment; as the API does, it leaves out a number of replicas that is zero. */
+/** Scale of a Deployment; 0 replicas are omitted, as in the API. */
 export function readScale({ metadata, spec, status }: ApiObject): unknown {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata;
   const replicas = Number(objectOf(spec).replicas ?? 0);
@@ -21,7 +21,7 @@ export function readScale({ metadata, spec, status }: ApiObject): unknown {
   };
 }
 
-/** The deployment as a scale wants it; the scale's resource version, if it has one, must be the current one. */
+/** Applies a Scale to a Deployment; its resource version, if set, must be current. */
 export function writeScale(current: ApiObject, scale: unknown): ApiObject {
   const { metadata, spec } = objectOf(scale);
   const replicas = objectOf(spec).replicas ?? 0;

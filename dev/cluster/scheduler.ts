@@ -1,5 +1,5 @@
 /**
- * The scheduler: gives each pod whose claims are bound to the node, and says of the others why they wait.
+ * The scheduler: binds each pod whose claims are bound to the node, and reports why other pods are unschedulable.
  * @module
  */
 import { type Pod, timestamp } from "./api_objects.ts";
@@ -10,7 +10,7 @@ import { CLAIMS, PODS } from "./resources.ts";
 import type { Change } from "./store.ts";
 import { claimKeys } from "./volumes.ts";
 
-/** Schedules pods to one node. */
+/** Schedules pods on one node. */
 export class Scheduler implements Controller {
   readonly #registry: Registry;
   readonly #node: string;

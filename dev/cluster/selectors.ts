@@ -1,5 +1,5 @@
 /**
- * Label and field selectors: their text or object form in, a predicate out.
+ * Label and field selectors: text or object in, a predicate out.
  * @module
  */
 import type { V1LabelSelector } from "@kubernetes/client-node";
@@ -9,12 +9,12 @@ import type { ResourceType } from "./resources.ts";
 
 /** Labels of an object. */
 export type Labels = Readonly<Record<string, string>>;
-/** Decides whether an object is meant. */
+/** Decides whether an object matches. */
 export type Predicate<T> = (candidate: T) => boolean;
 
 /**
- * Reads a label selector as it stands in a query, such as `app=a,tier in (x,y),!z`.
- * @throws {ApiError} 400 when it cannot be read
+ * Parses a label selector of a query, such as `app=a,tier in (x,y),!z`.
+ * @throws {ApiError} 400 when it is malformed
  */
 export function parseLabelSelector(text: string): Predicate<Labels> {
   const terms = text.split(/,(?![^(]*\))/).map((term) => term.trim()).filter((term) => term !== "");
@@ -54,7 +54,7 @@ function requirement(key: string, operator: string, values: readonly string[]): 
   }
 }
 
-/** The predicate of a selector that stands in an object; an empty one means all. */
+/** Predicate of a selector in an object; an empty selector matches everything. */
 export function matchesSelector(selector: V1LabelSelector | undefined): Predicate<Labels> {
   const requirements = [
     ...Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => requirement(key, "In", [value])),
@@ -65,7 +65,7 @@ export function matchesSelector(selector: V1LabelSelector | undefined): Predicat
   return (labels) => requirements.every((holds) => holds(labels));
 }
 
-/** The text form of a selector that stands in an object. */
+/** Text form of a selector in an object. */
 export function formatSelector(selector: V1LabelSelector | undefined): string {
   const labels = Object.entries(selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
   const expressions = (selector?.matchExpressions ?? []).map(({ key, operator, values }) => {
@@ -77,8 +77,8 @@ export function formatSelector(selector: V1LabelSelector | undefined): string {
 }
 
 /**
- * Reads a field selector such as `metadata.name=a,status.phase!=Running`.
- * @throws {ApiError} 400 when it cannot be read or this type cannot be selected by the field
+ * Parses a field selector such as `metadata.name=a,status.phase!=Running`.
+ * @throws {ApiError} 400 when it is malformed or the type does not support the field
  */
 export function parseFieldSelector(type: ResourceType, text: string): Predicate<ApiObject> {
   const terms = text.split(",").filter((term) => term !== "");

@@ -1,5 +1,5 @@
 /**
- * The HTTP side: reads requests, lets the verbs answer them, turns refusals into answers, and keeps a record.
+ * The HTTP server: parses requests, passes them to the verbs, converts errors to responses, and records requests.
  * @module
  */
 import { checkAccess } from "./access.ts";
@@ -15,24 +15,24 @@ export interface RecordedRequest {
   readonly method: string;
   /** Without the query. */
   readonly path: string;
-  /** Such as `list`; the method in lower case when it is not about a resource. */
+  /** For example `list`; the method in lower case if the request is not for a resource. */
   readonly verb: string;
-  /** Such as `pods` or `deployments/scale`; empty when it is not about a resource. */
+  /** For example `pods` or `deployments/scale`; empty if the request is not for a resource. */
   readonly resource: string;
-  /** The object's name; absent for a collection. */
+  /** Name of the object; absent for a collection. */
   readonly name?: string;
-  /** The HTTP status of the answer. */
+  /** HTTP status of the response. */
   readonly status: number;
 }
 
-/** What a server needs. */
+/** Options of the server. */
 export interface ServerOptions extends Backend {
   readonly faults: Faults;
-  /** Receives each request once it is answered; a watch is, when it is open. */
+  /** Called after each response; for a watch when it opens. */
   readonly record: (request: RecordedRequest) => void;
 }
 
-/** The handler of all requests. */
+/** Creates the handler of all requests. */
 export function createHandler(options: ServerOptions): (request: Request) => Promise<Response> {
   return async (request) => {
     const { method } = request;

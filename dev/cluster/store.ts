@@ -1,6 +1,6 @@
 /**
- * The cluster's memory: objects by type and name, one counter of revisions, and the history that watches read.
- * Writes come in, every change goes out to the listeners in order. It judges nothing: see registry.ts.
+ * The store: objects by type and name, one revision counter, and the history for watches.
+ * It passes every change to its listeners in order. It does not validate: see registry.ts.
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
@@ -8,20 +8,20 @@ import type { ApiObject } from "./api_objects.ts";
 import { expired } from "./api_error.ts";
 import { RESOURCES, type ResourceType } from "./resources.ts";
 
-/** One write, as watches and controllers see it. */
+/** One write, for watches and controllers. */
 export interface Change {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   readonly resource: ResourceType;
   readonly object: ApiObject;
-  /** The object before the write, if there was one. */
+  /** The object before the write, if it existed. */
   readonly previous?: ApiObject;
   readonly revision: number;
 }
 
-/** Changes kept for watches that start from an earlier revision. */
+/** Number of changes that are kept for watches from an earlier revision. */
 const HISTORY_LIMIT = 10_000;
 
-/** Objects with their history; what it hands out is shared and must not be changed. */
+/** Objects and their history; returned objects are shared and must not be changed. */
 export class Store {
   readonly #objects = new Map<ResourceType, Map<string, ApiObject>>(
     RESOURCES.map((type) => [type, new Map()]),
@@ -31,17 +31,17 @@ export class Store {
   #revision = 1;
   #oldest = 0;
 
-  /** The revision of the latest write. */
+  /** Revision of the latest write. */
   get revision(): number {
     return this.#revision;
   }
 
-  /** The object of this name; namespace "" for what belongs to the whole cluster. */
+  /** Object by its name; the namespace is "" for cluster-scoped objects. */
   get<T extends ApiObject>(type: ResourceType<T>, namespace: string, name: string): T | undefined {
     return this.#of(type).get(`${namespace}/${name}`) as T | undefined;
   }
 
-  /** All objects of a type, of one namespace unless it is "", ordered by namespace and name. */
+  /** Objects of a type in one namespace, or in all if it is "", ordered by namespace and name. */
   list<T extends ApiObject>(type: ResourceType<T>, namespace = ""): T[] {
     const entries = [...this.#of(type)].filter(([key]) =>
       namespace === "" || key.startsWith(`${namespace}/`)
@@ -49,7 +49,7 @@ export class Store {
     return entries.sort(([a], [b]) => a < b ? -1 : 1).map(([, object]) => object as T);
   }
 
-  /** Writes an object and gives it back with its new revision; writing what is there already changes nothing. */
+  /** Writes an object and returns it with its new revision; an identical object changes nothing. */
   put<T extends ApiObject>(type: ResourceType<T>, object: T): T {
     const { namespace = "", name } = object.metadata;
     const previous = this.get(type, namespace, name);
@@ -62,7 +62,7 @@ export class Store {
     return revised;
   }
 
-  /** Removes an object and gives it back as it was last. */
+  /** Removes an object and returns its last state. */
   remove<T extends ApiObject>(type: ResourceType<T>, object: T): T {
     const { namespace = "", name } = object.metadata;
     const last = this.#revise(object);
@@ -73,21 +73,21 @@ export class Store {
   }
 
   /**
-   * What was written to a type after a revision.
-   * @throws {ApiError} 410 when that history is gone
+   * Changes of a type after a revision.
+   * @throws {ApiError} 410 when the revision is too old
    */
   since(type: ResourceType, revision: number): Change[] {
     if (revision < this.#oldest) throw expired(revision, this.#oldest);
     return this.#history.filter((change) => change.resource === type && change.revision > revision);
   }
 
-  /** Calls `listener` for every change from now on; the result ends that. */
+  /** Calls `listener` for each later change; returns a function that removes it. */
   subscribe(listener: (change: Change) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets the history: revisions before this moment can no longer be watched from. */
+  /** Drops the history: no watch can start from an earlier revision. */
   compact(): void {
     this.#history = [];
     this.#oldest = ++this.#revision;

@@ -1,11 +1,11 @@
 /**
- * What the server itself puts into a new object, by kind: first statuses and addresses.
+ * Fields that the server sets in a new object, by kind: initial statuses and addresses.
  * @module
  */
 import { type JsonObject, listOf, objectOf } from "./api_objects.ts";
 import type { ResourceType } from "./resources.ts";
 
-/** The status, and what else of a new object the server decides. */
+/** Status and other fields of a new object that the server sets. */
 export function initialFields(type: ResourceType, input: JsonObject): JsonObject {
   switch (type.kind) {
     case "Pod":

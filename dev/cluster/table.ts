@@ -1,16 +1,16 @@
 /**
- * Tables: how the server answers a client that only prints, as `kubectl get` does.
+ * Tables: the response format for clients that only print, such as `kubectl get`.
  * @module
  */
 import type { ApiObject } from "./api_objects.ts";
 import { columnsOf } from "./columns.ts";
 
-/** Whether a client would rather have a table than objects. */
+/** Whether a client prefers a table. */
 export function wantsTable(accept: string | null): boolean {
   return accept?.split(",").some((type) => type.includes("as=Table") && type.includes("v=v1;")) ?? false;
 }
 
-/** A table of objects of one kind. */
+/** Table of objects of one kind. */
 export function toTable(
   kind: string,
   objects: readonly ApiObject[],

@@ -1,5 +1,5 @@
 /**
- * Whether an object is valid: an object in, the fields that are not as they must be out.
+ * Validation: an object in, its invalid fields out.
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
@@ -18,7 +18,7 @@ import { podSpecCauses } from "./pod_validation.ts";
 import { compareQuantities } from "./quantity.ts";
 import { matchesSelector } from "./selectors.ts";
 
-/** What is wrong with a new or changed object. */
+/** Problems of a new or changed object. */
 export function validate(object: ApiObject): Cause[] {
   return [...metadataCauses(object), ...specCauses(object)];
 }
@@ -42,7 +42,7 @@ function metadataCauses({ kind, metadata }: ApiObject): Cause[] {
   ];
 }
 
-/** Names of roles may hold anything that can stand in a path. */
+/** Names of roles may contain anything that a path segment may. */
 function pathSegmentProblem(name: string): string | undefined {
   if (name.includes("/") || name.includes("%") || name === "") return "may not contain '/' or '%'";
 }
@@ -132,12 +132,12 @@ function claimCauses({ spec }: PersistentVolumeClaim): Cause[] {
   ];
 }
 
-/** What of a claim's spec stays as it was created. */
+/** The immutable fields of a claim's spec. */
 function withoutMutable({ resources: _, volumeName: __, ...spec }: Record<string, unknown>): object {
   return spec;
 }
 
-/** What is wrong with the change from one object to another: some fields cannot change. */
+/** Problems of a change: some fields are immutable. */
 export function validateUpdate(previous: ApiObject, next: ApiObject): Cause[] {
   const before = objectOf(previous.spec);
   const after = objectOf(next.spec);

@@ -1,5 +1,5 @@
 /**
- * The control loops of persistent volume claims: binding a claim to a volume, and keeping it while a pod uses it.
+ * The controllers of PersistentVolumeClaims: they bind a claim to a volume, and keep it while a pod uses it.
  * @module
  */
 import type { PersistentVolumeClaim, Pod } from "./api_objects.ts";
@@ -11,7 +11,7 @@ import type { Registry } from "./registry.ts";
 import { CLAIMS, PODS, STORAGE_CLASSES } from "./resources.ts";
 import type { Change } from "./store.ts";
 
-/** Binds claims whose storage class exists, and lets go of deleted ones that no pod uses. */
+/** Binds claims with an existing storage class, and releases deleted claims that no pod uses. */
 export class ClaimController implements Controller {
   readonly #registry: Registry;
 
@@ -45,24 +45,24 @@ export class ClaimController implements Controller {
     if (storageClassName === "") return;
     if (!this.#registry.store.get(STORAGE_CLASSES, "", storageClassName)) {
       const message = `storageclass.storage.k8s.io "${storageClassName}" not found`;
-      this.#tell(claim, { type: "Warning", reason: "ProvisioningFailed", message });
+      this.#record(claim, { type: "Warning", reason: "ProvisioningFailed", message });
       return;
     }
     const volumeName = `pvc-${claim.metadata.uid}`;
     const status = { phase: "Bound", accessModes, capacity: { ...resources?.requests } };
     this.#registry.replace(CLAIMS, { ...claim, spec: { ...claim.spec, volumeName }, status });
-    this.#tell(claim, {
+    this.#record(claim, {
       reason: "ProvisioningSucceeded",
       message: `Successfully provisioned volume ${volumeName}`,
     });
   }
 
-  #tell(claim: PersistentVolumeClaim, event: { type?: "Warning"; reason: string; message: string }): void {
+  #record(claim: PersistentVolumeClaim, event: { type?: "Warning"; reason: string; message: string }): void {
     recordEvent(this.#registry, claim, { ...event, component: "persistentvolume-controller" });
   }
 }
 
-/** The claims that a pod's volumes name. */
+/** Names of the claims that a pod mounts. */
 export function* claimKeys({ metadata, spec }: Pod): Iterable<ObjectKey> {
   for (const { persistentVolumeClaim } of spec.volumes ?? []) {
     if (persistentVolumeClaim) {

@@ -1,5 +1,5 @@
 /**
- * Watches: streams of JSON lines that begin with what a client has missed and go on with every change.
+ * Watches: streams of JSON lines with the changes since a revision, and then each new change.
  * @module
  */
 import type { ApiObject } from "./api_objects.ts";
@@ -9,13 +9,13 @@ import { groupVersion, type ResourceType } from "./resources.ts";
 import type { Predicate } from "./selectors.ts";
 import type { Change, Store } from "./store.ts";
 
-/** What a client watches. */
+/** Options of a watch. */
 export interface WatchOptions {
   readonly type: ResourceType;
-  /** The objects it may see. */
+  /** Selects the objects. */
   readonly matches: Predicate<ApiObject>;
   readonly query: URLSearchParams;
-  /** How an object is shown, as itself or as a table. */
+  /** Format of an object: itself or a table. */
   readonly show: (object: ApiObject) => unknown;
 }
 
@@ -24,11 +24,11 @@ interface Open {
   close(): void;
 }
 
-/** Time between two bookmarks on a quiet watch, in milliseconds. */
+/** Interval of bookmarks on an idle watch, in milliseconds. */
 const BOOKMARK_MS = 10_000;
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 
-/** All watches that are open. */
+/** All open watches. */
 export class Watches {
   readonly #store: Store;
   readonly #open = new Set<Open>();
@@ -48,12 +48,12 @@ export class Watches {
     });
   }
 
-  /** Ends all watches without a word. */
+  /** Ends all watches without an event. */
   closeAll(): void {
     for (const watch of this.#open) watch.close();
   }
 
-  /** Ends all watches with the error that their history is gone. */
+  /** Ends all watches with error 410. */
   expireAll(): void {
     const { revision } = this.#store;
     for (const watch of this.#open) {
@@ -129,7 +129,7 @@ export class Watches {
   }
 }
 
-/** Tells of a change as its watcher sees it: what comes to match is new, what no longer does is gone. */
+/** Converts a change to an event of a watch: an object that starts to match was added, one that stops was deleted. */
 function sendChange(watch: Open, change: Change, { type, matches, show }: WatchOptions): void {
   if (change.resource !== type) return;
   const was = change.previous !== undefined && matches(change.previous);

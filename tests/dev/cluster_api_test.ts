@@ -12,7 +12,7 @@ function patchType(kind: string): Record<string, string> {
   return { "content-type": `application/${kind}` };
 }
 
-Deno.test("what is not there is not found, in the words of a real server", async () => {
+Deno.test("a missing object or path is answered with 404 and the message of a real server", async () => {
   await using cluster = Cluster.start();
   assertEquals(await call(cluster, `${APPS}/desk`), {
     kind: "Status",
@@ -26,7 +26,7 @@ Deno.test("what is not there is not found, in the words of a real server", async
   });
 });
 
-Deno.test("a name that is taken is refused", async () => {
+Deno.test("creating an existing object is rejected", async () => {
   await using cluster = Cluster.start();
   const { apps } = typedClients(cluster);
   const body = deployment("desk", "desk", IDLE);
@@ -36,7 +36,7 @@ Deno.test("a name that is taken is refused", async () => {
   assertEquals([error.code, JSON.parse(error.body).message], [409, 'deployments.apps "desk" already exists']);
 });
 
-Deno.test("generateName makes a new name each time", async () => {
+Deno.test("generateName creates a new name each time", async () => {
   await using cluster = Cluster.start();
   const body = { metadata: { generateName: "desk-" } };
   const names = [await call(cluster, MAPS, { body }), await call(cluster, MAPS, { body })]
@@ -45,7 +45,7 @@ Deno.test("generateName makes a new name each time", async () => {
   assert(names[0] !== names[1]);
 });
 
-Deno.test("an update of an old revision is a conflict", async () => {
+Deno.test("an update with an old resource version conflicts", async () => {
   await using cluster = Cluster.start();
   const old = await call(cluster, MAPS, { body: { metadata: { name: "settings" } } });
   const path = `${MAPS}/settings`;
@@ -55,7 +55,7 @@ Deno.test("an update of an old revision is a conflict", async () => {
   assertEquals([second.code, second.reason], [409, "Conflict"]);
 });
 
-Deno.test("writing what is there already makes no new revision", async () => {
+Deno.test("an update without changes creates no new revision", async () => {
   await using cluster = Cluster.start();
   const body = { metadata: { name: "settings" }, data: { a: "1" } };
   const { metadata } = await call(cluster, MAPS, { body });
@@ -85,7 +85,7 @@ for (
     },
   ]
 ) {
-  Deno.test(`${name} changes what it names`, async () => {
+  Deno.test(`${name} changes the named fields`, async () => {
     await using cluster = Cluster.start();
     await call(cluster, MAPS, { body: { metadata: { name: "settings" }, data: { a: "1", b: "2" } } });
     const options = { method: "PATCH", body, headers: patchType(type) };
@@ -93,7 +93,7 @@ for (
   });
 }
 
-Deno.test("a strategic merge patch changes the container it names", async () => {
+Deno.test("a strategic merge patch changes the named container", async () => {
   await using cluster = Cluster.start();
   await call(cluster, APPS, { body: deployment("desk", "desk:1", IDLE) });
   const containers = [{ name: "desk", env: [{ name: "A", value: "1" }] }, { name: "side", image: "side" }];
@@ -110,7 +110,7 @@ Deno.test("a strategic merge patch changes the container it names", async () => 
   ]);
 });
 
-Deno.test("a deletion is refused when the object is not the one that is meant", async () => {
+Deno.test("a deletion is rejected when its precondition does not match", async () => {
   await using cluster = Cluster.start();
   await call(cluster, MAPS, { body: { metadata: { name: "settings" } } });
   const body = { preconditions: { uid: "another" } };
@@ -119,7 +119,7 @@ Deno.test("a deletion is refused when the object is not the one that is meant", 
   assertStringIncludes(refused.message, "the UID in the precondition (another) does not match");
 });
 
-Deno.test("an object with a finalizer goes when the finalizer does", async () => {
+Deno.test("an object with a finalizer is removed with its last finalizer", async () => {
   await using cluster = Cluster.start();
   const path = `${MAPS}/settings`;
   await call(cluster, MAPS, { body: { metadata: { name: "settings", finalizers: ["example.com/hold"] } } });
@@ -130,7 +130,7 @@ Deno.test("an object with a finalizer goes when the finalizer does", async () =>
   assertEquals((await call(cluster, path)).code, 404);
 });
 
-Deno.test("the deletion of a collection takes what its selector means", async () => {
+Deno.test("a collection deletion removes the selected objects", async () => {
   await using cluster = Cluster.start();
   for (const [name, tier] of [["one", "a"], ["two", "b"], ["three", "c"]]) {
     await call(cluster, MAPS, { body: { metadata: { name, labels: { tier } } } });
@@ -213,7 +213,7 @@ for (
     },
   ]
 ) {
-  Deno.test(`${name} is refused`, async () => {
+  Deno.test(`${name} is rejected`, async () => {
     await using cluster = Cluster.start();
     const refused = await call(cluster, path, { body });
     assertEquals(refused.code, code);
@@ -221,7 +221,7 @@ for (
   });
 }
 
-Deno.test("quantities are kept in their canonical form", async () => {
+Deno.test("quantities are stored in their canonical form", async () => {
   await using cluster = Cluster.start();
   const body = deployment("desk", "desk", IDLE);
   body.spec.template.spec.containers[0].resources = {
@@ -235,7 +235,7 @@ Deno.test("quantities are kept in their canonical form", async () => {
   });
 });
 
-Deno.test("a list answers as a table to a client that prints", async () => {
+Deno.test("a list is returned as a table if the client requests one", async () => {
   await using cluster = Cluster.start();
   await call(cluster, APPS, { body: deployment("desk", "desk", { ...IDLE, paused: true }) });
   const accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -249,7 +249,7 @@ Deno.test("a list answers as a table to a client that prints", async () => {
   assertEquals(table.rows[0].cells.slice(0, 4), ["desk", "0/0", 0, 0]);
 });
 
-Deno.test("a log is text", async () => {
+Deno.test("a log is plain text", async () => {
   await using cluster = Cluster.start();
   const { core } = typedClients(cluster);
   const body = { metadata: { name: "desk" }, spec: { containers: [{ name: "desk", image: "stuck" }] } };

@@ -1,29 +1,29 @@
 /**
- * The clients that the tests of the in-memory cluster use: client-node's typed ones, and bare requests.
+ * Clients for the tests of the in-memory cluster: client-node's typed clients, and plain requests.
  * @module
  */
 import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
 import type { Cluster } from "@streamspace/memory-cluster";
 
-/** client-node's typed clients of a cluster. */
+/** Typed clients of a cluster. */
 export function typedClients(cluster: Cluster): { apps: AppsV1Api; core: CoreV1Api } {
   const config = new KubeConfig();
   config.loadFromString(cluster.kubeconfig());
   return { apps: config.makeApiClient(AppsV1Api), core: config.makeApiClient(CoreV1Api) };
 }
 
-/** An answer of the API: any field may be read, and compared. */
+/** A response of the API, of which tests compare any field. */
 // deno-lint-ignore no-explicit-any
 export type Answer = Record<string, any>;
 
-/** How to send a bare request. */
+/** Options of a plain request. */
 export interface CallOptions {
   readonly method?: string;
   readonly body?: unknown;
   readonly headers?: Record<string, string>;
 }
 
-/** Sends a bare request and reads the JSON that comes back. */
+/** Sends a plain request and returns the JSON response. */
 export async function call(cluster: Cluster, path: string, options: CallOptions = {}): Promise<Answer> {
   const { method = options.body === undefined ? "GET" : "POST", body, headers } = options;
   const response = await fetch(cluster.url + path, {
@@ -34,7 +34,7 @@ export async function call(cluster: Cluster, path: string, options: CallOptions 
   return await response.json();
 }
 
-/** The events of a watch; leaving the loop closes it. */
+/** Events of a watch; leaving the loop closes it. */
 export async function* watch(cluster: Cluster, path: string): AsyncGenerator<Answer> {
   const query = path.includes("?") ? "&watch=1" : "?watch=1";
   const aborter = new AbortController();
@@ -51,7 +51,7 @@ export async function* watch(cluster: Cluster, path: string): AsyncGenerator<Ans
   }
 }
 
-/** The first event of a watch that is as wanted. */
+/** First event of a watch that matches. */
 export async function waitFor(
   cluster: Cluster,
   path: string,
@@ -63,7 +63,7 @@ export async function waitFor(
   throw new Error(`The watch of ${path} ended before what it waited for`);
 }
 
-/** A deployment of one container. */
+/** A Deployment with one container. */
 export function deployment(name: string, image = "desk:1", spec: Answer = {}): Answer {
   const labels = { app: name };
   const template = { metadata: { labels }, spec: { containers: [{ name: "desk", image }] } };

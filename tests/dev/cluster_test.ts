@@ -14,7 +14,7 @@ function waitingReason({ object }: Answer): string | undefined {
   return object.status.containerStatuses?.[0].state.waiting?.reason;
 }
 
-Deno.test("a deployment gets a replica set and a pod that becomes ready", async () => {
+Deno.test("a Deployment creates a ReplicaSet and a pod that becomes ready", async () => {
   await using cluster = Cluster.start(FAST);
   const { apps, core } = typedClients(cluster);
   const body = deployment("desk", "desk:1", { replicas: 1 });
@@ -27,7 +27,7 @@ Deno.test("a deployment gets a replica set and a pod that becomes ready", async 
   assert(items[0]?.status?.podIP?.startsWith("127.1."));
 });
 
-Deno.test("scaling a deployment to nothing deletes its pods and scaling it up makes new ones", async () => {
+Deno.test("scaling a Deployment to zero deletes its pods, and scaling it up creates new ones", async () => {
   await using cluster = Cluster.start(FAST);
   const { apps } = typedClients(cluster);
   await call(cluster, APPS, { body: deployment("desk") });
@@ -46,7 +46,7 @@ Deno.test("scaling a deployment to nothing deletes its pods and scaling it up ma
   assertEquals(object.status.observedGeneration, 3);
 });
 
-Deno.test("a deployment that recreates ends its old pods before it starts new ones", async () => {
+Deno.test("the strategy Recreate removes old pods before it creates new ones", async () => {
   await using cluster = Cluster.start(FAST);
   const strategy = { type: "Recreate" };
   await call(cluster, APPS, { body: deployment("desk", "desk:1", { strategy }) });
@@ -64,7 +64,7 @@ Deno.test("a deployment that recreates ends its old pods before it starts new on
 });
 
 for (const propagationPolicy of ["Background", "Foreground"]) {
-  Deno.test(`deleting a deployment with policy ${propagationPolicy} takes its pods with it`, async () => {
+  Deno.test(`deleting a Deployment with policy ${propagationPolicy} deletes its pods`, async () => {
     await using cluster = Cluster.start(FAST);
     await call(cluster, APPS, { body: deployment("desk") });
     const { object } = await waitFor(cluster, APPS, isReady);
@@ -77,7 +77,7 @@ for (const propagationPolicy of ["Background", "Foreground"]) {
   });
 }
 
-Deno.test("deleting a deployment with policy Orphan leaves its pods", async () => {
+Deno.test("deleting a Deployment with policy Orphan keeps its pods", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, APPS, { body: deployment("desk") });
   const { object } = await waitFor(cluster, APPS, isReady);
@@ -97,7 +97,7 @@ for (
     { image: "stuck", reason: "ContainerCreating" },
   ]
 ) {
-  Deno.test(`a pod of the image ${image} waits with ${reason}`, async () => {
+  Deno.test(`a pod with image ${image} waits with reason ${reason}`, async () => {
     await using cluster = Cluster.start(FAST);
     await call(cluster, APPS, { body: deployment("desk", image) });
     const { object } = await waitFor(cluster, `${CORE}/pods`, (event) => waitingReason(event) === reason);
@@ -105,7 +105,7 @@ for (
   });
 }
 
-Deno.test("a pod of the image slow runs before it is ready", async () => {
+Deno.test("a pod with image slow runs before it is ready", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, APPS, { body: deployment("desk", "slow") });
   const { object } = await waitFor(
@@ -116,7 +116,7 @@ Deno.test("a pod of the image slow runs before it is ready", async () => {
   assertEquals(object.status.containerStatuses[0].ready, false);
 });
 
-Deno.test("an image that cannot be pulled is told by an event about the pod", async () => {
+Deno.test("a failed image pull is recorded as an event of the pod", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, APPS, { body: deployment("desk", "missing") });
   const { object } = await waitFor(
@@ -129,7 +129,7 @@ Deno.test("an image that cannot be pulled is told by an event about the pod", as
   assertEquals(object.message, 'Failed to pull image "missing": not found');
 });
 
-Deno.test("a claim is bound, and kept until no pod uses it", async () => {
+Deno.test("a claim is bound, and is kept until no pod uses it", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, `${CORE}/persistentvolumeclaims`, { body: claim("home") });
   const body = deployment("desk");
@@ -170,7 +170,7 @@ Deno.test("a pod whose claim cannot be bound stays pending with an event", async
   assertEquals(items[0].status.phase, "Pending");
 });
 
-Deno.test("deleting a namespace empties it first", async () => {
+Deno.test("deleting a namespace deletes its objects first", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, "/api/v1/namespaces/streamspace/configmaps", {
     body: { metadata: { name: "settings" } },
@@ -182,7 +182,7 @@ Deno.test("deleting a namespace empties it first", async () => {
   assertEquals((await call(cluster, "/api/v1/configmaps")).items, []);
 });
 
-Deno.test("failNext() lets as many matching requests fail as it is told", async () => {
+Deno.test("failNext() makes the given number of matching requests fail", async () => {
   await using cluster = Cluster.start(FAST);
   const { core } = typedClients(cluster);
   cluster.failNext({
@@ -200,7 +200,7 @@ Deno.test("failNext() lets as many matching requests fail as it is told", async 
   assertEquals(cluster.requests.map(({ status }) => status), [503, 503, 200]);
 });
 
-Deno.test("requests are recorded as access rules name them", async () => {
+Deno.test("requests are recorded with their RBAC verbs and resources", async () => {
   await using cluster = Cluster.start(FAST);
   await call(cluster, APPS, { body: deployment("desk", "desk", { replicas: 0 }) });
   await call(cluster, `${APPS}/desk/scale`);
@@ -219,7 +219,7 @@ Deno.test("requests are recorded as access rules name them", async () => {
   ]);
 });
 
-Deno.test("authorize decides about requests and about access reviews", async () => {
+Deno.test("authorize() decides about requests and access reviews", async () => {
   await using cluster = Cluster.start({ ...FAST, authorize: ({ resource }) => resource !== "secrets" });
   const denied = await call(cluster, `${CORE}/secrets`);
   assertEquals([denied.code, denied.reason], [403, "Forbidden"]);

@@ -9,7 +9,7 @@ function settings(name: string, labels: Record<string, string> = {}): Answer {
   return { metadata: { name, labels } };
 }
 
-Deno.test("a watch begins with what is there and goes on with what changes", async () => {
+Deno.test("a watch starts with the existing objects and continues with changes", async () => {
   await using cluster = Cluster.start();
   await call(cluster, MAPS, { body: settings("one") });
   const seen: unknown[] = [];
@@ -24,7 +24,7 @@ Deno.test("a watch begins with what is there and goes on with what changes", asy
   assertEquals(seen, [["ADDED", "one"], ["MODIFIED", "one"], ["DELETED", "one"]]);
 });
 
-Deno.test("a watch from a revision tells what happened since", async () => {
+Deno.test("a watch from a resource version delivers the changes since then", async () => {
   await using cluster = Cluster.start();
   const first = await call(cluster, MAPS, { body: settings("one") });
   await call(cluster, MAPS, { body: settings("two") });
@@ -33,7 +33,7 @@ Deno.test("a watch from a revision tells what happened since", async () => {
   assertEquals(object.metadata.name, "two");
 });
 
-Deno.test("an object that comes to match a selector is new to its watch, one that no longer does is gone", async () => {
+Deno.test("a watch with a selector reports objects that start to match as added and that stop as deleted", async () => {
   await using cluster = Cluster.start();
   const { metadata } = await call(cluster, MAPS, { body: settings("one") });
   for (const on of ["yes", null]) {
@@ -64,7 +64,7 @@ Deno.test("a watch that times out ends with a bookmark of the latest revision", 
   ]);
 });
 
-Deno.test("a watch with initial events marks their end by a bookmark", async () => {
+Deno.test("a watch with initial events marks their end with a bookmark", async () => {
   await using cluster = Cluster.start();
   await call(cluster, MAPS, { body: settings("one") });
   const types: string[] = [];
@@ -76,7 +76,7 @@ Deno.test("a watch with initial events marks their end by a bookmark", async () 
   assertEquals(types, ["ADDED", "BOOKMARK"]);
 });
 
-Deno.test("closeWatches() ends a watch without a word", async () => {
+Deno.test("closeWatches() ends a watch without an event", async () => {
   await using cluster = Cluster.start();
   await call(cluster, MAPS, { body: settings("one") });
   const events: Answer[] = [];
@@ -87,7 +87,7 @@ Deno.test("closeWatches() ends a watch without a word", async () => {
   assertEquals(events.map(({ type }) => type), ["ADDED"]);
 });
 
-Deno.test("expireWatches() ends a watch with the error 410 and refuses old revisions", async () => {
+Deno.test("expireWatches() ends a watch with error 410 and rejects old resource versions", async () => {
   await using cluster = Cluster.start();
   const { metadata } = await call(cluster, MAPS, { body: settings("one") });
   const events: Answer[] = [];
