@@ -163,3 +163,13 @@ export function expired(wanted: number, oldest: number): ApiError {
   const message = `too old resource version: ${wanted} (${oldest})`;
   return new ApiError(410, "Expired", { message });
 }
+
+/** A required field is missing. */
+export function required(field: string, why = ""): Cause {
+  return { reason: "FieldValueRequired", message: why ? `Required value: ${why}` : "Required value", field };
+}
+
+/** The value of a field is invalid. */
+export function wrong(field: string, value: unknown, why: string): Cause {
+  return { reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(value)}: ${why}`, field };
+}

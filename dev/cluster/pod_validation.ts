@@ -2,8 +2,7 @@
  * Validation of the spec of a pod or a pod template.
  * @module
  */
-import type { Cause } from "./api_error.ts";
-import { required, wrong } from "./causes.ts";
+import { type Cause, required, wrong } from "./api_error.ts";
 import { type JsonObject, listOf, objectOf } from "./api_objects.ts";
 import { labelProblem } from "./names.ts";
 import { compareQuantities } from "./quantity.ts";

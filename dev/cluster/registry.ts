@@ -13,16 +13,15 @@ import {
   forbidden,
   invalid,
   notFound,
+  required,
   staleVersion,
   type Status,
 } from "./api_error.ts";
-import { required } from "./causes.ts";
 import { decodeObject } from "./decoding.ts";
-import { CLAIM_PROTECTION, withDefaults } from "./defaults.ts";
+import { CLAIM_PROTECTION, initialFields, withDefaults } from "./defaults.ts";
 import { type DeleteOptions, planDeletion } from "./deletion.ts";
 import { NAMESPACES, type ResourceType } from "./resources.ts";
 import type { Store } from "./store.ts";
-import { initialFields } from "./strategies.ts";
 import { validate, validateUpdate } from "./validation.ts";
 
 /** Part that an update changes: the object without its status, or only the status. */

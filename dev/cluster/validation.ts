@@ -3,8 +3,7 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Cause } from "./api_error.ts";
-import { required, wrong } from "./causes.ts";
+import { type Cause, required, wrong } from "./api_error.ts";
 import type { ApiObject, Deployment, PersistentVolumeClaim, Service } from "./api_objects.ts";
 import { objectOf } from "./api_objects.ts";
 import {
