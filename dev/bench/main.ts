@@ -74,17 +74,17 @@ async function measure(
   const failovers = await measureFailovers({ kubeconfig, namespace: NAMESPACE, rounds: 3 });
   return [
     markdownTable(
-      ["what", "floor", "agent", "ratio", "to reach"],
+      ["what", "floor", "agent", "ratio", "target"],
       [singles[0], ...bursts, ...singles.slice(1)]
         .filter((row) => row !== undefined).map(comparisonCells),
     ),
     "",
-    markdownTable(["figure", "measured", "to reach"], [
+    markdownTable(["figure", "measured", "target"], [
       ["launch to registered", `${Math.round(median(launches))} ms`, ""],
       ["memory idle", `${Math.round(idleMb)} MB`, Deno.env.get("K8S_AGENT") ? "≤ 90 MB" : ""],
       ["memory with 100 sessions", `${Math.round(busyMb)} MB`, ""],
-      ["mutating requests a start", String(requests.mutating), "≤ 4"],
-      ["reads a start", String(requests.reads), "0"],
+      ["mutating requests per start", String(requests.mutating), "≤ 4"],
+      ["reads per start", String(requests.reads), "0"],
       ["failover after SIGTERM", `${seconds(Math.max(...failovers.cleanMs))} at most`, "< 3 s"],
       ["failover after SIGKILL", `${seconds(Math.max(...failovers.killedMs))} at most`, "< 17 s"],
     ]),
