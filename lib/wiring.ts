@@ -3,15 +3,12 @@
  * of them; `docs/architecture.md` has the picture.
  * @module
  */
-import { log } from "./common/log.ts";
-import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
 import { Dispatcher } from "./commands/dispatcher.ts";
 import { Journal } from "./commands/journal.ts";
 import { MessageRouter } from "./commands/message_router.ts";
 import { controlPlaneAddresses } from "./control_plane/addresses.ts";
 import { Credentials } from "./control_plane/credentials.ts";
-import { runHeartbeat } from "./control_plane/heartbeat.ts";
 import { Link } from "./control_plane/link.ts";
 import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
@@ -237,7 +234,7 @@ export function createElection(
 
 function createLink(
   config: Config,
-  { transport, outbox, telemetry, sendHeartbeat }: Environment & Cluster & Reporting & {
+  { timings, transport, outbox, telemetry, sendHeartbeat }: Environment & Cluster & Reporting & {
     readonly sendHeartbeat: () => void;
   },
 ): Link {
@@ -255,14 +252,14 @@ function createLink(
     credentials: new Credentials(config, keys),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
-    onUp: (signal) => {
-      log.info("Starting heartbeat sender (interval: {interval})", { interval: formatDuration(intervalMs) });
-      const beat = (lateMs: number) => {
+    heartbeat: {
+      intervalMs,
+      send: (lateMs) => {
         telemetry.beat(lateMs);
         sendHeartbeat();
-      };
-      void runHeartbeat(beat, { intervalMs, signal });
+      },
     },
+    timings,
     onState: (state) => telemetry.link(state),
   });
 }

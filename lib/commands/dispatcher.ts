@@ -225,7 +225,7 @@ export class Dispatcher {
   #announceStop(request: SessionRequest): Disposable {
     const mark = this.#options.busy.mark(request.sessionId);
     this.#pendingStops.add(request);
-    this.#options.reporter.stopReceived(request.sessionId);
+    this.#options.reporter.discardStatus(request.sessionId);
     return {
       [Symbol.dispose]: () => {
         this.#pendingStops.delete(request);
@@ -260,7 +260,7 @@ export class Dispatcher {
     const { sessionId, action } = task.request;
     if (action === "stop_session") {
       cancelForStop(this.#lanes.of(sessionId));
-      this.#options.reporter.stopReceived(sessionId);
+      this.#options.reporter.discardStatus(sessionId);
     }
     void this.#lanes.take(sessionId, task, () => this.#run(task));
   }

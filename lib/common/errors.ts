@@ -33,7 +33,7 @@ export class ControlPlaneError extends Error {
   }
 
   /** Whether another key may be accepted where this one was not. */
-  isRefusalOfKey(): boolean {
+  isKeyRejected(): boolean {
     return this.status === 401 || this.status === 403;
   }
 }

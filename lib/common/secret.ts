@@ -35,8 +35,10 @@ export function isKey(text: string): boolean {
 }
 
 /** Reads the key that text holds, without the space around it; where it holds none, says why as the end of a sentence that does not show it. */
-export function readKey(text: string): Secret | "is empty" | "holds characters that no key has" {
+export function readKey(
+  text: string,
+): Secret | "is empty" | "contains characters that are not allowed in a key" {
   const key = text.trim();
   if (key === "") return "is empty";
-  return isKey(key) ? new Secret(key) : "holds characters that no key has";
+  return isKey(key) ? new Secret(key) : "contains characters that are not allowed in a key";
 }

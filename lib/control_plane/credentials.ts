@@ -1,122 +1,156 @@
 /**
- * What the agent proves itself with, whom it trusts, and by which way it goes: key and certificates come in from files, anew for each
- * connection, so that rotated files are used from the next one on.
+ * Credentials for connections to the Control Plane: API key, certificates and proxy. Files are read again for each connection, so that a rotated
+ * key or certificate is used from the next connection on.
  * @module
  */
-import { LinkError, messageOf } from "../common/errors.ts";
+import { ControlPlaneError, LinkError, messageOf } from "../common/errors.ts";
+import { log } from "../common/log.ts";
 import { clientProxy, type HttpProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
 import { IssuedKey, type KeyStore } from "./issued_key.ts";
 
-/** Paths of files; empty where there is none. */
+/** Paths of files; empty if not configured. */
 export interface CredentialFiles {
   readonly apiKeyFile: string;
-  /** Certificates of authorities that are trusted besides the well-known ones, as PEM. */
+  /** PEM certificates of authorities that are trusted in addition to the well-known ones. */
   readonly caFile: string;
-  /** The agent's own certificate and its key, as PEM. */
+  /** The agent's own certificate and private key, as PEM. */
   readonly clientCert: string;
   readonly clientKey: string;
 }
 
-/** What an operator sets of all this. */
+/** The operator's settings for credentials. */
 export interface CredentialSettings extends CredentialFiles {
-  /** The key to use where no file holds one. */
+  /** The key to use if no key file is configured. */
   readonly apiKey: Secret | undefined;
-  /** The proxy that leads to the Control Plane. */
+  /** The proxy for connections to the Control Plane. */
   readonly proxy: HttpProxy | undefined;
 }
 
-/** The credentials of one connection; dispose them when it has ended. */
+/** Credentials of one connection; dispose them when the connection has ended. */
 export interface ConnectionCredentials extends Disposable {
   readonly apiKey: Secret | undefined;
-  /** Whether the key is one that the Control Plane issued. */
+  /** Whether the key was issued by the Control Plane. */
   readonly isIssued: boolean;
-  /** For this connection alone. */
+  /** The client for this connection only. */
   readonly client: Deno.HttpClient | undefined;
 }
 
-/** Source of the credentials of all connections. */
+/** Options of {@linkcode Credentials.tryKeys}. */
+export interface TryKeysOptions<T> {
+  readonly attempt: (credentials: ConnectionCredentials) => Promise<T>;
+  /** Whether the result shows that the key was accepted. @default {() => true} */
+  readonly isAccepted?: (result: T) => boolean;
+}
+
+/** Provides the credentials of each connection. */
 export class Credentials {
   readonly #settings: CredentialSettings;
   readonly #issued: IssuedKey;
 
-  /** @param store keeps a key that the Control Plane issues */
+  /** @param store persists a key that the Control Plane issues */
   constructor(settings: CredentialSettings, store: KeyStore) {
     this.#settings = settings;
     this.#issued = new IssuedKey(store);
   }
 
-  /** Takes up an issued key that an earlier run has kept. */
+  /** Loads the issued key that a previous process persisted. */
   async restore(signal: AbortSignal): Promise<void> {
     await this.#issued.restore(signal);
   }
 
-  /** Uses a key that the Control Plane issued, until the operator configures another one. */
+  /** Uses an issued key until the operator configures another key. */
   async issue(key: string): Promise<void> {
-    await this.#issued.take(key, await this.#configuredKey());
+    await this.#issued.set(key, await this.#configuredKey());
   }
 
-  /** Uses the configured key again. */
+  /** Removes the issued key, so that the configured one is used again. */
   async forgetIssued(): Promise<void> {
-    await this.#issued.forget();
+    await this.#issued.remove();
   }
 
   /**
-   * Reads all files.
+   * Reads all files; an issued key takes precedence over the configured one.
    *
-   * @throws {LinkError} when one of them cannot be read or used
+   * @throws {LinkError} if a file cannot be read or used
    */
   async read(): Promise<ConnectionCredentials> {
     const configured = await this.#configuredKey();
-    const issued = await this.#issued.insteadOf(configured);
+    const issued = await this.#issued.replacementFor(configured);
     return await this.#open({ apiKey: issued ?? configured, isIssued: issued !== undefined });
   }
 
   /**
-   * Reads all files and leaves an issued key out.
+   * Reads all files and ignores an issued key.
    *
-   * @throws {LinkError} when one of them cannot be read or used
+   * @throws {LinkError} if a file cannot be read or used
    */
   async readConfigured(): Promise<ConnectionCredentials> {
     return await this.#open({ apiKey: await this.#configuredKey(), isIssued: false });
   }
 
+  /**
+   * Makes an attempt with the current key. If that is an issued key and it is rejected, makes a second attempt with the configured key, and
+   * removes the issued key once the configured one is accepted.
+   *
+   * @throws {ControlPlaneError} the error of the last attempt
+   */
+  async tryKeys<T>({ attempt, isAccepted = () => true }: TryKeysOptions<T>): Promise<T> {
+    using current = await this.read();
+    try {
+      return await attempt(current);
+    } catch (error) {
+      if (!(current.isIssued && error instanceof ControlPlaneError && error.isKeyRejected())) throw error;
+    }
+    log.warn("The Control Plane rejected the key that it issued, trying the configured key");
+    using configured = await this.readConfigured();
+    const result = await attempt(configured);
+    if (isAccepted(result)) await this.forgetIssued();
+    return result;
+  }
+
   async #configuredKey(): Promise<Secret | undefined> {
     const { apiKeyFile, apiKey } = this.#settings;
     if (!apiKeyFile) return apiKey;
-    const key = readKey(await read("--api-key-file", apiKeyFile));
+    const key = readKey(await readFile("--api-key-file", apiKeyFile));
     if (typeof key === "string") throw new LinkError(`The file of --api-key-file ${key}`);
     return key;
   }
 
+  /** Opens a client of its own for each connection: a pooled connection may be half-open after the link was lost. */
   async #open(key: Pick<ConnectionCredentials, "apiKey" | "isIssued">): Promise<ConnectionCredentials> {
-    const client = await this.#openClient();
-    return { ...key, client, [Symbol.dispose]: () => client?.close() };
-  }
-
-  /** Of its own for each connection: one that is kept for later would be as dead as the link that comes after it. */
-  async #openClient(): Promise<Deno.HttpClient> {
     const { caFile, clientCert, clientKey, proxy } = this.#settings;
-    const authority = caFile ? { caCerts: [await read("--ca-file", caFile)] } : {};
-    const own = clientCert
-      ? { cert: await read("--client-cert", clientCert), key: await read("--client-key", clientKey) }
-      : {};
-    const way = proxy ? { proxy: clientProxy(proxy) } : {};
-    try {
-      return Deno.createHttpClient({ ...authority, ...own, ...way });
-    } catch (error) {
-      const problem = `The certificates of --ca-file, --client-cert and --client-key cannot be used: ${
-        messageOf(error)
-      }`;
-      throw new LinkError(problem, { cause: error });
-    }
+    const options = {
+      ...(caFile ? { caCerts: [await readFile("--ca-file", caFile)] } : {}),
+      ...(clientCert
+        ? {
+          cert: await readFile("--client-cert", clientCert),
+          key: await readFile("--client-key", clientKey),
+        }
+        : {}),
+      ...(proxy ? { proxy: clientProxy(proxy) } : {}),
+    };
+    const client = createClient(options);
+    return { ...key, client, [Symbol.dispose]: () => client.close() };
   }
 }
 
-async function read(flag: string, path: string): Promise<string> {
+function createClient(options: Deno.CreateHttpClientOptions): Deno.HttpClient {
+  try {
+    return Deno.createHttpClient(options);
+  } catch (error) {
+    const reason = messageOf(error);
+    throw new LinkError(
+      `Cannot use the certificates of --ca-file, --client-cert and --client-key: ${reason}`,
+      { cause: error },
+    );
+  }
+}
+
+async function readFile(flag: string, path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    throw new LinkError(`The file of ${flag} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new LinkError(`Cannot read the file of ${flag}: ${messageOf(error)}`, { cause: error });
   }
 }

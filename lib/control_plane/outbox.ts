@@ -1,87 +1,85 @@
 /**
- * Messages on their way out. While the link is down results wait in order and the newest status of each session waits; acks, heartbeats and
- * pongs are worth nothing later and are let go. The state is in memory; that results outlive the process is the journal's part, which is told
- * once they have surely arrived.
+ * Outgoing messages. While the link is down, results wait in order, and the latest status of each session waits; acks, heartbeats and pongs are
+ * dropped, as they are useless later. The queue is in memory; the journal persists results, and learns here when they are delivered.
  * @module
  */
 import { abortable } from "@std/async";
 import { log } from "../common/log.ts";
 import { encode, type Outbound, type Result } from "./protocol.ts";
 
-/** Where messages go while the link is up. */
+/** A connection to send through. */
 export interface Wire {
-  /** Sends a message; tells whether it left. */
+  /** Sends a message; returns whether it was sent. */
   send(text: string): boolean;
 }
 
-/** Where results are kept until they have arrived. */
+/** Persists results until they are delivered. */
 export interface ResultStore {
-  /** Removes the results of these commands: they have arrived, as has all that was sent before them. */
+  /** Removes the results of these commands: they have been delivered, and so has everything sent before them. */
   forget(commandIds: readonly string[]): void;
 }
 
 /**
- * The Control Plane may overwrite a result that comes within milliseconds of its command: such results are said twice. One without an ack is of
- * a command that came again, or that an earlier process acknowledged, nobody knows when.
+ * The Control Plane may overwrite a result that arrives within milliseconds of its command, so a result that follows its ack this quickly is sent
+ * twice. So is a result without an ack on this link: its command was repeated, or acknowledged by a previous process.
  */
 const FAST_RESULT_MS = 1000;
 const REPEAT_AFTER_MS = 2000;
-/** When a repetition is late enough for what it is for: the Control Plane writes down that it sent a command within milliseconds. */
-const LATE_ENOUGH_MS = 200;
+/** Age at which a result may be repeated early: the Control Plane has recorded by then that it sent the command. */
+const MIN_REPEAT_AGE_MS = 200;
 /**
- * A socket takes messages that no longer arrive: results and statuses sent this shortly before a break are sent again. A Control Plane drops
- * a silent link after 45 s, so that what was sent earlier did arrive.
+ * A socket accepts messages that never arrive, so results and statuses of this period are sent again after a disconnect. Earlier ones did arrive,
+ * as the Control Plane drops a silent link after 45 seconds.
  */
 const UNCERTAIN_MS = 60_000;
-/** More than an agent sends in that time, short of a flood: what is beyond is taken to have arrived, so that memory stays bounded. */
+/** Bounds the memory for messages of that period; beyond it, the older half counts as delivered. */
 const MAX_UNCERTAIN = 10_000;
 
-/** What is worth something later. */
-type Lasting = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
+/** Messages that are still useful after a reconnect. */
+type Durable = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
 
-/** A result that is still to be repeated. */
+/** A result that will be sent a second time. */
 interface Repetition {
-  readonly saidAt: number;
+  readonly sentAt: number;
   readonly timer: ReturnType<typeof setTimeout>;
-  readonly say: () => void;
+  readonly send: () => void;
 }
 
 interface Sent {
-  readonly message: Lasting;
+  readonly message: Durable;
   readonly sentAt: number;
 }
 
-/** The one way out of the agent. */
+/** The queue of all outgoing messages. */
 export class Outbox implements Disposable {
   readonly #store: ResultStore | undefined;
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
-  /** When the first of what waits began to. */
+  /** Since when the oldest waiting message has been waiting. */
   #waitingSince = 0;
-  readonly #statuses = new Map<string, Lasting>();
+  readonly #statuses = new Map<string, Durable>();
   readonly #ackedAt = new Map<string, number>();
   #onEmpty: () => void = () => {};
-  /** Repetitions that are still due, by command. */
-  readonly #repeats = new Map<string, Repetition>();
+  /** Pending repetitions by command id. */
+  readonly #repetitions = new Map<string, Repetition>();
 
-  /** @param store where results are kept until they have arrived */
   constructor(store?: ResultStore) {
     this.#store = store;
   }
 
-  /** How many results and statuses wait for a link. */
+  /** Number of results and statuses that wait for a link. */
   get waiting(): number {
     return this.#results.length + this.#statuses.size;
   }
 
-  /** What waits for a link, and for how many milliseconds at most. */
+  /** What waits for a link, and the age of the oldest message in milliseconds. */
   get backlog(): { readonly results: number; readonly statuses: number; readonly oldestMs: number } {
     const oldestMs = this.waiting === 0 ? 0 : performance.now() - this.#waitingSince;
     return { results: this.#results.length, statuses: this.#statuses.size, oldestMs };
   }
 
-  /** A link is up: what waited leaves first. */
+  /** Connects the outbox to a link that is up, and sends the waiting messages first. */
   attach(wire: Wire): void {
     this.#wire = wire;
     const results = this.#results;
@@ -93,38 +91,38 @@ export class Outbox implements Disposable {
   }
 
   /**
-   * The link is down.
+   * Disconnects the outbox from a link that is down.
    *
-   * @param hasArrived whether the Control Plane agreed to the end, and so has read all that was sent before
+   * @param isDelivered whether the Control Plane completed the closing handshake, and so has received everything sent before
    */
-  detach({ hasArrived }: { hasArrived: boolean }): void {
+  detach({ isDelivered }: { isDelivered: boolean }): void {
     this.#wire = undefined;
-    const isDue = ({ message }: Sent) =>
-      message.type !== "status" && this.#repeats.has(message.payload.commandId);
-    // What is still to be repeated has arrived, and may be overwritten all the same.
-    const due = hasArrived ? this.#recent.filter(isDue) : [];
-    if (hasArrived) this.#recent = this.#recent.filter((sent) => !isDue(sent));
-    this.#settle(hasArrived ? Infinity : performance.now() - UNCERTAIN_MS);
-    const uncertain = [...this.#recent, ...due].map(({ message }) => message);
-    // What has not left at all came after what may not have arrived.
+    const isRepeated = ({ message }: Sent) =>
+      message.type !== "status" && this.#repetitions.has(message.payload.commandId);
+    // Results with a pending repetition were delivered, but may still be overwritten.
+    const repeated = isDelivered ? this.#recent.filter(isRepeated) : [];
+    if (isDelivered) this.#recent = this.#recent.filter((sent) => !isRepeated(sent));
+    this.#settle(isDelivered ? Infinity : performance.now() - UNCERTAIN_MS);
+    const uncertain = [...this.#recent, ...repeated].map(({ message }) => message);
+    // Unsent messages are newer than those that may not have arrived.
     const unsent = [...this.#results, ...this.#statuses.values()];
     this.#recent = [];
     this.#results = [];
     this.#statuses.clear();
-    this.#cancelRepeats();
+    this.#cancelRepetitions();
     for (const message of [...uncertain, ...unsent]) this.#keep(message);
   }
 
   /**
-   * Sends a message now or, where it is worth it, once a link is up.
+   * Sends a message now or, if it is still useful then, once a link is up.
    *
-   * @param options.waitedMs how long it has waited elsewhere, in milliseconds. @default {0}
-   * @returns whether it left
+   * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
+   * @returns whether it was sent now
    */
   send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
     if (!this.#transmit(message)) {
       if (message.type === "complete" || message.type === "failed") {
-        log.info("The result of command {commandId} waits for a link", {
+        log.info("Queued the result of command {commandId} until the link is up", {
           commandId: message.payload.commandId,
         });
       }
@@ -136,7 +134,7 @@ export class Outbox implements Disposable {
     return true;
   }
 
-  /** Lets go of what was or will be told of a session that is to be stopped: it would undo the stop. */
+  /** Drops the unsent and unconfirmed statuses of a session that is being stopped: on the Control Plane they would undo the stop. */
   forgetStatus(sessionId: string): void {
     const isOther = ({ message }: Sent) =>
       message.type !== "status" || message.payload.sessionId !== sessionId;
@@ -144,24 +142,24 @@ export class Outbox implements Disposable {
     this.#statuses.delete(sessionId);
   }
 
-  /** Resolves once nothing waits for a link, or rejects with the signal's reason. */
+  /** Resolves when nothing waits for a link; rejects with the signal's reason. */
   async empty(signal: AbortSignal): Promise<void> {
     if (this.waiting > 0) await abortable(new Promise<void>((resolve) => this.#onEmpty = resolve), signal);
   }
 
-  /** Repeats at once what is still to be repeated, for an end of the link that is near; what was said just now is kept for the next link. */
+  /** Sends pending repetitions now, before the link is closed; results that are too recent for that are kept for the next link. */
   repeatNow(): void {
-    const before = performance.now() - LATE_ENOUGH_MS;
-    for (const { saidAt, timer, say } of [...this.#repeats.values()]) {
-      if (saidAt > before) continue;
+    const before = performance.now() - MIN_REPEAT_AGE_MS;
+    for (const { sentAt, timer, send } of [...this.#repetitions.values()]) {
+      if (sentAt > before) continue;
       clearTimeout(timer);
-      say();
+      send();
     }
   }
 
-  /** Forgets the repetitions that are still due. */
+  /** Cancels pending repetitions. */
   [Symbol.dispose](): void {
-    this.#cancelRepeats();
+    this.#cancelRepetitions();
   }
 
   #transmit(message: Outbound): boolean {
@@ -188,23 +186,21 @@ export class Outbox implements Disposable {
     }
   }
 
-  #remember(message: Lasting): void {
+  #remember(message: Durable): void {
     this.#recent.push({ message, sentAt: performance.now() });
     if (this.#recent.length <= MAX_UNCERTAIN) return;
     log.error(
-      "More than {limit} results and statuses within a minute: the older ones are not sent again after a loss",
-      {
-        limit: MAX_UNCERTAIN,
-      },
+      "More than {limit} results and statuses within a minute: the older half is not sent again after a disconnect",
+      { limit: MAX_UNCERTAIN },
     );
     this.#settle(this.#recent[MAX_UNCERTAIN / 2]?.sentAt ?? 0);
   }
 
-  /** What was sent before a time has arrived. Called often: each heartbeat passes here. */
+  /** Counts messages sent before a time as delivered. It runs for each message, so at each heartbeat at the latest. */
   #settle(before: number): void {
     const first = this.#recent.findIndex((one) => one.sentAt > before);
-    const arrived = this.#recent.splice(0, first < 0 ? this.#recent.length : first);
-    const commandIds = arrived.flatMap(({ message }) =>
+    const delivered = this.#recent.splice(0, first < 0 ? this.#recent.length : first);
+    const commandIds = delivered.flatMap(({ message }) =>
       message.type === "status" ? [] : [message.payload.commandId]
     );
     if (commandIds.length > 0) this.#store?.forget(commandIds);
@@ -219,15 +215,16 @@ export class Outbox implements Disposable {
 
   #repeatLater(result: Result): void {
     const { commandId } = result.payload;
-    clearTimeout(this.#repeats.get(commandId)?.timer);
-    const say = () => {
-      if (this.#wire?.send(encode(result))) this.#repeats.delete(commandId);
+    clearTimeout(this.#repetitions.get(commandId)?.timer);
+    const send = () => {
+      if (this.#wire?.send(encode(result))) this.#repetitions.delete(commandId);
     };
-    this.#repeats.set(commandId, { saidAt: performance.now(), timer: setTimeout(say, REPEAT_AFTER_MS), say });
+    const timer = setTimeout(send, REPEAT_AFTER_MS);
+    this.#repetitions.set(commandId, { sentAt: performance.now(), timer, send });
   }
 
-  #cancelRepeats(): void {
-    for (const { timer } of this.#repeats.values()) clearTimeout(timer);
-    this.#repeats.clear();
+  #cancelRepetitions(): void {
+    for (const { timer } of this.#repetitions.values()) clearTimeout(timer);
+    this.#repetitions.clear();
   }
 }

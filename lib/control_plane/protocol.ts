@@ -1,6 +1,6 @@
 /**
- * The wire between Control Plane and agent: text of frames in, typed messages out, and back. Pure; never throws on what a peer sent.
- * The shapes are the StreamSpace v2.0 WebSocket protocol of its documentation.
+ * Messages between Control Plane and agent, as in the StreamSpace v2.0 WebSocket protocol: parses received frames and encodes outgoing messages.
+ * Pure; parsing never throws, whatever the peer sent.
  * @module
  */
 import { asRecord } from "../common/json.ts";
@@ -12,7 +12,7 @@ export interface Command {
   readonly payload: unknown;
 }
 
-/** What a frame of the Control Plane can bring. */
+/** A message from the Control Plane. */
 export type Inbound =
   | { readonly type: "command"; readonly command: Command }
   | { readonly type: "ping" }
@@ -20,7 +20,7 @@ export type Inbound =
   | { readonly type: "unknown"; readonly name: string }
   | { readonly type: "malformed"; readonly problem: string; readonly excerpt: string };
 
-/** What this agent can run, as registration and heartbeat tell it. */
+/** What this agent can run; part of the registration and of each heartbeat. */
 export interface Capacity {
   readonly maxCpu: number;
   readonly maxMemory: number;
@@ -29,7 +29,7 @@ export interface Capacity {
   readonly memory: string;
 }
 
-/** What sessions take of a capacity now. */
+/** What the sessions currently use of a capacity. */
 export interface Usage {
   readonly usedSessions: number;
   /** Cores. */
@@ -38,11 +38,11 @@ export interface Usage {
   readonly usedMemory: number;
 }
 
-/** A session's state as the Control Plane knows it. */
+/** State of a session in the Control Plane's terms. */
 export type SessionState = "pending" | "running" | "hibernated" | "terminated" | "failed";
 
 /**
- * The whole record of a session: the Control Plane overwrites each column from every status, so a field left out is a field lost.
+ * The complete record of a session. Each status must contain all fields, as the Control Plane overwrites every column.
  */
 export interface SessionStatus {
   readonly sessionId: string;
@@ -52,10 +52,10 @@ export interface SessionStatus {
   readonly platformMetadata: Readonly<Record<string, string>>;
 }
 
-/** What a command that succeeded brought about. */
+/** Outcome of a successful command. */
 export type CommandResult = Readonly<Record<string, unknown>>;
 
-/** What the agent sends. */
+/** A message to the Control Plane. */
 export type Outbound =
   | {
     readonly type: "heartbeat";
@@ -74,32 +74,32 @@ export type Outbound =
   | { readonly type: "status"; readonly payload: SessionStatus }
   | { readonly type: "pong"; readonly payload: Record<never, never> };
 
-/** The final word on a command. */
+/** The result of a command; its last message. */
 export type Result = Extract<Outbound, { type: "complete" | "failed" }>;
 
-/** Longest text of an error, in characters: a frame has a limit, and a person's patience too. */
+/** Longest text of an error, in characters: the Control Plane limits the size of a frame. */
 const ERROR_LENGTH = 4000;
 const EXCERPT_LENGTH = 40;
 const COMMAND_ID_LENGTH = 256;
 
-/** The result of a command that was carried out. */
+/** Makes the result of a successful command. */
 export function completed(commandId: string, result: CommandResult): Result {
   return { type: "complete", payload: { commandId, result } };
 }
 
-/** The result of a command that was not carried out, with the reason for a person. */
+/** Makes the result of a failed command. */
 export function failed(commandId: string, reason: string): Result {
   return { type: "failed", payload: { commandId, error: reason.slice(0, ERROR_LENGTH) } };
 }
 
 /**
- * Reads a text frame, which may hold several messages joined by line feeds; a broken one never loses the others.
+ * Parses a text frame, which may contain several messages separated by line feeds. A malformed message does not affect the others.
  */
 export function parseFrame(frame: string): Inbound[] {
   return frame.split("\n").filter((line) => line.trim() !== "").map(parseMessage);
 }
 
-/** Writes a message with the time it leaves at (RFC 3339, UTC). */
+/** Encodes a message, with the current time as its timestamp (RFC 3339, UTC). */
 export function encode(message: Outbound, now = new Date()): string {
   return JSON.stringify({ type: message.type, timestamp: now.toISOString(), payload: message.payload });
 }
@@ -109,9 +109,9 @@ function parseMessage(text: string): Inbound {
   try {
     message = asRecord(JSON.parse(text));
   } catch {
-    return malformed("it is not JSON", text);
+    return malformed("not JSON", text);
   }
-  if (!message) return malformed("it is not an object", text);
+  if (!message) return malformed("not an object", text);
   const payload = asRecord(message.payload);
   switch (message.type) {
     case "command":
@@ -126,24 +126,24 @@ function parseMessage(text: string): Inbound {
     default:
       return typeof message.type === "string"
         ? { type: "unknown", name: message.type.slice(0, EXCERPT_LENGTH) }
-        : malformed('its "type" is not text', text);
+        : malformed('"type" is not a string', text);
   }
 }
 
-/** Without a command id nobody can be answered; everything else about a command is judged when it is carried out. */
+/** Only the command id is required here, since a result needs it; the dispatcher validates the rest. */
 function parseCommand(payload: Readonly<Record<string, unknown>> | undefined, text: string): Inbound {
   const commandId = payload?.commandId;
   if (typeof commandId !== "string" || commandId === "") {
-    return malformed('its "commandId" is missing or not text', text);
+    return malformed('"commandId" is missing or not a string', text);
   }
   if (commandId.length > COMMAND_ID_LENGTH) {
-    return malformed(`its "commandId" is longer than ${COMMAND_ID_LENGTH} characters`, text);
+    return malformed(`"commandId" is longer than ${COMMAND_ID_LENGTH} characters`, text);
   }
   const action = typeof payload?.action === "string" ? payload.action : "";
   return { type: "command", command: { commandId, action, payload: payload?.payload } };
 }
 
-/** The excerpt is short on purpose: enough to tell a message by, too little for a payload's secrets. */
+/** The excerpt identifies the message; it is too short to contain secrets of a payload. */
 function malformed(problem: string, text: string): Inbound {
   return { type: "malformed", problem, excerpt: text.slice(0, EXCERPT_LENGTH) };
 }

@@ -1,18 +1,16 @@
 /**
- * Registration with the Control Plane over HTTP: one request, and every answer told apart.
+ * Registration with the Control Plane over HTTP: one request, with each response mapped to registered, pending, rejected or an error.
  * @module
  */
-import { isTimeout, messageOf, RegistrationError } from "../common/errors.ts";
-import type { Answer } from "./answer.ts";
-import { ask } from "./ask.ts";
-import type { ConnectionCredentials } from "./credentials.ts";
-import { asRecord } from "../common/json.ts";
 import { parseRetryAfter } from "../common/backoff.ts";
+import { isTimeout, messageOf, RegistrationError } from "../common/errors.ts";
+import { asRecord } from "../common/json.ts";
 import { isKey } from "../common/secret.ts";
+import type { ConnectionCredentials, Credentials } from "./credentials.ts";
+import { describeRejection, type JsonResponse, redactKeys, sendRequest, serverMessage } from "./http.ts";
 import type { Capacity } from "./protocol.ts";
-import { describeRefusal, hideKeys, ownWords } from "./refusal.ts";
 
-/** What the agent says of itself. */
+/** The agent's description of itself. */
 export interface Registration {
   readonly agentId: string;
   readonly platform: string;
@@ -21,85 +19,97 @@ export interface Registration {
   readonly metadata: { readonly namespace: string; readonly kubernetes: true };
 }
 
-/** What the Control Plane says to a registration that it did not refuse for good. */
-export type RegistrationAnswer =
+/** The Control Plane's decision on a registration. */
+export type RegistrationResponse =
   | { readonly kind: "registered"; readonly status: string; readonly apiKey: string | undefined }
-  /** An administrator has to approve. */
+  /** An administrator has to approve the agent. */
   | { readonly kind: "pending"; readonly message: string; readonly retryAfterMs: number | undefined }
-  /** An administrator said no. */
+  /** An administrator rejected the agent. */
   | { readonly kind: "rejected"; readonly message: string };
 
+/** Options of {@linkcode register}. */
+export interface RegisterOptions {
+  readonly httpBase: string;
+  readonly credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
+  readonly signal: AbortSignal;
+}
+
+/** Timeout of the request, in milliseconds. */
 const TIMEOUT_MS = 15_000;
 
 /**
- * Registers once.
+ * Registers with the issued key or else the configured one, and stores a key that the Control Plane issues.
  *
- * @throws {RegistrationError} when the Control Plane refuses, is overloaded, answers nonsense or does not answer
+ * @throws {RegistrationError} see {@linkcode register}
+ * @throws {LinkError} if a credential file cannot be used
+ */
+export async function registerWithKeys(
+  registration: Registration,
+  options: { httpBase: string; credentials: Credentials; signal: AbortSignal },
+): Promise<RegistrationResponse> {
+  const { httpBase, credentials, signal } = options;
+  await credentials.restore(signal);
+  const response = await credentials.tryKeys({
+    attempt: (connection) => register(registration, { httpBase, credentials: connection, signal }),
+    isAccepted: ({ kind }) => kind === "registered",
+  });
+  if (response.kind === "registered" && response.apiKey) await credentials.issue(response.apiKey);
+  return response;
+}
+
+/**
+ * Sends one registration.
+ *
+ * @throws {RegistrationError} if the Control Plane rejects the request, is overloaded, sends an invalid response or none
  */
 export async function register(
   registration: Registration,
-  options: {
-    httpBase: string;
-    credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
-    signal: AbortSignal;
-  },
-): Promise<RegistrationAnswer> {
+  options: RegisterOptions,
+): Promise<RegistrationResponse> {
   const url = `${options.httpBase}/api/v1/agents/register`;
-  const { response, answer } = await post(url, registration, options);
-  const retryAfterMs = parseRetryAfter(response.headers);
-  const keys = [options.credentials.apiKey?.reveal(), answer?.apiKey];
-  const said = ownWords(answer, keys);
-  if (response.status === 202) return { kind: "pending", message: said, retryAfterMs };
-  if ((response.ok || response.status === 403) && answer?.approvalStatus === "rejected") {
-    return { kind: "rejected", message: said };
+  const problem = `Cannot register with the Control Plane at ${url}`;
+  const response = await post(url, registration, options).catch((error) => {
+    options.signal.throwIfAborted();
+    const reason = isTimeout(error) ? `no response within ${TIMEOUT_MS / 1000} seconds` : messageOf(error);
+    throw new RegistrationError(`${problem}: ${reason}`, { cause: error });
+  });
+  const { status, headers, body } = response;
+  const retryAfterMs = parseRetryAfter(headers);
+  const keys = [options.credentials.apiKey?.reveal(), body?.apiKey];
+  const message = serverMessage(body, keys);
+  const isSuccess = status >= 200 && status < 300;
+  if (status === 202) return { kind: "pending", message, retryAfterMs };
+  if ((isSuccess || status === 403) && body?.approvalStatus === "rejected") {
+    return { kind: "rejected", message };
   }
-  if (!response.ok) {
-    throw new RegistrationError(
-      `The Control Plane at ${url} ${describeRefusal(response, { answer, keys })}`,
-      { status: response.status, retryAfterMs },
-    );
+  if (!isSuccess) {
+    throw new RegistrationError(`${problem}: ${describeRejection(response, keys)}`, { status, retryAfterMs });
   }
-  return registered(answer, { url, said, keys });
+  if (body?.approvalStatus === "pending") return { kind: "pending", message, retryAfterMs: undefined };
+  const accepted = parseAccepted(body, keys);
+  if (typeof accepted === "string") {
+    throw new RegistrationError(`${problem}: ${accepted}, check --control-plane-url`);
+  }
+  return accepted;
 }
 
-async function post(
-  url: string,
-  registration: Registration,
-  options: { credentials: Pick<ConnectionCredentials, "apiKey" | "client">; signal: AbortSignal },
-): Promise<{ response: Response; answer: Answer }> {
+function post(url: string, registration: Registration, options: RegisterOptions): Promise<JsonResponse> {
   const { credentials, signal } = options;
-  try {
-    return await ask(url, {
-      credentials,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-      post: registration,
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    const reason = isTimeout(error) ? `no answer within ${TIMEOUT_MS / 1000} seconds` : messageOf(error);
-    throw new RegistrationError(`The Control Plane did not answer at ${url}: ${reason}`, { cause: error });
-  }
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  return sendRequest(url, { credentials, signal: AbortSignal.any([signal, timeout]), body: registration });
 }
 
-/** Both shapes of an answer: the agent itself, or the agent beside its approval and key. */
-function registered(
-  answer: Answer,
-  { url, said, keys }: { url: string; said: string; keys: readonly unknown[] },
-): RegistrationAnswer {
-  const agent = asRecord(answer?.agent) ?? answer;
-  if (!answer || !agent) {
-    throw new RegistrationError(`No Control Plane answers at ${url}: its answer is not JSON`);
-  }
-  if (answer.approvalStatus === "pending") {
-    return { kind: "pending", message: said, retryAfterMs: undefined };
-  }
+/** Reads both forms of a success: the agent itself, or the agent next to its approval and key. Returns the problem if it is neither. */
+function parseAccepted(body: JsonResponse["body"], keys: readonly unknown[]): RegistrationResponse | string {
+  const agent = asRecord(body?.agent) ?? body;
+  if (!body || !agent) return "the response is not JSON";
   if (typeof agent.agentId !== "string" && typeof agent.id !== "string") {
-    throw new RegistrationError(`No Control Plane answers at ${url}: its answer names no agent`);
+    return "the response does not name an agent";
   }
   return {
     kind: "registered",
-    status: typeof agent.status === "string" ? hideKeys(agent.status, keys) : "online",
-    // What no header can carry is no key: it would make every later request fail.
-    apiKey: typeof answer.apiKey === "string" && isKey(answer.apiKey) ? answer.apiKey : undefined,
+    status: typeof agent.status === "string" ? redactKeys(agent.status, keys) : "online",
+    // A key that does not fit into an HTTP header would make every later request fail.
+    apiKey: typeof body.apiKey === "string" && isKey(body.apiKey) ? body.apiKey : undefined,
   };
 }

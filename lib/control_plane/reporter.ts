@@ -1,5 +1,6 @@
 /**
- * What the agent has to say, as messages: results and states of sessions come in, messages go into the outbox.
+ * Reports to the Control Plane: turns results, session statuses and heartbeats into messages for the outbox, and records
+ * the reported statuses.
  * @module
  */
 import { log } from "../common/log.ts";
@@ -7,7 +8,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 import type { ReportedStatuses } from "./reported_statuses.ts";
 
-/** Tells the Control Plane; never waits, never fails. */
+/** Sends messages; its methods neither wait nor fail. */
 export class Reporter {
   readonly #outbox: Outbox;
   readonly #reported: ReportedStatuses;
@@ -17,24 +18,24 @@ export class Reporter {
     this.#reported = reported;
   }
 
-  /** A command arrived. */
+  /** Acknowledges a command. */
   ack(commandId: string): void {
     this.#outbox.send({ type: "ack", payload: { commandId } });
   }
 
   /**
-   * A command has its answer.
+   * Reports the result of a command.
    *
-   * @param options.waitedMs how long it may have waited for a link in an earlier process, in milliseconds. @default {0}
+   * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
    */
   result(result: Result, options: { waitedMs?: number } = {}): void {
     this.#outbox.send(result, options);
   }
 
   /**
-   * A session changed its state.
+   * Reports the status of a session, and logs it.
    *
-   * @returns whether it was told at once; otherwise it waits for a link
+   * @returns whether it was sent now; otherwise it waits for a link
    */
   status(status: SessionStatus): boolean {
     this.#reported.set(status);
@@ -44,12 +45,12 @@ export class Reporter {
     return this.#outbox.send({ type: "status", payload: status });
   }
 
-  /** A stop was received: nothing that was said of the session before is worth saying again. */
-  stopReceived(sessionId: string): void {
+  /** Drops statuses of a session that are not delivered yet, as a stop was received: sent after it, they would undo it. */
+  discardStatus(sessionId: string): void {
     this.#outbox.forgetStatus(sessionId);
   }
 
-  /** The agent is alive. */
+  /** Sends a heartbeat. */
   heartbeat(beat: { isDraining: boolean; activeSessions: number; capacity: Capacity & Usage }): void {
     const { isDraining, activeSessions, capacity } = beat;
     this.#outbox.send({
@@ -58,7 +59,7 @@ export class Reporter {
     });
   }
 
-  /** The answer to a ping. */
+  /** Answers a ping. */
   pong(): void {
     this.#outbox.send({ type: "pong", payload: {} });
   }

@@ -1,27 +1,44 @@
 /**
- * One WebSocket to the Control Plane: frames in as an async iterable, text out. No retries; when it is closed it stays closed.
+ * One WebSocket to the Control Plane: received frames as an async iterable, and text frames to send. It detects half-open connections and
+ * describes rejected handshakes. It does not reconnect.
  * @module
  */
 import { deadline } from "@std/async";
+import { parseRetryAfter } from "../common/backoff.ts";
 import { LinkError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
-import { API_KEY_HEADER } from "./ask.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
-import { refusedUpgrade } from "./refused_upgrade.ts";
+import {
+  API_KEY_HEADER,
+  describeRejection,
+  type RequestOptions,
+  sendRequest,
+  UPGRADE_REQUIRED_STATUSES,
+} from "./http.ts";
 
-/** How a socket ended. */
+/** How a connection ended. */
 export interface SocketEnd {
-  /** WebSocket close code; 1006 where none was received. */
+  /** WebSocket close code; 1006 if none was received. */
   readonly code: number;
   readonly reason: string;
 }
 
-/** Longest wait for the connection to open, in milliseconds. */
+/** Options of {@linkcode Socket.connect}. */
+export interface SocketOptions {
+  readonly credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
+  readonly signal: AbortSignal;
+  /**
+   * Time after which a connection counts as half-open, in milliseconds. A silent peer is pinged after half of it and has the other half to
+   * answer; a peer to which no bytes could be sent for all of it is disconnected at the next frame. The default is well below the 45 seconds
+   * after which the Control Plane drops a silent agent. @default {30_000}
+   */
+  readonly silenceMs?: number;
+  /** Timeout of the closing handshake, in milliseconds. @default {2000} */
+  readonly closeMs?: number;
+}
+
+/** Timeout of the opening handshake, in milliseconds. */
 const OPEN_TIMEOUT_MS = 15_000;
-/** Longest wait for the peer to agree to the end, in milliseconds. */
-const CLOSE_TIMEOUT_MS = 2000;
-/** Well below the 45 s after which the Control Plane gives up a silent agent. */
-const SILENCE_SECONDS = 30;
 
 /** An open connection; close or dispose it. */
 export class Socket implements AsyncDisposable {
@@ -29,22 +46,24 @@ export class Socket implements AsyncDisposable {
   readonly #frames: Array<string | Uint8Array> = [];
   readonly #closed = Promise.withResolvers<SocketEnd>();
   readonly #silenceMs: number;
+  readonly #closeMs: number;
   #wake: () => void = () => {};
   #end: SocketEnd | undefined;
-  #goodbye: Promise<boolean> | undefined;
-  /** Bytes that waited to leave after the last frame, and when some last left. */
+  #closing: Promise<boolean> | undefined;
+  /** Bytes in the send buffer after the last frame, and when some of them were last sent. */
   #buffered = 0;
-  #movedAt = 0;
+  #progressAt = 0;
 
-  private constructor(socket: WebSocket, silenceSeconds: number) {
+  private constructor(socket: WebSocket, { silenceMs, closeMs }: { silenceMs: number; closeMs: number }) {
     this.#socket = socket;
-    this.#silenceMs = silenceSeconds * 1000;
+    this.#silenceMs = silenceMs;
+    this.#closeMs = closeMs;
     socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
       this.#frames.push(typeof event.data === "string" ? event.data : new Uint8Array(event.data));
       this.#wake();
     });
     socket.addEventListener("close", (event) => {
-      // A peer that vanished leaves 0 or nothing; 1006 is the code for that.
+      // Without a close frame the code is 0 or missing; 1006 is the standard code for that.
       this.#finish({ code: event.code || 1006, reason: event.reason });
     });
   }
@@ -52,60 +71,36 @@ export class Socket implements AsyncDisposable {
   /**
    * Opens a connection.
    *
-   * @throws {LinkError} when it is refused or takes too long
+   * @throws {LinkError} if it is rejected or does not open within 15 seconds
    */
-  static async connect(
-    url: string,
-    options: {
-      credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
-      signal: AbortSignal;
-      /**
-       * A peer that is silent for half of this is pinged, and given the other half to answer; one that takes nothing for all of it is given
-       * up at the next frame. @default 30
-       */
-      silenceSeconds?: number;
-    },
-  ): Promise<Socket> {
-    const { credentials: { apiKey, client }, silenceSeconds = SILENCE_SECONDS } = options;
+  static async connect(url: string, options: SocketOptions): Promise<Socket> {
+    const { credentials: { apiKey, client }, silenceMs = 30_000, closeMs = 2000 } = options;
     const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
     const socket = new WebSocket(url, { headers, ...(client ? { client } : {}) });
     socket.binaryType = "arraybuffer";
-    const opened = Promise.withResolvers<void>();
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
-    const onAbort = () =>
-      opened.reject(new LinkError(`it did not open within ${OPEN_TIMEOUT_MS / 1000} seconds`));
-    let reason = "it was closed at once";
-    socket.addEventListener(
-      "error",
-      (event) => reason = event instanceof ErrorEvent ? event.message || reason : reason,
-    );
-    socket.addEventListener("open", () => opened.resolve());
-    socket.addEventListener("close", () => opened.reject(new LinkError(reason)));
-    signal.addEventListener("abort", onAbort, { once: true });
     try {
-      const connection = new Socket(socket, silenceSeconds);
-      await opened.promise;
-      if (!pingWhenSilent(socket, silenceSeconds)) {
+      const connection = new Socket(socket, { silenceMs, closeMs });
+      await opened(socket, signal);
+      if (!pingWhenSilent(socket, silenceMs)) {
         log.warn(
-          "This runtime cannot ping: a link that is dead without knowing it is found only when the system gives it up",
+          "This runtime cannot send WebSocket pings: a half-open connection is detected only when TCP gives up",
         );
       }
       return connection;
     } catch (error) {
       socket.close();
-      const refused = await refusedUpgrade(url, {
+      const rejection = await describeFailure(url, {
         credentials: options.credentials,
         signal,
         cause: error as Error,
       });
       options.signal.throwIfAborted();
-      throw refused;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
+      throw rejection;
     }
   }
 
-  /** How it ended, once it has. */
+  /** How the connection ended; `undefined` while it is open. */
   get end(): SocketEnd | undefined {
     return this.#end;
   }
@@ -113,12 +108,12 @@ export class Socket implements AsyncDisposable {
   /**
    * Sends a text frame.
    *
-   * @returns whether it left; not from a socket that is closing, or whose peer takes nothing any more
+   * @returns whether it was written to the send buffer; false if the socket is closing or the peer no longer reads
    */
   send(text: string): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
     if (this.#isStuck()) {
-      this.#finish({ code: 1006, reason: "The peer takes nothing any more." });
+      this.#finish({ code: 1006, reason: "The peer no longer reads" });
       this.#socket.close();
       return false;
     }
@@ -127,7 +122,7 @@ export class Socket implements AsyncDisposable {
     return true;
   }
 
-  /** Every frame that arrives, until the connection ends or the signal is aborted. */
+  /** Yields received frames until the connection ends or the signal is aborted. */
   async *frames(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     const onAbort = () => this.#wake();
     signal.addEventListener("abort", onAbort);
@@ -149,24 +144,24 @@ export class Socket implements AsyncDisposable {
   }
 
   /**
-   * Says goodbye and waits a moment for the peer's; browsers' rules allow a program only code 1000 here.
+   * Closes the connection with code 1000, the only standard code that a client may send.
    *
-   * @returns whether the peer answered the goodbye, and so has read all that was sent before
+   * @returns whether the peer completed the closing handshake, which means that it has received everything sent before
    */
   close(): Promise<boolean> {
-    return this.#goodbye ??= this.#sayGoodbye();
+    return this.#closing ??= this.#close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** A ping tells nothing here: it would wait behind all that does not leave. */
+  /** Whether the send buffer has not shrunk for too long. Pings cannot detect that, as they would wait behind the buffered bytes. */
   #isStuck(): boolean {
     const { bufferedAmount } = this.#socket;
     const now = performance.now();
-    if (bufferedAmount === 0 || bufferedAmount < this.#buffered) this.#movedAt = now;
-    return now - this.#movedAt >= this.#silenceMs;
+    if (bufferedAmount === 0 || bufferedAmount < this.#buffered) this.#progressAt = now;
+    return now - this.#progressAt >= this.#silenceMs;
   }
 
   #finish(end: SocketEnd): void {
@@ -176,34 +171,77 @@ export class Socket implements AsyncDisposable {
     this.#wake();
   }
 
-  async #sayGoodbye(): Promise<boolean> {
+  async #close(): Promise<boolean> {
     if (this.#end) return false;
     this.#socket.close(1000, "agent stopped");
-    const end = await deadline(this.#closed.promise, CLOSE_TIMEOUT_MS).catch(() => undefined);
+    const end = await deadline(this.#closed.promise, this.#closeMs).catch(() => undefined);
     return end?.code === 1000;
   }
 }
 
+/** Waits for the opening handshake; rejects with a {@linkcode LinkError} if it fails or the signal is aborted. */
+async function opened(socket: WebSocket, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(new LinkError(`not open within ${OPEN_TIMEOUT_MS / 1000} seconds`));
+  let reason = "closed during the handshake";
+  socket.addEventListener("error", (event) => {
+    if (event instanceof ErrorEvent && event.message) reason = event.message;
+  });
+  socket.addEventListener("open", () => resolve());
+  socket.addEventListener("close", () => reject(new LinkError(reason)));
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await promise;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
 /**
- * Makes a WebSocket ping its peer in silence, and end with code 1001 when no answer comes. The standard gives programs no ping; Deno's own
- * servers ping by two members of the same class that have no public name, and this uses them.
+ * Explains a failed handshake. The native WebSocket hides the HTTP response, so the address is requested again without an upgrade: that opens no
+ * connection, and returns the same rejection of the agent or its key.
  *
- * @returns whether the runtime has them
+ * @returns the error to throw, with the status and `Retry-After` of the response
  */
-function pingWhenSilent(socket: WebSocket, silenceSeconds: number): boolean {
-  const seconds = symbolOf(socket, "[[idleTimeout]]");
-  const begin = symbolOf(socket, "[[serverHandleIdleTimeout]]");
-  if (!seconds || !begin) return false;
+async function describeFailure(
+  url: string,
+  { cause, ...options }: Pick<RequestOptions, "credentials" | "signal"> & { readonly cause: Error },
+): Promise<LinkError> {
+  const problem = `Cannot open the WebSocket at ${url.split("?")[0]}`;
+  try {
+    const response = await sendRequest(url.replace(/^ws/, "http"), options);
+    const { status, headers } = response;
+    if (status >= 300 && !UPGRADE_REQUIRED_STATUSES.includes(status)) {
+      const rejection = describeRejection(response, [options.credentials.apiKey?.reveal()]);
+      const retryAfterMs = parseRetryAfter(headers);
+      return new LinkError(`${problem}: ${rejection}`, { cause, status, retryAfterMs });
+    }
+  } catch {
+    // Without a response, the error of the WebSocket is all there is.
+  }
+  return new LinkError(`${problem}: ${cause.message}`, { cause });
+}
+
+/**
+ * Makes a WebSocket ping its peer when it is silent, and close with code 1001 if there is no pong. The WebSocket API has no ping. Deno's servers
+ * send pings through two members of the same class that have no public name; this function uses them for a client.
+ *
+ * @returns whether the runtime has these members
+ */
+function pingWhenSilent(socket: WebSocket, silenceMs: number): boolean {
+  const idleTimeout = symbolOf(socket, "[[idleTimeout]]");
+  const start = symbolOf(socket, "[[serverHandleIdleTimeout]]");
+  if (!idleTimeout || !start) return false;
   const members = socket as unknown as Record<symbol, unknown>;
-  members[seconds] = silenceSeconds;
-  (members[begin] as () => void)();
+  members[idleTimeout] = silenceMs / 1000;
+  (members[start] as () => void)();
   return true;
 }
 
 function symbolOf(object: object, description: string): symbol | undefined {
   for (let holder: object | null = object; holder; holder = Object.getPrototypeOf(holder)) {
-    const found = Object.getOwnPropertySymbols(holder).find((symbol) => symbol.description === description);
-    if (found) return found;
+    const symbol = Object.getOwnPropertySymbols(holder).find((one) => one.description === description);
+    if (symbol) return symbol;
   }
   return undefined;
 }

@@ -6,9 +6,8 @@
  */
 import { asRecord } from "../common/json.ts";
 import { linkPath } from "../control_plane/addresses.ts";
-import { ask } from "../control_plane/ask.ts";
+import { type JsonResponse, sendRequest, UPGRADE_REQUIRED_STATUSES } from "../control_plane/http.ts";
 import type { ConnectionCredentials } from "../control_plane/credentials.ts";
-import { UPGRADE_MISSING } from "../control_plane/refusal.ts";
 import type { DatedResponse } from "./connection.ts";
 import { type Finding, Findings } from "./report.ts";
 
@@ -39,9 +38,7 @@ export interface ProbeOptions {
   readonly signal: AbortSignal;
 }
 
-interface ProbeResponse {
-  readonly response: Response;
-  readonly body: Readonly<Record<string, unknown>> | undefined;
+interface ProbeResponse extends JsonResponse {
   readonly clock: DatedResponse;
 }
 
@@ -57,17 +54,16 @@ const CHECK_BETWEEN = "any proxy or ingress in front of it";
 export async function probeAgent(
   options: ProbeOptions,
 ): Promise<{ result: ProbeResult; clock: DatedResponse }> {
-  const { response, body, clock } = await get(linkPath(options.agentId), options);
-  const { status, headers } = response;
+  const { status, headers, body, clock } = await get(linkPath(options.agentId), options);
   const result = classifyResponse({ status, location: headers.get("location") ?? "", error: body?.error });
   return { result, clock };
 }
 
 /** Fetches what the Control Plane knows about the agent; `undefined` if agents may not read it. */
 export async function fetchAgentRecord(options: ProbeOptions): Promise<AgentRecord | undefined> {
-  const { response, body } = await get(`/api/v1/agents/${encodeURIComponent(options.agentId)}`, options);
+  const { status, body } = await get(`/api/v1/agents/${encodeURIComponent(options.agentId)}`, options);
   const agent = asRecord(body?.agent) ?? body;
-  if (!response.ok || agent?.agentId !== options.agentId) return undefined;
+  if (status < 200 || status > 299 || agent?.agentId !== options.agentId) return undefined;
   const isConnected = typeof agent.connected === "boolean" ? agent.connected : agent.status !== "offline";
   const namespace = asRecord(agent.metadata)?.namespace;
   return { isConnected, namespace: typeof namespace === "string" ? namespace : "" };
@@ -82,7 +78,7 @@ export function classifyResponse(
     // The query may contain a token.
     return { kind: "redirect", location: location.replace(/[?#].*$/, "") };
   }
-  if (UPGRADE_MISSING.includes(status)) return { kind: "accepted" };
+  if (UPGRADE_REQUIRED_STATUSES.includes(status)) return { kind: "accepted" };
   if (status === 401 || status === 403) return { kind: "key-rejected", status };
   if (status === 429 || status >= 500) return { kind: "unavailable", status };
   const isAboutAgent = typeof error === "string" && /\bagent\b/i.test(error);
@@ -135,7 +131,7 @@ export function keyFinding(
 
 async function get(path: string, { httpBase, credentials, signal }: ProbeOptions): Promise<ProbeResponse> {
   const sentAt = Date.now();
-  const { response, answer } = await ask(`${httpBase}${path}`, { credentials, signal });
+  const response = await sendRequest(`${httpBase}${path}`, { credentials, signal });
   const clock = { sentAt, answeredAt: Date.now(), date: response.headers.get("date") ?? undefined };
-  return { response, body: answer, clock };
+  return { ...response, clock };
 }

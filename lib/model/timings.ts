@@ -62,6 +62,17 @@ export interface Timings {
   readonly unreadyGraceMs: number;
   /** Changes of a session within this time are written to its Session object together. */
   readonly sessionObjectBatchMs: number;
+  /** Pause before the first reconnect; it doubles with each further one, to 16 times as long at most. */
+  readonly reconnectMs: number;
+  /** A connection that was up for this long resets the back-off; the Control Plane closes some earlier, as part of its cleanup. */
+  readonly stableLinkMs: number;
+  /**
+   * Time after which a silent connection to the Control Plane counts as half-open. Well below the 45 seconds after which the Control Plane drops
+   * a silent agent.
+   */
+  readonly silenceMs: number;
+  /** Delay between two registrations while an administrator's approval is pending. */
+  readonly approvalMs: number;
 }
 
 /** The times of an agent in production. */
@@ -94,4 +105,8 @@ export const DEFAULT_TIMINGS: Timings = {
   graceFactor: 1,
   unreadyGraceMs: 2000,
   sessionObjectBatchMs: 500,
+  reconnectMs: 2000,
+  stableLinkMs: 30_000,
+  silenceMs: 30_000,
+  approvalMs: 30_000,
 };

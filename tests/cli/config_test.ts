@@ -405,12 +405,12 @@ const BAD_KEYS: Array<[name: string, sources: Sources, expected: string]> = [
   [
     "a line feed within",
     { env: { AGENT_API_KEY: "s3cret\nX-Other: 1" } },
-    "AGENT_API_KEY holds characters that no key has",
+    "AGENT_API_KEY contains characters that are not allowed in a key",
   ],
   [
     "a letter that no header takes",
     { args: ["--api-key-file=e"], files: { e: "s3crét" } },
-    "--api-key-file (API_KEY_FILE) holds characters that no key has: e",
+    "--api-key-file (API_KEY_FILE) contains characters that are not allowed in a key: e",
   ],
 ];
 

@@ -26,7 +26,7 @@ Deno.test("Dispatcher.resume() counts the age of a recorded result from when its
   bench.receive("c1", "explode_session", { sessionId: "s1" });
   await time.tickAsync(7000);
   using next = new DispatcherBench(store);
-  next.outbox.detach({ hasArrived: true });
+  next.outbox.detach({ isDelivered: true });
   next.dispatcher.resume((await next.journal.load(never)).entries);
   assertEquals(next.outbox.backlog, { results: 1, statuses: 0, oldestMs: 7000 });
 });

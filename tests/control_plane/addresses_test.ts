@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { controlPlaneAddresses } from "../../lib/control_plane/addresses.ts";
 
-const GOOD: Array<[text: string, http: string, webSocket: string]> = [
+const VALID: Array<[text: string, http: string, webSocket: string]> = [
   ["ws://localhost:8000", "http://localhost:8000", "ws://localhost:8000"],
   ["http://localhost:8000", "http://localhost:8000", "ws://localhost:8000"],
   ["wss://control.example.com", "https://control.example.com", "wss://control.example.com"],
@@ -16,14 +16,14 @@ const GOOD: Array<[text: string, http: string, webSocket: string]> = [
   ["wss://h/a b", "https://h/a%20b", "wss://h/a%20b"],
 ];
 
-for (const [text, http, webSocket] of GOOD) {
+for (const [text, http, webSocket] of VALID) {
   Deno.test(`controlPlaneAddresses() derives both addresses from ${text}`, () => {
     assertEquals(controlPlaneAddresses(text), { http, webSocket });
   });
 }
 
 const SCHEME = "must be a ws, wss, http or https URL";
-const BAD: Array<[text: string, problem: string]> = [
+const INVALID: Array<[text: string, problem: string]> = [
   ["", SCHEME],
   ["control.example.com", SCHEME],
   ["control.example.com:8000", SCHEME],
@@ -35,14 +35,14 @@ const BAD: Array<[text: string, problem: string]> = [
   ["wss://h:99999", SCHEME],
   ["wss://h h", SCHEME],
   ["x".repeat(2 ** 20), SCHEME],
-  ["wss://alice:s3cret@h", "must not hold a user or password"],
-  ["wss://alice@h", "must not hold a user or password"],
-  ["wss://h/?token=1", "must not hold a query or fragment"],
-  ["wss://h#a", "must not hold a query or fragment"],
+  ["wss://alice:s3cret@h", "must not contain a user or password"],
+  ["wss://alice@h", "must not contain a user or password"],
+  ["wss://h/?token=1", "must not contain a query or fragment"],
+  ["wss://h#a", "must not contain a query or fragment"],
 ];
 
-for (const [text, problem] of BAD) {
-  Deno.test(`controlPlaneAddresses() refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
+for (const [text, problem] of INVALID) {
+  Deno.test(`controlPlaneAddresses() rejects ${JSON.stringify(text.slice(0, 40))}`, () => {
     assertEquals(controlPlaneAddresses(text), { http: "", webSocket: "", problem });
   });
 }

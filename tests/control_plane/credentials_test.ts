@@ -27,8 +27,8 @@ const REGISTRATION = {
   metadata: { namespace: "streamspace", kubernetes: true },
 } as const;
 
-/** A Control Plane that may speak TLS, with a certificate that only the tests' authority vouches for. */
-class SmallControlPlane implements AsyncDisposable {
+/** A Control Plane with or without TLS; its certificate is signed by an authority that only these tests trust. */
+class TlsControlPlane implements AsyncDisposable {
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
   constructor({ isPlain = false } = {}) {
@@ -72,24 +72,24 @@ async function keyOf(credentials: Credentials): Promise<string | undefined> {
   return read.apiKey?.reveal();
 }
 
-Deno.test("C3 credentials are the file's key as it is now, and its absence is told", async () => {
+Deno.test("C3 Credentials read the key file for each connection, and throw if it is missing", async () => {
   await using file = await keyFile("k1");
-  const credentials = credentialsOf({ apiKeyFile: file.path, apiKey: new Secret("from the start") });
+  const credentials = credentialsOf({ apiKeyFile: file.path, apiKey: new Secret("fallback") });
   assertEquals(await keyOf(credentials), "k1");
   await Deno.writeTextFile(file.path, "k2");
   assertEquals(await keyOf(credentials), "k2");
-  const lost = credentialsOf({ apiKeyFile: "/no/such/file" });
-  await assertRejects(() => lost.read(), LinkError, "The file of --api-key-file cannot be read");
+  const missing = credentialsOf({ apiKeyFile: "/no/such/file" });
+  await assertRejects(() => missing.read(), LinkError, "Cannot read the file of --api-key-file");
 });
 
 for (
   const [text, problem] of [
-    ["OLD-s3cret\nNEW-s3cret", "holds characters that no key has"],
-    ["s3crét", "holds characters that no key has"],
+    ["OLD-s3cret\nNEW-s3cret", "contains characters that are not allowed in a key"],
+    ["s3crét", "contains characters that are not allowed in a key"],
     [" ", "is empty"],
   ] as const
 ) {
-  Deno.test(`C3 credentials are none where the key's file ${problem}, as of ${JSON.stringify(text)}, and show nothing of it`, async () => {
+  Deno.test(`C3 Credentials reject the key file ${JSON.stringify(text)}, which ${problem}, without showing its content`, async () => {
     await using file = await keyFile("k1");
     const credentials = credentialsOf({ apiKeyFile: file.path });
     await Deno.writeTextFile(file.path, text);
@@ -101,7 +101,7 @@ for (
   });
 }
 
-Deno.test("credentials use an issued key until the operator puts another one in the file", async () => {
+Deno.test("Credentials use an issued key until the operator changes the key file", async () => {
   await using file = await keyFile("bootstrap");
   const credentials = credentialsOf({ apiKeyFile: file.path });
   await credentials.issue("issued");
@@ -110,7 +110,7 @@ Deno.test("credentials use an issued key until the operator puts another one in 
   assertEquals([await keyOf(credentials), await keyOf(credentials)], ["rotated", "rotated"]);
 });
 
-Deno.test("credentials go back to the configured key when the issued one is forgotten", async () => {
+Deno.test("Credentials use the configured key again after the issued one is removed", async () => {
   const store = new MemoryKeyStore();
   const credentials = credentialsOf({ apiKey: new Secret("bootstrap") }, store);
   await credentials.issue("issued");
@@ -120,7 +120,7 @@ Deno.test("credentials go back to the configured key when the issued one is forg
   assertEquals([await keyOf(credentials), store.writes.length, store.writes[1]], ["bootstrap", 2, undefined]);
 });
 
-Deno.test("C3 credentials put a key that came into the file meanwhile before one that was kept", async () => {
+Deno.test("C3 Credentials prefer a changed key file to a stored issued key", async () => {
   await using file = await keyFile("bootstrap");
   const store = new MemoryKeyStore();
   await credentialsOf({ apiKeyFile: file.path }, store).issue("issued");
@@ -135,8 +135,8 @@ Deno.test("C3 credentials put a key that came into the file meanwhile before one
 });
 
 for (const isPlain of [true, false]) {
-  Deno.test(`C12 registration and WebSocket go by the proxy ${isPlain ? "in plain" : "with TLS"}`, async () => {
-    await using controlPlane = new SmallControlPlane({ isPlain });
+  Deno.test(`C12 register() and Socket.connect() use the proxy ${isPlain ? "without" : "with"} TLS`, async () => {
+    await using controlPlane = new TlsControlPlane({ isPlain });
     await using proxy = new RecordingProxy();
     const settings = { caFile: isPlain ? "" : CA_FILE, proxy: parseProxy(`alice:s3cret@${proxy.host}`) };
     using credentials = await credentialsOf(settings).read();
@@ -154,7 +154,7 @@ for (const isPlain of [true, false]) {
   });
 }
 
-Deno.test("registration and WebSocket say what is wrong with a proxy, without its password", async () => {
+Deno.test("register() and Socket.connect() do not show the password of a proxy in their errors", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   listener.close();
   const proxy = parseProxy(`alice:s3cret@127.0.0.1:${listener.addr.port}`);
@@ -171,22 +171,22 @@ Deno.test("registration and WebSocket say what is wrong with a proxy, without it
   }
 });
 
-Deno.test("C12 registration and WebSocket trust the authority of --ca-file", async () => {
-  await using controlPlane = new SmallControlPlane();
+Deno.test("C12 register() and Socket.connect() trust the authority of --ca-file", async () => {
+  await using controlPlane = new TlsControlPlane();
   using credentials = await credentialsOf({ caFile: CA_FILE }).read();
-  const answer = await register(REGISTRATION, {
+  const response = await register(REGISTRATION, {
     httpBase: `https://${controlPlane.host}`,
     credentials,
     signal: never,
   });
-  assertEquals(answer.kind, "registered");
+  assertEquals(response.kind, "registered");
   await using socket = await Socket.connect(`wss://${controlPlane.host}/`, { credentials, signal: never });
   const { value } = await socket.frames(never).next();
   assertEquals(value, "hello");
 });
 
-Deno.test("C12 registration and WebSocket refuse a certificate that nobody vouches for", async () => {
-  await using controlPlane = new SmallControlPlane();
+Deno.test("C12 register() and Socket.connect() reject a certificate of an unknown authority", async () => {
+  await using controlPlane = new TlsControlPlane();
   using credentials = await credentialsOf().read();
   const httpBase = `https://${controlPlane.host}`;
   await assertRejects(

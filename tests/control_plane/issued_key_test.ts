@@ -13,9 +13,12 @@ const FORBIDDEN = new KubernetesError("Kubernetes refused to read secrets x: no"
   status: 403,
   reason: "",
 });
-const AWAY = new KubernetesError("Kubernetes did not answer a request: gone", { status: 0, reason: "" });
+const UNAVAILABLE = new KubernetesError("Kubernetes did not answer a request: gone", {
+  status: 0,
+  reason: "",
+});
 
-/** A store that fails as it is told to. */
+/** A store whose requests fail with this error. */
 function failing(error: Error): KeyStore & { reads: number } {
   return {
     reads: 0,
@@ -34,62 +37,62 @@ async function restored(store: KeyStore): Promise<IssuedKey> {
 }
 
 async function keyOf(issued: IssuedKey, configured?: Secret): Promise<string | undefined> {
-  return (await issued.insteadOf(configured))?.reveal();
+  return (await issued.replacementFor(configured))?.reveal();
 }
 
-Deno.test("IssuedKey is found again after a restart, for the configured key that it was issued for", async () => {
+Deno.test("IssuedKey survives a restart, for the configured key that it was issued for", async () => {
   const store = new MemoryKeyStore();
-  await (await restored(store)).take("issued", BOOTSTRAP);
+  await (await restored(store)).set("issued", BOOTSTRAP);
   const issued = await restored(store);
   assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
   assertEquals(await keyOf(issued, new Secret("another")), undefined);
   assertEquals(await keyOf(issued), undefined);
 });
 
-Deno.test("IssuedKey may have been issued to an agent without a key", async () => {
+Deno.test("IssuedKey can replace the absence of a configured key", async () => {
   const store = new MemoryKeyStore();
-  await (await restored(store)).take("issued", undefined);
+  await (await restored(store)).set("issued", undefined);
   const issued = await restored(store);
   assertEquals(await keyOf(issued), "issued");
   assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
 });
 
-Deno.test("IssuedKey keeps a fingerprint of the configured key and never the key", async () => {
+Deno.test("IssuedKey stores a fingerprint of the configured key, not the key", async () => {
   const store = new MemoryKeyStore();
-  await (await restored(store)).take("issued", BOOTSTRAP);
+  await (await restored(store)).set("issued", BOOTSTRAP);
   const [text = ""] = store.writes;
   assertEquals(Object.keys(JSON.parse(text)), ["key", "insteadOf"]);
   assertEquals([JSON.parse(text).key, JSON.parse(text).insteadOf.length], ["issued", 64]);
   assert(!text.includes(BOOTSTRAP.reveal()));
 });
 
-Deno.test("IssuedKey is written once as long as the Control Plane repeats it", async () => {
+Deno.test("IssuedKey is stored once when the Control Plane sends it repeatedly", async () => {
   const store = new MemoryKeyStore();
   const issued = await restored(store);
-  for (const key of ["issued", "issued", "newer", "newer"]) await issued.take(key, BOOTSTRAP);
+  for (const key of ["issued", "issued", "newer", "newer"]) await issued.set(key, BOOTSTRAP);
   assertEquals(store.writes.map((text) => JSON.parse(text ?? "").key), ["issued", "newer"]);
   const again = await restored(store);
-  await again.take("newer", BOOTSTRAP);
+  await again.set("newer", BOOTSTRAP);
   assertEquals(store.writes.length, 2);
 });
 
-Deno.test("IssuedKey is none where the Control Plane repeats the configured key", async () => {
+Deno.test("IssuedKey is not set when the Control Plane sends the configured key", async () => {
   const store = new MemoryKeyStore();
   const issued = await restored(store);
-  await issued.take(BOOTSTRAP.reveal(), BOOTSTRAP);
+  await issued.set(BOOTSTRAP.reveal(), BOOTSTRAP);
   assertEquals([await keyOf(issued, BOOTSTRAP), store.writes.length], [undefined, 0]);
-  await issued.take("issued", BOOTSTRAP);
-  await issued.take(BOOTSTRAP.reveal(), BOOTSTRAP);
+  await issued.set("issued", BOOTSTRAP);
+  await issued.set(BOOTSTRAP.reveal(), BOOTSTRAP);
   assertEquals([await keyOf(issued, BOOTSTRAP), store.writes.at(-1)], [undefined, undefined]);
 });
 
-Deno.test("IssuedKey is gone from memory and store once it is forgotten", async () => {
+Deno.test("IssuedKey.remove() removes the key from memory and from the store", async () => {
   const store = new MemoryKeyStore();
   const issued = await restored(store);
-  await issued.forget();
+  await issued.remove();
   assertEquals(store.writes, []);
-  await issued.take("issued", BOOTSTRAP);
-  await issued.forget();
+  await issued.set("issued", BOOTSTRAP);
+  await issued.remove();
   assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
   assertEquals(await keyOf(await restored(store), BOOTSTRAP), undefined);
 });
@@ -106,39 +109,39 @@ for (
     '{"key":"s3cret\\r\\nX-Other: 1","insteadOf":""}',
   ]
 ) {
-  Deno.test(`IssuedKey does not take ${JSON.stringify(text)} for a key, nor show it`, async () => {
+  Deno.test(`IssuedKey ignores the invalid stored text ${JSON.stringify(text)} and does not log it`, async () => {
     using logs = new LogCapture();
     const issued = await restored(new MemoryKeyStore(text));
     assertEquals(await keyOf(issued), undefined);
     assertEquals(logs.lines.length, 1);
-    assertStringIncludes(logs.lines[0] ?? "", "The key that was kept in the cluster is not readable");
+    assertStringIncludes(logs.lines[0] ?? "", "The stored issued key is invalid");
     assert(!logs.lines[0]?.includes("s3cret"));
   });
 }
 
-Deno.test("IssuedKey goes on in memory where the Role is missing, and says so once", async () => {
+Deno.test("IssuedKey works in memory without access to the store, and logs that once", async () => {
   using logs = new LogCapture();
   const store = failing(FORBIDDEN);
   const issued = await restored(store);
   await issued.restore(never);
   assertEquals([store.reads, logs.lines.length], [1, 1]);
   assertStringIncludes(logs.lines[0] ?? "", "using the configured one (apply k8s/rbac.yaml): ");
-  await issued.take("issued-s3cret", BOOTSTRAP);
+  await issued.set("issued-s3cret", BOOTSTRAP);
   assertEquals([await keyOf(issued, BOOTSTRAP), logs.lines.length], ["issued-s3cret", 2]);
   assertStringIncludes(
     logs.lines[1] ?? "",
-    "WARN: The key that the Control Plane issued cannot be kept for the next start (apply k8s/rbac.yaml): ",
+    "WARN: Cannot store the issued key for the next start (apply k8s/rbac.yaml): ",
   );
   assert(!logs.lines.some((line) => line.includes("s3cret")));
 });
 
-Deno.test("IssuedKey looks again at the next attempt for what a cluster that was away has kept", async () => {
+Deno.test("IssuedKey reads the store again after a transient error", async () => {
   using logs = new LogCapture();
-  const kept = new MemoryKeyStore();
-  await (await restored(kept)).take("issued", BOOTSTRAP);
-  const answers = [() => Promise.reject(AWAY), () => kept.read()];
+  const store = new MemoryKeyStore();
+  await (await restored(store)).set("issued", BOOTSTRAP);
+  const answers = [() => Promise.reject(UNAVAILABLE), () => store.read()];
   const issued = await restored({
-    read: () => answers.shift()?.() ?? kept.read(),
+    read: () => answers.shift()?.() ?? store.read(),
     write: () => Promise.resolve(),
   });
   assertEquals(await keyOf(issued, BOOTSTRAP), undefined);
@@ -147,7 +150,7 @@ Deno.test("IssuedKey looks again at the next attempt for what a cluster that was
   assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
 });
 
-Deno.test("IssuedKey waits at most 5 seconds for a cluster that does not answer", async () => {
+Deno.test("IssuedKey times out after 5 seconds without a response from the cluster", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const { promise } = Promise.withResolvers<never>();
@@ -155,17 +158,17 @@ Deno.test("IssuedKey waits at most 5 seconds for a cluster that does not answer"
   const restoring = issued.restore(never);
   await time.tickAsync(5000);
   await restoring;
-  const taking = issued.take("issued", BOOTSTRAP);
+  const taking = issued.set("issued", BOOTSTRAP);
   await time.tickAsync(await time.timer(5000));
   await taking;
   assertEquals(await keyOf(issued, BOOTSTRAP), "issued");
   assertEquals(
-    logs.lines.filter((line) => line.includes("no answer from the cluster within 5 seconds")).length,
+    logs.lines.filter((line) => line.includes("no response from the cluster within 5 seconds")).length,
     2,
   );
 });
 
-Deno.test("IssuedKey stops looking without a word when the agent is told to stop", async () => {
+Deno.test("IssuedKey.restore() ends without a log line when it is aborted", async () => {
   using logs = new LogCapture();
   const stop = new AbortController();
   const { promise } = Promise.withResolvers<never>();

@@ -2,10 +2,11 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { controlPlaneAddresses } from "../../lib/control_plane/addresses.ts";
 import { Credentials } from "../../lib/control_plane/credentials.ts";
-import { Link, type LinkOptions } from "../../lib/control_plane/link.ts";
+import { Link, type LinkOptions, type LinkState } from "../../lib/control_plane/link.ts";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import { LinkError } from "../../lib/common/errors.ts";
 import { Secret } from "../../lib/common/secret.ts";
+import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { LogCapture } from "../support/log_capture.ts";
@@ -25,13 +26,14 @@ function keyed(key: string | undefined): Credentials {
 /** A link that runs in the background until it is disposed. */
 class RunningLink implements AsyncDisposable {
   readonly frames = new Queue<Frame>();
-  /** The signal of each connection, as it comes up. */
+  /** A signal for each connection that opens, aborted when it is closed. */
   readonly ups = new Queue<AbortSignal>();
   readonly outbox = new Outbox();
-  /** How the link ended. */
+  /** Settles when the link ends. */
   readonly ended: Promise<void>;
   readonly #stop = new AbortController();
   readonly #random = new FixedRandom(0.5);
+  #down = new AbortController();
 
   constructor(controlPlane: ScriptedControlPlane, options: Partial<LinkOptions> = {}) {
     const link = new Link({
@@ -40,11 +42,16 @@ class RunningLink implements AsyncDisposable {
       credentials: keyed(undefined),
       reconnectAttempts: 5,
       outbox: this.outbox,
-      onUp: (signal) => this.ups.push(signal),
+      heartbeat: { intervalMs: 600_000, send: () => {} },
+      timings: DEFAULT_TIMINGS,
       ...options,
+      onState: (state) => {
+        this.#setState(state);
+        options.onState?.(state);
+      },
     });
     this.ended = this.#run(link);
-    // A test that does not look at the end is not failed by it.
+    // Tests that do not await the end must not fail because of it.
     this.ended.catch(() => {});
   }
 
@@ -60,22 +67,33 @@ class RunningLink implements AsyncDisposable {
     this.#random[Symbol.dispose]();
   }
 
+  #setState(state: LinkState): void {
+    this.#down.abort();
+    if (state !== "up") return;
+    this.#down = new AbortController();
+    this.ups.push(this.#down.signal);
+  }
+
   async #run(link: Link): Promise<void> {
-    for await (const frame of link.frames(this.#stop.signal)) this.frames.push(frame);
+    try {
+      for await (const frame of link.frames(this.#stop.signal)) this.frames.push(frame);
+    } finally {
+      this.#down.abort();
+    }
   }
 }
 
-/** Waits until the link sleeps for its backoff and lets the time pass. */
+/** Waits until the link backs off, and lets that time pass. */
 async function passBackoff(time: FakeTime, seconds: number): Promise<void> {
   await time.tickAsync(await time.timer(waitOf(seconds)));
 }
 
-/** A wait with the jitter that a running link has here: half of the most. */
+/** The pause in milliseconds with the jitter of these tests, which is half of the maximum. */
 function waitOf(seconds: number): number {
   return seconds * 1050;
 }
 
-Deno.test("C2 link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fails, and then ends", async () => {
+Deno.test("C2 Link retries after 2, 4, 8, 16 and 32 seconds and then throws", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   await using controlPlane = new ScriptedControlPlane({
@@ -85,17 +103,17 @@ Deno.test("C2 link waits 2, 4, 8, 16 and 32 seconds for a Control Plane that fai
   const rejected = assertRejects(
     () => link.ended,
     LinkError,
-    "The Control Plane could not be reached, and --reconnect-attempts=5 allows no more",
+    "Cannot reach the Control Plane: all attempts failed (--reconnect-attempts=5)",
   );
   for (const seconds of [2, 4, 8, 16, 32]) await passBackoff(time, seconds);
   const error = await rejected;
-  assertStringIncludes((error.cause as Error).message, "answered 500");
+  assertStringIncludes((error.cause as Error).message, "HTTP 500");
   assertEquals(controlPlane.registrations.length, 6);
   const attempts = logs.lines.flatMap((line) => /\(attempt (\d) of 5\)/.exec(line)?.[1] ?? []);
   assertEquals(attempts, ["1", "2", "3", "4", "5"]);
 });
 
-Deno.test("C1 link without a limit of attempts goes on at 32 seconds", async () => {
+Deno.test("C1 Link without a limit of attempts keeps retrying every 32 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({
     register: () => new Response(null, { status: 500 }),
@@ -106,7 +124,7 @@ Deno.test("C1 link without a limit of attempts goes on at 32 seconds", async () 
   await link.stop();
 });
 
-Deno.test("C2 link waits as long as an overloaded Control Plane asks for", async () => {
+Deno.test("C2 Link adds the Retry-After of an overloaded Control Plane to its pause", async () => {
   using time = new FakeTime();
   const headers = { "Retry-After": "100" };
   await using controlPlane = new ScriptedControlPlane({
@@ -120,7 +138,7 @@ Deno.test("C2 link waits as long as an overloaded Control Plane asks for", async
 });
 
 for (const status of [401, 403, 404, 429, 502]) {
-  Deno.test(`C4 link backs off from a Control Plane that refuses its WebSocket with ${status}`, async () => {
+  Deno.test(`C4 Link backs off when its WebSocket is rejected with ${status}`, async () => {
     using time = new FakeTime();
     using logs = new LogCapture();
     await using controlPlane = new ScriptedControlPlane({
@@ -131,66 +149,61 @@ for (const status of [401, 403, 404, 429, 502]) {
     await passBackoff(time, 2);
     await passBackoff(time, 4);
     await link.ups.next();
-    // The Control Plane may have forgotten the agent: each attempt begins with a registration.
+    // Each attempt begins with a registration, as the Control Plane may have forgotten the agent.
     assertEquals(controlPlane.registrations.length, 3);
-    assertStringIncludes(await logs.line("refused the WebSocket"), controlPlane.addresses.webSocket);
+    assertStringIncludes(await logs.line("Cannot open the WebSocket"), controlPlane.addresses.webSocket);
     assert(!logs.lines.some((line) => line.includes("s3cret")));
   });
 }
 
-const REFUSED_UPGRADES: ReadonlyArray<[name: string, refusal: () => Response, said: string]> = [
+const REJECTED_UPGRADES: ReadonlyArray<[name: string, response: () => Response, reason: string]> = [
   [
     "401",
     () => Response.json({ error: "Bad key s3cret" }, { status: 401 }),
-    "it answered 401: it does not accept the API key: check AGENT_API_KEY or --api-key-file " +
-    "(it says: Bad key [redacted])",
+    "HTTP 401: the API key is not accepted, check AGENT_API_KEY or --api-key-file (message: Bad key [redacted])",
   ],
   [
     "404",
     () => Response.json({ error: "Agent not found", details: "register first" }, { status: 404 }),
-    "it answered 404: it does not know the address or the agent: check --control-plane-url and --agent-id " +
-    "(it says: Agent not found: register first)",
+    "HTTP 404: the address or the agent is unknown, check --control-plane-url and --agent-id " +
+    "(message: Agent not found: register first)",
   ],
   [
     "a redirect",
     () =>
       new Response(null, { status: 302, headers: { Location: "https://cp.example.com/login?to=s3cret" } }),
-    "it answered 302: it redirects to https://cp.example.com/login: set --control-plane-url to where it is",
+    "HTTP 302: redirected to https://cp.example.com/login, set --control-plane-url to the new address",
   ],
+  ["502 with HTML", () => new Response("<h1>Bad Gateway</h1>", { status: 502 }), "HTTP 502"],
   [
-    "502 in HTML",
-    () => new Response("<h1>Bad Gateway</h1>", { status: 502 }),
-    "it answered 502",
-  ],
-  [
-    "many words",
+    "a long message",
     () => Response.json({ error: "x".repeat(10_000) }, { status: 503 }),
-    `it answered 503 (it says: ${"x".repeat(500)})`,
+    `HTTP 503 (message: ${"x".repeat(500)})`,
   ],
   [
-    "an error that is none without an upgrade",
+    "a status that is expected without an upgrade",
     () => new Response(null, { status: 400 }),
     "NetworkError: failed to connect to WebSocket: Invalid status code: 400",
   ],
 ];
 
-for (const [name, refusal, said] of REFUSED_UPGRADES) {
-  Deno.test(`C4 link says why its WebSocket was refused: ${name}`, async () => {
+for (const [name, refuse, reason] of REJECTED_UPGRADES) {
+  Deno.test(`C4 Link logs why its WebSocket was rejected: ${name}`, async () => {
     using _time = new FakeTime();
     using logs = new LogCapture();
-    await using controlPlane = new ScriptedControlPlane({ register: () => registered(), refuse: refusal });
+    await using controlPlane = new ScriptedControlPlane({ register: () => registered(), refuse });
     await using _link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
-    const line = await logs.line("refused the WebSocket");
+    const line = await logs.line("Cannot open the WebSocket");
     const url = `${controlPlane.addresses.webSocket}/api/v1/agents/connect`;
     assertEquals(
       line.replace(/^\S+ /, ""),
-      `[K8sAgent] ERROR: The Control Plane refused the WebSocket at ${url}: ${said}`,
+      `[K8sAgent] ERROR: Cannot open the WebSocket at ${url}: ${reason}`,
     );
     assertEquals(controlPlane.questions.map(({ url }) => url.search), ["?agent_id=a1"]);
   });
 }
 
-Deno.test("C4 link waits as long as a Control Plane asks for that refuses its WebSocket", async () => {
+Deno.test("C4 Link honors Retry-After when its WebSocket is rejected", async () => {
   using time = new FakeTime();
   const headers = { "Retry-After": "100" };
   await using controlPlane = new ScriptedControlPlane({
@@ -202,7 +215,7 @@ Deno.test("C4 link waits as long as a Control Plane asks for that refuses its We
   await link.ups.next();
 });
 
-/** Credentials with an issued key beside the configured one. */
+/** Credentials with an issued key and a configured one. */
 async function issued(): Promise<Credentials> {
   const credentials = keyed("configured");
   await credentials.issue("issued");
@@ -210,7 +223,7 @@ async function issued(): Promise<Credentials> {
 }
 
 for (const status of [401, 403]) {
-  Deno.test(`C3 link falls back to the configured key where ${status} refuses the issued one a WebSocket`, async () => {
+  Deno.test(`C3 Link falls back to the configured key when its WebSocket with the issued key is rejected with ${status}`, async () => {
     using logs = new LogCapture();
     await using controlPlane = new ScriptedControlPlane({
       register: () => registered(),
@@ -223,11 +236,11 @@ for (const status of [401, 403]) {
     assertEquals(keys, ["issued", "configured"]);
     using next = await credentials.read();
     assertEquals([next.apiKey?.reveal(), next.isIssued], ["configured", false]);
-    await logs.line("The Control Plane refuses the key that it issued: trying the configured one");
+    await logs.line("The Control Plane rejected the key that it issued, trying the configured key");
   });
 }
 
-Deno.test("C3 link keeps the issued key as long as the configured one is not accepted either", async () => {
+Deno.test("C3 Link keeps the issued key while the configured key is rejected, too", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({
     register: () => registered(),
@@ -241,7 +254,7 @@ Deno.test("C3 link keeps the issued key as long as the configured one is not acc
 });
 
 for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
-  Deno.test(`C7 link comes back after it was closed with ${code}`, async () => {
+  Deno.test(`C7 Link reconnects after close code ${code}`, async () => {
     using time = new FakeTime();
     using logs = new LogCapture();
     await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
@@ -254,12 +267,12 @@ for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
     await link.ups.next();
     assert(down.aborted);
     assertStringIncludes(await logs.line("Disconnected"), `(code ${code})`);
-    // Whether it had arrived is not known, so that it comes once more.
+    // It is sent again, as it may not have arrived.
     assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c1"');
   });
 }
 
-Deno.test("C7 link comes back after a connection that broke while it opened", async () => {
+Deno.test("C7 Link reconnects after a connection that was reset during the handshake", async () => {
   using time = new FakeTime();
   const breakFirst = (nth: number) => {
     if (nth > 0) return undefined;
@@ -275,7 +288,7 @@ Deno.test("C7 link comes back after a connection that broke while it opened", as
   assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [2, 2]);
 });
 
-Deno.test("C8 C9 link starts its backoff over only after a connection of 30 seconds", async () => {
+Deno.test("C8 C9 Link resets its back-off only after a connection of 30 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
@@ -290,7 +303,7 @@ Deno.test("C8 C9 link starts its backoff over only after a connection of 30 seco
   await link.ups.next();
 });
 
-Deno.test("C2 link asks every 30 seconds for an approval that is pending, and uses up no attempts", async () => {
+Deno.test("C2 Link registers every 30 seconds while its approval is pending, without using up attempts", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const pending = () => Response.json({ approvalStatus: "pending", message: "Ask Bob" }, { status: 202 });
@@ -306,7 +319,7 @@ Deno.test("C2 link asks every 30 seconds for an approval that is pending, and us
   assertStringIncludes(await logs.line("WARN"), "approve this agent: Ask Bob");
 });
 
-Deno.test("C2 link asks for an approval when it is told to, and never without a pause", async () => {
+Deno.test("C2 Link honors Retry-After while its approval is pending, with a pause of at least 1 second", async () => {
   using time = new FakeTime();
   const pending = (seconds: string) =>
     new Response("{}", { status: 202, headers: { "Retry-After": seconds } });
@@ -319,7 +332,7 @@ Deno.test("C2 link asks for an approval when it is told to, and never without a 
   await link.ups.next();
 });
 
-Deno.test("C2 link tells loudly of a rejection and asks again rarely", async () => {
+Deno.test("C2 Link logs an error when it is rejected, and registers again after 5 minutes", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const rejected = () => Response.json({ approvalStatus: "rejected", message: "No" }, { status: 403 });
@@ -332,7 +345,7 @@ Deno.test("C2 link tells loudly of a rejection and asks again rarely", async () 
   await link.ups.next();
 });
 
-Deno.test("link uses a key that it was given from its next request on, and shows it nowhere", async () => {
+Deno.test("Link uses an issued key from its next request on, and never logs it", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   await using controlPlane = new ScriptedControlPlane({
@@ -350,7 +363,7 @@ Deno.test("link uses a key that it was given from its next request on, and shows
   assert(!logs.lines.some((line) => line.includes("s3cret")));
 });
 
-Deno.test("link keeps its key when the one it was given fits no header", async () => {
+Deno.test("Link ignores an issued key that does not fit into a header", async () => {
   await using controlPlane = new ScriptedControlPlane({
     register: () => registered({ apiKey: "a\r\nb: c" }),
   });
@@ -359,7 +372,7 @@ Deno.test("link keeps its key when the one it was given fits no header", async (
   assertEquals(controlPlane.connections[0]?.headers.get("x-agent-api-key"), "k1");
 });
 
-Deno.test("link connects as the agent and writes the log lines that operators look for", async () => {
+Deno.test("Link connects with the agent's id and logs the documented lines", async () => {
   using logs = new LogCapture();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   const registration = { ...REGISTRATION, agentId: "a&b=1" };
@@ -373,10 +386,11 @@ Deno.test("link connects as the agent and writes the log lines that operators lo
     "[K8sAgent] Registered successfully: a&b=1 (status: online)",
     "[K8sAgent] WebSocket connected",
     `[K8sAgent] Connected to Control Plane: ${controlPlane.addresses.webSocket}`,
+    "[K8sAgent] Starting heartbeat sender (interval: 10m)",
   ]);
 });
 
-Deno.test("link hands out every frame of every connection in order", async () => {
+Deno.test("Link yields the frames of all connections in order", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
@@ -392,7 +406,7 @@ Deno.test("link hands out every frame of every connection in order", async () =>
   assertEquals(frames, ["one", "two\nthree", new Uint8Array([4]), "five"]);
 });
 
-Deno.test("C5 link sends what waits in the outbox once it is up, and keeps it again when it is down", async () => {
+Deno.test("C5 Link sends the waiting messages of the outbox when it is up", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
@@ -407,7 +421,7 @@ Deno.test("C5 link sends what waits in the outbox once it is up, and keeps it ag
   assertStringIncludes(await controlPlane.texts.next(), '"commandId":"c2"');
 });
 
-Deno.test("link ends quietly when it is told to while it is up", async () => {
+Deno.test("Link ends without an error when it is stopped while connected", async () => {
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
   const down = await link.ups.next();
@@ -415,14 +429,14 @@ Deno.test("link ends quietly when it is told to while it is up", async () => {
   assert(down.aborted);
 });
 
-Deno.test("link ends quietly when it is told to while it registers", async () => {
+Deno.test("Link ends without an error when it is stopped while registering", async () => {
   await using controlPlane = new ScriptedControlPlane({ register: (_nth, self) => self.hang() });
   await using link = new RunningLink(controlPlane);
   await controlPlane.arrivals.next();
   await link.stop();
 });
 
-Deno.test("link ends quietly when it is told to while it waits", async () => {
+Deno.test("Link ends without an error when it is stopped while waiting", async () => {
   using time = new FakeTime();
   await using pendingPlane = new ScriptedControlPlane({
     register: () => new Response("{}", { status: 202 }),
@@ -438,7 +452,7 @@ Deno.test("link ends quietly when it is told to while it waits", async () => {
   await failing.stop();
 });
 
-Deno.test("link does nothing when it was told to end before", async () => {
+Deno.test("Link does nothing when its signal is already aborted", async () => {
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   const link = new Link({
     addresses: controlPlane.addresses,
@@ -446,13 +460,14 @@ Deno.test("link does nothing when it was told to end before", async () => {
     credentials: keyed(undefined),
     reconnectAttempts: 5,
     outbox: new Outbox(),
-    onUp: () => {},
+    heartbeat: { intervalMs: 10_000, send: () => {} },
+    timings: DEFAULT_TIMINGS,
   });
   assertEquals(await link.frames(AbortSignal.abort()).next(), { done: true, value: undefined });
   assertEquals(controlPlane.registrations, []);
 });
 
-Deno.test("link tells each step of its loop", async () => {
+Deno.test("Link reports each step of its loop", async () => {
   using time = new FakeTime();
   const answers = [
     new Response(null, { status: 500 }),
@@ -466,4 +481,34 @@ Deno.test("link tells each step of its loop", async () => {
   await link.ups.next();
   assertEquals(states, ["registering", "waiting", "registering", "pending", "connecting", "up"]);
   await link.stop();
+});
+
+Deno.test("Link sends heartbeats at once and then at each interval while it is connected", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  const beats: number[] = [];
+  const heartbeat = { intervalMs: 10_000, send: () => beats.push(Date.now()) };
+  await using link = new RunningLink(controlPlane, { heartbeat });
+  await link.ups.next();
+  const connectedAt = Date.now();
+  await time.tickAsync(9999);
+  assertEquals(beats, [connectedAt]);
+  await time.tickAsync(20_001);
+  assertEquals(beats.map((at) => at - connectedAt), [0, 10_000, 20_000, 30_000]);
+  await link.stop();
+  await time.tickAsync(60_000);
+  assertEquals([beats.length, time.pending], [4, []]);
+});
+
+Deno.test("Link measures how late each heartbeat is", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  const late: number[] = [];
+  const heartbeat = { intervalMs: 10_000, send: (lateMs: number) => late.push(lateMs) };
+  await using link = new RunningLink(controlPlane, { heartbeat });
+  await link.ups.next();
+  await time.tickAsync(10_000);
+  time.jump(13_000);
+  await time.tickAsync(0);
+  assertEquals(late, [0, 0, 3000]);
 });

@@ -17,14 +17,14 @@ function command(commandId: unknown, rest: Record<string, unknown> = {}): string
   return JSON.stringify({ type: "command", timestamp: "T", payload: { commandId, action: "a", ...rest } });
 }
 
-Deno.test("parseFrame() reads a command and leaves its payload as it is", () => {
+Deno.test("parseFrame() parses a command without changing its payload", () => {
   const payload = { sessionId: "s1", user: "alice", persistentHome: true };
   assertEquals(parseFrame(command("c1", { action: "start_session", payload })), [
     { type: "command", command: { commandId: "c1", action: "start_session", payload } },
   ]);
 });
 
-Deno.test("parseFrame() reads ping and shutdown with and without a payload", () => {
+Deno.test("parseFrame() parses ping and shutdown with and without a payload", () => {
   const frame = [
     '{"type":"ping"}',
     '{"type":"shutdown","payload":{"reason":"maintenance"}}',
@@ -37,55 +37,55 @@ Deno.test("parseFrame() reads ping and shutdown with and without a payload", () 
   ]);
 });
 
-Deno.test("parseFrame() splits messages that are joined by line feeds", () => {
+Deno.test("parseFrame() splits messages at line feeds", () => {
   const frame = [command("c1"), command("c2"), "", "  ", '{"type":"ping"}', ""].join("\n");
-  assertEquals(parseFrame(frame).map(told), ["c1", "c2", "ping"]);
-  assertEquals(parseFrame([command("c1"), command("c2")].join("\r\n")).map(told), ["c1", "c2"]);
+  assertEquals(parseFrame(frame).map(label), ["c1", "c2", "ping"]);
+  assertEquals(parseFrame([command("c1"), command("c2")].join("\r\n")).map(label), ["c1", "c2"]);
 });
 
-Deno.test("parseFrame() keeps a line feed within a text of a message", () => {
+Deno.test("parseFrame() keeps an escaped line feed in a message", () => {
   assertEquals(parseFrame(command("c1", { payload: { user: "a\nb" } })), [
     { type: "command", command: { commandId: "c1", action: "a", payload: { user: "a\nb" } } },
   ]);
 });
 
-Deno.test("parseFrame() finds nothing in an empty frame", () => {
+Deno.test("parseFrame() returns no messages for an empty frame", () => {
   for (const frame of ["", "\n", " \n\t\r\n"]) assertEquals(parseFrame(frame), []);
 });
 
-Deno.test("parseFrame() reads five hundred commands of one frame", () => {
+Deno.test("parseFrame() parses 500 commands in one frame", () => {
   const ids = Array.from({ length: 500 }, (_, index) => `c${index}`);
-  assertEquals(parseFrame(ids.map((id) => command(id)).join("\n")).map(told), ids);
+  assertEquals(parseFrame(ids.map((id) => command(id)).join("\n")).map(label), ids);
 });
 
-const BROKEN: Array<[name: string, text: string, problem: string]> = [
-  ["half a message", '{"type":"command","payl', "it is not JSON"],
-  ["HTML", "<html></html>", "it is not JSON"],
-  ["a control character", "\u0000", "it is not JSON"],
-  ["a list", "[]", "it is not an object"],
-  ["null", "null", "it is not an object"],
-  ["a number", "5", "it is not an object"],
-  ["text", '"command"', "it is not an object"],
-  ["no type", "{}", 'its "type" is not text'],
-  ["a type of numbers", '{"type":5}', 'its "type" is not text'],
-  ["a type in its prototype", '{"__proto__":{"type":"ping"}}', 'its "type" is not text'],
-  ["a command without payload", '{"type":"command"}', 'its "commandId" is missing or not text'],
-  ["a command with a list", '{"type":"command","payload":[]}', 'its "commandId" is missing or not text'],
-  ["a command without id", command(undefined), 'its "commandId" is missing or not text'],
-  ["a command with an empty id", command(""), 'its "commandId" is missing or not text'],
-  ["a command with a number as id", command(7), 'its "commandId" is missing or not text'],
+const MALFORMED: Array<[name: string, text: string, problem: string]> = [
+  ["half a message", '{"type":"command","payl', "not JSON"],
+  ["HTML", "<html></html>", "not JSON"],
+  ["a control character", "\u0000", "not JSON"],
+  ["a list", "[]", "not an object"],
+  ["null", "null", "not an object"],
+  ["a number", "5", "not an object"],
+  ["text", '"command"', "not an object"],
+  ["no type", "{}", '"type" is not a string'],
+  ["a numeric type", '{"type":5}', '"type" is not a string'],
+  ["a type in its prototype", '{"__proto__":{"type":"ping"}}', '"type" is not a string'],
+  ["a command without payload", '{"type":"command"}', '"commandId" is missing or not a string'],
+  ["a command with a list", '{"type":"command","payload":[]}', '"commandId" is missing or not a string'],
+  ["a command without id", command(undefined), '"commandId" is missing or not a string'],
+  ["a command with an empty id", command(""), '"commandId" is missing or not a string'],
+  ["a command with a number as id", command(7), '"commandId" is missing or not a string'],
   [
     "an id in its prototype",
     '{"type":"command","payload":{"__proto__":{"commandId":"c"}}}',
-    'its "commandId" is missing or not text',
+    '"commandId" is missing or not a string',
   ],
-  ["a long id", command("x".repeat(257)), 'its "commandId" is longer than 256 characters'],
-  ["a mebibyte of text", "x".repeat(2 ** 20), "it is not JSON"],
-  ["a mebibyte of brackets", "[".repeat(2 ** 20), "it is not JSON"],
+  ["a long id", command("x".repeat(257)), '"commandId" is longer than 256 characters'],
+  ["a mebibyte of text", "x".repeat(2 ** 20), "not JSON"],
+  ["a mebibyte of brackets", "[".repeat(2 ** 20), "not JSON"],
 ];
 
-for (const [name, text, problem] of BROKEN) {
-  Deno.test(`parseFrame() tells what is wrong with ${name} and keeps the messages around it`, () => {
+for (const [name, text, problem] of MALFORMED) {
+  Deno.test(`parseFrame() reports ${name} as malformed and parses the messages around it`, () => {
     assertEquals(parseFrame([command("c1"), text, command("c2")].join("\n")), [
       ...parseFrame(command("c1")),
       { type: "malformed", problem, excerpt: text.slice(0, 40) },
@@ -94,7 +94,7 @@ for (const [name, text, problem] of BROKEN) {
   });
 }
 
-Deno.test("parseFrame() names a type that it does not know, in short", () => {
+Deno.test("parseFrame() reports an unknown type with its truncated name", () => {
   const long = "x".repeat(2 ** 20);
   const frame = ["vnc_data", "__proto__", "constructor", long].map((type) => JSON.stringify({ type })).join(
     "\n",
@@ -108,7 +108,7 @@ Deno.test("parseFrame() names a type that it does not know, in short", () => {
 });
 
 for (const action of [undefined, null, 5, {}, ["start_session"]]) {
-  Deno.test(`parseFrame() still gives a command that can be answered when its action is ${action}`, () => {
+  Deno.test(`parseFrame() parses a command whose action is ${action}, as it can be answered`, () => {
     assertEquals(parseFrame(command("c1", { action })), [
       { type: "command", command: { commandId: "c1", action: "", payload: undefined } },
     ]);
@@ -134,7 +134,7 @@ const OUTBOUND: Outbound[] = [
 ];
 
 for (const message of OUTBOUND) {
-  Deno.test(`encode() writes ${message.type} on one line with type, UTC time and payload`, () => {
+  Deno.test(`encode() encodes ${message.type} as one line with type, UTC timestamp and payload`, () => {
     const text = encode(message, new Date(Date.UTC(2026, 0, 2, 3, 4, 5, 6)));
     assert(!text.includes("\n"));
     assertEquals(JSON.parse(text), {
@@ -145,16 +145,16 @@ for (const message of OUTBOUND) {
   });
 }
 
-Deno.test("asRecord() gives objects and nothing else", () => {
+Deno.test("asRecord() returns objects only", () => {
   assertEquals(asRecord({ a: 1 }), { a: 1 });
   for (const value of [undefined, null, 0, "", "a", true, [], [{}]]) assertEquals(asRecord(value), undefined);
 });
 
-function told(message: Inbound): string {
+function label(message: Inbound): string {
   return message.type === "command" ? message.command.commandId : message.type;
 }
 
-Deno.test("failed() cuts a reason of a mebibyte", () => {
+Deno.test("failed() truncates a long reason", () => {
   const result = failed("c1", "x".repeat(2 ** 20));
   assertEquals(result.type === "failed" && result.payload.error.length, 4000);
 });

@@ -11,7 +11,7 @@ function reporterOnWire(outbox: Outbox): { reporter: Reporter; wire: FakeWire } 
   return { reporter: new Reporter(outbox, new ReportedStatuses()), wire };
 }
 
-Deno.test("reporter makes a message of each thing that it is told", () => {
+Deno.test("Reporter sends one message per report", () => {
   using outbox = new Outbox();
   const { reporter, wire } = reporterOnWire(outbox);
   const status = {

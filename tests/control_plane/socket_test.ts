@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { assertEquals } from "@std/assert";
+import { delay } from "@std/async";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
-import { Socket } from "../../lib/control_plane/socket.ts";
+import { Socket, type SocketOptions } from "../../lib/control_plane/socket.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
 const never = new AbortController().signal;
 const credentials = { apiKey: undefined, client: undefined };
 
-/** A server that sends back what it is sent, and a way to it that can be broken. */
+/** A server that echoes messages, behind a proxy that can break the connection. */
 class EchoServer implements AsyncDisposable {
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly proxy: Promise<TcpProxy>;
@@ -22,9 +23,9 @@ class EchoServer implements AsyncDisposable {
     this.proxy = TcpProxy.start({ hostname: "127.0.0.1", port: this.#server.addr.port });
   }
 
-  async connect(silenceSeconds: number): Promise<Socket> {
+  async connect(options: Pick<SocketOptions, "silenceMs" | "closeMs"> = {}): Promise<Socket> {
     const { port } = await this.proxy;
-    return await Socket.connect(`ws://127.0.0.1:${port}`, { credentials, signal: never, silenceSeconds });
+    return await Socket.connect(`ws://127.0.0.1:${port}`, { credentials, signal: never, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -33,35 +34,35 @@ class EchoServer implements AsyncDisposable {
   }
 }
 
-Deno.test("C6 socket whose peer answers no ping ends, though nobody closed it", async () => {
+Deno.test("C6 Socket ends when its peer does not answer pings", async () => {
   await using server = new EchoServer();
-  await using socket = await server.connect(1);
+  await using socket = await server.connect({ silenceMs: 200 });
   (await server.proxy).mode = { kind: "half-open" };
-  socket.send("into the void");
+  socket.send("lost");
   assertEquals(await Array.fromAsync(socket.frames(never)), []);
   assertEquals(socket.end, { code: 1001, reason: "No response from ping frame." });
   assertEquals(await socket.close(), false);
 });
 
-Deno.test("C6 socket whose peer takes nothing any more ends at the next frame after the silence that is borne", async () => {
+Deno.test("C6 Socket ends at the next frame when its peer has not read for 30 seconds", async () => {
   using time = new FakeTime();
   await using server = new EchoServer();
-  await using socket = await server.connect(30);
+  await using socket = await server.connect();
   (await server.proxy).mode = { kind: "half-open" };
   assertEquals(socket.send("x".repeat(20_000_000)), true);
   time.tick(29_999);
   assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
   time.tick(1);
   assertEquals(socket.send("heartbeat"), false);
-  assertEquals(socket.end, { code: 1006, reason: "The peer takes nothing any more." });
+  assertEquals(socket.end, { code: 1006, reason: "The peer no longer reads" });
   assertEquals(await Array.fromAsync(socket.frames(never)), []);
   assertEquals(await socket.close(), false);
 });
 
-Deno.test("C6 socket whose peer takes what it is sent stays, however rarely something is sent", async () => {
+Deno.test("C6 Socket stays open when its peer reads, however rarely a frame is sent", async () => {
   using time = new FakeTime();
   await using server = new EchoServer();
-  await using socket = await server.connect(30);
+  await using socket = await server.connect();
   for (const text of ["x".repeat(2_000_000), "y"]) {
     socket.send(text);
     for await (const _frame of socket.frames(never)) break;
@@ -70,35 +71,28 @@ Deno.test("C6 socket whose peer takes what it is sent stays, however rarely some
   assertEquals([socket.send("heartbeat"), socket.end], [true, undefined]);
 });
 
-Deno.test("socket whose peer answers pings stays, however silent it is", async () => {
+Deno.test("Socket stays open when its peer answers pings but sends no frames", async () => {
   await using server = new EchoServer();
-  await using socket = await server.connect(1);
-  // Longer than the silence that is borne, of which only real time can tell.
-  await new Promise((resolve) => setTimeout(resolve, 2500));
+  await using socket = await server.connect({ silenceMs: 200 });
+  // More than two periods; the pings are the runtime's and do not follow a fake clock.
+  await delay(500);
   assertEquals(socket.end, undefined);
   assertEquals(await socket.close(), true);
 });
 
-Deno.test("socket that is closed tells whether the peer agreed, and so has read everything", async () => {
-  await using server = new EchoServer();
-  await using socket = await server.connect(30);
-  (await server.proxy).mode = { kind: "half-open" };
-  assertEquals(await socket.close(), false);
-});
-
-Deno.test("socket says goodbye once, however often it is closed, and sends nothing after it", async () => {
+Deno.test("Socket.close() closes once, and returns false when the peer does not complete the handshake within 2 seconds", async () => {
   using time = new FakeTime();
   await using server = new EchoServer();
-  await using socket = await server.connect(30);
+  await using socket = await server.connect();
   (await server.proxy).mode = { kind: "half-open" };
-  const goodbye = socket.close();
+  const closed = socket.close();
   assertEquals(socket.send("late"), false);
   time.tick(2000);
-  assertEquals(await goodbye, false);
+  assertEquals(await closed, false);
   assertEquals(await socket.close(), false);
 });
 
-/** Accepts one WebSocket, sends bytes on it as they are, and reads until the other side closes. */
+/** Accepts one WebSocket, sends raw bytes, and reads until the other side closes. */
 async function sendRaw(listener: Deno.Listener, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   using connection = await listener.accept();
   const buffer = new Uint8Array(4096);
@@ -120,7 +114,7 @@ async function sendRaw(listener: Deno.Listener, bytes: Uint8Array<ArrayBuffer>):
   while (await connection.read(buffer) !== null);
 }
 
-Deno.test("socket ends at a text that is no UTF-8, which the runtime does not bear, and hands out what came before", async () => {
+Deno.test("Socket ends at a frame with invalid UTF-8, after yielding the frames before it", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const text = (...bytes: number[]) => [0x81, bytes.length, ...bytes];
   const peer = sendRaw(listener, new Uint8Array([...text(0x68, 0x69), ...text(0xff, 0xfe), ...text(0x68)]));

@@ -37,7 +37,7 @@ async function storeIssuedKey(
 ): Promise<void> {
   using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
   const store = createIssuedKeyStore(transport, { namespace: cluster.namespace, agent: AGENT_ID });
-  await new IssuedKey(store).take(key, new Secret(configured));
+  await new IssuedKey(store).set(key, new Secret(configured));
 }
 
 /** Runs the doctor with a cluster in memory. */
@@ -180,7 +180,7 @@ controlPlaneTest("diagnose() reports a certificate file without a certificate", 
   assertEquals(failures.length, 2);
   assertMatch(
     failures[0] ?? "",
-    /^FAIL {2}The certificates of --ca-file, --client-cert and --client-key cannot be used: /,
+    /^FAIL {2}Cannot use the certificates of --ca-file, --client-cert and --client-key: /,
   );
   assertMatch(failures[1] ?? "", /^FAIL {2}Cannot read the agent's certificate: /);
 });
@@ -224,7 +224,7 @@ controlPlaneTest("diagnose() reports that WebSocket connections are blocked", as
   assertEquals(key, `ok    The Control Plane accepts agent ${AGENT_ID} without a key`);
   assertMatch(
     link,
-    /^FAIL {2}The Control Plane refused the WebSocket at ws:\S+\/connect: .*502.*: configure any proxy or ingress in between to pass WebSocket connections$/,
+    /^FAIL {2}Cannot open the WebSocket at ws:\S+\/connect: .*502.*: configure any proxy or ingress in between to pass WebSocket connections$/,
   );
 });
 
@@ -246,7 +246,7 @@ const UPGRADES = [
   [
     "blocks WebSocket connections",
     () => new Response(null, { status: 502 }),
-    /^FAIL {2}The Control Plane refused the WebSocket at ws:\S+: .*502.*: configure any proxy or ingress in between .*$/,
+    /^FAIL {2}Cannot open the WebSocket at ws:\S+: .*502.*: configure any proxy or ingress in between .*$/,
   ],
 ] as const;
 for (const [name, upgrade, expected] of UPGRADES) {

@@ -33,7 +33,9 @@ onEachCluster(
     proxies.controlPlaneLink.cut();
     await stage.agent.line(/Disconnected from Control Plane/);
     proxies.api.clearFaults();
-    for (const id of ids) await stage.agent.line(new RegExp(`The result of command ${id} waits for a link`));
+    for (const id of ids) {
+      await stage.agent.line(new RegExp(`Queued the result of command ${id} until the link is up`));
+    }
     const waiting = stage.agent.output.flatMap((line) =>
       /result of command (\S+) waits/.exec(line)?.[1] ?? []
     );

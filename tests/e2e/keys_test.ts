@@ -97,7 +97,7 @@ for (const format of ["text", "json"]) {
 
       // A key that is wrong, and a Control Plane that repeats it.
       controlPlane.answerRegistration({ status: 401, body: { error: `${WRONG} is no key`, details: WRONG } });
-      await runs.until(/answered 401.*\[redacted\] is no key/, { env: env(WRONG) });
+      await runs.until(/HTTP 401.*\[redacted\] is no key/, { env: env(WRONG) });
       // The right one, for which another one is issued.
       controlPlane.answerRegistration({
         status: 201,
@@ -118,7 +118,7 @@ for (const format of ["text", "json"]) {
       assertEquals(await runs.toEnd({ env: env(BOOTSTRAP), args: ["--check-config"] }), 0);
 
       assertEquals(keysOf(controlPlane), [WRONG, BOOTSTRAP, ISSUED, ISSUED, BOOTSTRAP, BOOTSTRAP]);
-      const refusals = runs.output.filter((line) => line.includes("refuses the key that it issued"));
+      const refusals = runs.output.filter((line) => line.includes("rejected the key that it issued"));
       assertEquals(refusals.length, 1);
       assert(runs.output.some((line) => line.includes(`"url": "http://${proxy.host}"`)));
       assertShowsNoSecret("The agent's output", runs.output.join("\n"));
@@ -145,7 +145,7 @@ onEachCluster(
     const file = await Deno.makeTempFile();
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(file) };
     await Deno.writeTextFile(file, REVOKED);
-    await runs.until(/answered 401/, { env: {}, args: [`--api-key-file=${file}`] });
+    await runs.until(/HTTP 401/, { env: {}, args: [`--api-key-file=${file}`] });
     assertEquals(keysOf(controlPlane), [BOOTSTRAP, REVOKED]);
   },
   [MEMORY],

@@ -140,7 +140,7 @@ Deno.test("C1 a Control Plane that is not there ends the agent with 1 once its a
   );
   assertEquals(
     lines.at(-1),
-    "[K8sAgent] ERROR: The Control Plane could not be reached, and --reconnect-attempts=1 allows no more",
+    "[K8sAgent] ERROR: Cannot reach the Control Plane: all attempts failed (--reconnect-attempts=1)",
   );
 });
 

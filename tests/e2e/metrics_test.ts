@@ -130,7 +130,7 @@ onEachCluster(
     controlPlaneLink.cut();
     await stage.agent.line(/Disconnected from Control Plane/);
     api.clearFaults();
-    await stage.agent.line(/The result of command .* waits for a link/);
+    await stage.agent.line(/Queued the result of command .* until the link is up/);
     const down = await scrape(stage.agent);
     assertEquals(
       [down.get("k8s_agent_link_up"), down.get('k8s_agent_outbox_messages{kind="result"}')],

@@ -1,11 +1,11 @@
 /**
- * A link for tests that keeps what is sent.
+ * A link that records sent messages.
  * @module
  */
 import type { Wire } from "../../lib/control_plane/outbox.ts";
 import type { Outbound } from "../../lib/control_plane/protocol.ts";
 
-/** What a heartbeat tells of capacity, where a test does not care. */
+/** A capacity for heartbeats. */
 export const CAPACITY = {
   maxCpu: 1,
   maxMemory: 1,
@@ -17,10 +17,10 @@ export const CAPACITY = {
   usedMemory: 0.25,
 };
 
-/** Takes messages and remembers them without their time. */
+/** Records messages without their timestamps. */
 export class FakeWire implements Wire {
   readonly messages: Outbound[] = [];
-  /** Whether nothing leaves any more, as by a socket that is closing. */
+  /** Whether it accepts no more messages, as a closing socket does. */
   isClosing = false;
 
   send(text: string): boolean {
@@ -30,7 +30,7 @@ export class FakeWire implements Wire {
     return true;
   }
 
-  /** Each message as its type and the id that it is about. */
+  /** Each message as its type, id and state, such as `status s1 running`. */
   get told(): string[] {
     return this.messages.map(({ type, payload }) => {
       const { commandId, sessionId, state } = payload as Record<string, string | undefined>;
