@@ -33,7 +33,7 @@ Deno.test("main exits with code 2 and reports all problems without a stack trace
     "Cannot start as the configuration is not valid",
     "  - --nonsense is unknown",
     "  - --agent-id (AGENT_ID) is required",
-    "  - --control-plane-url (CONTROL_PLANE_URL) must not hold a user or password",
+    "  - --control-plane-url (CONTROL_PLANE_URL) must not contain a user or password",
     "  - --max-cpu (MAX_CPU) must be an amount of cores",
     "",
   ]);
