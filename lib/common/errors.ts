@@ -1,12 +1,12 @@
 /**
- * The errors that callers tell apart. Each message is a sentence for the person who meets it; the first error is kept as `cause`.
+ * Error classes that callers distinguish, and helpers to classify any error. Messages are written for operators; the original error is the `cause`.
  * @module
  */
 
-/** One or more settings are missing, unknown or malformed; the program ends with code 2. */
+/** One or more settings are missing, unknown or malformed; the program exits with code 2. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
-  /** One sentence per problem. */
+  /** One message per problem. */
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
@@ -15,12 +15,12 @@ export class ConfigError extends Error {
   }
 }
 
-/** The Control Plane refused a request or did not answer it. */
+/** The Control Plane rejected a request or did not respond. */
 export class ControlPlaneError extends Error {
   override readonly name: string = "ControlPlaneError";
-  /** HTTP status of the refusal; 0 where there was none. */
+  /** HTTP status of the response; 0 if there was none. */
   readonly status: number;
-  /** Shortest wait before the next attempt that the Control Plane asked for, in milliseconds; 0 where it asked for none. */
+  /** `Retry-After` of the response, in milliseconds; 0 if there was none. */
   readonly retryAfterMs: number;
 
   constructor(
@@ -32,35 +32,35 @@ export class ControlPlaneError extends Error {
     this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 
-  /** Whether another key may be accepted where this one was not. */
+  /** Whether the API key was rejected, so that another key may be accepted. */
   isKeyRejected(): boolean {
     return this.status === 401 || this.status === 403;
   }
 }
 
-/** The Control Plane did not register this agent. */
+/** The registration of the agent failed. */
 export class RegistrationError extends ControlPlaneError {
   override readonly name = "RegistrationError";
 }
 
-/** Another replica leads now, so that this one must not go on. */
+/** Leadership was lost to another replica, so this one must stop. */
 export class LeadershipError extends Error {
   override readonly name = "LeadershipError";
 }
 
-/** A WebSocket to the Control Plane could not be opened, or every attempt to have one is used up. */
+/** A WebSocket to the Control Plane could not be opened, or all attempts are used up. */
 export class LinkError extends ControlPlaneError {
   override readonly name = "LinkError";
 }
 
-/** The Kubernetes API refused a request or did not answer it. */
+/** The Kubernetes API rejected a request or did not respond. */
 export class KubernetesError extends Error {
   override readonly name = "KubernetesError";
-  /** HTTP status; 0 where no answer came. */
+  /** HTTP status; 0 if there was no response. */
   readonly status: number;
   /** Kubernetes' machine-readable reason, such as `AlreadyExists`. */
   readonly reason: string;
-  /** Shortest wait before the next attempt that the server asked for, in milliseconds; 0 where it asked for none. */
+  /** `Retry-After` of the response, in milliseconds; 0 if there was none. */
   readonly retryAfterMs: number;
 
   constructor(
@@ -73,13 +73,13 @@ export class KubernetesError extends Error {
     this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 
-  /** Whether the same request may succeed a moment later. */
+  /** Whether the same request may succeed when it is retried. */
   isTransient(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** Why commands fail, for programs. */
+/** Codes for the failures of commands. */
 export const COMMAND_FAILURES = [
   "invalid",
   "unknown_action",
@@ -96,14 +96,14 @@ export const COMMAND_FAILURES = [
   "handed_over",
 ] as const;
 
-/** Why a command failed, for programs; the message says it to people. */
+/** Code for the failure of a command. */
 export type CommandFailure = typeof COMMAND_FAILURES[number];
 
-/** A command cannot be carried out; its message becomes the `error` of the command's `failed`. */
+/** A command failed; the message becomes the `error` of the `failed` result. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly failure: CommandFailure;
-  /** What is wrong with the session, in one stable word of the table of causes; empty where nothing is. */
+  /** Cause from the table of failure causes, such as `ImagePullBackOff`; empty if none applies. */
   readonly reason: string;
 
   constructor(failure: CommandFailure, message: string, options: ErrorOptions & { reason?: string } = {}) {
@@ -113,27 +113,27 @@ export class CommandError extends Error {
   }
 }
 
-/** Whether the Kubernetes API answered with one of these HTTP statuses. */
+/** Whether the Kubernetes API returned one of these HTTP statuses. */
 export function hasStatus(error: unknown, ...statuses: readonly number[]): boolean {
   return error instanceof KubernetesError && statuses.includes(error.status);
 }
 
-/** Whether the Kubernetes API said no: asking again at once does not change that. */
+/** Whether the Kubernetes API rejected a request in a way that an immediate retry does not change. */
 export function isPermanent(error: unknown): boolean {
   return error instanceof KubernetesError && !error.isTransient();
 }
 
-/** Whether an `AbortSignal.timeout()` ran out. */
+/** Whether the error is a timeout of `deadline()` or `AbortSignal.timeout()`. */
 export function isTimeout(error: unknown): boolean {
   return error instanceof DOMException && error.name === "TimeoutError";
 }
 
-/** Why a command failed, in one of a bounded number of words: the session's trouble, or else the kind of failure. */
+/** Code for the failure of a command, from a bounded set: the session's failure cause, or else the kind of failure. */
 export function failureCode(error: unknown): string {
   return error instanceof CommandError ? error.reason || error.failure : "internal";
 }
 
-/** The text of anything thrown; a failed fetch says why only in its cause. */
+/** Message of any thrown value. For a failed `fetch()` it is that of the cause, which alone contains the reason. */
 export function messageOf(error: unknown): string {
   if (error instanceof TypeError && error.cause instanceof Error) return error.cause.message;
   return error instanceof Error ? error.message : String(error);

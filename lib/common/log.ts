@@ -1,5 +1,5 @@
 /**
- * Log lines on standard error: text as `[K8sAgent] …` or JSON with constant field names. The only file that knows the logging library.
+ * Log lines on standard error, as text (`[K8sAgent] …`) or as JSON with fixed field names. The only file that uses the logging library.
  * @module
  */
 import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
@@ -45,32 +45,32 @@ export const LOG_FIELDS = {
   removed: "Number of results that are no longer kept",
 } as const;
 
-/** Values for some of the fields. */
+/** Values of fields. */
 export type LogFields = { readonly [Name in keyof typeof LOG_FIELDS]?: unknown };
 
-/** Writes one line; `{name}` in the message stands for the field of that name. */
+/** Writes one line; `{name}` in the message is replaced by the field of that name. */
 type Write = (message: string, fields?: LogFields) => void;
 
 /** Writes lines at four levels. */
 export type Log = Readonly<Record<LogOptions["level"], Write>>;
 
-/** How and what to log. */
+/** Options of {@linkcode configureLog}. */
 export interface LogOptions {
   readonly format: "text" | "json";
   readonly level: "debug" | "info" | "warn" | "error";
-  /** Stands in each JSON line. @default none */
+  /** Added to each JSON line. @default none */
   readonly agentId?: string;
-  /** Takes each finished line without its line feed. @default standard error */
+  /** Receives each line, without a line feed. @default standard error */
   readonly write?: (line: string) => void;
 }
 
 const LOGTAPE_LEVELS = { debug: "debug", info: "info", warn: "warning", error: "error" } as const;
 const VALUE_LENGTH = 1000;
 
-/** The one logger; until {@linkcode configureLog} it is silent. */
+/** The logger of the process; it discards everything before {@linkcode configureLog} is called. */
 export const log: Log = getLogger("k8s-agent");
 
-/** Sets format and level for the whole process; may be called again. */
+/** Configures the log of the process; may be called again. */
 export function configureLog(options: LogOptions): void {
   const write = options.write ?? writeToStandardError;
   const { agentId } = options;
@@ -146,7 +146,7 @@ function formatJson(record: LogRecord, always: Readonly<Record<string, string>>)
     message: messageText(record),
     ...always,
   };
-  // Said twice: first in order, and last in force over a field of the same name.
+  // Twice: the first sets the order of the members, the last overrides fields of the same name.
   return JSON.stringify({ ...head, ...Object.fromEntries(fields), ...head });
 }
 
@@ -162,11 +162,11 @@ function fieldValue(value: unknown): unknown {
   return typeof value === "number" || typeof value === "boolean" ? value : shown(value);
 }
 
-/** Control characters, line separators, and those that turn the direction of the text around them. */
-// deno-lint-ignore no-control-regex -- control characters are what this is for
+/** Control characters, line separators and characters that change the text direction. */
+// deno-lint-ignore no-control-regex -- matches control characters on purpose
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
-/** A value from outside, as one short line: nobody forges a log line or floods the log by the text of a payload. */
+/** Escapes and truncates an untrusted value, so that it can neither forge log lines nor flood the log. */
 export function shown(value: unknown): string {
   const text = value instanceof Error ? value.message : String(value);
   const short = text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;

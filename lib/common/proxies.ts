@@ -1,23 +1,23 @@
 /**
- * Which proxy leads to an address, by the variables that most programs know. Pure.
+ * Chooses the proxy for a URL from the usual environment variables (`HTTPS_PROXY`, `NO_PROXY`, …). Pure.
  * @module
  */
 import { Secret } from "./secret.ts";
 
-/** A proxy, and what it asks of those who use it. */
+/** An HTTP proxy and its credentials. */
 export interface HttpProxy {
-  /** Without user and password. */
+  /** URL without user and password. */
   readonly url: string;
-  /** Empty where nobody needs to log in. */
+  /** Empty if the proxy needs no authentication. */
   readonly user: string;
   readonly password: Secret;
 }
 
-/** All variables about proxies; the upper-case one of a pair comes first. */
+/** Names of all proxy variables; the upper-case variant has precedence. */
 export const PROXY_VARIABLES: readonly string[] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"]
   .flatMap((name) => [name, name.toLowerCase()]);
 
-/** The variable that names the proxy for an address, and what it says; `undefined` where the way is direct. */
+/** Returns the variable that sets the proxy for a URL, and its value; `undefined` for a direct connection. */
 export function chooseProxy(
   url: URL,
   env: (name: string) => string | undefined,
@@ -30,7 +30,7 @@ export function chooseProxy(
   return { variable, text: env(variable)?.trim() ?? "" };
 }
 
-/** Reads a proxy's address, such as `http://user:password@proxy.example.com:3128`; `undefined` where it is none. */
+/** Parses a proxy such as `http://user:password@proxy.example.com:3128`; `undefined` if it is invalid. */
 export function parseProxy(text: string): HttpProxy | undefined {
   const full = text.includes("://") ? text : `http://${text}`;
   const url = URL.canParse(full) ? new URL(full) : undefined;
@@ -43,7 +43,7 @@ export function parseProxy(text: string): HttpProxy | undefined {
   }
 }
 
-/** A proxy as the HTTP client takes it. */
+/** Converts a proxy to the option of Deno's HTTP client. */
 export function clientProxy(proxy: HttpProxy): NonNullable<Deno.CreateHttpClientOptions["proxy"]> {
   const { url, user, password } = proxy;
   return { url, ...(user ? { basicAuth: { username: user, password: password.reveal() } } : {}) };
@@ -53,15 +53,15 @@ function bothCases(name: string): string[] {
   return [name, name.toLowerCase()];
 }
 
-/** Whether a list of NO_PROXY names the address: by its host, a suffix of it, its network, or `*`; with or without a port. */
+/** Whether the list in NO_PROXY contains the URL: by host, domain suffix, network or `*`, each with or without a port. */
 function isException(url: URL, list: string): boolean {
   const host = url.hostname.replace(/^\[|\]$|\.$/g, "").toLowerCase();
   const port = url.port || (url.protocol === "https:" || url.protocol === "wss:" ? "443" : "80");
   const isAddress = bitsOf(host) !== undefined;
   return list.toLowerCase().split(/[\s,]+/).filter(Boolean).some((entry) => {
-    const [, name = entry, itsPort = port] = /^\[(.+)\](?::(\d+))?$/.exec(entry) ??
+    const [, name = entry, entryPort = port] = /^\[(.+)\](?::(\d+))?$/.exec(entry) ??
       /^([^:]+):(\d+)$/.exec(entry) ?? [];
-    return itsPort === port && (name === "*" || (isAddress ? isInNetwork : isInDomain)(host, name));
+    return entryPort === port && (name === "*" || (isAddress ? isInNetwork : isInDomain)(host, name));
   });
 }
 
@@ -69,7 +69,7 @@ function isInDomain(host: string, domain: string): boolean {
   return `.${host}`.endsWith(`.${domain.replace(/^\*?\.|\.$/g, "")}`);
 }
 
-/** Networks are written as an address, or an address and the number of bits that count: `10.0.0.0/8`. */
+/** Whether a host is in a network, which is an address or in CIDR notation such as `10.0.0.0/8`. */
 function isInNetwork(host: string, network: string): boolean {
   const [address = "", length] = network.split("/");
   const [hostBits, networkBits] = [bitsOf(host), bitsOf(address)];
@@ -78,7 +78,7 @@ function isInNetwork(host: string, network: string): boolean {
   return /^\d+$/.test(length) && hostBits.startsWith(networkBits.slice(0, Number(length)));
 }
 
-/** An IP address as zeros and ones, or `undefined` for a name. */
+/** The bits of an IP address as a string; `undefined` for a host name. */
 function bitsOf(address: string): string | undefined {
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(address)) return toBits(address.split("."), { radix: 10, size: 8 });
   if (!address.includes(":") || !URL.canParse(`http://[${address}]`)) return undefined;

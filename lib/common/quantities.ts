@@ -1,5 +1,5 @@
 /**
- * Amounts as people and Kubernetes write them: settings are read generously, payloads strictly.
+ * Parses and formats quantities: Kubernetes quantities of payloads strictly, and settings in the usual notations.
  * @module
  */
 
@@ -10,7 +10,7 @@ const SUFFIXES: ReadonlyMap<string, number> = new Map(
   Object.entries({ "": 1, m: MILLI, ...DECIMAL, ...BINARY }),
 );
 
-/** Sizes in GiB of the units that people use for memory: `128`, `128GB`, `128G` and `128Gi` mean the same. */
+/** Memory units in GiB; `128`, `128GB`, `128G` and `128Gi` are equivalent. */
 const MEMORY_UNITS: ReadonlyMap<string, number> = new Map(
   [["", 1], ["m", 1 / 1024], ["g", 1], ["t", 1024]],
 );
@@ -20,10 +20,10 @@ const DURATION_UNITS: ReadonlyMap<string, number> = new Map(
 );
 
 /**
- * Reads a Kubernetes quantity (`2Gi`, `1000m`, `0.5`) strictly; the unit of the result is bytes or cores.
- * Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ without exponents.
+ * Parses a Kubernetes quantity such as `2Gi`, `1000m` or `0.5`, into bytes or cores.
+ * Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/, without exponents.
  *
- * @returns the amount, or `undefined` when the text is no quantity
+ * @returns `undefined` if the text is not a quantity
  */
 export function parseQuantity(text: string): number | undefined {
   const match = /^(\d{1,15}(?:\.\d{1,9})?)(m|[kMGTP]|[KMGTP]i)?$/.exec(text);
@@ -31,21 +31,21 @@ export function parseQuantity(text: string): number | undefined {
   return match && factor !== undefined ? Number(match[1]) * factor : undefined;
 }
 
-/** Reads CPU cores (`100`, `64 cores`, `64000m`) down to whole cores; `undefined` when it is none. */
+/** Parses CPU cores (`100`, `64 cores`, `64000m`), rounded down to whole cores; `undefined` if invalid. */
 export function parseCores(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*(m|cores?|cpus?)?$/i.exec(text.trim());
   if (!match) return undefined;
   return Math.floor(Number(match[1]) * (match[2]?.toLowerCase() === "m" ? MILLI : 1));
 }
 
-/** Reads memory (`128`, `128GB`, `128Gi`, `65536Mi`, `1T`) down to whole GiB; `undefined` when it is none. */
+/** Parses memory (`128`, `128GB`, `128Gi`, `65536Mi`, `1T`), rounded down to whole GiB; `undefined` if invalid. */
 export function parseMemory(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*(?:([mgt])(?:i?b|i)?)?$/i.exec(text.trim());
   const unit = MEMORY_UNITS.get(match?.[2]?.toLowerCase() ?? "");
   return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined;
 }
 
-/** Reads a duration (`10s`, `500ms`, `1h30m`, `30` for seconds) into milliseconds; `undefined` when it is none. */
+/** Parses a duration (`10s`, `500ms`, `1h30m`, or `30` for seconds) into milliseconds; `undefined` if invalid. */
 export function parseDuration(text: string): number | undefined {
   const trimmed = text.trim();
   const isSeconds = /^\d+(?:\.\d+)?$/.test(trimmed);
@@ -56,10 +56,10 @@ export function parseDuration(text: string): number | undefined {
   );
 }
 
-/** Writes milliseconds as people read them: `8h`, `1m30s`, `500ms`. */
+/** Formats milliseconds for display: `8h`, `1m30s`, `500ms`. */
 export function formatDuration(ms: number): string {
   if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`;
-  // Rounded before it is split, or 119.99 seconds would be 1m60s.
+  // Rounded first, as 119.99 seconds would otherwise become 1m60s.
   const tenths = Math.round(ms / 100);
   const parts = { h: Math.floor(tenths / 36_000), m: Math.floor(tenths / 600) % 60, s: (tenths % 600) / 10 };
   return Object.entries(parts).map(([unit, amount]) => amount === 0 ? "" : `${amount}${unit}`).join("");

@@ -1,9 +1,9 @@
 /**
- * A value that must not be shown: it writes itself as `[redacted]` wherever text or JSON is made of it.
+ * Secret values that appear as `[redacted]` in text, JSON and inspection.
  * @module
  */
 
-/** Holds a secret; only {@linkcode Secret.reveal} gives it out. */
+/** Wraps a secret; only {@linkcode Secret.reveal} returns it. */
 export class Secret {
   readonly #value: string;
 
@@ -11,7 +11,7 @@ export class Secret {
     this.#value = value;
   }
 
-  /** The value itself, for the one place that needs it. */
+  /** Returns the secret value. */
   reveal(): string {
     return this.#value;
   }
@@ -29,12 +29,12 @@ export class Secret {
   }
 }
 
-/** Whether text can be a key: at least one character, and only such as an HTTP header carries unchanged. */
+/** Whether a text is a valid API key: not empty, and only visible ASCII characters, as it is sent in an HTTP header. */
 export function isKey(text: string): boolean {
   return /^[\x21-\x7e]+$/.test(text);
 }
 
-/** Reads the key that text holds, without the space around it; where it holds none, says why as the end of a sentence that does not show it. */
+/** Parses an API key and trims the space around it. An invalid key yields the problem, worded to follow the name of its source. */
 export function readKey(
   text: string,
 ): Secret | "is empty" | "contains characters that are not allowed in a key" {

@@ -51,7 +51,7 @@ for (const [random, pause] of [[0, 0], [0.5, 250], [1, 500]] as const) {
 
 const NOW = Date.UTC(2026, 0, 1);
 const HOUR_MS = 3_600_000;
-const WAITS: Array<[value: string | undefined, expected: number | undefined]> = [
+const RETRY_AFTER: Array<[value: string | undefined, expected: number | undefined]> = [
   [undefined, undefined],
   ["", undefined],
   ["0", 0],
@@ -64,8 +64,8 @@ const WAITS: Array<[value: string | undefined, expected: number | undefined]> = 
   ["Fri, 01 Jan 2100 00:00:00 GMT", HOUR_MS],
 ];
 
-for (const [value, expected] of WAITS) {
-  Deno.test(`parseRetryAfter() reads ${JSON.stringify(value?.slice(0, 40))} as ${expected} milliseconds`, () => {
+for (const [value, expected] of RETRY_AFTER) {
+  Deno.test(`parseRetryAfter() parses ${JSON.stringify(value?.slice(0, 40))} as ${expected} milliseconds`, () => {
     const headers = new Headers(value === undefined ? {} : { "Retry-After": value });
     assertEquals(parseRetryAfter(headers, NOW), expected);
   });

@@ -4,30 +4,30 @@ import { Secret } from "../../lib/common/secret.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
-// deno-lint-ignore no-control-regex -- what must not be in a line
+// deno-lint-ignore no-control-regex -- characters that a line must not contain
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u2028-\u202e\u2066-\u2069\ufeff]/;
 
-/** A line without its time. */
+/** A line without its timestamp. */
 function untimed(line: string | undefined): string {
   return line?.replace(/^\S+Z /, "") ?? "";
 }
 
-Deno.test("log writes text lines with the time, the agent's mark and the level unless it is info", () => {
+Deno.test("log writes text lines with time, prefix and any level other than info", () => {
   using capture = new LogCapture();
   log.info("Registered successfully: {agentId} (status: {status})", { agentId: "a1", status: "online" });
   log.warn("Low on {resource}", { resource: "memory" });
-  log.error("Lost");
+  log.error("Failed");
   log.debug("Detail");
   assertMatch(capture.lines[0] ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[K8sAgent\] /);
   assertEquals(capture.lines.map(untimed), [
     "[K8sAgent] Registered successfully: a1 (status: online)",
     "[K8sAgent] WARN: Low on memory",
-    "[K8sAgent] ERROR: Lost",
+    "[K8sAgent] ERROR: Failed",
     "[K8sAgent] DEBUG: Detail",
   ]);
 });
 
-Deno.test("log writes JSON lines with constant field names", () => {
+Deno.test("log writes JSON lines with fixed field names", () => {
   using capture = new LogCapture({ format: "json" });
   log.warn("Session {sessionId} is {state}", { sessionId: "s1", state: "failed", attempt: 2 });
   const { time, ...fields } = JSON.parse(capture.lines[0] ?? "");
@@ -41,7 +41,7 @@ Deno.test("log writes JSON lines with constant field names", () => {
   });
 });
 
-Deno.test("log leaves out what is below its level", () => {
+Deno.test("log discards lines below its level", () => {
   using capture = new LogCapture({ level: "warn" });
   log.debug("one");
   log.info("two");
@@ -51,7 +51,7 @@ Deno.test("log leaves out what is below its level", () => {
 });
 
 for (const format of ["text", "json"] as const) {
-  Deno.test(`log keeps a hostile value on one ${format} line without control characters`, () => {
+  Deno.test(`log escapes control characters of a value in a ${format} line`, () => {
     using capture = new LogCapture({ format });
     const value =
       "a\nb\r\n2026-01-01 [K8sAgent] forged\u001b[31m\u0000\u0085\u2028\u2029\u007f\t\u202e\u2066\ufeff\u061c";
@@ -68,7 +68,7 @@ for (const format of ["text", "json"] as const) {
   });
 }
 
-Deno.test("log cuts a value of a mebibyte", () => {
+Deno.test("log truncates a long value", () => {
   using capture = new LogCapture();
   log.info("Value: {name}", { name: "x".repeat(2 ** 20) });
   const line = capture.lines[0] ?? "";
@@ -76,7 +76,7 @@ Deno.test("log cuts a value of a mebibyte", () => {
   assert(line.endsWith("…"));
 });
 
-Deno.test("log does not read placeholders in a value", () => {
+Deno.test("log does not replace placeholders in a value", () => {
   using capture = new LogCapture();
   log.info("Value: {name}", { name: "{reason} {name} {{x}}", reason: "s3cret" });
   assertEquals(untimed(capture.lines[0]), "[K8sAgent] Value: {reason} {name} {{x}}");
@@ -91,12 +91,12 @@ for (const format of ["text", "json"] as const) {
   });
 }
 
-Deno.test("log does not let a field replace the level, the time, the message or the agent of a JSON line", () => {
+Deno.test("log does not let a field override time, level, message or agent id of a JSON line", () => {
   using capture = new LogCapture({ format: "json", agentId: "a1" });
   const fields = { message: "forged", level: "forged", time: "forged", agentId: "forged" };
-  log.info("Told: {message}", fields as LogFields);
+  log.info("Message: {message}", fields as LogFields);
   const line = JSON.parse(capture.lines[0] ?? "");
-  assertEquals([line.level, line.message, line.agentId], ["info", "Told: forged", "a1"]);
+  assertEquals([line.level, line.message, line.agentId], ["info", "Message: forged", "a1"]);
   assertMatch(line.time, /^\d{4}-/);
 });
 

@@ -25,7 +25,7 @@ const CHOICES: Array<[url: string, env: Record<string, string>, variable: string
 ];
 
 for (const [url, env, variable] of CHOICES) {
-  Deno.test(`chooseProxy() takes ${variable} for ${url} out of ${JSON.stringify(env)}`, () => {
+  Deno.test(`chooseProxy() returns ${variable} for ${url} with ${JSON.stringify(env)}`, () => {
     assertEquals(variableFor(url, env), variable);
   });
 }
@@ -70,7 +70,7 @@ const EXCEPTIONS: Array<[noProxy: string, url: string, isDirect: boolean]> = [
 ];
 
 for (const [noProxy, url, isDirect] of EXCEPTIONS) {
-  Deno.test(`chooseProxy() with NO_PROXY=${noProxy} goes ${isDirect ? "directly" : "by the proxy"} to ${url}`, () => {
+  Deno.test(`chooseProxy() with NO_PROXY=${noProxy} connects ${isDirect ? "directly" : "via the proxy"} to ${url}`, () => {
     assertEquals(variableFor(url, { ...ALL, NO_PROXY: noProxy }) === undefined, isDirect);
   });
 }
@@ -93,13 +93,13 @@ const PROXIES: Array<[text: string, url: string | undefined, user?: string, pass
 ];
 
 for (const [text, url, user = "", password = ""] of PROXIES) {
-  Deno.test(`parseProxy() reads ${JSON.stringify(text)} as ${url}`, () => {
+  Deno.test(`parseProxy() parses ${JSON.stringify(text)} as ${url}`, () => {
     const proxy = parseProxy(text);
     assertEquals([proxy?.url, proxy?.user ?? "", proxy?.password.reveal() ?? ""], [url, user, password]);
   });
 }
 
-Deno.test("clientProxy() logs in only where there is a user", () => {
+Deno.test("clientProxy() sends credentials only if there is a user", () => {
   const [without, named] = [parseProxy("proxy:1"), parseProxy("alice:s3cret@proxy:1")];
   assert(without && named);
   assertEquals(clientProxy(without), { url: "http://proxy:1" });

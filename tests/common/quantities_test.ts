@@ -115,13 +115,13 @@ const TABLES: Array<[name: string, parse: (text: string) => number | undefined, 
 
 for (const [name, parse, cases] of TABLES) {
   for (const [text, expected] of cases) {
-    Deno.test(`${name} reads ${JSON.stringify(text.slice(0, 20))} as ${expected ?? "nothing"}`, () => {
+    Deno.test(`${name} parses ${JSON.stringify(text.slice(0, 20))} as ${expected}`, () => {
       assertEquals(parse(text), expected);
     });
   }
 }
 
-Deno.test("formatDuration() writes milliseconds as people read them", () => {
+Deno.test("formatDuration() formats milliseconds for display", () => {
   const seconds = [0, 0.5, 0.999, 1, 1.5, 10, 60, 90, 120, 3600, 5400, 28_801, 90_000];
   assertEquals(
     seconds.map((amount) => formatDuration(amount * 1000)).join(" "),
@@ -129,6 +129,6 @@ Deno.test("formatDuration() writes milliseconds as people read them", () => {
   );
 });
 
-Deno.test("formatDuration() never writes sixty seconds", () => {
+Deno.test("formatDuration() rounds 60 seconds up to a minute", () => {
   assertEquals([999.6, 59_960, 119_999, 3_599_999].map(formatDuration), ["1s", "1m", "2m", "1h"]);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Secret } from "../../lib/common/secret.ts";
 
-Deno.test("Secret gives its value to the one who asks for it", () => {
+Deno.test("Secret.reveal() returns the value", () => {
   assertEquals(new Secret("s3cret").reveal(), "s3cret");
 });
 

@@ -37,7 +37,7 @@ onEachCluster(
       await stage.agent.line(new RegExp(`Queued the result of command ${id} until the link is up`));
     }
     const waiting = stage.agent.output.flatMap((line) =>
-      /result of command (\S+) waits/.exec(line)?.[1] ?? []
+      /result of command (\S+) until/.exec(line)?.[1] ?? []
     );
     proxies.controlPlaneLink.mode = { kind: "pass" };
     for (const id of ids) assertEquals((await controlPlane.result(id)).type, "complete");
