@@ -19,7 +19,7 @@ import { Socket } from "./socket.ts";
 export type LinkState = "registering" | "pending" | "rejected" | "connecting" | "up" | "waiting";
 
 /** The fixed times of a link. */
-export type LinkTimings = Pick<Timings, "reconnectMs" | "stableLinkMs" | "silenceMs" | "approvalMs">;
+export type LinkTimings = Pick<Timings, "reconnectMs" | "stableLinkMs" | "linkSilenceMs" | "approvalMs">;
 
 /** Options of a {@linkcode Link}. */
 export interface LinkOptions {
@@ -115,8 +115,13 @@ export class Link {
 
   /** Connects, and yields frames until the connection ends. */
   async *#connect(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
-    const { addresses, registration, credentials, outbox, timings: { silenceMs, stableLinkMs } } =
-      this.#options;
+    const {
+      addresses,
+      registration,
+      credentials,
+      outbox,
+      timings: { linkSilenceMs: silenceMs, stableLinkMs },
+    } = this.#options;
     this.#enter("connecting");
     const url = addresses.webSocket + linkPath(registration.agentId);
     await using socket = await credentials.tryKeys({

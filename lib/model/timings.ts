@@ -70,7 +70,7 @@ export interface Timings {
    * Time after which a silent connection to the Control Plane counts as half-open. Well below the 45 seconds after which the Control Plane drops
    * a silent agent.
    */
-  readonly silenceMs: number;
+  readonly linkSilenceMs: number;
   /** Delay between two registrations while an administrator's approval is pending. */
   readonly approvalMs: number;
 }
@@ -107,6 +107,6 @@ export const DEFAULT_TIMINGS: Timings = {
   sessionObjectBatchMs: 500,
   reconnectMs: 2000,
   stableLinkMs: 30_000,
-  silenceMs: 30_000,
+  linkSilenceMs: 30_000,
   approvalMs: 30_000,
 };
