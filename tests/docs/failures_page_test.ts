@@ -1,3 +1,7 @@
+/**
+ * The table of causes in docs/failures.md is the table of the code.
+ * @module
+ */
 import { assertEquals } from "@std/assert";
 import { formatDuration } from "../../lib/common/quantities.ts";
 import { CAUSES, type MessageValues, problem } from "../../lib/status/causes.ts";
@@ -22,7 +26,7 @@ function failsAfter(graceMs: number): string {
 Deno.test("docs/failures.md has the same table of causes as the code", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/failures.md", import.meta.url));
   const table = page.slice(page.indexOf("## Causes"), page.indexOf("## Progress"));
-  // The formatter pads the cells of a table.
+  // `deno fmt` pads the cells of a table.
   const rows = table.split("\n").filter((line) => line.startsWith("| `"))
     .map((line) => line.replace(/ +/g, " "));
   const expected = Object.entries(CAUSES).map(([reason, { description, graceMs }]) => {
