@@ -37,7 +37,7 @@ Deno.test("Dispatcher.drain() leaves unfinished commands to the next process whe
   const drained = bench.dispatcher.drain(timeout.signal);
   timeout.abort();
   await drained;
-  assertEquals(bench.wire.told, ["ack c1", "ack c2", "ack c3", "ack c4"]);
+  assertEquals(bench.wire.sent, ["ack c1", "ack c2", "ack c3", "ack c4"]);
 
   using next = new DispatcherBench(bench.store);
   const { entries } = await next.journal.load(never);
@@ -67,13 +67,13 @@ Deno.test("Dispatcher.handOver() cancels all commands without a result", async (
   bench.dispatcher.handOver();
   assert(signal.aborted);
   await bench.dispatcher.drain(AbortSignal.abort());
-  assertEquals(bench.wire.told, ["ack c1"]);
+  assertEquals(bench.wire.sent, ["ack c1"]);
 });
 
 Deno.test("Dispatcher.drain() returns immediately without commands", async () => {
   using bench = new DispatcherBench();
   await bench.dispatcher.drain(never);
-  assertEquals(bench.wire.told, []);
+  assertEquals(bench.wire.sent, []);
 });
 
 Deno.test("R7 Dispatcher sends no result of a command that finishes after leadership was lost", async () => {
@@ -83,7 +83,7 @@ Deno.test("R7 Dispatcher sends no result of a command that finishes after leader
   bench.isLeading = false;
   finish();
   await settled();
-  assertEquals(bench.wire.told, ["ack c1"]);
+  assertEquals(bench.wire.sent, ["ack c1"]);
 });
 
 Deno.test("Dispatcher.drain() rejects requests of the agent and cancels running ones when its time is up", async () => {

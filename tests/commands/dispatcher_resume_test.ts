@@ -87,7 +87,7 @@ Deno.test("Dispatcher.resume() fails a journal entry without a valid request", a
   using bench = new DispatcherBench(store);
   bench.dispatcher.resume((await bench.journal.load(never)).entries);
   await settled();
-  assertEquals(bench.wire.told, ["failed c1", "failed c2"]);
+  assertEquals(bench.wire.sent, ["failed c1", "failed c2"]);
 });
 
 /** The journal of a process that was killed while it ran the stop `c1` of session `s1`. */

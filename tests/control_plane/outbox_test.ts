@@ -34,7 +34,7 @@ Deno.test("Outbox sends immediately and in order while a link is up", () => {
   for (const message of [ack("c1"), status("s1", "pending"), HEARTBEAT, PONG, complete("c1")]) {
     outbox.send(message);
   }
-  assertEquals(wire.told, ["ack c1", "status s1 pending", "heartbeat", "pong", "complete c1"]);
+  assertEquals(wire.sent, ["ack c1", "status s1 pending", "heartbeat", "pong", "complete c1"]);
   assertEquals(outbox.waiting, 0);
 });
 
@@ -55,7 +55,7 @@ Deno.test("C5 Outbox keeps results in order, and the latest status of each sessi
   assertEquals(outbox.waiting, 4);
   const wire = new FakeWire();
   outbox.attach(wire);
-  assertEquals(wire.told, ["complete c1", "failed c2", "status s1 running", "status s2 pending"]);
+  assertEquals(wire.sent, ["complete c1", "failed c2", "status s1 running", "status s2 pending"]);
   assertEquals(outbox.waiting, 0);
 });
 
@@ -65,7 +65,7 @@ Deno.test("C5 Outbox drops an ack while there is no link", () => {
   const wire = new FakeWire();
   outbox.attach(wire);
   outbox.send(complete("c1"));
-  assertEquals(wire.told, ["complete c1"]);
+  assertEquals(wire.sent, ["complete c1"]);
 });
 
 Deno.test("Outbox repeats a result once, after 2 seconds, if it was sent within 1 second of its ack", async () => {
@@ -77,9 +77,9 @@ Deno.test("Outbox repeats a result once, after 2 seconds, if it was sent within 
   time.tick(999);
   outbox.send(complete("c1"));
   await time.tickAsync(1999);
-  assertEquals(wire.told, ["ack c1", "complete c1"]);
+  assertEquals(wire.sent, ["ack c1", "complete c1"]);
   await time.tickAsync(60_000);
-  assertEquals(wire.told, ["ack c1", "complete c1", "complete c1"]);
+  assertEquals(wire.sent, ["ack c1", "complete c1", "complete c1"]);
 });
 
 Deno.test("Outbox repeats a result without an ack on this link, but not one that waited for the link", async () => {
@@ -90,7 +90,7 @@ Deno.test("Outbox repeats a result without an ack on this link, but not one that
   outbox.attach(wire);
   outbox.send(complete("c2"));
   await time.tickAsync(60_000);
-  assertEquals(wire.told, ["complete c1", "complete c2", "complete c2"]);
+  assertEquals(wire.sent, ["complete c1", "complete c2", "complete c2"]);
 });
 
 Deno.test("Outbox keeps a delivered result whose repetition is pending", async () => {
@@ -108,7 +108,7 @@ Deno.test("Outbox keeps a delivered result whose repetition is pending", async (
   const wire = new FakeWire();
   outbox.attach(wire);
   await time.tickAsync(60_000);
-  assertEquals(wire.told, ["failed fast"]);
+  assertEquals(wire.sent, ["failed fast"]);
 });
 
 Deno.test("Outbox does not repeat a result that follows its ack by 1 second", async () => {
@@ -120,7 +120,7 @@ Deno.test("Outbox does not repeat a result that follows its ack by 1 second", as
   time.tick(1000);
   outbox.send(failed("c1"));
   await time.tickAsync(60_000);
-  assertEquals(wire.told, ["ack c1", "failed c1"]);
+  assertEquals(wire.sent, ["ack c1", "failed c1"]);
 });
 
 Deno.test("C5 Outbox sends the results of the last minute again after a disconnect", () => {
@@ -136,7 +136,7 @@ Deno.test("C5 Outbox sends the results of the last minute again after a disconne
   outbox.send(complete("c4"));
   const wire = new FakeWire();
   outbox.attach(wire);
-  assertEquals(wire.told, ["complete c2", "failed c3", "complete c4"]);
+  assertEquals(wire.sent, ["complete c2", "failed c3", "complete c4"]);
 });
 
 Deno.test("Outbox sends the latest status of the last minute again after a disconnect", () => {
@@ -152,7 +152,7 @@ Deno.test("Outbox sends the latest status of the last minute again after a disco
   outbox.send(status("s3", "terminated"));
   const wire = new FakeWire();
   outbox.attach(wire);
-  assertEquals(wire.told, ["status s2 running", "status s3 terminated"]);
+  assertEquals(wire.sent, ["status s2 running", "status s3 terminated"]);
 });
 
 Deno.test("Outbox does not repeat a result on a later link", async () => {
@@ -165,9 +165,9 @@ Deno.test("Outbox does not repeat a result on a later link", async () => {
   await time.tickAsync(60_000);
   const wire = new FakeWire();
   outbox.attach(wire);
-  assertEquals(wire.told, ["complete c1"]);
+  assertEquals(wire.sent, ["complete c1"]);
   await time.tickAsync(60_000);
-  assertEquals(wire.told, ["complete c1"]);
+  assertEquals(wire.sent, ["complete c1"]);
 });
 
 Deno.test("Outbox.repeatNow() sends pending repetitions except the most recent ones", () => {
@@ -180,7 +180,7 @@ Deno.test("Outbox.repeatNow() sends pending repetitions except the most recent o
   time.tick(200);
   outbox.send(complete("c2"));
   outbox.repeatNow();
-  assertEquals(wire.told, ["complete c1", "complete c2", "complete c1"]);
+  assertEquals(wire.sent, ["complete c1", "complete c2", "complete c1"]);
   outbox.detach({ isDelivered: true });
   assertEquals([delivered, outbox.waiting], [["c1"], 1]);
 });
@@ -238,7 +238,7 @@ for (const isDelivered of [true, false]) {
     const wire = new FakeWire();
     outbox.attach(wire);
     const again = isDelivered ? [] : ["complete c1"];
-    assertEquals(wire.told, [...again, "complete c2", "status s1 running"]);
+    assertEquals(wire.sent, [...again, "complete c2", "status s1 running"]);
   });
 }
 

@@ -31,7 +31,7 @@ export class FakeWire implements Wire {
   }
 
   /** Each message as its type, id and state, such as `status s1 running`. */
-  get told(): string[] {
+  get sent(): string[] {
     return this.messages.map(({ type, payload }) => {
       const { commandId, sessionId, state } = payload as Record<string, string | undefined>;
       return [type, commandId ?? sessionId, state].filter(Boolean).join(" ");
