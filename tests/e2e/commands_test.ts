@@ -218,14 +218,6 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("R6 a session is found again by the next process", async (cluster) => {
-  await using stage = await Stage.start(cluster);
-  await stage.command("start_session", { sessionId: "s1", ...START });
-  await stage.restart();
-  const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
-  assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
-});
-
 onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
   await using stage = await Stage.start(cluster);
   for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async";
 import { AgentProcess } from "../../dev/agent_process.ts";
 import { MEMORY } from "../support/clusters.ts";
@@ -81,17 +81,6 @@ onEachCluster("an agent whose watch is refused is not ready until it is in sync 
   assertEquals(await unready(stage.agent), []);
 });
 
-onEachCluster("an agent that is told to stop is not ready", async (cluster) => {
-  await using stage = await Stage.startProcess(cluster, { args: HEALTH_ARGS });
-  stage.send("start_session", { ...START, template: "stuck" });
-  await stage.untilState("s1", "pending");
-  stage.agent.stop();
-  await stage.controlPlane.waitFor(({ type, payload }) =>
-    type === "heartbeat" && payload.status === "draining"
-  );
-  assertEquals(await unready(stage.agent), ["commands: shutting down"]);
-});
-
 onEachCluster(
   "replicas are ready, be it to lead or to stand by, and tell who does which",
   async (cluster) => {
@@ -161,19 +150,3 @@ onEachCluster("probes answer GET and HEAD at their three paths, and nothing else
     "GET /../etc/passwd: 404",
   ]);
 }, [MEMORY]);
-
-onEachCluster(
-  "the agent exits with code 2 when the health address that is set is in use",
-  async (cluster) => {
-    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    await using stage = await Stage.launchProcess(cluster, {
-      args: [`--health-addr=127.0.0.1:${listener.addr.port}`],
-    });
-    assertEquals(await stage.agent.exit(), 2);
-    assertStringIncludes(
-      stage.agent.output.at(-1) ?? "",
-      `  - --health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${listener.addr.port}: it is in use by another program, choose another or off`,
-    );
-  },
-  [MEMORY],
-);

@@ -1,13 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  AGENT_ID,
-  type AnyStage,
-  killAndRestart,
-  onEachCluster,
-  SHORT_GRACE,
-  Stage,
-  START,
-} from "../support/stage.ts";
+import { AGENT_ID, type AnyStage, onEachCluster, SHORT_GRACE, Stage, START } from "../support/stage.ts";
 
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
 const ROOM = 30;
@@ -59,19 +51,6 @@ onEachCluster("of 100 starts at once the first 30 are served where there is room
   await stage.restart();
   const { error } = await stage.command("start_session", { sessionId: "s99", ...START });
   assertEquals(error, refused("s99"));
-  assertEquals([...stage.controlPlane.problems], []);
-});
-
-onEachCluster("the next process serves the same 30 of 100 starts", async (cluster) => {
-  await using stage = await Stage.startProcess(cluster, { args: [`--max-sessions=${ROOM}`] });
-  const ids = hundredStarts(stage);
-  const acknowledged = new Set<unknown>();
-  await stage.controlPlane.waitFor(({ type, payload }) =>
-    type === "ack" && acknowledged.add(payload.commandId).size === ids.length
-  );
-  await killAndRestart(stage);
-  assertEquals(await outcomes(stage, ids), FIRST_COME);
-  assertEquals((await cluster.list("apps/v1", "Deployment")).length, ROOM);
   assertEquals([...stage.controlPlane.problems], []);
 });
 

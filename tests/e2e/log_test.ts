@@ -52,3 +52,24 @@ onEachCluster("hostile texts are one JSON line each, with fields of the table al
   }
   assert(lines.some((line) => line.includes("forged")));
 }, [MEMORY]);
+
+onEachCluster("the agent logs the documented lines in their order", async (cluster) => {
+  await using stage = await Stage.start(cluster, {
+    args: ["--region=us-east-1", "--heartbeat-interval=10s"],
+  });
+  assertEquals(stage.agent.output.map((line) => line.replace(/^\S+ (?=\[K8sAgent\])/, "")), [
+    `[K8sAgent] Starting agent: ${AGENT_ID} (platform: kubernetes, region: us-east-1)`,
+    "[K8sAgent] Connecting to Control Plane...",
+    `[K8sAgent] Registered successfully: ${AGENT_ID} (status: online)`,
+    "[K8sAgent] WebSocket connected",
+    `[K8sAgent] Connected to Control Plane: ${stage.controlPlane.url.replace("http", "ws")}`,
+    "[K8sAgent] Starting heartbeat sender (interval: 10s)",
+  ]);
+  assertEquals(stage.controlPlane.registrations[0]?.body, {
+    agentId: AGENT_ID,
+    platform: "kubernetes",
+    region: "us-east-1",
+    capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
+    metadata: { namespace: cluster.namespace, kubernetes: true },
+  });
+}, [MEMORY]);

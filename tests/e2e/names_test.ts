@@ -3,17 +3,7 @@ import type { V1Deployment } from "@kubernetes/client-node";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 /** Ids that no object could be named after. */
-const IDS = [
-  "Alice",
-  "alice@example.com",
-  "../x",
-  "1a",
-  "a".repeat(64),
-  "a".repeat(65),
-  "名前",
-  "$(HOME)",
-  "__proto__",
-];
+const IDS = ["alice@example.com", "../x", "a".repeat(65), "名前", "__proto__"];
 
 onEachCluster("any text is a session through its whole life, and no two meet", async (cluster, context) => {
   await using stage = await Stage.start(cluster);

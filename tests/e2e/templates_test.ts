@@ -21,7 +21,7 @@ import { resolveTemplate } from "../../lib/templates/sources.ts";
 import { TEMPLATE_SPEC } from "../support/any_template.ts";
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { installKinds } from "../support/custom_kinds.ts";
-import { killAndRestart, onEachCluster, Stage } from "../support/stage.ts";
+import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "gimp", persistentHome: true };
 
@@ -102,18 +102,6 @@ onEachCluster("the same template again is the same session, another one is refus
   );
 });
 
-onEachCluster("a template is finished by the next process as the first one read it", async (cluster) => {
-  await using stage = await Stage.startProcess(cluster);
-  const spec = { baseImage: "example.com/web:1", ports: [{ name: "web", containerPort: 6901 }] };
-  const commandId = stage.send("start_session", { ...START, templateManifest: { Spec: spec } });
-  await stage.controlPlane.waitFor((message) =>
-    message.type === "status" && message.payload.state === "pending"
-  );
-  await killAndRestart(stage);
-  const { payload } = await stage.controlPlane.result(commandId);
-  assertEquals((payload.result as Record<string, unknown> | undefined)?.vncPort, 6901);
-});
-
 onEachCluster("the page's example is a Template object, too", async (cluster) => {
   await installKinds(cluster);
   await cluster.create(await example() as KubernetesObject);
@@ -121,24 +109,6 @@ onEachCluster("the page's example is a Template object, too", async (cluster) =>
   const { result, error } = await stage.command("start_session", START);
   assertEquals([error, (result as Record<string, unknown> | undefined)?.vncPort], [undefined, 6901]);
 }, [REAL]);
-
-onEachCluster(
-  "a start that the next process must refuse leaves nothing of what was begun",
-  async (cluster) => {
-    await using stage = await Stage.startProcess(cluster);
-    const commandId = stage.send("start_session", { ...START, template: "stuck", persistentHome: false });
-    await stage.controlPlane.waitFor(({ type, payload }) =>
-      type === "status" && Boolean((payload.platformMetadata as Record<string, unknown>).message)
-    );
-    await killAndRestart(stage, { args: ["--allowed-images=none/*"] });
-    const { payload } = await stage.controlPlane.result(commandId);
-    assertEquals(
-      payload.error,
-      'Cannot start session "s1": template "stuck": image "example.com/stuck:1" is not allowed: see --allowed-images',
-    );
-    await cluster.untilEmpty();
-  },
-);
 
 const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: string]> = [
   [

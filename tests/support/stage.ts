@@ -37,6 +37,7 @@ const TIMINGS: Partial<Timings> = {
   watchRetryMs: 20,
   maxWatchRetryMs: 200,
   pollIntervalMs: 50,
+  reconnectMs: 50,
   lateCommandsMs: 50,
   cancelMs: 500,
   journalFlushMs: 500,
@@ -278,11 +279,11 @@ async function connected<Agent extends RunningAgent>(stage: Stage<Agent>): Promi
   return stage;
 }
 
-/** Unless the test says otherwise, commands that run at its end are not waited for. */
+/** Unless the test says otherwise, the agent never gives up to reconnect, and does not wait for running commands when the test ends. */
 function startLocally({ args, env, timings }: LocalAgentOptions): LocalAgent {
   return LocalAgent.start({
     args,
-    env: { DRAIN_TIMEOUT: "0s", ...env },
+    env: { RECONNECT_ATTEMPTS: "0", DRAIN_TIMEOUT: "0s", ...env },
     timings: { ...TIMINGS, ...timings },
   });
 }

@@ -3,11 +3,11 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { AgentProcess } from "../../dev/agent_process.ts";
-import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
-import { MEMORY, type TestCluster } from "../support/clusters.ts";
-import { RecordingProxy } from "../support/recording_proxy.ts";
-import { onEachCluster } from "../support/stage.ts";
+import { AgentProcess } from "../../../dev/agent_process.ts";
+import { ControlPlane } from "../../../dev/control_plane/control_plane.ts";
+import { MEMORY, type TestCluster } from "../../support/clusters.ts";
+import { RecordingProxy } from "../../support/recording_proxy.ts";
+import { onEachCluster } from "../../support/stage.ts";
 
 const AGENT_ID = "keyed";
 const WRONG = "wrong-key-0123456789";
@@ -70,8 +70,8 @@ function assertShowsNoSecret(what: string, text: string): void {
   }
 }
 
-function keysOf(controlPlane: ControlPlane): Array<string | null> {
-  return controlPlane.registrations.map(({ headers }) => headers.get("x-agent-api-key"));
+function keysOf(requests: ReadonlyArray<{ headers: Headers }>): Array<string | null> {
+  return requests.map(({ headers }) => headers.get("x-agent-api-key"));
 }
 
 /** What the Control Plane got beside the header that carries the key. */
@@ -117,7 +117,16 @@ for (const format of ["text", "json"]) {
       await runs.until(UP, { env: env(BOOTSTRAP) });
       assertEquals(await runs.toEnd({ env: env(BOOTSTRAP), args: ["--check-config"] }), 0);
 
-      assertEquals(keysOf(controlPlane), [WRONG, BOOTSTRAP, ISSUED, ISSUED, BOOTSTRAP, BOOTSTRAP]);
+      assertEquals(keysOf(controlPlane.registrations), [
+        WRONG,
+        BOOTSTRAP,
+        ISSUED,
+        ISSUED,
+        BOOTSTRAP,
+        BOOTSTRAP,
+      ]);
+      // A connection uses the key that its registration issued.
+      assertEquals(keysOf(controlPlane.connections), [ISSUED, ISSUED, BOOTSTRAP, BOOTSTRAP]);
       const refusals = runs.output.filter((line) => line.includes("rejected the key that it issued"));
       assertEquals(refusals.length, 1);
       assert(runs.output.some((line) => line.includes(`"url": "http://${proxy.host}"`)));
@@ -146,7 +155,7 @@ onEachCluster(
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(file) };
     await Deno.writeTextFile(file, REVOKED);
     await runs.until(/HTTP 401/, { env: {}, args: [`--api-key-file=${file}`] });
-    assertEquals(keysOf(controlPlane), [BOOTSTRAP, REVOKED]);
+    assertEquals(keysOf(controlPlane.registrations), [BOOTSTRAP, REVOKED]);
   },
   [MEMORY],
 );

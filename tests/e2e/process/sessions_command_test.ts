@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { AgentProcess } from "../../dev/agent_process.ts";
-import type { SessionRow } from "../../lib/cli/sessions_table.ts";
-import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
+import type { AgentProcess } from "../../../dev/agent_process.ts";
+import type { SessionRow } from "../../../lib/cli/sessions_table.ts";
+import { onEachCluster, Stage, START_WITH_HOME as START } from "../../support/stage.ts";
 
 /** Runs the command; returns its output and exit code. */
 async function sessions(

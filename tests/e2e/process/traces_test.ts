@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { CLUSTERS, MEMORY } from "../support/clusters.ts";
-import { onEachCluster, Stage } from "../support/stage.ts";
-import { TraceCollector } from "../support/trace_collector.ts";
+import { CLUSTERS, MEMORY } from "../../support/clusters.ts";
+import { onEachCluster, Stage } from "../../support/stage.ts";
+import { TraceCollector } from "../../support/trace_collector.ts";
 
 /** Whether an executable exports traces is decided when it is compiled; those that are tested here do not. */
 const isExecutable = Deno.env.has("K8S_AGENT");
