@@ -22,7 +22,7 @@ import {
 } from "./kubernetes/client.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
-import { LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
+import { electionIdentity, LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
 import { SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -222,7 +222,7 @@ export function createElection(
   const election = new LeaderElection({
     leases: createLeaseApi(transport, config.namespace),
     name: leaseName(config.agentId),
-    identity: config.podName || Deno.hostname(),
+    identity: electionIdentity(config.podName || Deno.hostname()),
     timings,
     onTick: (status) => telemetry.health.onElectionTick(status),
   });

@@ -7,6 +7,7 @@ import type { V1Lease, V1Pod } from "@kubernetes/client-node";
 import { parseCommandLine } from "../cli/command_line.ts";
 import { switchValue } from "../cli/option_parsers.ts";
 import { type Config, OPTIONS } from "../cli/options.ts";
+import { replicaName } from "../kubernetes/leader_election.ts";
 import { nameOf } from "../kubernetes/objects.ts";
 import { leaseName } from "../model/names.ts";
 import type { Settings } from "../model/settings.ts";
@@ -21,7 +22,7 @@ export type PodSetting = { readonly isKnown: true; readonly value: string | unde
 
 /** The agents in a namespace. */
 interface VisibleAgents {
-  /** Identity of the leader of the agent's id. */
+  /** Name of the replica that leads the agents of this id. */
   readonly leader: string | undefined;
   /** Running pods of agents of any id; `undefined` if pods may not be listed. */
   readonly pods: readonly V1Pod[] | undefined;
@@ -94,7 +95,7 @@ async function leaderOf(view: ClusterView, agentId: string): Promise<string | un
     `/apis/${group}/v1/namespaces/${view.namespace}/${resource}/${name}`,
   );
   const isFresh = Date.now() - new Date(lease?.spec?.renewTime ?? 0).getTime() < STALE_LEASE_MS;
-  return isFresh ? lease?.spec?.holderIdentity || undefined : undefined;
+  return isFresh ? replicaName(lease?.spec?.holderIdentity ?? "") || undefined : undefined;
 }
 
 async function agentPods(view: ClusterView): Promise<readonly V1Pod[] | undefined> {

@@ -32,7 +32,7 @@ export interface LeaderElectionOptions {
   readonly leases: LeaseApi;
   /** Name of the lease that the candidates share. */
   readonly name: string;
-  /** Identity of this candidate, such as its pod's name; must be unique among the candidates. */
+  /** Identity of this candidate; must be unique among the candidates, see {@linkcode electionIdentity}. */
   readonly identity: string;
   /** @default {DEFAULT_TIMINGS} */
   readonly timings?: LeaseTimings;
@@ -42,6 +42,19 @@ export interface LeaderElectionOptions {
 
 /** Largest part of a candidate's pause that is added to it at random, so that candidates do not all try at once. */
 const JITTER = 0.1;
+
+/**
+ * An identity for this process. The name of the pod or host alone is not unique: processes on one machine share the host name, and a StatefulSet
+ * may replace a pod whose process still runs on an unreachable node. Of two processes with one identity, both would lead.
+ */
+export function electionIdentity(name: string): string {
+  return `${name}_${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** The name in an identity; earlier versions of the agent used the name alone. */
+export function replicaName(identity: string): string {
+  return identity.replace(/_[0-9a-f]{8}$/, "");
+}
 
 /** One candidate in a leader election. */
 export class LeaderElection {

@@ -199,7 +199,7 @@ const SECOND: ReadonlyArray<readonly [string, readonly KubernetesObject[], reado
   ],
   [
     "replicas with leader election",
-    [agentPod("one", ELECTED), agentPod("two", ELECTED), heldLease("one")],
+    [agentPod("one", ELECTED), agentPod("two", ELECTED), heldLease("one_0a1b2c3d")],
     ["--leader-election"],
     `ok    Replica one is the leader of agent ${AGENT_ID}`,
   ],

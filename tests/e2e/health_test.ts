@@ -88,7 +88,7 @@ onEachCluster(
     await using stage = await Stage.start(cluster, { args: argsOf("replica-a") });
     await stage.command("start_session", START);
     await using second = await stage.startReplica({ args: argsOf("replica-b") });
-    await second.line(/Waiting for leadership: replica-a is the leader/);
+    await second.line(/Waiting for leadership: replica-a_\w+ is the leader/);
     for (
       const [agent, leadership, link, leader] of [
         [stage.agent, "leader", "connected", 1],

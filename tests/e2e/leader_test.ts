@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Lease } from "@kubernetes/client-node";
+import { replicaName } from "../../lib/kubernetes/leader_election.ts";
 import type { LocalAgent } from "../support/local_agent.ts";
 import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
@@ -15,7 +16,7 @@ async function standby(stage: Stage): Promise<LocalAgent> {
     throughProxies: false,
     args: ["--leader-election", "--pod-name=replica-b"],
   });
-  await second.line(/Waiting for leadership: replica-a is the leader/);
+  await second.line(/Waiting for leadership: replica-a_\w+ is the leader/);
   return second;
 }
 
@@ -30,8 +31,8 @@ function timeOf(value: unknown): number {
   return new Date(String(value)).getTime();
 }
 
-async function leader(cluster: TestCluster): Promise<string | undefined> {
-  return (await leaseOf(cluster)).holderIdentity;
+async function leader(cluster: TestCluster): Promise<string> {
+  return replicaName((await leaseOf(cluster)).holderIdentity ?? "");
 }
 
 onEachCluster("R6 one replica works, and when it ends the other takes over its sessions", async (cluster) => {
@@ -48,6 +49,13 @@ onEachCluster("R6 one replica works, and when it ends the other takes over its s
   assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
   assertEquals([...stage.controlPlane.problems], []);
 });
+
+onEachCluster("of two processes with the same name, one leads", async (cluster) => {
+  await using stage = await Stage.start(cluster, FIRST);
+  await using twin = await stage.startReplica({ throughProxies: false, ...FIRST });
+  await twin.line(/Waiting for leadership: replica-a_\w+ is the leader/);
+  assertEquals(stage.controlPlane.connections.length, 1);
+}, [MEMORY]);
 
 onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
   await using stage = await Stage.start(cluster, FIRST);
@@ -70,11 +78,15 @@ onEachCluster("R7 a leader that is cut off from the API stops before the next on
   const leading = second.line(/Leading as replica-b/).then(() => story.push("b leads"));
   proxies.apiLink.mode = { kind: "half-open", includesNew: true };
   await stage.agent.line(/Lost leadership: the lease could not be renewed within 2s/);
-  const { holderIdentity, renewTime } = await leaseOf(cluster);
+  const { holderIdentity = "", renewTime } = await leaseOf(cluster);
   await Promise.all([ended, leading]);
   const { acquireTime, leaseTransitions } = await leaseOf(cluster);
   assertEquals(story, ["a ended with LeadershipError", "b leads"]);
-  assertEquals([holderIdentity, await leader(cluster), leaseTransitions], ["replica-a", "replica-b", 1]);
+  assertEquals([replicaName(holderIdentity), await leader(cluster), leaseTransitions], [
+    "replica-a",
+    "replica-b",
+    1,
+  ]);
   const gapMs = timeOf(acquireTime) - timeOf(renewTime);
   assert(gapMs >= SHORT_LEASE.leaseMs, `${gapMs} ms from the last renewal to the next leader`);
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { LeaderElection } from "../../lib/kubernetes/leader_election.ts";
+import { electionIdentity, LeaderElection, replicaName } from "../../lib/kubernetes/leader_election.ts";
 import { Campaign, leads, LEASE_MS, RENEW_DEADLINE_MS, RETRY_MS } from "../support/campaign.ts";
 import { refusal } from "../support/fake_leases.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -368,4 +368,15 @@ Deno.test("onTick() receives the status at each iteration of the loop", async ()
   b.connection.behaviour = "refuse";
   await campaign.time.tickAsync(RETRY_MS / 2);
   assertEquals(b.ticks.at(-1), "unknown");
+});
+
+Deno.test("electionIdentity() is unique for each process, and replicaName() returns its name", () => {
+  const [first, second] = [electionIdentity("agent-0"), electionIdentity("agent-0")];
+  assert(first !== second);
+  assertEquals([first, second, "agent-0", "host_name"].map(replicaName), [
+    "agent-0",
+    "agent-0",
+    "agent-0",
+    "host_name",
+  ]);
 });
