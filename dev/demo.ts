@@ -10,9 +10,9 @@
  */
 import { KubernetesObjectApi } from "@kubernetes/client-node";
 import { parseArgs } from "@std/cli";
+import { Cluster } from "@streamspace/memory-cluster";
 import { loadKubeConfig } from "../lib/kubernetes/kubeconfig.ts";
 import { AgentProcess } from "./agent_process.ts";
-import { Cluster } from "./cluster/cluster.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
 
 const AGENT_ID = "k8s-demo";
@@ -70,10 +70,18 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
   await agent.line(/Starting heartbeat sender/);
   print("The agent is registered and connected");
 
-  const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
-    takeStep(controlPlane.url, { action, payload: { sessionId: SESSION_ID, ...payload } });
-  const show = async (expected: readonly string[]) => expectObjects(await objectsOf(objects), expected);
+  await runSession(controlPlane.url, objects);
 
+  agent.kill("SIGTERM");
+  if (await agent.exit() !== 0) throw new Error("the agent did not stop cleanly");
+  print("The agent has stopped");
+}
+
+/** Takes one session through its whole life, and checks its objects after each step. */
+async function runSession(url: string, objects: KubernetesObjectApi): Promise<void> {
+  const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
+    takeStep(url, { action, payload: { sessionId: SESSION_ID, ...payload } });
+  const show = async (expected: readonly string[]) => expectObjects(await objectsOf(objects), expected);
   await step("start_session", {
     user: "alice",
     template: "firefox",
@@ -88,10 +96,6 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
   await show(["1 Deployment", "1 Pod", "1 Service", "1 PersistentVolumeClaim"]);
   await step("stop_session", { deletePVC: true });
   await show(["0 Deployment", "0 Pod", "0 Service", "0 PersistentVolumeClaim"]);
-
-  agent.kill("SIGTERM");
-  if (await agent.exit() !== 0) throw new Error("the agent did not stop cleanly");
-  print("The agent has stopped");
 }
 
 /** Sends a command with the documented request and waits for its result. */

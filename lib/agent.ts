@@ -18,7 +18,7 @@ import { type Components, createComponents, createElection, type Environment } f
 
 /** The phases of the process, as signals. */
 interface Lifetime {
-  /** Aborted when a shutdown is requested, by the operating system or by the Control Plane, and when the link has ended by itself. */
+  /** Aborted when the operating system or the Control Plane requests a shutdown, and when the link has ended. */
   readonly stopping: AbortSignal;
   /** Aborted to end the link and the watches. */
   readonly ended: AbortController;
@@ -73,7 +73,7 @@ async function lead(
   using components = createComponents(config, { ...environment, onShutdown: () => shutdown.abort() });
   const { dispatcher, transport } = components;
   const abandon = () => {
-    // The next leader may be working on the same sessions: not one more request may leave from here.
+    // The next leader may be working on the same sessions: this process must not send another request.
     dispatcher.handOver();
     transport[Symbol.dispose]();
     ended.abort();
@@ -96,7 +96,7 @@ async function lead(
   }
 }
 
-/** Watches everything that the agent needs to know of the cluster. */
+/** Watches the objects of sessions, Templates and Sessions. */
 async function follow(
   { transport, cache, templateObjects, sessionObjects }: Components,
   options: FollowOptions,
@@ -108,7 +108,7 @@ async function follow(
   ]);
 }
 
-/** Handles the link's frames until it has ended, by a shutdown or by itself, and leaves nothing running behind. */
+/** Handles the frames of the link until it ends, then waits until all work has stopped. */
 async function handleFrames(
   components: Components,
   options: Lifetime & { readonly drainTimeoutMs: number },
@@ -127,14 +127,14 @@ async function handleFrames(
     await Promise.all([drained, recovered]);
     // Also cancels what started after the drain's last check: nothing may delay the end of the process.
     dispatcher.handOver();
-    // The end of the link has shown which results arrived.
+    // The end of the link has determined which results were delivered.
     await journal.flush(AbortSignal.timeout(timings.journalFlushMs)).catch(() => {});
   }
 }
 
 /**
- * Restores what the previous process knew. Its commands are resumed at once, as they wait for the cache by themselves; the rest needs to know
- * which sessions still exist.
+ * Restores the state of the previous process. Its commands are resumed immediately, because operations wait for the cache; everything else starts
+ * when the cache is in sync.
  */
 async function recover(components: Components, signal: AbortSignal): Promise<void> {
   const { journal, cache, reported, dispatcher, monitor, expiry, sessionObjects } = components;
@@ -149,7 +149,7 @@ async function recover(components: Components, signal: AbortSignal): Promise<voi
   sessionObjects.start(signal);
 }
 
-/** Waits for the recovery, so that the Control Plane learns of the past before anything new begins; gives up after a while. */
+/** Waits for the recovery, so that the results of the previous process are sent before new commands are accepted, but at most `timeoutMs`. */
 async function awaitRecovery(
   recovered: Promise<void>,
   { stopping, timeoutMs }: { stopping: AbortSignal; timeoutMs: number },
@@ -163,13 +163,13 @@ async function awaitRecovery(
   }
 }
 
-/** Waits for the shutdown; then rejects new commands, waits for running ones, sends what is left to send and ends the link. */
+/** Waits for the shutdown; then rejects new commands, waits for running ones, sends the waiting messages and ends the link. */
 async function drain(
   { dispatcher, outbox, sendHeartbeat }: Components,
   { stopping, ended, timings, drainTimeoutMs }: Lifetime & { readonly drainTimeoutMs: number },
 ): Promise<void> {
   await aborted(stopping);
-  // After the link has ended by itself there is nobody to wait for.
+  // If the link has already ended, no result can be sent any more.
   const timeoutMs = ended.signal.aborted ? 0 : drainTimeoutMs;
   if (timeoutMs > 0) {
     log.info("Stopping: no new commands, running ones get {timeout}", { timeout: formatDuration(timeoutMs) });
@@ -181,7 +181,7 @@ async function drain(
   // Commands in transit are rejected with an error message instead of getting no answer.
   if (timeoutMs > 0) await delay(timings.lateCommandsMs);
   await done;
-  // Results and statuses leave before the end, if there is a link in time.
+  // Send results and statuses before the end, if the link is up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
   outbox.repeatNow();
   clearTimeout(timer);

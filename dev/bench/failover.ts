@@ -23,19 +23,15 @@ export async function measureFailovers(
   await using replicas = new AsyncDisposableStack();
   let nth = 0;
   const launch = async () => {
-    nth += 1;
-    return replicas.use(
-      await AgentProcess.start({
-        args: [
-          `--agent-id=${AGENT_ID}`,
-          `--control-plane-url=${controlPlane.url}`,
-          `--kubeconfig=${options.kubeconfig}`,
-          `--namespace=${options.namespace}`,
-          "--leader-election",
-          `--pod-name=replica-${nth}`,
-        ],
-      }),
-    );
+    const args = [
+      `--agent-id=${AGENT_ID}`,
+      `--control-plane-url=${controlPlane.url}`,
+      `--kubeconfig=${options.kubeconfig}`,
+      `--namespace=${options.namespace}`,
+      "--leader-election",
+      `--pod-name=replica-${++nth}`,
+    ];
+    return replicas.use(await AgentProcess.start({ args }));
   };
   let leader = await launch();
   await leader.line(/Starting heartbeat sender/);

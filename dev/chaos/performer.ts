@@ -11,6 +11,8 @@ import {
   type ConnectionFault,
   type Deletion,
   describeEvent,
+  type EndReplica,
+  type FreezeReplica,
   type LinkFaultEvent,
   type SendCommands,
 } from "./event.ts";
@@ -91,10 +93,15 @@ export class Performer implements AsyncDisposable {
         return undefined;
     }
     const replica = this.#stage.find(event.role);
-    if (!replica) {
-      this.counts.skipped += 1;
-      return `skipped, no replica is the ${event.role}`;
-    }
+    if (replica) return this.#performOn(replica, event);
+    this.counts.skipped += 1;
+    return `skipped, no replica is the ${event.role}`;
+  }
+
+  #performOn(
+    replica: Replica,
+    event: EndReplica | FreezeReplica | LinkFaultEvent | ApiFaultEvent,
+  ): string {
     switch (event.kind) {
       case "kill":
         this.counts.kills += 1;
@@ -195,7 +202,7 @@ export class Performer implements AsyncDisposable {
     const { mode, ms } = fault;
     proxy.mode = mode;
     this.#later(ms, () => {
-      // A later fault ends by itself.
+      // A later fault has its own end.
       if (proxy.mode === mode) proxy.mode = { kind: "pass" };
     });
   }

@@ -3,6 +3,7 @@
  * @module
  */
 import { delay } from "@std/async";
+import { JOURNAL } from "../../lib/kubernetes/stores.ts";
 import { check, type Evidence, type Findings, unanswered, type Violation } from "./checks.ts";
 import { type Footprint, footprint } from "./footprint.ts";
 import { History } from "./history.ts";
@@ -45,7 +46,6 @@ const SPARE_FILES = 4;
 /** A heap that grew under load does not shrink immediately; 100 concurrent sessions take 95 MB more. */
 const SPARE_MB = 80;
 
-const JOURNAL = "k8s-agent-journal";
 /** Results are removed from the journal a minute after they arrived; an entry without a result is an unfinished command. */
 const RESULT = /"result":/;
 

@@ -9,7 +9,7 @@ const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "
 const ALL = [...RESOURCES, ...REVIEWS];
 const GROUPS = [...new Set(ALL.map((type) => type.group))].filter((group) => group !== "");
 
-/** Response for a path that is not for a resource; undefined if there is none. */
+/** Response for a path that is not for a resource; `undefined` for an unknown path. */
 export function discover(path: string): unknown {
   const [root, group, version, ...rest] = path.split("/").filter((segment) => segment !== "");
   if (rest.length > 0 && root !== "openapi") return undefined;

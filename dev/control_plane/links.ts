@@ -2,6 +2,7 @@
  * The agents' WebSocket connections. An agent has one connection: a new one closes the previous one.
  * @module
  */
+import { deadline } from "@std/async";
 import { MAX_FRAME_BYTES } from "./messages.ts";
 
 /** An open or closed connection; times are in milliseconds since 1970. */
@@ -82,10 +83,7 @@ export class Links {
   async close(): Promise<void> {
     const links = [...this.#open];
     for (const link of links) link.socket.close(1001);
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-    await Promise.race([Promise.all(links.map((link) => link.over)), late]);
-    clearTimeout(timer);
+    await deadline(Promise.all(links.map((link) => link.over)), CLOSE_TIMEOUT_MS).catch(() => {});
     for (const link of links) clearTimeout(link.silenceTimer);
   }
 

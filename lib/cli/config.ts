@@ -6,7 +6,7 @@
 import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { parseCommandLine } from "./command_line.ts";
 import { ConfigError, messageOf } from "../common/errors.ts";
-import { shown } from "../common/log.ts";
+import { printable } from "../common/log.ts";
 import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.ts";
 import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
@@ -54,7 +54,7 @@ export function loadConfig(sources: ConfigSources): Invocation {
     ? readProxy(new URL(settings.controlPlaneUrl), sources, problems)
     : undefined;
   const config = problems.length > 0
-    ? new ConfigError(problems.map(shown))
+    ? new ConfigError(problems.map(printable))
     : { ...settings, apiKey, isHealthAddrSet, proxy };
   if (command === "doctor") return { kind: command, output, config };
   if (config instanceof ConfigError) throw config;

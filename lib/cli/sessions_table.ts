@@ -7,7 +7,7 @@ import { isAlive } from "../kubernetes/objects.ts";
 import { SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { loadSessions } from "../kubernetes/session_watch.ts";
 import { Transport } from "../kubernetes/transport.ts";
-import { shown } from "../common/log.ts";
+import { printable } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import {
   labelValue,
@@ -134,8 +134,10 @@ function reasonOf(objects: SessionObjects): string {
 function cellsOf(row: SessionRow): string[] {
   const { session, user, template, state, pod, node, ageSeconds, home, cpu, memory, reason } = row;
   const age = ageSeconds === 0 ? "" : formatDuration(ageSeconds * 1000);
-  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(shown).map(shorten);
-  return [...cells.map((cell) => cell || "-"), shown(reason)];
+  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(printable).map(
+    shorten,
+  );
+  return [...cells.map((cell) => cell || "-"), printable(reason)];
 }
 
 function shorten(text: string): string {

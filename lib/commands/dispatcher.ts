@@ -4,6 +4,7 @@
  * process resumes it.
  * @module
  */
+import { abortable, deadline } from "@std/async";
 import { type Command, completed, failed } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
 import { CommandError, failureCode, messageOf } from "../common/errors.ts";
@@ -159,21 +160,16 @@ export class Dispatcher {
    */
   async drain(signal: AbortSignal): Promise<void> {
     this.#isDraining = true;
-    const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = () => {
-      for (const { commandId, cancel } of this.#lanes.all()) {
-        cancel.abort(this.#options.journal.isPersisted(commandId) ? HANDED_OVER : STOPPING);
-      }
-      timer = setTimeout(abandon, this.#options.cancelMs);
-    };
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    await Promise.race([this.#idle(), abandoned]);
-    signal.removeEventListener("abort", stop);
-    clearTimeout(timer);
+    const { journal, cancelMs } = this.#options;
+    const idle = this.#idle();
+    await abortable(idle, signal).catch(() => {});
+    if (!signal.aborted) return;
+    for (const { commandId, cancel } of this.#lanes.all()) {
+      cancel.abort(journal.isPersisted(commandId) ? HANDED_OVER : STOPPING);
+    }
+    await deadline(idle, cancelMs).catch(() => {});
     for (const { commandId } of this.#lanes.all()) {
-      if (!this.#options.journal.isPersisted(commandId)) await this.#results.fail(commandId, STOPPING);
+      if (!journal.isPersisted(commandId)) await this.#results.fail(commandId, STOPPING);
     }
   }
 
@@ -206,7 +202,7 @@ export class Dispatcher {
       journal.checkCapacity({ ...entry, request });
       using _pending = request.action === "stop_session" ? this.#announceStop(request) : undefined;
       await journal.add({ ...entry, request });
-      // The journal may wait for this command and, after a failure, not for the next one.
+      // The wait for the journal ends early after a failure, so that a later command could be recorded first.
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
@@ -221,7 +217,7 @@ export class Dispatcher {
     }
   }
 
-  /** Stops reports of the session at once, before the stop runs: they would undo what the Control Plane shows by now. */
+  /** Stops status reports of the session before the stop runs: the Control Plane already shows it as stopping, which a status would undo. */
   #announceStop(request: SessionRequest): Disposable {
     const mark = this.#options.busy.mark(request.sessionId);
     this.#pendingStops.add(request);

@@ -9,7 +9,7 @@ export interface BackoffOptions {
   readonly firstMs?: number;
   /** Longest pause, in milliseconds. @default {10_000} */
   readonly longestMs?: number;
-  /** Pauses to grant before giving up. @default {Infinity} */
+  /** Maximum number of pauses. @default {Infinity} */
   readonly attempts?: number;
   /**
    * Bounds of the random factor that each pause is multiplied by, so that clients that failed together do not retry together. The default is

@@ -155,11 +155,11 @@ function levelName(record: LogRecord): string {
 }
 
 function messageText(record: LogRecord): string {
-  return record.message.map((part, index) => index % 2 === 0 ? String(part) : shown(part)).join("");
+  return record.message.map((part, index) => index % 2 === 0 ? String(part) : printable(part)).join("");
 }
 
 function fieldValue(value: unknown): unknown {
-  return typeof value === "number" || typeof value === "boolean" ? value : shown(value);
+  return typeof value === "number" || typeof value === "boolean" ? value : printable(value);
 }
 
 /** Control characters, line separators and characters that change the text direction. */
@@ -167,7 +167,7 @@ function fieldValue(value: unknown): unknown {
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** Escapes and truncates an untrusted value, so that it can neither forge log lines nor flood the log. */
-export function shown(value: unknown): string {
+export function printable(value: unknown): string {
   const text = value instanceof Error ? value.message : String(value);
   const short = text.length > VALUE_LENGTH ? `${text.slice(0, VALUE_LENGTH)}…` : text;
   return short.replace(UNPRINTABLE, escapeCharacter);

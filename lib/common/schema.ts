@@ -25,7 +25,7 @@ export const REQUIRED = "is required";
 /** OpenAPI of an object that only the parser checks in detail. */
 export const OPAQUE = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 /** Metadata of a field that must not be set, and so is in no documentation. */
-export const HIDDEN = { isHidden: true };
+const HIDDEN = { isHidden: true };
 
 /** A schema that accepts anything and returns `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;

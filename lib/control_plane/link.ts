@@ -26,7 +26,7 @@ export interface LinkOptions {
   readonly addresses: ControlPlaneAddresses;
   readonly registration: Registration;
   readonly credentials: Credentials;
-  /** Attempts after a disconnect before the loop gives up; 0 for no limit. */
+  /** Attempts after a disconnect before the loop fails; 0 for no limit. */
   readonly reconnectAttempts: number;
   readonly outbox: Outbox;
   /** `send` is called when a connection is up and then at each interval, with how many milliseconds late the call is. */

@@ -95,9 +95,7 @@ export function keyFinding(
   },
 ): Finding {
   const findings = new Findings("control-plane-key");
-  const agent = `agent ${agentId} ${
-    !key.apiKey ? "without a key" : key.isIssued ? "with the key that it issued" : "with its key"
-  }`;
+  const agent = describeAgent(agentId, key);
   switch (result.kind) {
     case "accepted":
       return findings.ok(`The Control Plane accepts ${agent}`);
@@ -127,6 +125,14 @@ export function keyFinding(
         `check ${URL_SETTING}, including its path, and ${CHECK_BETWEEN}`,
       );
   }
+}
+
+function describeAgent(
+  agentId: string,
+  { apiKey, isIssued }: Pick<ConnectionCredentials, "apiKey" | "isIssued">,
+): string {
+  if (!apiKey) return `agent ${agentId} without a key`;
+  return `agent ${agentId} ${isIssued ? "with the key that it issued" : "with its key"}`;
 }
 
 async function get(path: string, { httpBase, credentials, signal }: ProbeOptions): Promise<ProbeResponse> {

@@ -5,7 +5,7 @@
  */
 import { abortable } from "@std/async";
 import type { OutputFormat } from "../cli/options.ts";
-import { shown } from "../common/log.ts";
+import { printable } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 
 /** Names of all checks, in the order of the report. Programs rely on these names. */
@@ -146,5 +146,5 @@ function formatLine(finding: Finding): string {
 
 /** Texts from outside must not start a new line or control a terminal. */
 function escape({ check, status, message, advice }: Finding): Finding {
-  return { check, status, message: shown(message), advice: shown(advice) };
+  return { check, status, message: printable(message), advice: printable(advice) };
 }

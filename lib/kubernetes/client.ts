@@ -86,32 +86,26 @@ export function createSessionClient(transport: Transport, namespace: string): Se
   const core = new CoreV1Api(configuration);
   const networking = new NetworkingV1Api(configuration);
   return {
-    deployments: {
-      create: (body) => apps.createNamespacedDeployment({ namespace, body }),
-      read: (name) => orUndefined(apps.readNamespacedDeployment({ name, namespace })),
-      delete: (name, uid) =>
-        orGone(apps.deleteNamespacedDeployment({ name, namespace, body: deleteOptions(uid) })),
-    },
-    services: {
-      create: (body) => core.createNamespacedService({ namespace, body }),
-      read: (name) => orUndefined(core.readNamespacedService({ name, namespace })),
-      delete: (name, uid) =>
-        orGone(core.deleteNamespacedService({ name, namespace, body: deleteOptions(uid) })),
-    },
-    claims: {
-      create: (body) => core.createNamespacedPersistentVolumeClaim({ namespace, body }),
-      read: (name) => orUndefined(core.readNamespacedPersistentVolumeClaim({ name, namespace })),
-      delete: (name, uid) =>
-        orGone(
-          core.deleteNamespacedPersistentVolumeClaim({ name, namespace, body: deleteOptions(uid) }),
-        ),
-    },
-    policies: {
-      create: (body) => networking.createNamespacedNetworkPolicy({ namespace, body }),
-      read: (name) => orUndefined(networking.readNamespacedNetworkPolicy({ name, namespace })),
-      delete: (name, uid) =>
-        orGone(networking.deleteNamespacedNetworkPolicy({ name, namespace, body: deleteOptions(uid) })),
-    },
+    deployments: objectApi(namespace, {
+      create: (request) => apps.createNamespacedDeployment(request),
+      read: (request) => apps.readNamespacedDeployment(request),
+      delete: (request) => apps.deleteNamespacedDeployment(request),
+    }),
+    services: objectApi(namespace, {
+      create: (request) => core.createNamespacedService(request),
+      read: (request) => core.readNamespacedService(request),
+      delete: (request) => core.deleteNamespacedService(request),
+    }),
+    claims: objectApi(namespace, {
+      create: (request) => core.createNamespacedPersistentVolumeClaim(request),
+      read: (request) => core.readNamespacedPersistentVolumeClaim(request),
+      delete: (request) => core.deleteNamespacedPersistentVolumeClaim(request),
+    }),
+    policies: objectApi(namespace, {
+      create: (request) => networking.createNamespacedNetworkPolicy(request),
+      read: (request) => networking.readNamespacedNetworkPolicy(request),
+      delete: (request) => networking.deleteNamespacedNetworkPolicy(request),
+    }),
     scale: (name, { replicas, annotations }) =>
       apps.patchNamespacedDeployment(
         { name, namespace, body: { metadata: { annotations }, spec: { replicas } } },
@@ -122,6 +116,21 @@ export function createSessionClient(transport: Transport, namespace: string): Se
         { name, namespace, body: { metadata: { annotations } } },
         MERGE_PATCH,
       ),
+  };
+}
+
+/** The requests of a generated client for one kind. */
+interface KindRequests<T> {
+  create(request: { namespace: string; body: T }): Promise<T>;
+  read(request: { namespace: string; name: string }): Promise<T>;
+  delete(request: { namespace: string; name: string; body: V1DeleteOptions }): Promise<unknown>;
+}
+
+function objectApi<T>(namespace: string, requests: KindRequests<T>): ObjectApi<T> {
+  return {
+    create: (body) => requests.create({ namespace, body }),
+    read: (name) => orUndefined(requests.read({ namespace, name })),
+    delete: (name, uid) => orGone(requests.delete({ namespace, name, body: deleteOptions(uid) })),
   };
 }
 

@@ -8,7 +8,7 @@ import type { V1Pod } from "@kubernetes/client-node";
 import { context, ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { CommandObserver, Operations } from "../commands/dispatcher.ts";
 import { COMMAND_FAILURES, failureCode, messageOf } from "../common/errors.ts";
-import { shown } from "../common/log.ts";
+import { printable } from "../common/log.ts";
 import { conditionOf, wantsPod } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { ACTIONS, type SessionRequest } from "../model/requests.ts";
@@ -20,10 +20,10 @@ import type { Meter } from "./metrics.ts";
  * Phases of a start or wake, in order: waiting for earlier commands and for a free slot; creating or scaling objects; waiting for a node; pulling images,
  * mounting volumes and starting containers; waiting for the running container to become ready.
  */
-export const START_PHASES = ["queue", "objects", "scheduling", "pulling", "ready"] as const;
+const START_PHASES = ["queue", "objects", "scheduling", "pulling", "ready"] as const;
 
 /** One of the {@linkcode START_PHASES}. */
-export type StartPhase = (typeof START_PHASES)[number];
+type StartPhase = (typeof START_PHASES)[number];
 
 /** Phase of a session, or `served` after the last phase. */
 type Progress = StartPhase | "served";
@@ -221,7 +221,7 @@ class CommandTrace {
     this.endPhase();
     this.#span.setAttribute("streamspace.command.outcome", outcome);
     if (failure) {
-      const message = shown(messageOf(failure.error));
+      const message = printable(messageOf(failure.error));
       this.#span.setAttribute("error.type", failure.reason);
       this.#span.recordException({ name: failure.reason, message });
       this.#span.setStatus({ code: SpanStatusCode.ERROR, message });
@@ -235,5 +235,5 @@ class CommandTrace {
 }
 
 function idAttribute(id: string): string {
-  return shown(id).slice(0, MAX_ID_LENGTH);
+  return printable(id).slice(0, MAX_ID_LENGTH);
 }

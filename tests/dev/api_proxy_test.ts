@@ -292,7 +292,7 @@ Deno.test("ApiProxy sends errors in watches as Status objects", async () => {
   });
 });
 
-Deno.test("ApiProxy stalls watches, which stay open until the client gives up", async () => {
+Deno.test("ApiProxy stalls watches, which stay open until the client closes them", async () => {
   using time = new FakeTime();
   await using proxied = new Proxied();
   await using watching = new ProxiedWatch(proxied.transport);

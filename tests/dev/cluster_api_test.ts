@@ -171,7 +171,7 @@ for (
       message: "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
     },
     {
-      name: "a label value that is none",
+      name: "an invalid label value",
       path: MAPS,
       body: { metadata: { name: "settings", labels: { a: "b@c" } } },
       code: 422,

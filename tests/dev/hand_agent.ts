@@ -1,9 +1,9 @@
 /**
- * An agent by hand for the tests of the Control Plane: it registers, opens a WebSocket, and says what it is told to.
+ * A scripted agent for the tests of the Control Plane: it registers, opens a WebSocket, and sends the given messages.
  * @module
  */
 
-/** Registers an agent by hand. */
+/** Sends a registration. */
 export function register(
   url: string,
   body: unknown,
@@ -21,7 +21,7 @@ export class HandAgent implements AsyncDisposable {
   readonly #socket: WebSocket;
   readonly #frames: string[] = [];
   readonly #readers: ((frame: string) => void)[] = [];
-  /** Resolves with the code when the connection has ended, with 0 when it never came about. */
+  /** Resolves with the close code when the connection has ended, with 0 if it was never established. */
   readonly closed: Promise<number>;
 
   constructor(url: string, agentId: string, headers: Record<string, string> = {}) {
@@ -63,7 +63,7 @@ export class HandAgent implements AsyncDisposable {
     return promise;
   }
 
-  /** Sends a message with the time of now. */
+  /** Sends a message with the current time as its timestamp. */
   send(type: string, payload: unknown): void {
     this.sendFrame(JSON.stringify({ type, timestamp: new Date().toISOString(), payload }));
   }

@@ -1,10 +1,10 @@
 /**
- * What a release consists of. The executables are built where `DENO_COMPILE` and `DENORT_BIN` name a deno and its runtime.
+ * The files of a release. The executables are built only if `DENO_COMPILE` and `DENORT_BIN` are set to a Deno and its runtime.
  * @module
  */
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-// The validator finds these three by itself, once something imports them.
+// The validator loads these three dynamically, which works only for packages that the program imports.
 import "ajv";
 import "ajv-formats";
 import "ajv-formats-draft2019";
@@ -36,7 +36,7 @@ const INFO: Info = {
 };
 const licenseOf = (folder: string) => ({ "/a": "MIT", "/b": "MIT OR whatever" })[folder];
 
-Deno.test("packages of a program are those that its modules use, and all that these need", () => {
+Deno.test("listPackages() returns the packages that the modules import, and their dependencies", () => {
   const sha512 = HASH.toHex();
   assertEquals(listPackages(INFO, { lock: LOCK, licenseOf }), [
     {
@@ -60,7 +60,7 @@ Deno.test("packages of a program are those that its modules use, and all that th
   ]);
 });
 
-Deno.test("packages are not listed where one would be missing, or has no hash", () => {
+Deno.test("listPackages() throws for a module without a package and a package without a hash", () => {
   const modules = [...INFO.modules, { specifier: "https://example.com/x.ts" }];
   assertThrows(
     () => listPackages({ ...INFO, modules }, { lock: LOCK, licenseOf }),
@@ -74,7 +74,7 @@ Deno.test("packages are not listed where one would be missing, or has no hash", 
   );
 });
 
-Deno.test("bill of materials tells each package by name, version, license, hash and what needs it", () => {
+Deno.test("sbom() lists each package with its name, version, license, hash and dependencies", () => {
   const bill = JSON.parse(sbom({
     name: "k8s-agent",
     version: "1.2.3",
@@ -104,7 +104,7 @@ Deno.test("bill of materials tells each package by name, version, license, hash 
   ]);
 });
 
-Deno.test("bill of materials of the agent is valid, has its packages with licenses, and none of the development", async () => {
+Deno.test("sbom() of the agent is valid and lists its packages with their licenses, but no development packages", async () => {
   const packages = await packagesOf("main.ts");
   const text = sbom({
     name: "k8s-agent",
@@ -124,13 +124,13 @@ Deno.test("bill of materials of the agent is valid, has its packages with licens
   assertEquals(packages.filter(({ license }) => license === undefined), []);
 });
 
-Deno.test("release explains itself to whoever asks for something else", async () => {
+Deno.test("release prints its usage and exits with code 2 for an unknown argument", async () => {
   const { code, stderr } = await release({ args: ["--target=x"], epoch: "0" });
   assertEquals(code, 2);
   assertStringIncludes(stderr, "deno task release [--output=dist]");
 });
 
-Deno.test("release is not dated by what is no number of seconds", async () => {
+Deno.test("release rejects a SOURCE_DATE_EPOCH that is not a number", async () => {
   const { code, stderr } = await release({ args: [], epoch: "yesterday" });
   assertEquals(code, 1);
   assertStringIncludes(
@@ -140,7 +140,7 @@ Deno.test("release is not dated by what is no number of seconds", async () => {
 });
 
 Deno.test({
-  name: `releases of the same files are the same, byte by byte, and their checksums hold${
+  name: `releases of the same files are identical, and their checksums are correct${
     CANNOT_COMPILE ? " (set DENO_COMPILE and DENORT_BIN to run this)" : ""
   }`,
   ignore: CANNOT_COMPILE,
@@ -159,7 +159,7 @@ Deno.test({
         }).output();
         assert(success, "A checksum is wrong");
       }
-      // The checksums are of all other files.
+      // SHA256SUMS covers all other files.
       const [first, second] = await Promise.all(
         folders.map((folder) => Deno.readTextFile(`${folder}/SHA256SUMS`)),
       );

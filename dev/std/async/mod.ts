@@ -42,13 +42,13 @@ export const retry = retryImplementation as <T>(
   options?: RetryOptions,
 ) => Promise<T>;
 
-/** Gives up waiting for a promise when the signal is aborted, by rejecting with its reason. */
+/** Waits for a promise until the signal is aborted; rejects with its reason then. */
 export const abortable = abortableImplementation as <T>(
   promise: Promise<T>,
   signal: AbortSignal,
 ) => Promise<T>;
 
-/** Gives up waiting for a promise after `ms` milliseconds, by rejecting with a `TimeoutError`, or when the signal is aborted. */
+/** Waits for a promise for at most `ms` milliseconds, then rejects with a `TimeoutError`; or until the signal is aborted. */
 export const deadline = deadlineImplementation as <T>(
   promise: Promise<T>,
   ms: number,
