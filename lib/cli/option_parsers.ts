@@ -125,7 +125,7 @@ export function duration(min: number, max: number): Parser<number> {
 
 /** A Kubernetes quantity of storage. */
 export const quantity = parser(
-  v.pipe(v.string(), v.check((value) => (parseQuantity(value) ?? NaN) >= MIN_STORAGE_BYTES)),
+  s.orNumber(v.pipe(v.string(), v.check((value) => (parseQuantity(value) ?? NaN) >= MIN_STORAGE_BYTES))),
   "must be a Kubernetes quantity such as 10Gi, and at least 1Mi",
 );
 

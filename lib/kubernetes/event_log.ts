@@ -18,6 +18,7 @@ export const EVENT_REASONS = [
   "Nominated",
   "ProvisioningFailed",
   "ProvisioningSucceeded",
+  "ExternalProvisioning",
   "FailedBinding",
   "FailedAttachVolume",
   "SuccessfulAttachVolume",
@@ -40,6 +41,8 @@ export interface SessionEvent {
   readonly objectUid: string;
   readonly reason: EventReason;
   readonly message: string;
+  /** Name of the container that the event is about, if it is about one. */
+  readonly container?: string;
   /** Resource version, by which events are ordered: components differ in their clocks and in the time fields that they set. */
   readonly version: number;
 }
@@ -60,8 +63,17 @@ const MAX_MESSAGE_LENGTH = 1000;
 /** Message that accompanies each failed pull and repeats the pod's status; it would replace the event that holds the cause. */
 const REPEATED_STATUS = /^Error: \w+$/;
 
-/** Reason → newest event with it, in order of arrival. */
-type Events = Map<EventReason, SessionEvent>;
+/**
+ * The kubelet's summary of volumes that are not mounted yet. It follows the events that say why, and must not replace them.
+ * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go, syncPod
+ */
+const MOUNT_SUMMARY = /^Unable to attach or mount volumes: /;
+const CONTAINER_PATH = /^spec\.(?:initContainers|containers)\{([a-z0-9-]{1,63})\}$/;
+/** Number of events of one object that are kept. */
+const MAX_EVENTS_OF_OBJECT = 64;
+
+/** Key → newest event with it, in order of arrival. */
+type Events = Map<string, SessionEvent>;
 
 /** Newest events of objects. */
 export class EventLog {
@@ -76,10 +88,12 @@ export class EventLog {
     if (!event) return;
     const tracked = this.#tracked.get(event.objectUid);
     const events = tracked?.events ?? this.#eventsOfUnknown(event.objectUid);
-    const known = events.get(event.reason);
+    const key = keyOf(event);
+    const known = events.get(key);
     if (known && known.version >= event.version) return;
-    events.delete(event.reason);
-    events.set(event.reason, event);
+    events.delete(key);
+    events.set(key, event);
+    deleteOldest(events, MAX_EVENTS_OF_OBJECT);
     tracked?.onEvent();
   }
 
@@ -110,20 +124,43 @@ export class EventLog {
   #eventsOfUnknown(uid: string): Events {
     const events: Events = this.#unknown.get(uid) ?? new Map();
     this.#unknown.set(uid, events);
-    const [oldest] = this.#unknown.keys();
-    if (this.#unknown.size > MAX_UNKNOWN_OBJECTS && oldest !== undefined) this.#unknown.delete(oldest);
+    deleteOldest(this.#unknown, MAX_UNKNOWN_OBJECTS);
     return events;
   }
 }
 
 function parseEvent(object: KubernetesObject): SessionEvent | undefined {
   const { metadata, ...fields } = object as KubernetesObject & Readonly<Record<string, unknown>>;
-  const { kind, uid } = asRecord(fields.involvedObject) ?? {};
+  const { kind, uid, fieldPath } = asRecord(fields.involvedObject) ?? {};
   const { reason, message } = fields;
   if (!KINDS.includes(kind) || typeof uid !== "string" || uid === "") return undefined;
   if (!isReason(reason) || typeof message !== "string" || REPEATED_STATUS.test(message)) return undefined;
   const version = Number(metadata?.resourceVersion);
-  return { objectUid: uid, reason, message: message.slice(0, MAX_MESSAGE_LENGTH), version };
+  const container = CONTAINER_PATH.exec(String(fieldPath ?? ""))?.[1];
+  return {
+    objectUid: uid,
+    reason,
+    message: message.slice(0, MAX_MESSAGE_LENGTH),
+    version,
+    ...(container === undefined ? {} : { container }),
+  };
+}
+
+/** Whether an event says only that the pod waits for its volumes. */
+export function isMountSummary({ reason, message }: SessionEvent): boolean {
+  return reason === "FailedMount" && MOUNT_SUMMARY.test(message);
+}
+
+/** Of the events with the same key, only the newest counts. */
+function keyOf(event: SessionEvent): string {
+  // Each container of a pod has its own probes.
+  if (event.reason === "Unhealthy") return `${event.reason}/${event.container ?? ""}`;
+  return isMountSummary(event) ? `${event.reason}/summary` : event.reason;
+}
+
+function deleteOldest(entries: Map<string, unknown>, maximum: number): void {
+  const [oldest] = entries.keys();
+  if (entries.size > maximum && oldest !== undefined) entries.delete(oldest);
 }
 
 function isReason(reason: unknown): reason is EventReason {

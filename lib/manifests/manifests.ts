@@ -37,7 +37,12 @@ import {
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
+import { SCALE_UP_EXTENSION_MS } from "../model/timings.ts";
 
+/** https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds */
+const DEFAULT_PROGRESS_DEADLINE_SECONDS = 600;
+/** Time for the requests of a start before its timeout begins. */
+const PROGRESS_MARGIN_MS = 60_000;
 /** Kubernetes sets this label on every namespace. https://kubernetes.io/docs/reference/labels-annotations-taints/ */
 const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
 
@@ -49,7 +54,7 @@ export type SessionSettings =
   & HomeSettings
   & IngressSettings
   & PodSettings
-  & Pick<Settings, "agentId" | "namespace">;
+  & Pick<Settings, "agentId" | "namespace" | "startTimeout">;
 
 /** Everything that the objects of a session are built from. */
 export interface SessionSpec extends PodPlan {
@@ -116,6 +121,7 @@ function buildDeployment(
     },
     spec: {
       replicas: 1,
+      progressDeadlineSeconds: progressDeadlineSeconds(spec.settings),
       selector: { matchLabels: selector },
       // Only one pod at a time can mount the home volume, so the old pod is removed before the new one is created.
       strategy: { type: "Recreate" },
@@ -125,6 +131,12 @@ function buildDeployment(
       },
     },
   };
+}
+
+/** The Deployment's own deadline must not end a start, even one that waits for a new node at the end of its timeout. */
+function progressDeadlineSeconds({ startTimeout }: Pick<Settings, "startTimeout">): number {
+  const longestStartMs = startTimeout + SCALE_UP_EXTENSION_MS + PROGRESS_MARGIN_MS;
+  return Math.max(DEFAULT_PROGRESS_DEADLINE_SECONDS, Math.ceil(longestStartMs / 1000));
 }
 
 /**

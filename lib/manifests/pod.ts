@@ -15,6 +15,7 @@ import type {
   V1VolumeMount,
 } from "@kubernetes/client-node";
 import type { HomeVolume } from "./home.ts";
+import { parseQuantity } from "../common/quantities.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
@@ -24,6 +25,8 @@ import {
   HOME_VOLUME,
   type SecurityLevel,
   sessionUser,
+  SHM_PATH,
+  SHM_VOLUME,
   type Template,
 } from "../model/template.ts";
 import { verbatim } from "../templates/env.ts";
@@ -62,7 +65,7 @@ export function buildPodSpec(plan: PodPlan): V1PodSpec {
   const runtimeClassName = template.runtimeClassName ?? settings.runtimeClass;
   const priorityClassName = template.priorityClassName ?? settings.priorityClass;
   const affinity = joinAffinity(settings.nodeAffinity, template.affinity?.nodeAffinity ?? {});
-  const volumes = [...podVolumes(homeVolume), ...(template.volumes ?? [])];
+  const volumes = [...podVolumes(homeVolume), ...(template.volumes ?? []), ...sharedMemory(template)];
   return {
     // A session runs the programs of a user: it gets no service account token and no addresses of other Services.
     automountServiceAccountToken: false,
@@ -97,6 +100,8 @@ function buildContainer({ request, template, settings, homeVolume }: PodPlan): V
     },
     securityContext: containerSecurity(template, settings.sessionSecurity),
     resources: { requests: amounts, limits: amounts },
+    // A program that fails seldom writes a termination message, but says why in its log.
+    terminationMessagePolicy: "FallbackToLogsOnError",
     ...(livenessProbe ? { livenessProbe } : {}),
     ...(startupProbe ? { startupProbe } : {}),
     ...(command ? { command: [...command] } : {}),
@@ -111,11 +116,20 @@ function podVolumes(homeVolume: HomeVolume | undefined): V1Volume[] {
     : [];
 }
 
+/** `/dev/shm` in memory. What it holds counts as memory of the container, so that a larger one would only end with the container's death. */
+function sharedMemory({ shmSize, defaultResources: { memory } }: SessionTemplate): V1Volume[] {
+  if (shmSize === undefined) return [];
+  const isLarger = (parseQuantity(shmSize) ?? 0) > (parseQuantity(memory) ?? Infinity);
+  return [{ name: SHM_VOLUME, emptyDir: { medium: "Memory", sizeLimit: isLarger ? memory : shmSize } }];
+}
+
 /** Without a home volume, its files are in the container and are lost with it. */
-function mountsOf({ volumeMounts = [] }: Template, homeVolume: HomeVolume | undefined): V1VolumeMount[] {
-  if (!homeVolume) return volumeMounts.filter(({ name }) => name !== HOME_VOLUME);
-  if (volumeMounts.some(({ name }) => name === HOME_VOLUME)) return [...volumeMounts];
-  return [{ name: HOME_VOLUME, mountPath: HOME_PATH }, ...volumeMounts];
+function mountsOf(template: Template, homeVolume: HomeVolume | undefined): V1VolumeMount[] {
+  const shm = template.shmSize === undefined ? [] : [{ name: SHM_VOLUME, mountPath: SHM_PATH }];
+  const mounts = [...template.volumeMounts ?? [], ...shm];
+  if (!homeVolume) return mounts.filter(({ name }) => name !== HOME_VOLUME);
+  if (mounts.some(({ name }) => name === HOME_VOLUME)) return mounts;
+  return [{ name: HOME_VOLUME, mountPath: HOME_PATH }, ...mounts];
 }
 
 /** The agent's own variables and the template's, which override them. */

@@ -66,6 +66,8 @@ export interface Template {
   readonly nodeSelector?: Readonly<Record<string, string>>;
   readonly tolerations?: readonly V1Toleration[];
   readonly affinity?: { readonly nodeAffinity: V1NodeAffinity };
+  /** Kubernetes quantity: size of {@linkcode SHM_PATH}. */
+  readonly shmSize?: string;
 }
 
 /** Templates by name. */
@@ -75,6 +77,12 @@ export type TemplateTable = ReadonlyMap<string, Template>;
 export const HOME_VOLUME = "home";
 /** Default mount path of the home volume, which is that of linuxserver.io's images. */
 export const HOME_PATH = "/config";
+/** Directory in memory that programs share; browsers need more than the 64Mi that container runtimes give it. */
+export const SHM_PATH = "/dev/shm";
+/** Name of the volume that is mounted at {@linkcode SHM_PATH}. */
+export const SHM_VOLUME = "dev-shm";
+/** Size of {@linkcode SHM_PATH} in the built-in desktops, as in https://docs.linuxserver.io/images/docker-firefox/. */
+const DESKTOP_SHM_SIZE = "1Gi";
 /** Default name of the display port. */
 export const DISPLAY_PORT = "vnc";
 /** Display port of a template without ports (StreamSpace documentation: `vnc` 3000). */
@@ -82,13 +90,17 @@ export const DEFAULT_PORT = 3000;
 
 /** Ports as documented in https://docs.linuxserver.io/images/. */
 export const BUILT_IN_TEMPLATES: TemplateTable = new Map([
-  ["firefox", imageTemplate("lscr.io/linuxserver/firefox:latest")],
-  ["chrome", imageTemplate("lscr.io/linuxserver/chromium:latest")],
+  ["firefox", desktopTemplate("lscr.io/linuxserver/firefox:latest")],
+  ["chrome", desktopTemplate("lscr.io/linuxserver/chromium:latest")],
   ["vscode", imageTemplate("lscr.io/linuxserver/code-server:latest", 8443)],
-  ["ubuntu", imageTemplate("lscr.io/linuxserver/webtop:ubuntu-xfce")],
-  ["kali", imageTemplate("lscr.io/linuxserver/kali-linux:latest")],
-  ["libreoffice", imageTemplate("lscr.io/linuxserver/libreoffice:latest")],
+  ["ubuntu", desktopTemplate("lscr.io/linuxserver/webtop:ubuntu-xfce")],
+  ["kali", desktopTemplate("lscr.io/linuxserver/kali-linux:latest")],
+  ["libreoffice", desktopTemplate("lscr.io/linuxserver/libreoffice:latest")],
 ]);
+
+function desktopTemplate(baseImage: string): Template {
+  return { ...imageTemplate(baseImage), shmSize: DESKTOP_SHM_SIZE };
+}
 
 /** A template with one image and one port. */
 export function imageTemplate(baseImage: string, port = DEFAULT_PORT): Template {

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Time for a start once an autoscaler adds a node: cloud nodes take one to three minutes, and the image is pulled after that. */
+export const SCALE_UP_EXTENSION_MS = 300_000;
+
 /** Durations in milliseconds. */
 export interface Timings {
   /** How long a lease is valid after its last renewal. */

@@ -45,8 +45,8 @@ export const START_PAYLOAD = s.fields({
   template: s.text(),
   templateManifest: s.optional(MANIFEST),
   persistentHome: s.flag(),
-  memory: s.nullish(s.quantity(memoryBounds(Infinity))),
-  cpu: s.nullish(s.quantity(cpuBounds(Infinity))),
+  memory: s.nullish(s.orNumber(s.quantity(memoryBounds(Infinity)))),
+  cpu: s.nullish(s.orNumber(s.quantity(cpuBounds(Infinity)))),
   env: s.optional(VARIABLES),
   // The agent only logs it, so any value is accepted.
   namespace: s.optional(v.pipe(

@@ -8,7 +8,7 @@ import { formatDuration } from "../common/quantities.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import { problem } from "../status/causes.ts";
-import { checkReadiness, type SessionReadiness } from "../status/readiness.ts";
+import { checkReadiness, type Unready } from "../status/readiness.ts";
 import type { StatusDetail } from "../status/status.ts";
 
 /** The timings that operations need. */
@@ -107,8 +107,6 @@ export async function waitUntilReady(
   });
 }
 
-type NotReady = Exclude<SessionReadiness, { state: "ready" }>;
-
 /** The deadline of a start, and the grace period of its current problem. Times are milliseconds since the wait began. */
 class ReadyDeadline {
   readonly #startedAt = performance.now();
@@ -134,7 +132,7 @@ class ReadyDeadline {
    *
    * @throws {CommandError} if no time is left
    */
-  remainingMs(readiness: NotReady): number {
+  remainingMs(readiness: Unready): number {
     const nowMs = performance.now() - this.#startedAt;
     return readiness.state === "starting"
       ? this.#remainingWithoutProblem(readiness, nowMs)
@@ -142,7 +140,7 @@ class ReadyDeadline {
   }
 
   #remainingWithoutProblem(
-    { progress, extensionMs }: Extract<NotReady, { state: "starting" }>,
+    { progress, extensionMs }: Extract<Unready, { state: "starting" }>,
     nowMs: number,
   ): number {
     this.#problem = undefined;
@@ -156,7 +154,7 @@ class ReadyDeadline {
   }
 
   #remainingWithProblem(
-    { problem: { reason, message }, graceMs }: Extract<NotReady, { state: "failing" }>,
+    { problem: { reason, message }, graceMs }: Extract<Unready, { state: "failing" }>,
     nowMs: number,
   ): number {
     if (this.#problem?.reason !== reason) this.#problem = { reason, sinceMs: nowMs };
@@ -187,7 +185,7 @@ class ProgressReports {
   }
 
   /** Reports a change, or returns the time until it may be reported, in milliseconds. */
-  update(readiness: NotReady): number {
+  update(readiness: Unready): number {
     const { progress } = readiness;
     const problem = readiness.state === "failing" ? readiness.problem : undefined;
     // A problem's message may contain an address or id that differs in each attempt, so the reason is compared.

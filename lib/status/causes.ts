@@ -82,8 +82,9 @@ export const CAUSES = {
     ],
   },
   CrashLoop: {
-    description: "The container exits by itself (`CrashLoopBackOff`)",
-    message: "{container} crashed: {details}",
+    description:
+      "The container exits by itself (`CrashLoopBackOff`); with exit code 0, its image may not serve a desktop",
+    message: "{container} {crashed}: {details}",
     graceMs: SHORT_MS,
   },
   OOMKilled: {
@@ -111,6 +112,15 @@ export const CAUSES = {
     message: "volume {volume} cannot be provisioned: {details}",
     graceMs: RETRIES_MS,
   },
+  // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/volume/persistentvolume/pv_controller.go
+  NotProvisioned: {
+    description:
+      "The volume's external provisioner, such as a CSI driver, has not provisioned it yet (`ExternalProvisioning`): " +
+      "it is slow, not installed or not running",
+    message:
+      "volume {volume} is not provisioned: check that provisioner {provisioner} is installed and running",
+    graceMs: START_TIMEOUT,
+  },
   NoStorageClass: {
     description: "The storage class does not exist, or none is set and there is no default (`FailedBinding`)",
     message: "volume {volume} cannot be provisioned: {details}",
@@ -128,6 +138,13 @@ export const CAUSES = {
       "No node can run the pod, and no autoscaler reports anything; after `TriggeredScaleUp` or Karpenter's " +
       "`Nominated` the start has five more minutes",
     message: "its pod cannot be scheduled: {details}",
+    graceMs: START_TIMEOUT,
+  },
+  // https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness/
+  SchedulingGated: {
+    description:
+      "A scheduling gate holds the pod back (`SchedulingGated`), for example the gate of a queue such as Kueue",
+    message: "its pod is not scheduled while it has the scheduling {gates}",
     graceMs: START_TIMEOUT,
   },
   // https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
@@ -159,13 +176,15 @@ export const CAUSES = {
   AdmissionDown: {
     description:
       "The pod cannot be created because of a temporary failure of the cluster, such as an admission webhook that " +
-      "does not answer or a quota that is being updated",
+      "does not answer, a quota that is being updated, or a new namespace without its default ServiceAccount",
     message: "its pod cannot be created: {details}",
     graceMs: SHORT_MS,
     rejections: [
       /Internal error occurred|timed? ?out|too many requests|connection refused|etcdserver/i,
       // https://github.com/kubernetes/kubernetes/issues/67761
       /Operation cannot be fulfilled on resourcequotas|status unknown for quota|not yet ready to handle request/,
+      // https://github.com/kubernetes/kubernetes/issues/66689
+      /error looking up service account|service account \S+ was not found|no API token found for service account/,
     ],
   },
   Refused: {
@@ -200,12 +219,29 @@ export const CAUSES = {
     message: "its display port does not answer: {details}",
     graceMs: START_TIMEOUT,
   },
+  // https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/prober/prober.go
+  ContainerNotReady: {
+    description:
+      "Another container of the pod, such as an injected sidecar, runs, and its startup or readiness probe fails " +
+      "(`Unhealthy`)",
+    message: "{container} is not ready: {details}",
+    graceMs: START_TIMEOUT,
+  },
   // https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/progress.go
   NoProgress: {
     description:
-      "The Deployment exceeded its progress deadline of ten minutes (`ProgressDeadlineExceeded`), and no image is " +
-      "being pulled",
+      "The Deployment exceeded its progress deadline (`ProgressDeadlineExceeded`), which the agent sets above the " +
+      "start timeout, and no other cause is known",
     message: "its Deployment makes no progress: {details}",
+    graceMs: START_TIMEOUT,
+  },
+  // https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
+  ReplicasChanged: {
+    description:
+      "The Deployment does not have exactly one replica, because an admission webhook or policy, an autoscaler or a " +
+      "user changed it",
+    message:
+      "its Deployment has {replicas} instead of 1: a policy, a webhook, an autoscaler or a user changed it",
     graceMs: IMMEDIATELY,
   },
   // https://kubernetes.io/docs/concepts/architecture/garbage-collection/
@@ -213,6 +249,14 @@ export const CAUSES = {
     description: "The Deployment was deleted",
     message: "its Deployment was deleted",
     graceMs: IMMEDIATELY,
+  },
+  // https://kubernetes.io/docs/reference/access-authn-authz/rbac/
+  Forbidden: {
+    description:
+      "The agent's Role does not allow a request; the message names the verb and the resource, and the doctor lists " +
+      "all missing rights",
+    message: "{details}",
+    graceMs: SHORT_MS,
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
   Timeout: {

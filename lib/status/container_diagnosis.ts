@@ -7,7 +7,7 @@ import type { SessionEvent } from "../kubernetes/event_log.ts";
 import { conditionOf, timeOf } from "../kubernetes/objects.ts";
 import { SESSION_CONTAINER } from "../model/names.ts";
 import { type Problem, problem, type WaitingCause, waitingCause } from "./causes.ts";
-import { cleanMessage, oneLine } from "./cluster_messages.ts";
+import { cleanMessage, lastWords, oneLine } from "./cluster_messages.ts";
 
 /** Reasons of a container that terminated before its command ran. */
 const NEVER_RAN: readonly (string | undefined)[] = ["StartError", "ContainerCannotRun"];
@@ -16,6 +16,9 @@ const NEVER_RAN: readonly (string | undefined)[] = ["StartError", "ContainerCann
 const CRASH_LOOP_RESTARTS = 2;
 /** Exit codes of a container that was killed from outside (SIGKILL, SIGTERM), for example because of a failed probe. */
 const KILLED: readonly (number | undefined)[] = [137, 143];
+
+/** A container that ends by itself so soon after its start, in milliseconds, did not serve a desktop. */
+const SHORT_RUN_MS = 60_000;
 
 /** A container, its pod, and the events of the pod, oldest first. */
 interface ContainerView {
@@ -53,6 +56,44 @@ export function sessionContainer({ status }: V1Pod): V1ContainerStatus | undefin
   return status?.containerStatuses?.find(({ name }) => name === SESSION_CONTAINER);
 }
 
+/**
+ * The containers that a pod waits for: the init container or sidecar container that holds back the others, or else all containers that are not
+ * ready, the session's own first.
+ * Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+ */
+export function awaitedContainers(pod: V1Pod): V1ContainerStatus[] {
+  const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
+  const blocking = initContainerStatuses.find((container) =>
+    isSidecar(pod, container) ? !container.started : container.state?.terminated?.exitCode !== 0
+  );
+  if (blocking) return [blocking];
+  const sidecars = initContainerStatuses.filter((container) => isSidecar(pod, container));
+  const unready = [...containerStatuses, ...sidecars].filter(({ ready }) => !ready);
+  return unready.toSorted((one, other) => Number(isSession(other)) - Number(isSession(one)));
+}
+
+/** The failing startup or readiness probe of a container that the pod waits for. */
+export function probeProblem(pod: V1Pod, events: readonly SessionEvent[]): Problem | undefined {
+  for (const container of awaitedContainers(pod)) {
+    const unhealthy = lastUnhealthy(container, events);
+    if (!container.state?.running || !unhealthy) continue;
+    const details = cleanMessage(unhealthy.message);
+    return isSession(container)
+      ? problem("NotAnswering", { details })
+      : problem("ContainerNotReady", { container: displayName(pod, container), details });
+  }
+}
+
+/** What the pod waits for, apart from its node, volumes and images. */
+export function containerProgress(pod: V1Pod): string {
+  const [first, ...others] = awaitedContainers(pod);
+  if (!first) return "creating its container";
+  const isFirstWaiting = !first.state?.running && isSession(first);
+  // While the session's own container is created, others that are created, too, need not be named.
+  const named = others.filter(({ state }) => state?.running || !isFirstWaiting);
+  return [first, ...named].map((container) => stepOf(pod, container)).join(" and ");
+}
+
 /** The containers in the order they start, without the init containers that completed. */
 export function pendingContainers(pod: V1Pod): V1ContainerStatus[] {
   const initContainers = pod.status?.initContainerStatuses ?? [];
@@ -81,14 +122,14 @@ function waitingProblem(cause: WaitingCause, view: ContainerView): Problem {
   }
   return problem(cause, {
     image: JSON.stringify(oneLine(imageOf(view))),
-    container: displayName(container),
+    container: displayName(view.pod, container),
     details: details || reason,
   });
 }
 
 function crashProblem(view: ContainerView): Problem {
   const termination = view.container.state?.terminated ?? view.container.lastState?.terminated;
-  const container = displayName(view.container);
+  const container = displayName(view.pod, view.container);
   if (termination?.reason === "OOMKilled") {
     const limit = specOf(view)?.resources?.limits?.memory;
     const details = limit ? `its limit is ${limit}` : "its node has no memory left";
@@ -96,25 +137,69 @@ function crashProblem(view: ContainerView): Problem {
   }
   const cause = NEVER_RAN.includes(termination?.reason) ? "CannotRun" : "CrashLoop";
   const details = termination
-    ? terminationDetails(termination, view.events)
+    ? terminationDetails(termination, view)
     : cleanMessage(view.container.state?.waiting?.message ?? "");
-  return problem(cause, { container, details });
+  const crashed = termination?.exitCode === 0 ? "ended by itself" : "crashed";
+  return problem(cause, { container, crashed, details });
 }
 
-/** The exit code, followed by the termination message or the failed probe for which the container was killed. */
+/** The exit code, followed by the termination message (or the end of the log), the failed probe for which it was killed, or a hint. */
 function terminationDetails(
-  { exitCode, message }: V1ContainerStateTerminated,
-  events: readonly SessionEvent[],
+  termination: V1ContainerStateTerminated,
+  { container, events }: ContainerView,
 ): string {
-  const probe = events.findLast(({ reason }) => reason === "Unhealthy")?.message ?? "";
+  const { exitCode, message = "" } = termination;
+  const probe = lastUnhealthy(container, events)?.message ?? "";
   const isKilledByProbe = KILLED.includes(exitCode) && /^(?:Startup|Liveness) probe/.test(probe);
-  const cause = cleanMessage(message ?? "") || (isKilledByProbe ? oneLine(probe) : "");
-  return `exit code ${exitCode}${cause ? `: ${cause}` : ""}`;
+  const cause = lastWords(message) || (isKilledByProbe ? oneLine(probe) : "");
+  const hint = exitCode === 0 && isSession(container) && isShortRun(termination)
+    ? "; its image may not serve a desktop"
+    : "";
+  return `exit code ${exitCode}${cause ? `: ${cause}` : ""}${hint}`;
+}
+
+/** A container that ran for longer has served its user, who may have logged out. */
+function isShortRun({ startedAt, finishedAt }: V1ContainerStateTerminated): boolean {
+  return timeOf(finishedAt) - timeOf(startedAt) < SHORT_RUN_MS;
+}
+
+function lastUnhealthy(
+  container: V1ContainerStatus,
+  events: readonly SessionEvent[],
+): SessionEvent | undefined {
+  return events.findLast((event) =>
+    event.reason === "Unhealthy" &&
+    (event.container === undefined ? isSession(container) : event.container === container.name)
+  );
+}
+
+function stepOf(pod: V1Pod, container: V1ContainerStatus): string {
+  const name = displayName(pod, container);
+  if (!container.state?.running) return `creating ${name}`;
+  if (isSession(container)) return "waiting for its display port to answer";
+  if (!isInit(pod, container)) return `waiting for ${name} to be ready`;
+  if (!isSidecar(pod, container)) return `waiting for ${name} to complete`;
+  return `waiting for ${name} to ${container.started ? "be ready" : "start"}`;
 }
 
 /** Users know only one container of their session; injected ones are named. */
-function displayName({ name }: V1ContainerStatus): string {
-  return name === SESSION_CONTAINER ? "its container" : `its container ${JSON.stringify(name)}`;
+function displayName(pod: V1Pod, container: V1ContainerStatus): string {
+  if (isSession(container)) return "its container";
+  const kind = isSidecar(pod, container) ? "sidecar container" : "init container";
+  return `its ${isInit(pod, container) ? kind : "container"} ${JSON.stringify(container.name)}`;
+}
+
+function isSession({ name }: V1ContainerStatus): boolean {
+  return name === SESSION_CONTAINER;
+}
+
+function isInit({ status }: V1Pod, { name }: V1ContainerStatus): boolean {
+  return status?.initContainerStatuses?.some((init) => init.name === name) ?? false;
+}
+
+/** Whether an init container keeps running beside the pod's containers. */
+function isSidecar({ spec }: V1Pod, { name }: V1ContainerStatus): boolean {
+  return spec?.initContainers?.find((init) => init.name === name)?.restartPolicy === "Always";
 }
 
 /** The image as the spec names it; nodes report it in their own notation. */

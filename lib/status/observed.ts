@@ -3,12 +3,13 @@
  * @module
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
+import { isAlive } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import type { Problem } from "./causes.ts";
 import { restartProblem } from "./container_diagnosis.ts";
 import { isHibernatedByMaxDuration, maxDurationDetail } from "./max_duration.ts";
 import { podDisruption, podView } from "./pod_diagnosis.ts";
-import { checkReadiness, isHibernated } from "./readiness.ts";
+import { checkReadiness, isHibernated, isReady } from "./readiness.ts";
 import { statusOf } from "./status.ts";
 
 /** A session's objects and what is known from before. */
@@ -36,11 +37,17 @@ export function observedStatus(
     return statusOf(sessionId, "hibernated", { deployment, detail });
   }
   const readiness = checkReadiness(objects);
+  const lastPod = lastReported?.platformMetadata.podName;
   if (readiness.state === "ready") {
     const { pod } = readiness;
-    const isSamePod = lastReported?.platformMetadata.podName === pod.metadata?.name;
+    const isSamePod = lastPod === pod.metadata?.name;
     const detail = isSamePod ? restartProblem(pod, podView(pod, objects).events) : disruption;
     return statusOf(sessionId, "running", { pod, detail });
+  }
+  // A second replica is a problem, but the session runs: the first pod still serves it.
+  const pod = pods.find((one) => one.metadata?.name === lastPod && isAlive(one) && isReady(one));
+  if (pod && readiness.state === "failing" && readiness.problem.reason === "ReplicasChanged") {
+    return statusOf(sessionId, "running", { pod, detail: readiness.problem });
   }
   // A current problem is more useful than the disruption that led to it.
   const detail = readiness.state === "failing" ? readiness.problem : disruption;

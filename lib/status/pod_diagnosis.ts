@@ -6,10 +6,10 @@
 import type { V1PersistentVolumeClaim, V1Pod } from "@kubernetes/client-node";
 import { conditionOf, nameOf } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { EventReason, SessionEvent } from "../kubernetes/event_log.ts";
+import { type EventReason, isMountSummary, type SessionEvent } from "../kubernetes/event_log.ts";
 import { type Problem, problem } from "./causes.ts";
 import { cleanMessage, oneLine } from "./cluster_messages.ts";
-import { pendingContainers, sessionContainer } from "./container_diagnosis.ts";
+import { containerProgress, pendingContainers, sessionContainer } from "./container_diagnosis.ts";
 
 /** A pod with its events and its volume. Events are oldest first. */
 export interface PodView {
@@ -41,7 +41,10 @@ export function schedulingProblem(view: PodView): Problem | undefined {
   const details = cleanMessage(condition?.message ?? condition?.reason ?? "");
   // While a scheduler that chose a node waits for the volume, the pod has no condition.
   const volume = volumeProblem(view, details);
-  if (volume || !condition) return volume;
+  if (volume) return volume;
+  const gates = view.pod.spec?.schedulingGates ?? [];
+  if (gates.length > 0) return problem("SchedulingGated", { gates: gateNames(gates) });
+  if (!condition) return undefined;
   if (isScalingUp(view) || isProvisioning(view)) return undefined;
   const lastEvent = (reason: EventReason) => view.events.findLast((event) => event.reason === reason);
   // After a failed scale-up, NotTriggerScaleUp only says that the autoscaler backs off.
@@ -61,14 +64,26 @@ export function nodeProblem({ pod, events, claim }: PodView): Problem | undefine
     return problem("Sandbox", { details: cleanMessage(last.message) });
   }
   if (!MOUNT_FAILURES.includes(last.reason)) return undefined;
-  // FailedMount only says that the kubelet waits for the volume; an earlier FailedAttachVolume says why.
-  const attach = events.findLast(({ reason }) => reason.endsWith("AttachVolume"));
-  const failure = attach?.reason === "FailedAttachVolume" ? attach : last;
+  const failure = volumeFailure(events) ?? last;
   return problem("VolumeStuck", {
     volume: volumeName(failure.message, { pod, claim }),
     attached: failure.reason === "FailedAttachVolume" ? "attached" : "mounted",
     details: cleanMessage(failure.message),
   });
+}
+
+/** FailedMount may only say that the kubelet waits for the volume; an earlier FailedAttachVolume or FailedMount says why. */
+function volumeFailure(events: readonly SessionEvent[]): SessionEvent | undefined {
+  const attach = events.findLast(({ reason }) => reason.endsWith("AttachVolume"));
+  if (attach?.reason === "FailedAttachVolume") return attach;
+  return events.findLast((event) => MOUNT_FAILURES.includes(event.reason) && !isMountSummary(event));
+}
+
+/** A volume that its external provisioner has not provisioned yet. It may be slow, so that this becomes a failure only at the timeout. */
+export function slowProvisioning(view: PodView): Problem | undefined {
+  const { claim } = view;
+  const provisioner = claim && isProvisioning(view) && externalProvisioner(view);
+  return provisioner ? problem("NotProvisioned", { volume: quotedName(claim), provisioner }) : undefined;
 }
 
 /** Why the cluster terminates the pod, or terminated it, without a request of the agent or a user. */
@@ -91,17 +106,25 @@ export function podProgress(view: PodView): string {
   if (isScalingUp(view)) return "waiting for a node: the cluster is scaling up";
   const volume = claim && pod.spec?.volumes?.some((volume) => volume.persistentVolumeClaim) &&
     quotedName(claim);
-  if (volume && isProvisioning(view)) return `waiting for volume ${volume} to be provisioned`;
+  if (volume && isProvisioning(view)) {
+    const provisioner = externalProvisioner(view);
+    return `waiting for volume ${volume} to be provisioned${provisioner ? ` by ${provisioner}` : ""}`;
+  }
   if (unscheduled(pod) || !pod.spec?.nodeName) return "waiting for a node";
   const gate = closedReadinessGate(pod);
   if (gate) return `waiting for a readiness gate: ${cleanMessage(gate.message ?? "")}`;
-  if (sessionContainer(pod)?.state?.running) return "waiting for its display port to answer";
+  const session = sessionContainer(pod);
   const image = imageBeingPulled(view);
-  if (image !== undefined) return `pulling image ${JSON.stringify(image)}`;
+  const isSessionStarting = session?.state?.running && !session.ready;
+  if (image !== undefined && !isSessionStarting) return `pulling image ${JSON.stringify(image)}`;
   if (!pod.status?.containerStatuses?.length) return "waiting for its node to start the pod";
   const last = events.at(-1)?.reason;
-  if (volume && last === "SuccessfulAttachVolume") return `mounting volume ${volume}`;
-  return volume && BEFORE_ATTACH.includes(last) ? `attaching volume ${volume}` : "creating its container";
+  // Volumes are mounted before the first container is created.
+  if (volume && pendingContainers(pod).every(({ state }) => !state?.running)) {
+    if (last === "SuccessfulAttachVolume") return `mounting volume ${volume}`;
+    if (BEFORE_ATTACH.includes(last)) return `attaching volume ${volume}`;
+  }
+  return containerProgress(pod);
 }
 
 /** Whether an autoscaler adds a node for the pod. */
@@ -110,10 +133,19 @@ export function isScalingUp({ pod, events }: PodView): boolean {
   return last !== undefined && SCALING_UP.includes(last.reason) && unscheduled(pod) !== undefined;
 }
 
-/** The image that the pod's node is pulling. */
-export function imageBeingPulled({ events }: PodView): string | undefined {
+/** The image that the pod's node is pulling. The end of a pull shows only in the container's status. */
+export function imageBeingPulled({ pod, events }: PodView): string | undefined {
   const last = events.at(-1);
-  return last?.reason === "Pulling" ? oneLine(/"([^"]*)"/.exec(last.message)?.[1] ?? "") : undefined;
+  if (last?.reason !== "Pulling") return undefined;
+  const image = oneLine(/"([^"]*)"/.exec(last.message)?.[1] ?? "");
+  const { spec, status } = pod;
+  const names = [...spec?.initContainers ?? [], ...spec?.containers ?? []]
+    .filter((container) => container.image === image).map(({ name }) => name);
+  const statuses = [...status?.initContainerStatuses ?? [], ...status?.containerStatuses ?? []]
+    .filter(({ name }) => names.includes(name));
+  const isPulled = statuses.length > 0 &&
+    statuses.every(({ state }) => state?.running || state?.terminated);
+  return isPulled ? undefined : image;
 }
 
 /** @param schedulingMessage why the pod is not scheduled */
@@ -139,7 +171,21 @@ function volumeProblem({ claim, claimEvents }: PodView, schedulingMessage: strin
 function isProvisioning({ pod, claim }: PodView): boolean {
   if (claim?.status?.phase !== "Pending" || pod.spec?.nodeName) return false;
   const condition = unscheduled(pod);
-  return !condition || /unbound immediate PersistentVolumeClaim/.test(condition.message ?? "");
+  // The scheduler chose a node and then waited in vain for the volume: "binding volumes: context deadline exceeded".
+  return !condition ||
+    /unbound immediate PersistentVolumeClaim|binding volumes: /.test(condition.message ?? "");
+}
+
+/** The provisioner that the volume controller waits for, in quotation marks. */
+function externalProvisioner({ claimEvents }: PodView): string | undefined {
+  const event = claimEvents.findLast(({ reason }) => reason === "ExternalProvisioning");
+  const name = /external provisioner ['"]([^'"]+)['"]/.exec(event?.message ?? "")?.[1];
+  return name === undefined ? undefined : JSON.stringify(oneLine(name));
+}
+
+function gateNames(gates: readonly { readonly name: string }[]): string {
+  const names = gates.map(({ name }) => JSON.stringify(name)).join(", ");
+  return gates.length === 1 ? `gate ${names}` : `gates ${names}`;
 }
 
 /**

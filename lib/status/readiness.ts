@@ -5,10 +5,11 @@
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { conditionOf, isAlive, timeOf } from "../kubernetes/objects.ts";
+import { SCALE_UP_EXTENSION_MS } from "../model/timings.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { CAUSES, type Problem, problem, rejectionCause } from "./causes.ts";
 import { cleanMessage } from "./cluster_messages.ts";
-import { containerProblem, recoveringCrash, sessionContainer } from "./container_diagnosis.ts";
+import { containerProblem, probeProblem, recoveringCrash } from "./container_diagnosis.ts";
 import {
   imageBeingPulled,
   isScalingUp,
@@ -18,6 +19,7 @@ import {
   type PodView,
   podView,
   schedulingProblem,
+  slowProvisioning,
 } from "./pod_diagnosis.ts";
 
 /** The readiness of a session that should run. */
@@ -33,23 +35,29 @@ export type SessionReadiness =
     readonly progress: string;
   };
 
-/** Time for a start once an autoscaler adds a node: cloud nodes take one to three minutes, and the image is pulled after that. */
-const SCALE_UP_EXTENSION_MS = 300_000;
 /** So many failed pods within this time, in milliseconds, are not a temporary failure. */
 const REJECTED_PODS = 3;
 const REJECTED_WITHIN_MS = 60_000;
+
+/** The readiness of a session that is not ready. */
+export type Unready = Exclude<SessionReadiness, { state: "ready" }>;
 
 /** Checks a session that should run. */
 export function checkReadiness(objects: SessionObjects): SessionReadiness {
   const { deployment, pods } = objects;
   if (!isAlive(deployment)) return failing(problem("DeploymentDeleted", {}));
+  const replicas = deployment.spec?.replicas ?? 1;
+  if (replicas !== 1) return failing(problem("ReplicasChanged", { replicas: replicaCount(replicas) }));
   const pod = currentPod(pods);
   if (pod && isReady(pod)) return { state: "ready", pod };
   const view = pod && podView(pod, objects);
   const readiness = view ? checkPod(view) : checkMissingPod(deployment, pods);
   if (readiness.state === "failing" || (view && imageBeingPulled(view) !== undefined)) return readiness;
-  const stalled = rejectedPods(pods, pod) ?? stalledRollout(deployment);
-  return stalled ? failing(stalled) : readiness;
+  const rejected = rejectedPods(pods, pod);
+  if (rejected) return failing(rejected);
+  const { progress, extensionMs } = readiness;
+  if (extensionMs !== undefined || !isStalled(deployment)) return readiness;
+  return { ...failing(problem("NoProgress", { details: `still ${progress}` })), progress };
 }
 
 /** Whether a pod is ready. */
@@ -83,7 +91,7 @@ export function isHibernated({ deployment, pods }: SessionObjects): boolean {
   return isObserved && replicas === 0 && podsHoldingVolumes(pods).length === 0;
 }
 
-function checkPod(view: PodView): SessionReadiness {
+function checkPod(view: PodView): Unready {
   const { pod, events } = view;
   const lasting = schedulingProblem(view) ?? containerProblem(pod, events) ?? nodeProblem(view);
   // While a node pulls again, the pod's status still has the previous failure.
@@ -91,20 +99,13 @@ function checkPod(view: PodView): SessionReadiness {
   if (lasting && !isPullRetried) return failing(lasting);
   const progress = podProgress(view);
   if (isScalingUp(view)) return { state: "starting", progress, extensionMs: SCALE_UP_EXTENSION_MS };
-  const passing = lasting ?? recoveringCrash(pod, events) ?? failingReadinessProbe(view);
+  const passing = lasting ?? slowProvisioning(view) ?? recoveringCrash(pod, events) ??
+    probeProblem(pod, events);
   return passing ? { ...failing(passing), graceMs: Infinity, progress } : { state: "starting", progress };
 }
 
-/** A failing readiness probe is normal while the desktop starts. */
-function failingReadinessProbe({ pod, events }: PodView): Problem | undefined {
-  const container = sessionContainer(pod);
-  const unhealthy = events.findLast((event) => event.reason === "Unhealthy");
-  if (!container?.state?.running || container.ready || !unhealthy) return undefined;
-  return problem("NotAnswering", { details: cleanMessage(unhealthy.message) });
-}
-
 /** Why there is no pod that could become ready. */
-function checkMissingPod(deployment: V1Deployment, pods: readonly V1Pod[]): SessionReadiness {
+function checkMissingPod(deployment: V1Deployment, pods: readonly V1Pod[]): Unready {
   const condition = creationFailure(deployment);
   if (condition) {
     const details = cleanMessage(condition.message ?? condition.reason ?? "");
@@ -133,14 +134,17 @@ function rejectedPods(pods: readonly V1Pod[], current: V1Pod | undefined): Probl
   return last && (!current || recent.length >= REJECTED_PODS) ? podDisruption(last) : undefined;
 }
 
-function stalledRollout(deployment: V1Deployment): Problem | undefined {
-  const condition = conditionOf(deployment, "Progressing");
-  if (condition?.reason !== "ProgressDeadlineExceeded") return undefined;
-  return problem("NoProgress", { details: cleanMessage(condition.message ?? condition.reason) });
+/** Whether the Deployment exceeded its progress deadline. Its own message names only its ReplicaSet. */
+function isStalled(deployment: V1Deployment): boolean {
+  return conditionOf(deployment, "Progressing")?.reason === "ProgressDeadlineExceeded";
 }
 
 function failing(problem: Problem): Extract<SessionReadiness, { state: "failing" }> {
   return { state: "failing", problem, graceMs: CAUSES[problem.reason].graceMs, progress: problem.message };
+}
+
+function replicaCount(replicas: number): string {
+  return replicas === 0 ? "no replicas" : `${replicas} replicas`;
 }
 
 function newestFirst(pods: readonly V1Pod[]): V1Pod[] {

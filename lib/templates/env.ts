@@ -46,7 +46,7 @@ const KEY_REFERENCE = s.fields({
 const RESOURCE_REFERENCE = v.pipe(
   s.fields({
     resource: s.matching(RESOURCE, 'must be a resource such as "limits.memory"'),
-    divisor: s.optional(s.text()),
+    divisor: s.optional(s.orNumber(s.text())),
   }),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;

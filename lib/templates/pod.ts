@@ -106,6 +106,13 @@ export const MOUNTS: s.Schema<V1VolumeMount[]> = v.pipe(
   s.unique("mountPath"),
 );
 
+/** The size of `/dev/shm`. */
+export const SHM_SIZE = templateQuantity(
+  { min: 2 ** 20, minText: "1Mi", max: 2 ** 50, maxText: "1Pi", example: "1Gi" },
+  "The size of `/dev/shm`, a directory in memory that browsers need. It counts towards the memory of the session and " +
+    "is at most as large. Default: that of the container runtime, usually `64Mi`.",
+);
+
 /** `storage`: a new home volume, where it differs from the settings. */
 export const STORAGE: s.Schema<TemplateStorage> = s.fields({
   size: diskSize("The size of a new home volume."),

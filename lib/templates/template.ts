@@ -12,12 +12,14 @@ import {
   HOME_PATH,
   HOME_VOLUME,
   imageTemplate,
+  SHM_PATH,
+  SHM_VOLUME,
   type Template,
   type TemplatePort,
 } from "../model/template.ts";
 import { ARGUMENTS, DISPLAY, IMAGE, MAX_PORTS, PORT_NUMBER, PORTS, PROBES } from "./container.ts";
 import { ENVIRONMENT } from "./env.ts";
-import { MOUNTS, SECURITY, STORAGE, VOLUMES } from "./pod.ts";
+import { MOUNTS, SECURITY, SHM_SIZE, STORAGE, VOLUMES } from "./pod.ts";
 import { RESOURCES } from "./resources.ts";
 import { AFFINITY, NODE_SELECTOR, TOLERATIONS } from "./scheduling.ts";
 
@@ -85,6 +87,7 @@ const SPEC_FIELDS = s.fields({
   nodeSelector: s.optional(NODE_SELECTOR, "Labels of the nodes on which sessions run."),
   tolerations: s.optional(TOLERATIONS, "Tolerations, as in a pod."),
   affinity: s.optional(AFFINITY, "Affinity, as in a pod, with `matchExpressions` only.", s.OPAQUE),
+  shmSize: SHM_SIZE,
 });
 
 /** A problem with one field that depends on others. */
@@ -106,7 +109,8 @@ export const SPEC: s.Schema<Template> = v.pipe(
     return { baseImage, ...display, ...(volumes ? { volumes } : {}), ...others };
   }),
   v.rawCheck(({ dataset, addIssue }) => {
-    const problem = dataset.typed && (mountProblem(dataset.value) ?? probeProblem(dataset.value));
+    const problem = dataset.typed &&
+      (mountProblem(dataset.value) ?? shmProblem(dataset.value) ?? probeProblem(dataset.value));
     if (problem) addIssue(problem);
   }),
 );
@@ -189,6 +193,17 @@ function mountProblem({ volumes = [], volumeMounts = [] }: Template): Problem | 
   if (!isTaken || volumeMounts.some(({ name }) => name === HOME_VOLUME)) return undefined;
   const message = `must mount the home volume, because its default path ${HOME_PATH} is in use`;
   return { message, path: [s.field("volumeMounts")] };
+}
+
+function shmProblem({ shmSize, volumes = [], volumeMounts = [] }: Template): Problem | undefined {
+  const isMounted = volumeMounts.some(({ mountPath }) => mountPath === SHM_PATH);
+  if (shmSize === undefined || !isMounted && volumes.every(({ name }) => name !== SHM_VOLUME)) {
+    return undefined;
+  }
+  const message = isMounted
+    ? `must not be set: volumeMounts mounts another volume at ${SHM_PATH}`
+    : `must not be set: it adds a volume with the name ${SHM_VOLUME}, which volumes has already`;
+  return { message, path: [s.field("shmSize")] };
 }
 
 function probeProblem(template: Template): Problem | undefined {

@@ -10,6 +10,10 @@ import { CAUSES, type MessageValues, problem } from "../../lib/status/causes.ts"
 const EXAMPLES: MessageValues<keyof typeof CAUSES> = {
   image: '"NAME"',
   container: "its container",
+  crashed: "crashed (or ended by itself)",
+  provisioner: '"NAME"',
+  gates: 'gate "NAME"',
+  replicas: "2 replicas",
   volume: '"NAME"',
   attached: "attached (or mounted)",
   node: '"NAME"',

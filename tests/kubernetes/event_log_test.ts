@@ -37,6 +37,48 @@ Deno.test("EventLog keeps the newest event of each reason and ignores older ones
   assertEquals(log.eventsOf(["p1"]).map((one) => one.message), ["new", 'Pulling image "x"']);
 });
 
+Deno.test("EventLog keeps the failed probes of each container", () => {
+  const unhealthy = (version_: number, fieldPath?: string) =>
+    event({
+      ...version(version_),
+      reason: "Unhealthy",
+      message: `failed ${version_}`,
+      involvedObject: { kind: "Pod", uid: "p1", ...(fieldPath ? { fieldPath } : {}) },
+    });
+  const log = logOf(
+    unhealthy(1, "spec.containers{session}"),
+    unhealthy(2, "spec.initContainers{istio-proxy}"),
+    unhealthy(3, "spec.containers{session}"),
+    unhealthy(4),
+    unhealthy(5, "spec.volumes{x}"),
+  );
+  assertEquals(log.eventsOf(["p1"]).map(({ message, container }) => [message, container]), [
+    ["failed 2", "istio-proxy"],
+    ["failed 3", "session"],
+    ["failed 5", undefined],
+  ]);
+});
+
+Deno.test("EventLog keeps the reason of a failed mount beside the kubelet's summary", () => {
+  const summary = "Unable to attach or mount volumes: unmounted volumes=[home]: context deadline exceeded";
+  const log = logOf(
+    event({ ...version(1), message: "driver name x not found in the list of registered CSI drivers" }),
+    event({ ...version(2), message: summary }),
+    event({ ...version(3), message: summary }),
+  );
+  assertEquals(log.eventsOf(["p1"]).map((one) => one.version), [1, 3]);
+});
+
+Deno.test("EventLog keeps a bounded number of events per object", () => {
+  const log = new EventLog();
+  track(log, "p1");
+  for (let nth = 1; nth <= 1000; nth++) {
+    const involvedObject = { kind: "Pod", uid: "p1", fieldPath: `spec.containers{c${nth}}` };
+    log.put(event({ ...version(nth), reason: "Unhealthy", involvedObject }));
+  }
+  assertEquals(log.eventsOf(["p1"]).length, 64);
+});
+
 const VARIANTS: ReadonlyArray<[name: string, fields: Record<string, unknown>]> = [
   ["a count of 0 and no timestamps", { count: 0, firstTimestamp: null, lastTimestamp: null }],
   ["a series", {

@@ -67,6 +67,7 @@ const CONTAINER = {
   readinessProbe: { tcpSocket: { port: 3000 }, periodSeconds: 1, failureThreshold: 3 },
   securityContext: { allowPrivilegeEscalation: false },
   resources: { requests: AMOUNTS, limits: AMOUNTS },
+  terminationMessagePolicy: "FallbackToLogsOnError",
 };
 const POD_SPEC = {
   automountServiceAccountToken: false,
@@ -93,6 +94,7 @@ function deploymentOf(podSpec: unknown, request = REQUEST): unknown {
     },
     spec: {
       replicas: 1,
+      progressDeadlineSeconds: 600,
       selector: { matchLabels: SELECTOR },
       strategy: { type: "Recreate" },
       template: {
@@ -123,6 +125,13 @@ Deno.test("buildManifests() builds the Deployment and Service of a session witho
       spec: { selector: SELECTOR, ports: [{ name: "vnc", port: 3000, targetPort: "vnc", protocol: "TCP" }] },
     },
   });
+});
+
+Deno.test("buildManifests() sets the progress deadline above the start timeout and an extension for a new node", () => {
+  const deadlineOf = (startTimeout: number) =>
+    buildManifests({ ...SPEC, settings: { ...SETTINGS, startTimeout } }).deployment.spec
+      ?.progressDeadlineSeconds;
+  assertEquals([1000, 240_000, 300_001, 600_000, 3_600_000].map(deadlineOf), [600, 600, 661, 960, 3960]);
 });
 
 Deno.test("buildManifests() annotates the maximum duration and idle timeout", () => {

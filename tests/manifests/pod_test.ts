@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { SETTINGS } from "../../dev/session_settings.ts";
 import { buildPodSpec, type PodPlan } from "../../lib/manifests/pod.ts";
-import { imageTemplate } from "../../lib/model/template.ts";
+import { BUILT_IN_TEMPLATES, imageTemplate } from "../../lib/model/template.ts";
 import type { SessionTemplate } from "../../lib/templates/sources.ts";
 
 const AMOUNTS = { cpu: "1", memory: "2Gi" };
@@ -153,5 +153,48 @@ Deno.test("buildPodSpec() sets the agent's variables, which the template overrid
     "SESSION_ID=s1",
     "TZ=CET",
     "LANG=de",
+  ]);
+});
+
+Deno.test("buildPodSpec() mounts a directory in memory at /dev/shm", () => {
+  const mount = { name: "dev-shm", mountPath: "/dev/shm" };
+  const withHome = podOf({ shmSize: "1Gi" }, { homeVolume: { ...HOME, owner: "session" } });
+  assertEquals(withHome.containers[0]?.volumeMounts, [{ name: "home", mountPath: "/config" }, mount]);
+  assertEquals(withHome.volumes, [
+    { name: "home", persistentVolumeClaim: { claimName: "s1-home" } },
+    { name: "dev-shm", emptyDir: { medium: "Memory", sizeLimit: "1Gi" } },
+  ]);
+  const withVolume = podOf({
+    shmSize: "1Gi",
+    volumes: [{ name: "cache", emptyDir: {} }],
+    volumeMounts: [{ name: "cache", mountPath: "/cache" }],
+  });
+  assertEquals(withVolume.containers[0]?.volumeMounts, [{ name: "cache", mountPath: "/cache" }, mount]);
+});
+
+for (
+  const [shmSize, memory, sizeLimit] of [
+    ["1Gi", "2Gi", "1Gi"],
+    ["1024Mi", "1Gi", "1024Mi"],
+    ["1Gi", "512Mi", "512Mi"],
+    ["1Gi", "536870912", "536870912"],
+    ["4Gi", "3.5Gi", "3.5Gi"],
+  ] as const
+) {
+  Deno.test(`buildPodSpec() limits a /dev/shm of ${shmSize} in a session of ${memory}`, () => {
+    const { volumes } = podOf({ shmSize, defaultResources: { cpu: "1", memory } });
+    assertEquals(volumes, [{ name: "dev-shm", emptyDir: { medium: "Memory", sizeLimit } }]);
+  });
+}
+
+Deno.test("the built-in desktops have a /dev/shm in memory", () => {
+  const sizes = [...BUILT_IN_TEMPLATES].map(([name, { shmSize }]) => `${name} ${shmSize}`);
+  assertEquals(sizes, [
+    "firefox 1Gi",
+    "chrome 1Gi",
+    "vscode undefined",
+    "ubuntu 1Gi",
+    "kali 1Gi",
+    "libreoffice 1Gi",
   ]);
 });

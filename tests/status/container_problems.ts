@@ -4,6 +4,7 @@
  */
 import {
   container,
+  EARLY,
   ended,
   events,
   objects,
@@ -11,6 +12,7 @@ import {
   type ProblemCase,
   RUNNING,
   SIDECAR,
+  time,
   waiting,
 } from "./session_fixtures.ts";
 
@@ -114,7 +116,63 @@ export const CONTAINER_PROBLEMS: readonly ProblemCase[] = [
     "a container that completed before it was ready",
     objects([pod({ containers: [container({ state: ended("Completed", { exitCode: 0 }) })] })]),
     "CrashLoop",
-    "its container crashed: exit code 0",
+    "its container ended by itself: exit code 0; its image may not serve a desktop",
+  ],
+  [
+    "a container that completed again and again, with a message",
+    objects([pod({
+      containers: [waiting("CrashLoopBackOff", "back-off 10s", {
+        restartCount: 2,
+        lastState: ended("Completed", { exitCode: 0, message: "nothing to do" }),
+      })],
+    })]),
+    "CrashLoop",
+    "its container ended by itself: exit code 0: nothing to do; its image may not serve a desktop",
+  ],
+  [
+    "a container that completed after it had served its user",
+    objects([pod({
+      containers: [waiting("CrashLoopBackOff", "back-off 10s", {
+        restartCount: 1,
+        lastState: {
+          terminated: {
+            reason: "Completed",
+            exitCode: 0,
+            startedAt: time(EARLY),
+            finishedAt: time("2026-01-01T08:00:00Z"),
+          },
+        },
+      })],
+    })]),
+    "CrashLoop",
+    "its container ended by itself: exit code 0",
+  ],
+  [
+    "an injected container that completed",
+    objects([pod({
+      containers: [
+        container({ name: "other", state: ended("Completed", { exitCode: 0 }) }),
+        container({ state: RUNNING, ready: true }),
+      ],
+    })]),
+    "CrashLoop",
+    'its container "other" ended by itself: exit code 0',
+  ],
+  [
+    "a crashing container with the end of its log",
+    objects([pod({
+      containers: [waiting("CrashLoopBackOff", "back-off", {
+        restartCount: 2,
+        lastState: ended("Error", {
+          exitCode: 1,
+          message: `${"[migrations] done\n".repeat(100)}\u001b[31mXvnc: cannot bind\u001b[0m\r\n`,
+        }),
+      })],
+    })]),
+    "CrashLoop",
+    `its container crashed: exit code 1: …${
+      `${"[migrations] done ".repeat(100)}Xvnc: cannot bind`.slice(-800)
+    }`,
   ],
   [
     "a crashing container without a termination state",
@@ -201,6 +259,20 @@ export const CONTAINER_PROBLEMS: readonly ProblemCase[] = [
       containers: [waiting("PodInitializing")],
     })]),
     "ContainerConfig",
-    'its container "init" cannot be created: secret "x" not found',
+    'its init container "init" cannot be created: secret "x" not found',
+  ],
+  [
+    "an injected sidecar container that keeps crashing",
+    objects([pod({
+      sidecars: ["istio-proxy"],
+      initContainers: [waiting("CrashLoopBackOff", "back-off", {
+        name: "istio-proxy",
+        restartCount: 2,
+        lastState: ended("Error", { exitCode: 1 }),
+      })],
+      containers: [waiting("PodInitializing")],
+    })]),
+    "CrashLoop",
+    'its sidecar container "istio-proxy" crashed: exit code 1',
   ],
 ];

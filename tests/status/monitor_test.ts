@@ -144,6 +144,19 @@ Deno.test("K21 monitor reports a session that is not ready after the grace perio
   assertEquals(reports(), ["pending", "running p1"]);
 });
 
+Deno.test("monitor reports a second replica of a session that runs", () => {
+  using time = new FakeTime();
+  const { cache, reports, monitor } = monitoredSession();
+  using _ = monitor;
+  cache.put("deployment", deployment(2, 3));
+  cache.put("pod", pod("p2", { version: 4, isReady: false }));
+  time.tick(10_000);
+  cache.put("pod", pod("p2", { version: 5, isReady: true }));
+  const message =
+    "its Deployment has 2 replicas instead of 1: a policy, a webhook, an autoscaler or a user changed it";
+  assertEquals(reports(), [`running p1 ReplicasChanged ${message}`]);
+});
+
 Deno.test("monitor reports a hibernation by others when the pod is gone, and a deletion only at its end", () => {
   const { cache, reports, monitor } = monitoredSession();
   using _ = monitor;

@@ -20,6 +20,7 @@ import {
   RECOVERED,
   rejected,
   REPLACEMENT,
+  replicas,
   RUNNING,
   time,
   unschedulable,
@@ -96,18 +97,101 @@ export const POD_PROBLEMS: readonly ProblemCase[] = [
     "AdmissionDown",
     'its pod cannot be created: Internal error occurred: failed calling webhook "w": EOF',
   ],
-  [
-    "a Deployment beyond its progress deadline",
+  ...[
+    'error looking up service account ns/default: serviceaccount "default" not found',
+    "service account ns/default was not found, retry after the service account is created",
+    "no API token found for service account ns/default, retry after the token is automatically created",
+  ].map((details): ProblemCase => [
+    `a new namespace without its ServiceAccount: ${details}`,
     objects([], {
       deployment: conditions(
-        "Progressing",
-        "False",
-        "ProgressDeadlineExceeded",
-        'ReplicaSet "s1-1" has timed out progressing.',
+        "ReplicaFailure",
+        "True",
+        "FailedCreate",
+        `pods "s1-5c9d-x7k2p" is forbidden: ${details}`,
       ),
     }),
-    "NoProgress",
-    'its Deployment makes no progress: ReplicaSet "s1-1" has timed out progressing.',
+    "AdmissionDown",
+    `its pod cannot be created: ${details}`,
+  ]),
+  [
+    "a Deployment with two replicas, one of which is ready",
+    objects([READY, pod({ name: "p2", created: LATE })], { deployment: replicas(2) }),
+    "ReplicasChanged",
+    "its Deployment has 2 replicas instead of 1: a policy, a webhook, an autoscaler or a user changed it",
+  ],
+  [
+    "a Deployment that was scaled to zero during the start",
+    objects([], { deployment: replicas(0) }),
+    "ReplicasChanged",
+    "its Deployment has no replicas instead of 1: a policy, a webhook, an autoscaler or a user changed it",
+  ],
+  [
+    "a scheduling gate",
+    objects([pod({
+      gates: ["kueue.x-k8s.io/admission"],
+      conditions: [{
+        type: "PodScheduled",
+        status: "False",
+        reason: "SchedulingGated",
+        message: "Scheduling is blocked due to non-empty scheduling gates",
+      }],
+    })]),
+    "SchedulingGated",
+    'its pod is not scheduled while it has the scheduling gate "kueue.x-k8s.io/admission"',
+  ],
+  [
+    "two scheduling gates, and no condition yet",
+    objects([pod({ gates: ["example.com/a", "example.com/b"], hasHome: true })], {
+      claim: claim("Pending"),
+    }),
+    "SchedulingGated",
+    'its pod is not scheduled while it has the scheduling gates "example.com/a", "example.com/b"',
+  ],
+  [
+    "a CSI driver that its node does not have, followed by the kubelet's summary",
+    objects([pod(CREATING)], {
+      claim: BOUND,
+      events: events(
+        [
+          "FailedMount",
+          'MountVolume.MountDevice failed for volume "pvc-1" : kubernetes.io/csi: attacher.MountDevice failed to ' +
+          "create newCsiDriverClient: driver name ebs.csi.aws.com not found in the list of registered CSI drivers",
+        ],
+        [
+          "FailedMount",
+          "Unable to attach or mount volumes: unmounted volumes=[home], unattached volumes=[], failed to process " +
+          "volumes=[]: context deadline exceeded",
+        ],
+      ),
+    }),
+    "VolumeStuck",
+    'volume "s1-home" cannot be mounted: driver name ebs.csi.aws.com not found in the list of registered CSI drivers',
+  ],
+  [
+    "a CSI driver without an attacher on its node",
+    objects([pod(CREATING)], {
+      claim: BOUND,
+      events: events([
+        "FailedAttachVolume",
+        'AttachVolume.Attach failed for volume "pvc-1" : CSINode n1 does not contain driver ebs.csi.aws.com',
+      ]),
+    }),
+    "VolumeStuck",
+    'volume "s1-home" cannot be attached: CSINode n1 does not contain driver ebs.csi.aws.com',
+  ],
+  [
+    "only the kubelet's summary",
+    objects([pod(CREATING)], {
+      claim: BOUND,
+      events: events([
+        "FailedMount",
+        "Unable to attach or mount volumes: unmounted volumes=[home]: timed out waiting for the condition",
+      ]),
+    }),
+    "VolumeStuck",
+    'volume "s1-home" cannot be mounted: Unable to attach or mount volumes: unmounted volumes=[home]: timed out ' +
+    "waiting for the condition",
   ],
   [
     "a missing pod network",

@@ -40,6 +40,10 @@ export interface PodParts {
   containers?: V1ContainerStatus[];
   initContainers?: V1ContainerStatus[];
   nodeName?: string;
+  /** Names of init containers that keep running as sidecars. */
+  sidecars?: string[];
+  /** Names of scheduling gates. */
+  gates?: string[];
   status?: V1Pod["status"];
   /** Whether it mounts the home volume. */
   hasHome?: boolean;
@@ -57,6 +61,10 @@ export function pod(parts: PodParts = {}): V1Pod {
     spec: {
       ...(parts.nodeName ? { nodeName: parts.nodeName } : {}),
       containers: [{ name: "session", image: "x/y:1", resources: { limits: { memory: "512Mi" } } }],
+      ...(parts.sidecars
+        ? { initContainers: parts.sidecars.map((name) => ({ name, restartPolicy: "Always" })) }
+        : {}),
+      ...(parts.gates ? { schedulingGates: parts.gates.map((name) => ({ name })) } : {}),
       ...(parts.hasHome
         ? { volumes: [{ name: "home", persistentVolumeClaim: { claimName: "s1-home" } }] }
         : {}),
@@ -84,15 +92,16 @@ export function waiting(
   return container({ state, ...rest });
 }
 
-/** Events about pod p1 or another object, oldest first. */
+/** Events about pod p1 or another object, and about a container, oldest first. */
 export function events(
-  ...rows: Array<[reason: EventReason, message: string, objectUid?: string]>
+  ...rows: Array<[reason: EventReason, message: string, objectUid?: string, container?: string]>
 ): SessionEvent[] {
-  return rows.map(([reason, message, objectUid = "uid-p1"], nth) => ({
+  return rows.map(([reason, message, objectUid = "uid-p1", container], nth) => ({
     objectUid,
     reason,
     message,
     version: nth,
+    ...(container === undefined ? {} : { container }),
   }));
 }
 
@@ -126,6 +135,10 @@ export function ended(
 export function conditions(type: string, status: string, reason: string, message?: string): V1Deployment {
   const condition = { type, status, reason, ...(message ? { message } : {}) };
   return { ...DEPLOYMENT, status: { conditions: [{ type: "Available", status: "False" }, condition] } };
+}
+
+export function replicas(count: number): V1Deployment {
+  return { ...DEPLOYMENT, spec: { replicas: count, selector: {}, template: {} } };
 }
 
 export function unschedulable(message: string): PodParts {

@@ -102,6 +102,7 @@ export const TEMPLATE_SPEC = record({
   serviceAccountName: danger("default"),
   automountServiceAccountToken: fc.boolean(),
   runtimeClassName: name,
+  shmSize: fc.constantFrom("64Mi", "8Gi", 2 ** 30),
   priorityClassName: fc.constantFrom("low", "system-node-critical"),
   imagePullSecrets: few(record({ name })),
 });
