@@ -118,13 +118,11 @@ export const OPTIONS: readonly Option[] = [
   option("allowInsecure", {
     parse: switchValue,
     fallback: false,
-    fallbackText: "",
     help: "Allow ws:// and http:// to Control Planes outside the cluster",
   }),
   option("leaderElection", {
     parse: switchValue,
     fallback: false,
-    fallbackText: "",
     help: "Elect one replica as leader; the others are on standby",
   }),
   option("podName", {
@@ -189,19 +187,16 @@ export const OPTIONS: readonly Option[] = [
   option("imagePullSecrets", {
     parse: list(objectName),
     fallback: [],
-    fallbackText: "",
     help: "Image pull secrets of session pods, such as [registry]",
   }),
   option("allowedImages", {
     parse: list(pattern),
     fallback: [],
-    fallbackText: "",
     help: "Images that sessions may run, such as [example.com/*] (empty for all)",
   }),
   option("allowedSecrets", {
     parse: list(pattern),
     fallback: [],
-    fallbackText: "",
     help: "Secrets and ConfigMaps that a command's template may use (empty for none)",
   }),
   option("sessionSecurity", {
@@ -212,25 +207,21 @@ export const OPTIONS: readonly Option[] = [
   option("ingressNamespaces", {
     parse: list(namespace),
     fallback: [],
-    fallbackText: "",
     help: "Namespaces that may connect to sessions (empty for all)",
   }),
   option("nodeSelector", {
     parse: labels,
     fallback: {},
-    fallbackText: "",
     help: "Node selector of session pods, such as {pool: desktops}",
   }),
   option("nodeAffinity", {
     parse: nodeAffinity,
     fallback: {},
-    fallbackText: "",
     help: "Node affinity of session pods, in Kubernetes notation",
   }),
   option("tolerations", {
     parse: tolerations,
     fallback: [],
-    fallbackText: "",
     help: "Tolerations of session pods, such as [{key: desktops, operator: Exists}]",
   }),
   option("runtimeClass", { parse: objectName, fallback: "", help: "Runtime class of session pods" }),
@@ -238,7 +229,6 @@ export const OPTIONS: readonly Option[] = [
   option("extendedResources", {
     parse: resourceAmounts,
     fallback: {},
-    fallbackText: "",
     help: "Extended resources of session pods, such as {nvidia.com/gpu: 1}",
   }),
   option("templates", {
@@ -263,7 +253,6 @@ export const OPTIONS: readonly Option[] = [
   option("checkConfig", {
     parse: switchValue,
     fallback: false,
-    fallbackText: "",
     help: "Validate the settings, print them and exit",
   }),
 ];
@@ -286,10 +275,15 @@ function option<K extends keyof Settings>(
     required: row.fallback === undefined,
     isSwitch: typeof row.fallback === "boolean",
     fallback: row.fallback,
-    fallbackText: row.fallbackText ?? String(row.fallback ?? ""),
+    fallbackText: row.fallbackText ?? defaultText(row.fallback),
     help: row.help,
     whenEmpty: row.whenEmpty,
     parse: row.parse,
   };
   return built as unknown as Option;
+}
+
+/** Switches that are off, and empty lists and maps, have no text. */
+function defaultText(fallback: unknown): string {
+  return typeof fallback === "object" || fallback === false ? "" : String(fallback ?? "");
 }

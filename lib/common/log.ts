@@ -87,18 +87,13 @@ export function configureLog(options: LogOptions): void {
   });
 }
 
-/** Options of a {@linkcode RepeatFilter}. */
-export interface RepeatFilterOptions {
-  /** A text that stays the same passes again after this time, in milliseconds. @default {Infinity} */
-  readonly reminderMs?: number;
-}
-
 /** Lets a text pass when it differs from the one before, so that a lasting problem is logged once and not with each attempt. */
 export class RepeatFilter {
   readonly #reminderMs: number;
   #last: { readonly text: string; readonly at: number } | undefined;
 
-  constructor({ reminderMs = Infinity }: RepeatFilterOptions = {}) {
+  /** @param options.reminderMs a text that stays the same passes again after this time, in milliseconds. @default {Infinity} */
+  constructor({ reminderMs = Infinity }: { readonly reminderMs?: number } = {}) {
     this.#reminderMs = reminderMs;
   }
 

@@ -9,11 +9,11 @@ import { type Finding, Findings } from "./report.ts";
 
 /** Verbs on one resource. */
 export interface Permission {
-  /** Empty for the core group. */
-  readonly group: string;
+  /** @default {""} the core group */
+  readonly group?: string;
   readonly resource: string;
-  /** Name of the only object to which it applies; empty for all objects. */
-  readonly name: string;
+  /** Name of the only object to which it applies. @default {""} all objects */
+  readonly name?: string;
   readonly verbs: readonly string[];
   /** What does not work without it, as the end of "without it, …". */
   readonly consequence: string;
@@ -28,42 +28,32 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "apps",
     resource: "deployments",
-    name: "",
     verbs: ["create", "get", "list", "watch", "patch", "delete"],
     consequence: "sessions cannot start, hibernate, wake or stop",
   },
   {
-    group: "",
     resource: "services",
-    name: "",
     verbs: ["create", "get", "list", "watch", "patch", "delete"],
     consequence: "sessions have no address",
   },
   {
-    group: "",
     resource: "persistentvolumeclaims",
-    name: "",
     verbs: ["create", "get", "list", "watch", "delete"],
     consequence: "sessions have no home volume",
   },
   {
     group: "networking.k8s.io",
     resource: "networkpolicies",
-    name: "",
     verbs: ["create", "get", "list", "watch", "delete"],
     consequence: "the network policies of sessions cannot be managed",
   },
   {
-    group: "",
     resource: "pods",
-    name: "",
     verbs: ["list", "watch"],
     consequence: "the agent cannot detect that a session is ready",
   },
   {
-    group: "",
     resource: "events",
-    name: "",
     verbs: ["list", "watch"],
     consequence: "errors contain fewer details about why a session does not start",
     isOptional: true,
@@ -71,7 +61,6 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "stream.space",
     resource: "templates",
-    name: "",
     verbs: ["list", "watch"],
     consequence: "Template objects in the cluster are ignored",
     isOptional: true,
@@ -79,7 +68,6 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "stream.space",
     resource: "sessions",
-    name: "",
     verbs: ["create", "list", "watch", "patch"],
     consequence: "there are no Session objects",
     isOptional: true,
@@ -87,13 +75,11 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "stream.space",
     resource: "sessions/status",
-    name: "",
     verbs: ["patch"],
     consequence: "Session objects have no status",
     isOptional: true,
   },
   {
-    group: "",
     resource: "configmaps",
     name: JOURNAL,
     verbs: ["get", "patch"],
@@ -102,13 +88,11 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     group: "coordination.k8s.io",
     resource: "leases",
-    name: "",
     verbs: ["create", "get", "update"],
     consequence: "no replica can become the leader",
     isUnused: (config) => !config.leaderElection,
   },
   {
-    group: "",
     resource: "secrets",
     name: ISSUED_KEYS,
     verbs: ["get", "patch"],
@@ -141,11 +125,11 @@ export async function checkPermissions(view: ClusterView, config: Config): Promi
 }
 
 async function missingVerbs(view: ClusterView, permission: Permission): Promise<string[]> {
-  const { group, resource, name, verbs } = permission;
-  const allowed = await Promise.all(verbs.map((verb) => view.may({ verb, group, resource, name })));
+  const { verbs, ...target } = permission;
+  const allowed = await Promise.all(verbs.map((verb) => view.may({ ...target, verb })));
   return verbs.filter((_, i) => !allowed[i]);
 }
 
-function targetOf({ group, resource, name }: Permission): string {
+function targetOf({ group = "", resource, name = "" }: Permission): string {
   return `${group === "" ? resource : `${resource}.${group}`}${name === "" ? "" : ` ${name}`}`;
 }

@@ -19,10 +19,9 @@ interface RequestLine {
   readonly url: string;
 }
 
-/** An HTTP response whose body was read. */
-interface ReadResponse {
-  readonly status: number;
-  readonly headers: Headers;
+/** A response, and its body as text. */
+export interface ReadResponse {
+  readonly response: Response;
   readonly text: string;
 }
 
@@ -53,7 +52,8 @@ export function attributesOf(method: string, url: URL): RequestAttributes {
 const MAX_RETRY_AFTER_MS = 32_000;
 
 /** Error for a request that the API server answered with an error status; it carries the server's message and reason. */
-export function refusal(request: RequestLine, { status, headers, text }: ReadResponse): KubernetesError {
+export function rejection(request: RequestLine, { response, text }: ReadResponse): KubernetesError {
+  const { status, headers } = response;
   // A proxy in front of the API server may answer with HTML; the status is enough then.
   const body = parseRecord(text);
   const message = typeof body?.message === "string" ? body.message : `HTTP status ${status}`;

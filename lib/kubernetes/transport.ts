@@ -9,7 +9,14 @@ import { Backoff } from "../common/backoff.ts";
 import { KubernetesError, messageOf } from "../common/errors.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import { readCredentials } from "./kubeconfig.ts";
-import { attributesOf, noResponse, notLeader, refusal, type RequestAttributes } from "./requests.ts";
+import {
+  attributesOf,
+  noResponse,
+  notLeader,
+  type ReadResponse,
+  rejection,
+  type RequestAttributes,
+} from "./requests.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Timeouts and retry pauses of a {@linkcode Transport}. */
@@ -116,8 +123,8 @@ export class Transport implements Disposable {
       headers: context.getHeaders(),
       ...(typeof body === "string" ? { body } : {}),
     };
-    const { status, headers, text } = await this.#sendWithRetries(request);
-    return new ResponseContext(status, Object.fromEntries(headers), {
+    const { response, text } = await this.#sendWithRetries(request);
+    return new ResponseContext(response.status, Object.fromEntries(response.headers), {
       text: () => Promise.resolve(text),
       binary: () => Promise.reject(new TypeError("Cannot read a Kubernetes object as binary")),
       stream: () => null,
@@ -141,7 +148,7 @@ export class Transport implements Disposable {
       const response = await abortable(opened, timeout);
       if (response.ok && response.body) return response.body;
       const text = await readBody(request, { response, signal: timeout });
-      throw refusal(request, { status: response.status, headers: response.headers, text });
+      throw rejection(request, { response, text });
     } catch (error) {
       if (!timeout.aborted) throw error;
       this.renew(startedAt);
@@ -183,7 +190,7 @@ export class Transport implements Disposable {
     this.#connections = undefined;
   }
 
-  async #sendWithRetries(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+  async #sendWithRetries(request: ApiRequest): Promise<ReadResponse> {
     const { signal } = this.#closed;
     const { requestRetryMs: firstMs, maxRequestRetryMs: longestMs } = this.#timings;
     const backoff = new Backoff({ firstMs, longestMs, attempts: MAX_RETRIES });
@@ -199,7 +206,7 @@ export class Transport implements Disposable {
     }
   }
 
-  async #sendOnce(request: ApiRequest): Promise<{ status: number; headers: Headers; text: string }> {
+  async #sendOnce(request: ApiRequest): Promise<ReadResponse> {
     if (request.method !== "GET" && !this.#mayWrite()) throw notLeader(request);
     const startedAt = performance.now();
     const timeout = AbortSignal.timeout(this.#timings.requestTimeoutMs);
@@ -207,8 +214,8 @@ export class Transport implements Disposable {
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });
       const text = await readBody(request, { response, signal });
-      if (!response.ok) throw refusal(request, { status: response.status, headers: response.headers, text });
-      return { status: response.status, headers: response.headers, text };
+      if (!response.ok) throw rejection(request, { response, text });
+      return { response, text };
     } finally {
       if (timeout.aborted) this.renew(startedAt);
     }
@@ -224,11 +231,7 @@ export class Transport implements Disposable {
       // Of several requests that are rejected at once, the first reloads for all.
       if (this.#config === usedConfig) this.#config = this.#load();
     } catch (error) {
-      const { message, status, reason } = refusal(request, {
-        status: response.status,
-        headers: response.headers,
-        text,
-      });
+      const { message, status, reason } = rejection(request, { response, text });
       const problem = `${message}; the credentials cannot be reloaded: ${messageOf(error)}`;
       throw new KubernetesError(problem, { status, reason, cause: error });
     }

@@ -79,7 +79,13 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
   const { request, settings, template, homeVolume } = spec;
   const name = sessionName(request.sessionId);
   const selector = { [APP_LABEL]: APP, [SESSION_LABEL]: name };
-  const labels = { ...commonLabels(spec), ...selector, [TEMPLATE_LABEL]: labelValue(request.template) };
+  const labels = {
+    ...selector,
+    [USER_LABEL]: labelValue(request.user),
+    [AGENT_LABEL]: labelValue(settings.agentId),
+    [MANAGED_BY_LABEL]: MANAGED_BY,
+    [TEMPLATE_LABEL]: labelValue(request.template),
+  };
   const annotations = {
     [SESSION_ANNOTATION]: request.sessionId,
     [USER_ANNOTATION]: request.user,
@@ -188,16 +194,5 @@ export function buildPolicy(
         ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
       }],
     },
-  };
-}
-
-function commonLabels(
-  { request, settings }: Pick<SessionSpec, "request" | "settings">,
-): Record<string, string> {
-  return {
-    [APP_LABEL]: APP,
-    [USER_LABEL]: labelValue(request.user),
-    [AGENT_LABEL]: labelValue(settings.agentId),
-    [MANAGED_BY_LABEL]: MANAGED_BY,
   };
 }

@@ -212,7 +212,7 @@ Deno.test("diagnose() reports each missing permission", async (context) => {
       verb !== missing.verb || group !== missing.group ||
       (subresource ? `${resource}/${subresource}` : resource) !== missing.resource,
   });
-  for (const { group, resource, name, verbs, consequence, isOptional } of PERMISSIONS) {
+  for (const { group = "", resource, name = "", verbs, consequence, isOptional } of PERMISSIONS) {
     const what = `${resource}${group === "" ? "" : `.${group}`}${name === "" ? "" : ` ${name}`}`;
     for (const verb of verbs) {
       await context.step(`${verb} ${what}`, async () => {
@@ -231,7 +231,7 @@ Deno.test("diagnose() skips what the agent's Role does not allow to read", async
   const granted = ({ verb, group, resource, subresource }: Record<string, string>) =>
     resource?.startsWith("selfsubject") ||
     PERMISSIONS.some((permission) =>
-      permission.group === group && permission.verbs.includes(verb ?? "") &&
+      (permission.group ?? "") === group && permission.verbs.includes(verb ?? "") &&
       permission.resource === (subresource ? `${resource}/${subresource}` : resource)
     );
   await using cluster = Cluster.start({ authorize: (attributes) => Boolean(granted({ ...attributes })) });

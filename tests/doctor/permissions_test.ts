@@ -13,7 +13,7 @@ Deno.test("PERMISSIONS are exactly those of the shipped Role", async () => {
       )
     )
   );
-  const checked = PERMISSIONS.flatMap(({ group, resource, name, verbs }) =>
+  const checked = PERMISSIONS.flatMap(({ group = "", resource, name = "", verbs }) =>
     verbs.map((verb) => [verb, group, resource, name].join(" "))
   );
   assertEquals(checked.toSorted(), granted?.toSorted());
