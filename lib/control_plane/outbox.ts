@@ -82,11 +82,14 @@ export class Outbox implements Disposable {
   /** Connects the outbox to a link that is up, and sends the waiting messages first. */
   attach(wire: Wire): void {
     this.#wire = wire;
+    const { oldestMs } = this.backlog;
     const results = this.#results;
     const statuses = [...this.#statuses.values()];
     this.#results = [];
     this.#statuses.clear();
-    for (const message of [...results, ...statuses]) if (!this.#transmit(message)) this.#keep(message);
+    for (const message of [...results, ...statuses]) {
+      if (!this.#transmit(message)) this.#keep(message, oldestMs);
+    }
     if (this.waiting === 0) this.#onEmpty();
   }
 
@@ -97,6 +100,7 @@ export class Outbox implements Disposable {
    */
   detach({ isDelivered }: { isDelivered: boolean }): void {
     this.#wire = undefined;
+    const { oldestMs } = this.backlog;
     const isRepeated = ({ message }: Sent) =>
       message.type !== "status" && this.#repetitions.has(message.payload.commandId);
     // Results with a pending repetition were delivered, but may still be overwritten.
@@ -110,7 +114,7 @@ export class Outbox implements Disposable {
     this.#results = [];
     this.#statuses.clear();
     this.#cancelRepetitions();
-    for (const message of [...uncertain, ...unsent]) this.#keep(message);
+    for (const message of [...uncertain, ...unsent]) this.#keep(message, oldestMs);
   }
 
   /**

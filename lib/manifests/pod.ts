@@ -116,7 +116,7 @@ function podVolumes(homeVolume: HomeVolume | undefined): V1Volume[] {
     : [];
 }
 
-/** `/dev/shm` in memory. What it holds counts as memory of the container, so that a larger one would only end with the container's death. */
+/** `/dev/shm` in memory. Its contents count towards the memory limit of the container, so a size above that limit would be of no use. */
 function sharedMemory({ shmSize, defaultResources: { memory } }: SessionTemplate): V1Volume[] {
   if (shmSize === undefined) return [];
   const isLarger = (parseQuantity(shmSize) ?? 0) > (parseQuantity(memory) ?? Infinity);

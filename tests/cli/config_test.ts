@@ -103,7 +103,7 @@ const FILES = {
   "cert.pem": "PEM",
   "key.pem": "PEM",
 };
-/** Flags that a setting cannot do without. */
+/** The flag that a setting requires. */
 const PARTNERS: Readonly<Record<string, string>> = {
   clientCert: "--client-key=key.pem",
   clientKey: "--client-cert=cert.pem",

@@ -242,6 +242,20 @@ for (const isDelivered of [true, false]) {
   });
 }
 
+Deno.test("Outbox.backlog keeps the age of messages that a closing link does not accept", () => {
+  using time = new FakeTime();
+  using outbox = new Outbox();
+  outbox.send(complete("c1"));
+  time.tick(5000);
+  const closing = new FakeWire();
+  closing.isClosing = true;
+  outbox.attach(closing);
+  assertEquals(outbox.backlog.oldestMs, 5000);
+  time.tick(1000);
+  outbox.detach({ isDelivered: false });
+  assertEquals(outbox.backlog.oldestMs, 6000);
+});
+
 Deno.test("Outbox.empty() does not resolve for a link that closes immediately", async () => {
   using outbox = new Outbox();
   outbox.send(complete("c1"));

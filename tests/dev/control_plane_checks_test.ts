@@ -12,7 +12,7 @@ const RUNNING = {
   platformMetadata: { podName: "p", podIP: "10.0.0.1", nodeName: "n" },
 };
 
-/** Lets an agent send the frames and gives the problems that were found. */
+/** The problems that the Control Plane reports when an agent sends these frames. */
 async function problemsOf(frames: readonly (string | Uint8Array<ArrayBuffer>)[]): Promise<readonly string[]> {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);
@@ -142,7 +142,7 @@ Deno.test("ControlPlane closes the connection after a frame over the size limit"
   assertEquals(controlPlane.problems, [`Agent "a1": The frame is larger than 524288 bytes`]);
 });
 
-/** Sends the command `c1`, lets the agent answer, and gives the problems that were found. */
+/** The problems that the Control Plane reports when an agent answers the command `c1` like this. */
 async function problemsAfter(action: string, answers: readonly [type: string, payload: unknown][]) {
   await using controlPlane = ControlPlane.start();
   await using agent = await HandAgent.join(controlPlane.url);

@@ -12,7 +12,7 @@ function run(...args: string[]): Deno.ChildProcess {
   return command.spawn();
 }
 
-/** Reads lines from the program's output, for as long as `until` does not accept what was read. */
+/** Reads lines of the program's output until `until` accepts them. */
 async function readUntil(stdout: ReadableStream<string>, until: RegExp): Promise<string> {
   let text = "";
   for await (const chunk of stdout.values({ preventCancel: true })) {

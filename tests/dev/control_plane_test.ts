@@ -23,7 +23,7 @@ async function postCommand(url: string, agentId: string, body: unknown) {
   return { status: response.status, body: await response.json() as Record<string, unknown> };
 }
 
-/** The status of an answer to a request to connect that is refused. */
+/** The status of the response to a rejected connection. */
 async function connectStatus(controlPlane: ControlPlane, agentId: string, headers?: Record<string, string>) {
   const { status } = await get(`${controlPlane.url}/api/v1/agents/connect?agent_id=${agentId}`, headers);
   return status;
@@ -115,7 +115,7 @@ Deno.test("ControlPlane rejects connections without an agent id, of unknown agen
 Deno.test("hangConnect() leaves a request to connect unanswered until the Control Plane closes", async () => {
   const controlPlane = ControlPlane.start();
   controlPlane.hangConnect();
-  // One of the two is left without an answer; the other's answer shows that both have arrived.
+  // One of the two gets no response; the response to the other one shows that both have arrived.
   const connections = [connectStatus(controlPlane, "a1"), connectStatus(controlPlane, "a1")];
   assertEquals(await Promise.race(connections), 404);
   await controlPlane[Symbol.asyncDispose]();

@@ -1,5 +1,11 @@
 import { assertEquals } from "@std/assert";
-import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import type {
+  V1CustomResourceDefinition,
+  V1Deployment,
+  V1JSONSchemaProps,
+  V1Pod,
+} from "@kubernetes/client-node";
+import { load } from "js-yaml";
 import type { SessionState, SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { sessionResource, sessionResourceStatus } from "../../lib/status/session_resource.ts";
 
@@ -97,6 +103,28 @@ Deno.test("sessionResource() takes user and template of a session of the Go agen
     resources: { cpu: "500m", memory: "1Gi" },
     state: "hibernated",
   });
+});
+
+Deno.test("the Session kind defines exactly the fields that the agent writes", async () => {
+  // The API server would drop any other field, and the agent would write it again and again.
+  const text = await Deno.readTextFile(new URL("../../k8s/crds/sessions.yaml", import.meta.url));
+  const { spec: kind } = load(text) as V1CustomResourceDefinition;
+  const { properties = {} } = kind.versions[0]?.schema?.openAPIV3Schema ?? {};
+  const defined = (schema: V1JSONSchemaProps | undefined) => Object.keys(schema?.properties ?? {}).toSorted();
+  const written = (value: object | undefined) => Object.keys(value ?? {}).toSorted();
+  const annotations = {
+    "stream.space/idle-timeout": "1800s",
+    "stream.space/max-session-duration": "28800s",
+  };
+  const { spec } = sessionResource("s1", deployment({ annotations }));
+  const status = sessionResourceStatus(
+    { deployment: deployment(), pods: [] },
+    { lastReported: reported("running"), generation: 1, conditions: [], now: NOW },
+  );
+  assertEquals(written(spec), defined(properties.spec));
+  assertEquals(written(status), defined(properties.status));
+  const condition: V1JSONSchemaProps | undefined = properties.status?.properties?.conditions?.items;
+  assertEquals(written(status.conditions[0]), defined(condition));
 });
 
 const STATES: Array<{

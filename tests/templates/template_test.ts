@@ -86,7 +86,7 @@ const FULL_SPEC = {
   serviceAccountName: "",
 };
 
-/** What the schema makes of it. */
+/** The parsed template. */
 const FULL = {
   baseImage: FULL_SPEC.baseImage,
   ports: FULL_SPEC.ports,
