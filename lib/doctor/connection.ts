@@ -18,7 +18,7 @@ export interface ConnectionCause {
 const URL_SETTING = "--control-plane-url (CONTROL_PLANE_URL)";
 
 /** By parts of messages of rustls and the system. Source: https://docs.rs/rustls/latest/rustls/enum.CertificateError.html */
-const CAUSES: ReadonlyArray<readonly [RegExp, ConnectionCause]> = [
+const CONNECTION_CAUSES: ReadonlyArray<readonly [RegExp, ConnectionCause]> = [
   [
     /UnknownIssuer|CaUsedAsEndEntity|BadSignature/i,
     tls("set --ca-file (CA_FILE) to a file with its CA certificate"),
@@ -55,7 +55,7 @@ const CAUSES: ReadonlyArray<readonly [RegExp, ConnectionCause]> = [
 
 /** Finds the likely cause of a failure by its error message. */
 export function connectionCause(message: string): ConnectionCause {
-  const match = CAUSES.find(([pattern]) => pattern.test(message));
+  const match = CONNECTION_CAUSES.find(([pattern]) => pattern.test(message));
   return match?.[1] ?? address(`check ${URL_SETTING}`);
 }
 

@@ -24,7 +24,7 @@ import {
   type ProbeOptions,
   type ProbeResult,
 } from "./control_plane_probe.ts";
-import { type CheckName, type Finding, Findings, noResponse, runCheck } from "./report.ts";
+import { type CheckName, type Finding, Findings, runCheck, timeoutMessage } from "./report.ts";
 
 const PASS_WEBSOCKETS = "configure any proxy or ingress in between to pass WebSocket connections";
 
@@ -78,7 +78,7 @@ async function checkAddress(
     connection.close();
     return [findings.ok(`${target} is reachable`)];
   } catch (error) {
-    const reason = signal.aborted ? noResponse(timeoutMs) : messageOf(error);
+    const reason = signal.aborted ? timeoutMessage(timeoutMs) : messageOf(error);
     const advice = proxy ? "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY" : connectionCause(reason).advice;
     return [findings.fail(`${target} is not reachable: ${reason}`, advice)];
   }
@@ -154,7 +154,7 @@ function noResponseFindings(
     const check = "control-plane-tls";
     return [new Findings(check).fail(error.message, ""), ...skipped("no request was sent", check)];
   }
-  const reason = isTimeout(error) ? noResponse(timeoutMs) : rootMessage(messageOf(error));
+  const reason = isTimeout(error) ? timeoutMessage(timeoutMs) : rootMessage(messageOf(error));
   const { check, advice } = connectionCause(reason);
   const message = check === "control-plane-tls"
     ? `Cannot connect securely to ${url.host}: ${reason}`

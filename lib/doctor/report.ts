@@ -82,7 +82,7 @@ export class Findings {
 export const CHECK_TIMEOUT_MS = 4000;
 
 /** Describes a timeout. */
-export function noResponse(timeoutMs: number): string {
+export function timeoutMessage(timeoutMs: number): string {
   return `no response within ${formatDuration(timeoutMs)}`;
 }
 
@@ -95,7 +95,7 @@ export async function runCheck(
   try {
     return await abortable(run(signal), signal);
   } catch (error) {
-    return [toFinding(signal.aborted ? new Error(noResponse(timeoutMs)) : error)];
+    return [toFinding(signal.aborted ? new Error(timeoutMessage(timeoutMs)) : error)];
   }
 }
 

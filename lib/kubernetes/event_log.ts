@@ -56,7 +56,7 @@ export const EVENT_SELECTOR = [
   ...["Scheduled", "Pulled", "Created", "Started", "Killing"].map((reason) => `reason!=${reason}`),
 ].join(",");
 
-const KINDS: readonly unknown[] = ["Pod", "PersistentVolumeClaim"];
+const EVENT_KINDS: readonly unknown[] = ["Pod", "PersistentVolumeClaim"];
 /** Number of unknown objects whose events are kept: an event may be delivered before its object. */
 const MAX_UNKNOWN_OBJECTS = 128;
 const MAX_MESSAGE_LENGTH = 1000;
@@ -133,7 +133,7 @@ function parseEvent(object: KubernetesObject): SessionEvent | undefined {
   const { metadata, ...fields } = object as KubernetesObject & Readonly<Record<string, unknown>>;
   const { kind, uid, fieldPath } = asRecord(fields.involvedObject) ?? {};
   const { reason, message } = fields;
-  if (!KINDS.includes(kind) || typeof uid !== "string" || uid === "") return undefined;
+  if (!EVENT_KINDS.includes(kind) || typeof uid !== "string" || uid === "") return undefined;
   if (!isReason(reason) || typeof message !== "string" || REPEATED_STATUS.test(message)) return undefined;
   const version = Number(metadata?.resourceVersion);
   const container = CONTAINER_PATH.exec(String(fieldPath ?? ""))?.[1];

@@ -82,7 +82,7 @@ export function notLeader(request: RequestLine): KubernetesError {
   );
 }
 
-const VERBS: ReadonlyMap<string, string> = new Map([
+const MESSAGE_VERBS: ReadonlyMap<string, string> = new Map([
   ["GET", "read"],
   ["POST", "create"],
   ["PATCH", "change"],
@@ -93,5 +93,5 @@ const VERBS: ReadonlyMap<string, string> = new Map([
 /** A request for an error message: `create deployments`, `delete services alice-firefox`. */
 function describe(request: RequestLine): string {
   const path = new URL(request.url).pathname.replace(/^.*\/namespaces\/[^/]+\//, "");
-  return `${VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ").trim()}`;
+  return `${MESSAGE_VERBS.get(request.method) ?? request.method} ${path.replaceAll("/", " ").trim()}`;
 }

@@ -18,7 +18,7 @@ export interface CommandContext {
   readonly onAdmitted?: () => void;
 }
 
-const VERBS: Readonly<Record<SessionRequest["action"], string>> = {
+const ACTION_VERBS: Readonly<Record<SessionRequest["action"], string>> = {
   start_session: "start",
   stop_session: "stop",
   hibernate_session: "hibernate",
@@ -38,7 +38,7 @@ export function isCancelledByStop({ reason }: AbortSignal): boolean {
 
 /** The error of a failed request: it says which action failed for which session, and keeps the failure and the reason. */
 export function requestError({ action, sessionId }: SessionRequest, error: unknown): CommandError {
-  const message = `Cannot ${VERBS[action]} session "${sessionId}": ${messageOf(error)}`;
+  const message = `Cannot ${ACTION_VERBS[action]} session "${sessionId}": ${messageOf(error)}`;
   if (error instanceof CommandError) {
     return new CommandError(error.failure, message, { cause: error, reason: error.reason });
   }
