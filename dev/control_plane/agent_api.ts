@@ -2,9 +2,11 @@
  * The endpoints that agents call: registration and the WebSocket, with normal or scripted answers.
  * @module
  */
+import { delay } from "@std/async";
 import type { Hono } from "hono";
 import { excerpt, isObject, problemsOf, REGISTRATION } from "./schemas.ts";
 import type { Links } from "./links.ts";
+import type { Quirks } from "./quirks.ts";
 import type { Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
 import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
@@ -20,6 +22,7 @@ export interface Registration {
 /** What the agents' endpoints need. */
 export interface AgentApiParts {
   readonly apiKey: string | undefined;
+  readonly quirks: Quirks;
   readonly registry: Registry;
   readonly links: Links;
   readonly registrationScript: Script<ScriptedAnswer>;
@@ -31,6 +34,9 @@ export interface AgentApiParts {
   log(line: string): void;
   report(problem: string): void;
 }
+
+/** How long opening a WebSocket takes with the quirk `online-before-link`, in milliseconds. */
+const LINK_DELAY_MS = 600;
 
 /** Adds the routes for agents. */
 export function addAgentRoutes(app: Hono, parts: AgentApiParts): void {
@@ -60,6 +66,12 @@ function register(registration: Registration, parts: AgentApiParts): Response {
     return errorResponse(400, "Invalid request body", problems.join("; "));
   }
   const agent = parts.registry.register(body);
+  if (parts.quirks.has("approval") && !parts.registry.isApproved(agentId)) {
+    agent.status = "pending";
+    parts.log(`registered ${agentId}, which waits for approval`);
+    const message = "An administrator has to approve this agent";
+    return Response.json({ agent, approvalStatus: "pending", message }, { status: 202 });
+  }
   parts.log(`registered ${agentId} (platform: ${agent.platform}, region: ${agent.region || "-"})`);
   return Response.json(agent);
 }
@@ -90,10 +102,16 @@ async function connect(request: Request, parts: AgentApiParts): Promise<Response
     parts.log(`rejected the connection of ${agentId}: it is not registered`);
     return errorResponse(404, "Agent not found", `Agent "${agentId}" must register before it connects`);
   }
+  if (parts.quirks.has("approval") && !parts.registry.isApproved(agentId)) {
+    return errorResponse(403, "Agent not approved", `An administrator has to approve agent "${agentId}"`);
+  }
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return errorResponse(426, "Upgrade required", "This endpoint accepts WebSocket connections only", {
       Upgrade: "websocket",
     });
+  }
+  if (parts.quirks.has("online-before-link")) {
+    await delay(LINK_DELAY_MS, { signal: parts.closing }).catch(() => {});
   }
   return parts.links.accept(request, agentId);
 }

@@ -57,6 +57,28 @@ export class CommandLog {
     }
   }
 
+  /** Marks commands as sent although more may be known of them by now, as the quirk `late-sent` does. */
+  sentLate(commands: readonly CommandRecord[]): void {
+    for (const command of commands) {
+      command.status = "sent";
+      delete command.completedAt;
+    }
+  }
+
+  /** Records a command that fails without being sent. */
+  fail(agentId: string, frame: string, error: string): CommandRecord | undefined {
+    const [command] = this.prepare(agentId, frame);
+    if (command) Object.assign(command, { status: "failed", error, completedAt: now() });
+    return command;
+  }
+
+  /** The newest start of a session. */
+  lastStart(sessionId: string): CommandRecord | undefined {
+    return [...this.#commands.values()].findLast((command) =>
+      command.action === "start_session" && command.sessionId === sessionId
+    );
+  }
+
   /** Records a message of the agent; returns violations of the order of messages. */
   receive(agentId: string, { type, payload }: Message): string[] {
     if (type === "status") return this.#checkStatus(agentId, payload);

@@ -4,6 +4,7 @@
  * message against the protocol.
  * @module
  */
+import { delay } from "@std/async";
 import type { Hono } from "hono";
 import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
@@ -13,6 +14,7 @@ import { excerpt } from "./schemas.ts";
 import { type Connection, Links } from "./links.ts";
 import { type Message, readFrame } from "./messages.ts";
 import { Registry } from "./registry.ts";
+import type { Quirk, Quirks } from "./quirks.ts";
 import { createApp } from "./router.ts";
 import { Script, type ScriptedAnswer } from "./script.ts";
 import { addUserRoutes } from "./user_api.ts";
@@ -29,6 +31,8 @@ export interface ControlPlaneOptions {
   apiKey?: string;
   /** Closes the connection of an agent that sends nothing for this many milliseconds. @default {45000} */
   silenceLimitMs?: number;
+  /** Quirks of real Control Planes to imitate. @default {[]} */
+  quirks?: Iterable<Quirk>;
   /** Called with one line for each registration, connection, message and problem. */
   onEvent?: (line: string) => void;
 }
@@ -53,6 +57,9 @@ export interface WaitOptions {
   signal?: AbortSignal;
 }
 
+/** When a command is marked as sent with the quirk `late-sent`, in milliseconds after it was sent. */
+const LATE_SENT_MS = 100;
+
 /** A running Control Plane. */
 export class ControlPlane implements AsyncDisposable {
   readonly #registrations: Registration[] = [];
@@ -64,6 +71,7 @@ export class ControlPlane implements AsyncDisposable {
   readonly #registrationScript = new Script<ScriptedAnswer>();
   readonly #connectScript = new Script<ScriptedAnswer | "hang">();
   readonly #closing = new AbortController();
+  readonly #quirks: Quirks;
   readonly #log: (line: string) => void;
   readonly #links: Links;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
@@ -79,6 +87,7 @@ export class ControlPlane implements AsyncDisposable {
   private constructor(options: ControlPlaneOptions) {
     const { port = 0, hostname = "127.0.0.1", prefix = "", silenceLimitMs = 45_000 } = options;
     this.#log = options.onEvent ?? (() => {});
+    this.#quirks = new Set(options.quirks);
     this.#links = this.#createLinks(silenceLimitMs);
     const app = createApp(prefix, (app) => {
       this.#addAgentRoutes(app, options.apiKey);
@@ -137,6 +146,12 @@ export class ControlPlane implements AsyncDisposable {
     const commands = typeof frame === "string" ? this.#commands.prepare(agentId, frame) : [];
     this.#links.send(agentId, frame);
     this.#commands.sent(commands);
+    if (this.#quirks.has("late-sent")) {
+      void delay(LATE_SENT_MS, { signal: this.#closing.signal }).then(
+        () => this.#commands.sentLate(commands),
+        () => {},
+      );
+    }
     this.#log(`to ${agentId}: ${typeof frame === "string" ? clip(frame) : `${frame.length} bytes`}`);
   }
 
@@ -202,7 +217,7 @@ export class ControlPlane implements AsyncDisposable {
   }
 
   #createLinks(silenceLimitMs: number): Links {
-    return new Links(silenceLimitMs, {
+    return new Links({ silenceLimitMs, quirks: this.#quirks }, {
       opened: (connection) => {
         this.#log(`connected ${connection.agentId}`);
         this.#connections.push(connection);
@@ -219,6 +234,7 @@ export class ControlPlane implements AsyncDisposable {
   #addAgentRoutes(app: Hono, apiKey: string | undefined): void {
     addAgentRoutes(app, {
       apiKey,
+      quirks: this.#quirks,
       registry: this.#registry,
       links: this.#links,
       registrationScript: this.#registrationScript,
@@ -232,6 +248,7 @@ export class ControlPlane implements AsyncDisposable {
 
   #addUserRoutes(app: Hono): void {
     addUserRoutes(app, {
+      quirks: this.#quirks,
       registry: this.#registry,
       commands: this.#commands,
       isConnected: (agentId) => this.#links.isConnected(agentId),

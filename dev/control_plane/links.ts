@@ -4,6 +4,7 @@
  */
 import { deadline } from "@std/async";
 import { MAX_FRAME_BYTES } from "./messages.ts";
+import type { Quirks } from "./quirks.ts";
 
 /** An open or closed connection; times are in milliseconds since 1970. */
 export interface Connection {
@@ -28,8 +29,18 @@ interface Link {
   readonly socket: WebSocket;
   readonly over: Promise<void>;
   silenceTimer?: ReturnType<typeof setTimeout>;
+  earlyCloseTimer?: ReturnType<typeof setTimeout>;
 }
 
+/** How a {@linkcode Links} behaves. */
+export interface LinksOptions {
+  /** Closes the connection of an agent that sends nothing for this long. */
+  readonly silenceLimitMs: number;
+  readonly quirks: Quirks;
+}
+
+/** Age at which a connection is closed with the quirk `early-close`, in milliseconds. */
+const EARLY_CLOSE_MS = 3;
 /** How long {@linkcode Links.close} waits for peers to answer the close frame, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
@@ -37,12 +48,13 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export class Links {
   readonly #current = new Map<string, Link>();
   readonly #open = new Set<Link>();
-  readonly #silenceLimitMs: number;
+  /** Agents whose last connection was lost, so that the quirk `early-close` applies to the next one. */
+  readonly #lost = new Set<string>();
+  readonly #options: LinksOptions;
   readonly #events: LinkEvents;
 
-  /** @param silenceLimitMs closes the connection of an agent that sends nothing for this long */
-  constructor(silenceLimitMs: number, events: LinkEvents) {
-    this.#silenceLimitMs = silenceLimitMs;
+  constructor(options: LinksOptions, events: LinkEvents) {
+    this.#options = options;
     this.#events = events;
   }
 
@@ -84,7 +96,7 @@ export class Links {
     const links = [...this.#open];
     for (const link of links) link.socket.close(1001);
     await deadline(Promise.all(links.map((link) => link.over)), CLOSE_TIMEOUT_MS).catch(() => {});
-    for (const link of links) clearTimeout(link.silenceTimer);
+    for (const link of links) clearTimers(link);
   }
 
   #get(agentId: string): Link {
@@ -103,6 +115,9 @@ export class Links {
     this.#open.add(link);
     this.#watchSilence(link);
     previous?.socket.close();
+    if (this.#lost.delete(connection.agentId)) {
+      link.earlyCloseTimer = setTimeout(() => link.socket.close(), EARLY_CLOSE_MS);
+    }
     this.#events.opened(connection);
   }
 
@@ -120,19 +135,31 @@ export class Links {
   #closed(link: Link, code: number): void {
     const { connection } = link;
     const isLast = this.#current.get(connection.agentId) === link;
-    clearTimeout(link.silenceTimer);
+    clearTimers(link);
     if (isLast) this.#current.delete(connection.agentId);
     // A connection that never opened was never reported.
     if (!this.#open.delete(link)) return;
     connection.closed = { at: Date.now(), code };
+    // An agent that closes its connection uses 1000.
+    if (this.#options.quirks.has("early-close") && code !== 1000 && link.earlyCloseTimer === undefined) {
+      this.#lost.add(connection.agentId);
+    }
     this.#events.closed(connection, isLast);
   }
 
   #watchSilence(link: Link): void {
     clearTimeout(link.silenceTimer);
     link.silenceTimer = setTimeout(() => {
-      this.#events.violated(link.connection.agentId, `It sent nothing for ${this.#silenceLimitMs / 1000} s`);
+      this.#events.violated(
+        link.connection.agentId,
+        `It sent nothing for ${this.#options.silenceLimitMs / 1000} s`,
+      );
       link.socket.close();
-    }, this.#silenceLimitMs);
+    }, this.#options.silenceLimitMs);
   }
+}
+
+function clearTimers({ silenceTimer, earlyCloseTimer }: Link): void {
+  clearTimeout(silenceTimer);
+  clearTimeout(earlyCloseTimer);
 }

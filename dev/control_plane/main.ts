@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { ControlPlane } from "./control_plane.ts";
+import { describeQuirks, parseQuirks, type Quirk } from "./quirks.ts";
 
 const HELP = `Control Plane for development: agents connect to it, curl sends commands, nothing is persisted.
 
@@ -11,13 +12,18 @@ const HELP = `Control Plane for development: agents connect to it, curl sends co
   --hostname ADDRESS   address to listen on (default 127.0.0.1)
   --prefix PATH        prefix of all paths, for example /streamspace
   --api-key KEY        key that agents must send in X-Agent-API-Key (default: none required)
-  --help               print this help`;
+  --quirks NAME,…      behave like a real Control Plane in these respects (default: none), see below
+  --help               print this help
+
+Quirks:
+${describeQuirks()}`;
 
 interface Flags {
   readonly port: number;
   readonly hostname: string;
   readonly prefix: string;
   readonly apiKey: string | undefined;
+  readonly quirks: readonly Quirk[];
   readonly help: boolean;
 }
 
@@ -25,15 +31,13 @@ interface Flags {
 function readFlags(args: readonly string[]): Flags {
   const flags = parseArgs(args, {
     boolean: ["help"],
-    string: ["port", "hostname", "prefix", "api-key"],
+    string: ["port", "hostname", "prefix", "api-key", "quirks"],
     unknown: (argument) => {
       throw new RangeError(`Unknown argument ${JSON.stringify(argument)}: --help lists all flags`);
     },
   });
-  const { port = "8000", hostname = "127.0.0.1", prefix = "", "api-key": apiKey } = flags as Record<
-    string,
-    string
-  >;
+  const { port = "8000", hostname = "127.0.0.1", prefix = "", "api-key": apiKey, quirks = "" } =
+    flags as Record<string, string>;
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
     throw new RangeError(`--port must be a number from 0 to 65535, not ${JSON.stringify(port)}`);
   }
@@ -47,6 +51,7 @@ function readFlags(args: readonly string[]): Flags {
     hostname,
     prefix: prefix.replace(/\/+$/, ""),
     apiKey,
+    quirks: parseQuirks(quirks),
     help: Boolean(flags.help),
   };
 }

@@ -25,6 +25,7 @@ export interface AgentRecord {
 export class Registry {
   readonly #agents = new Map<string, AgentRecord>();
   readonly #issuedKeys = new Map<string, string>();
+  readonly #approved = new Set<string>();
 
   /** The agents in the order of their first registration. */
   list(): AgentRecord[] {
@@ -65,6 +66,15 @@ export class Registry {
   /** The key that was issued to the agent, if any. */
   issuedKey(agentId: string): string | undefined {
     return this.#issuedKeys.get(agentId);
+  }
+
+  /** Approves an agent, which is needed only with the quirk `approval`. */
+  approve(agentId: string): void {
+    this.#approved.add(agentId);
+  }
+
+  isApproved(agentId: string): boolean {
+    return this.#approved.has(agentId);
   }
 
   /** Updates the agent from a heartbeat. */
