@@ -183,7 +183,7 @@ async function drain(
   await done;
   // Send results and statuses before the end, if the link is up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
-  outbox.repeatNow();
+  await outbox.released();
   clearTimeout(timer);
   ended.abort();
 }

@@ -140,7 +140,7 @@ function createReporting(config: Config, { transport, timings }: Environment & C
     writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });
-  const outbox = new Outbox(journal);
+  const outbox = new Outbox(journal, timings);
   return { reported, journal, outbox, reporter: new Reporter(outbox, reported) };
 }
 

@@ -103,14 +103,13 @@ export class Dispatcher {
   /** Accepts a command; returns before it is recorded or run. A repeated command only repeats its result. */
   receive(command: Command): void {
     const { commandId, action } = command;
+    const { reporter, observer } = this.#options;
     const known = this.#results.get(commandId);
+    reporter.commandReceived(commandId);
     if (known === "pending") return;
-    if (known) {
-      this.#options.reporter.result(known);
-      return;
-    }
+    if (known) return reporter.result(known);
     log.info("Command {commandId}: {action}", { commandId, action });
-    this.#options.observer?.received(commandId, { action, receivedAt: Date.now() });
+    observer?.received(commandId, { action, receivedAt: Date.now() });
     this.#results.add(commandId);
     const accepted = this.#accept(command, this.#lastAccepted).finally(() =>
       this.#accepting.delete(accepted)

@@ -3,8 +3,9 @@
  * dropped, as they are useless later. The queue is in memory; the journal persists results, and learns here when they are delivered.
  * @module
  */
-import { abortable } from "@std/async";
+import { abortable, delay } from "@std/async";
 import { log } from "../common/log.ts";
+import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { encode, type Outbound, type Result } from "./protocol.ts";
 
 /** A connection to send through. */
@@ -20,14 +21,6 @@ export interface ResultStore {
 }
 
 /**
- * The Control Plane may overwrite a result that arrives within milliseconds of its command, so a result that follows its ack this quickly is sent
- * twice. So is a result without an ack on this link: its command was repeated, or acknowledged by a previous process.
- */
-const FAST_RESULT_MS = 1000;
-const REPEAT_AFTER_MS = 2000;
-/** Age at which a result may be repeated early: the Control Plane has recorded by then that it sent the command. */
-const MIN_REPEAT_AGE_MS = 200;
-/**
  * A socket accepts messages that never arrive, so results and statuses of this period are sent again after a disconnect. Earlier ones did arrive,
  * as the Control Plane drops a silent link after 45 seconds.
  */
@@ -38,11 +31,11 @@ const MAX_UNCERTAIN = 10_000;
 /** Messages that are still useful after a reconnect. */
 type Durable = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
 
-/** A result that will be sent a second time. */
-interface Repetition {
-  readonly sentAt: number;
-  readonly timer: ReturnType<typeof setTimeout>;
-  readonly send: () => void;
+/** A result that is ready, but too early for the Control Plane. */
+interface HeldResult {
+  readonly result: Result;
+  /** When it is sent, on the clock of `performance.now()`. */
+  readonly dueAt: number;
 }
 
 interface Sent {
@@ -53,19 +46,24 @@ interface Sent {
 /** The queue of all outgoing messages. */
 export class Outbox implements Disposable {
   readonly #store: ResultStore | undefined;
+  readonly #holdMs: number;
   #wire: Wire | undefined;
   #results: Result[] = [];
   #recent: Sent[] = [];
   /** Since when the oldest waiting message has been waiting. */
   #waitingSince = 0;
   readonly #statuses = new Map<string, Durable>();
-  readonly #ackedAt = new Map<string, number>();
+  /** When commands without a result arrived, by command id. */
+  readonly #receivedAt = new Map<string, number>();
+  /** By the time when they are due. */
+  readonly #held: HeldResult[] = [];
+  #holdTimer: ReturnType<typeof setTimeout> | undefined;
   #onEmpty: () => void = () => {};
-  /** Pending repetitions by command id. */
-  readonly #repetitions = new Map<string, Repetition>();
 
-  constructor(store?: ResultStore) {
+  /** @param options.resultHoldMs see {@linkcode Timings.resultHoldMs} */
+  constructor(store?: ResultStore, { resultHoldMs = DEFAULT_TIMINGS.resultHoldMs } = {}) {
     this.#store = store;
+    this.#holdMs = resultHoldMs;
   }
 
   /** Number of results and statuses that wait for a link. */
@@ -90,7 +88,7 @@ export class Outbox implements Disposable {
     for (const message of [...results, ...statuses]) {
       if (!this.#transmit(message)) this.#keep(message, oldestMs);
     }
-    if (this.waiting === 0) this.#onEmpty();
+    this.#checkEmpty();
   }
 
   /**
@@ -101,41 +99,43 @@ export class Outbox implements Disposable {
   detach({ isDelivered }: { isDelivered: boolean }): void {
     this.#wire = undefined;
     const { oldestMs } = this.backlog;
-    const isRepeated = ({ message }: Sent) =>
-      message.type !== "status" && this.#repetitions.has(message.payload.commandId);
-    // Results with a pending repetition were delivered, but may still be overwritten.
-    const repeated = isDelivered ? this.#recent.filter(isRepeated) : [];
-    if (isDelivered) this.#recent = this.#recent.filter((sent) => !isRepeated(sent));
     this.#settle(isDelivered ? Infinity : performance.now() - UNCERTAIN_MS);
-    const uncertain = [...this.#recent, ...repeated].map(({ message }) => message);
+    const uncertain = this.#recent.map(({ message }) => message);
     // Unsent messages are newer than those that may not have arrived.
     const unsent = [...this.#results, ...this.#statuses.values()];
     this.#recent = [];
     this.#results = [];
     this.#statuses.clear();
-    this.#cancelRepetitions();
     for (const message of [...uncertain, ...unsent]) this.#keep(message, oldestMs);
   }
 
   /**
-   * Sends a message now or, if it is still useful then, once a link is up.
+   * Notes that a command has just arrived, so that its result is held if it is ready too early: the Control Plane records that it sent a command
+   * only after sending it, and would overwrite a result that it received before.
+   */
+  commandReceived(commandId: string): void {
+    this.#receivedAt.set(commandId, performance.now());
+  }
+
+  /**
+   * Sends a message now or, if it is still useful then, once a link is up. A result may be held before that, see
+   * {@linkcode Outbox.commandReceived}.
    *
    * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
    * @returns whether it was sent now
    */
   send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
-    if (!this.#transmit(message)) {
-      if (message.type === "complete" || message.type === "failed") {
-        log.info("Queued the result of command {commandId} until the link is up", {
-          commandId: message.payload.commandId,
-        });
-      }
-      this.#keep(message, waitedMs);
-      return false;
+    if (message.type !== "complete" && message.type !== "failed") return this.#deliver(message, 0);
+    const { commandId } = message.payload;
+    const dueAt = (this.#receivedAt.get(commandId) ?? -Infinity) + this.#holdMs;
+    this.#receivedAt.delete(commandId);
+    if (dueAt <= performance.now()) {
+      // Earlier results first, whose timer may be late.
+      this.#sendDue();
+      return this.#deliver(message, waitedMs);
     }
-    if (message.type === "ack") this.#ackedAt.set(message.payload.commandId, performance.now());
-    if (message.type === "complete" || message.type === "failed") this.#repeatIfFast(message);
-    return true;
+    this.#hold({ result: message, dueAt });
+    return false;
   }
 
   /** Drops the unsent and unconfirmed statuses of a session that is being stopped: on the Control Plane they would undo the stop. */
@@ -146,24 +146,68 @@ export class Outbox implements Disposable {
     this.#statuses.delete(sessionId);
   }
 
-  /** Resolves when nothing waits for a link; rejects with the signal's reason. */
+  /** Resolves when no message waits for a link or is held; rejects with the signal's reason. */
   async empty(signal: AbortSignal): Promise<void> {
-    if (this.waiting > 0) await abortable(new Promise<void>((resolve) => this.#onEmpty = resolve), signal);
+    if (this.#isEmpty()) return;
+    await abortable(new Promise<void>((resolve) => this.#onEmpty = resolve), signal);
   }
 
-  /** Sends pending repetitions now, before the link is closed; results that are too recent for that are kept for the next link. */
-  repeatNow(): void {
-    const before = performance.now() - MIN_REPEAT_AGE_MS;
-    for (const { sentAt, timer, send } of [...this.#repetitions.values()]) {
-      if (sentAt > before) continue;
-      clearTimeout(timer);
-      send();
-    }
+  /** Resolves when no result is held any more, which takes 200 ms at most. */
+  async released(): Promise<void> {
+    const last = this.#held.at(-1);
+    if (last) await delay(Math.ceil(last.dueAt - performance.now()));
+    this.#sendDue();
   }
 
-  /** Cancels pending repetitions. */
+  /** Clears the timer. */
   [Symbol.dispose](): void {
-    this.#cancelRepetitions();
+    clearTimeout(this.#holdTimer);
+  }
+
+  #isEmpty(): boolean {
+    return this.waiting === 0 && this.#held.length === 0;
+  }
+
+  #checkEmpty(): void {
+    if (this.#isEmpty()) this.#onEmpty();
+  }
+
+  #deliver(message: Outbound, waitedMs: number): boolean {
+    if (this.#transmit(message)) return true;
+    if (message.type === "complete" || message.type === "failed") {
+      log.info("Queued the result of command {commandId} until the link is up", {
+        commandId: message.payload.commandId,
+      });
+    }
+    this.#keep(message, waitedMs);
+    return false;
+  }
+
+  /** Holds a result until it is due. It replaces a held result of the same command, which was repeated. */
+  #hold(held: HeldResult): void {
+    const { commandId } = held.result.payload;
+    const repeated = this.#held.findIndex(({ result }) => result.payload.commandId === commandId);
+    if (repeated >= 0) this.#held.splice(repeated, 1);
+    // Commands of one session end in the order in which they arrived, and their results stay in that order.
+    const index = this.#held.findLastIndex(({ dueAt }) => dueAt <= held.dueAt) + 1;
+    this.#held.splice(index, 0, held);
+    this.#setHoldTimer();
+  }
+
+  #sendDue(): void {
+    const now = performance.now();
+    const later = this.#held.findIndex(({ dueAt }) => dueAt > now);
+    const due = this.#held.splice(0, later < 0 ? this.#held.length : later);
+    for (const { result } of due) this.#deliver(result, 0);
+    this.#setHoldTimer();
+    this.#checkEmpty();
+  }
+
+  #setHoldTimer(): void {
+    clearTimeout(this.#holdTimer);
+    const [next] = this.#held;
+    if (!next) return;
+    this.#holdTimer = setTimeout(() => this.#sendDue(), Math.ceil(next.dueAt - performance.now()));
   }
 
   #transmit(message: Outbound): boolean {
@@ -182,7 +226,6 @@ export class Outbox implements Disposable {
       case "complete":
       case "failed":
         this.#results.push(message);
-        this.#ackedAt.delete(message.payload.commandId);
         break;
       case "status":
         this.#statuses.set(message.payload.sessionId, message);
@@ -208,27 +251,5 @@ export class Outbox implements Disposable {
       message.type === "status" ? [] : [message.payload.commandId]
     );
     if (commandIds.length > 0) this.#store?.forget(commandIds);
-  }
-
-  #repeatIfFast(result: Result): void {
-    const { commandId } = result.payload;
-    const ackedAt = this.#ackedAt.get(commandId);
-    this.#ackedAt.delete(commandId);
-    if (ackedAt === undefined || performance.now() - ackedAt < FAST_RESULT_MS) this.#repeatLater(result);
-  }
-
-  #repeatLater(result: Result): void {
-    const { commandId } = result.payload;
-    clearTimeout(this.#repetitions.get(commandId)?.timer);
-    const send = () => {
-      if (this.#wire?.send(encode(result))) this.#repetitions.delete(commandId);
-    };
-    const timer = setTimeout(send, REPEAT_AFTER_MS);
-    this.#repetitions.set(commandId, { sentAt: performance.now(), timer, send });
-  }
-
-  #cancelRepetitions(): void {
-    for (const { timer } of this.#repetitions.values()) clearTimeout(timer);
-    this.#repetitions.clear();
   }
 }

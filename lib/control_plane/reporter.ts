@@ -18,6 +18,11 @@ export class Reporter {
     this.#reported = reported;
   }
 
+  /** Notes that a command has just arrived: its result is not sent before the Control Plane has recorded that it sent the command. */
+  commandReceived(commandId: string): void {
+    this.#outbox.commandReceived(commandId);
+  }
+
   /** Acknowledges a command. */
   ack(commandId: string): void {
     this.#outbox.send({ type: "ack", payload: { commandId } });

@@ -37,6 +37,11 @@ export interface Timings {
   readonly recoveryMs: number;
   /** How long a stopping agent keeps the link open at least, to reject commands that are still in transit. */
   readonly lateCommandsMs: number;
+  /**
+   * How long after its command arrived a result is sent at the earliest. The Control Plane records that it sent a command only after sending it,
+   * and would overwrite a result that arrived before.
+   */
+  readonly resultHoldMs: number;
   /** Delay of the startup checks, so that the agent registers and loads the state of the cluster first. */
   readonly startupChecksDelayMs: number;
   /** Longest wait for cancelled commands to clean up. */
@@ -95,6 +100,7 @@ export const DEFAULT_TIMINGS: Timings = {
   kindSyncTimeoutMs: 5000,
   recoveryMs: 5000,
   lateCommandsMs: 300,
+  resultHoldMs: 200,
   startupChecksDelayMs: 2000,
   cancelMs: 3000,
   journalWriteMs: 5000,

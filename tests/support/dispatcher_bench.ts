@@ -26,7 +26,7 @@ export class DispatcherBench implements Disposable {
   readonly dispatcher: Dispatcher;
   /** Calls of the observer. */
   readonly observed: string[] = [];
-  readonly outbox = new Outbox();
+  readonly outbox = new Outbox(undefined, { resultHoldMs: 0 });
   readonly busy = new BusySessions();
   isLeading = true;
 

@@ -4,6 +4,7 @@
  */
 import { AgentProcess } from "../../dev/agent_process.ts";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import type { Quirk } from "../../dev/control_plane/quirks.ts";
 import type { Timings } from "../../lib/model/timings.ts";
 import { type ClusterKind, CLUSTERS, type TestCluster } from "./clusters.ts";
 import { LocalAgent, type LocalAgentOptions } from "./local_agent.ts";
@@ -39,6 +40,7 @@ const TIMINGS: Partial<Timings> = {
   pollIntervalMs: 50,
   reconnectMs: 50,
   lateCommandsMs: 50,
+  resultHoldMs: 0,
   cancelMs: 500,
   journalFlushMs: 500,
 };
@@ -58,6 +60,8 @@ export interface StageOptions {
   readonly namespace?: string;
   /** Whether the agent reaches the API server and the Control Plane through proxies that inject faults. @default {false} */
   readonly throughProxies?: boolean;
+  /** Quirks of the Control Plane. */
+  readonly quirks?: readonly Quirk[];
 }
 
 /** What the agents of both modes have in common. */
@@ -126,7 +130,7 @@ export class Stage<Agent extends RunningAgent = LocalAgent> implements AsyncDisp
     cluster: TestCluster,
     { launcher, options }: { launcher: Launcher<Agent>; options: StageOptions },
   ): Promise<Stage<Agent>> {
-    const controlPlane = ControlPlane.start();
+    const controlPlane = ControlPlane.start({ quirks: options.quirks ?? [] });
     const proxies = options.throughProxies ? await Proxies.start(cluster, controlPlane.url) : undefined;
     const stage = new Stage<Agent>(cluster, { launcher, controlPlane, proxies, options });
     stage.#agent = await stage.startReplica();
