@@ -33,12 +33,12 @@ export interface SocketOptions {
    * after which the Control Plane drops a silent agent. @default {30_000}
    */
   readonly silenceMs?: number;
-  /** Timeout of the closing handshake, in milliseconds. @default {2000} */
-  readonly closeMs?: number;
 }
 
 /** Timeout of the opening handshake, in milliseconds. */
 const OPEN_TIMEOUT_MS = 15_000;
+/** Timeout of the closing handshake, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2000;
 
 /** An open connection; close or dispose it. */
 export class Socket implements AsyncDisposable {
@@ -46,7 +46,6 @@ export class Socket implements AsyncDisposable {
   readonly #frames: Array<string | Uint8Array> = [];
   readonly #closed = Promise.withResolvers<SocketEnd>();
   readonly #silenceMs: number;
-  readonly #closeMs: number;
   #wake: () => void = () => {};
   #end: SocketEnd | undefined;
   #closing: Promise<boolean> | undefined;
@@ -54,10 +53,9 @@ export class Socket implements AsyncDisposable {
   #buffered = 0;
   #progressAt = 0;
 
-  private constructor(socket: WebSocket, { silenceMs, closeMs }: { silenceMs: number; closeMs: number }) {
+  private constructor(socket: WebSocket, silenceMs: number) {
     this.#socket = socket;
     this.#silenceMs = silenceMs;
-    this.#closeMs = closeMs;
     socket.addEventListener("message", (event: MessageEvent<string | ArrayBuffer>) => {
       this.#frames.push(typeof event.data === "string" ? event.data : new Uint8Array(event.data));
       this.#wake();
@@ -74,17 +72,17 @@ export class Socket implements AsyncDisposable {
    * @throws {LinkError} if it is rejected or does not open within 15 seconds
    */
   static async connect(url: string, options: SocketOptions): Promise<Socket> {
-    const { credentials: { apiKey, client }, silenceMs = 30_000, closeMs = 2000 } = options;
+    const { credentials: { apiKey, client }, silenceMs = 30_000 } = options;
     const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
     const socket = new WebSocket(url, { headers, ...(client ? { client } : {}) });
     socket.binaryType = "arraybuffer";
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
     try {
-      const connection = new Socket(socket, { silenceMs, closeMs });
+      const connection = new Socket(socket, silenceMs);
       await opened(socket, signal);
       if (!pingWhenSilent(socket, silenceMs)) {
         log.warn(
-          "This runtime cannot send WebSocket pings: a half-open connection is detected only when TCP gives up",
+          "This runtime cannot send WebSocket pings: a half-open connection is detected only when TCP times out",
         );
       }
       return connection;
@@ -174,7 +172,7 @@ export class Socket implements AsyncDisposable {
   async #close(): Promise<boolean> {
     if (this.#end) return false;
     this.#socket.close(1000, "agent stopped");
-    const end = await deadline(this.#closed.promise, this.#closeMs).catch(() => undefined);
+    const end = await deadline(this.#closed.promise, CLOSE_TIMEOUT_MS).catch(() => undefined);
     return end?.code === 1000;
   }
 }

@@ -23,7 +23,7 @@ class EchoServer implements AsyncDisposable {
     this.proxy = TcpProxy.start({ hostname: "127.0.0.1", port: this.#server.addr.port });
   }
 
-  async connect(options: Pick<SocketOptions, "silenceMs" | "closeMs"> = {}): Promise<Socket> {
+  async connect(options: Pick<SocketOptions, "silenceMs"> = {}): Promise<Socket> {
     const { port } = await this.proxy;
     return await Socket.connect(`ws://127.0.0.1:${port}`, { credentials, signal: never, ...options });
   }
