@@ -23,7 +23,7 @@ import {
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
 import { electionIdentity, LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
-import { SessionCache } from "./kubernetes/session_cache.ts";
+import { DEFAULT_FORBIDDEN_GRACE_MS, SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
 import { labelValue, leaseName } from "./model/names.ts";
@@ -124,7 +124,9 @@ function createCluster(config: Config, environment: Environment): Cluster {
     mayWrite: () => isLeading(leadership),
     timings,
   });
-  const cache = new SessionCache(labelValue(config.agentId));
+  const cache = new SessionCache(labelValue(config.agentId), {
+    forbiddenGraceMs: DEFAULT_FORBIDDEN_GRACE_MS * timings.graceFactor,
+  });
   cache.listen((sessionId) => telemetry.commands.onSessionChange(sessionId, () => cache.session(sessionId)));
   const templateObjects = new CustomCollection({ resource: "templates", timings });
   return { transport, cache, templateObjects };

@@ -12,6 +12,7 @@ import type {
   V1Service,
 } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
+import type { KubernetesError } from "../common/errors.ts";
 import {
   AGENT_LABEL,
   APP,
@@ -23,6 +24,7 @@ import {
 } from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
+import { Waiters } from "./waiters.ts";
 
 /** Last observed objects of one session. */
 export interface SessionObjects {
@@ -64,6 +66,15 @@ interface Entry {
 /** Number of recent removals to remember, so that a late response to an earlier request does not restore a deleted object. */
 const REMEMBERED_REMOVALS = 4096;
 
+/** Options of a {@linkcode SessionCache}. */
+export interface SessionCacheOptions {
+  /** How long the API server may forbid to list or watch a kind before waits fail, in milliseconds. @default {10_000} */
+  readonly forbiddenGraceMs?: number;
+}
+
+/** The agent's Role may just be created or changed. */
+export const DEFAULT_FORBIDDEN_GRACE_MS = 10_000;
+
 /** Cache of the objects of all sessions. */
 export class SessionCache {
   readonly #agentLabel: string;
@@ -72,19 +83,28 @@ export class SessionCache {
   readonly #events = new EventLog();
   /** Uid → resource version at which an object was removed, or its labels no longer matched. */
   readonly #removed = new Map<string, number>();
-  readonly #waiters = new Waiters();
+  readonly #waiters: Waiters<Kind>;
   readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
 
   /** @param agentLabel value of the agent's label; objects of other agents are ignored */
-  constructor(agentLabel: string) {
+  constructor(
+    agentLabel: string,
+    { forbiddenGraceMs = DEFAULT_FORBIDDEN_GRACE_MS }: SessionCacheOptions = {},
+  ) {
     this.#agentLabel = agentLabel;
+    this.#waiters = new Waiters(forbiddenGraceMs);
+  }
+
+  /** Whether all kinds have been listed. */
+  get isSynced(): boolean {
+    return this.#unlisted.size === 0;
   }
 
   /** Resolves once all kinds have been listed; rejects with the signal's reason if it is aborted first. */
   async synced(signal: AbortSignal): Promise<void> {
-    if (this.#unlisted.size > 0) await abortable(this.#synced.promise, signal);
+    if (!this.isSynced) await abortable(this.#synced.promise, signal);
   }
 
   /** Objects of a session; all are absent for a session that does not exist. */
@@ -168,7 +188,14 @@ export class SessionCache {
     }
     for (const object of objects) this.#put({ kind, object, source: "list" });
     this.#unlisted.delete(kind);
-    if (this.#unlisted.size === 0) this.#synced.resolve();
+    if (!this.isSynced) return;
+    this.#synced.resolve();
+    this.#waiters.wakeAll();
+  }
+
+  /** Sets whether the API server forbids to list or watch a kind, so that its cached objects may be outdated or missing. */
+  setForbidden(kind: Kind, error: KubernetesError | undefined): void {
+    this.#waiters.setBlocked(kind, error);
   }
 
   /** Adds a Kubernetes event. */
@@ -180,7 +207,7 @@ export class SessionCache {
    * Waits until a check of a session's objects returns a value. The check runs immediately, after each change to the session, and after the time
    * that its last run returned.
    *
-   * @throws what `check` throws, or the signal's reason
+   * @throws what `check` throws, the signal's reason, or the {@linkcode KubernetesError} of a kind that cannot be watched for some time
    */
   async waitFor<T>(
     sessionId: string,
@@ -283,38 +310,4 @@ export class SessionCache {
 function isOutdated({ object, source }: Entry, known: Entry | undefined): boolean {
   if (source === "list" && known?.source !== "response") return false;
   return Number(object.metadata?.resourceVersion) < Number(known?.object.metadata?.resourceVersion);
-}
-
-/** Pending waits by session id; each ends with a change, a timeout, or an abort. */
-class Waiters {
-  readonly #waiters = new Map<string, Set<() => void>>();
-
-  /** Session ids with pending waits. */
-  sessionIds(): string[] {
-    return [...this.#waiters.keys()];
-  }
-
-  /** Ends the waits for a session. */
-  wake(sessionId: string): void {
-    for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
-  }
-
-  /** Resolves at the next change or after `recheckInMs`; rejects with the signal's reason. */
-  next(
-    sessionId: string,
-    { recheckInMs, signal }: { recheckInMs?: number; signal: AbortSignal },
-  ): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiters = this.#waiters.get(sessionId) ?? new Set();
-    const timer = recheckInMs === undefined ? undefined : setTimeout(resolve, recheckInMs);
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    this.#waiters.set(sessionId, waiters.add(resolve));
-    return promise.finally(() => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-      waiters.delete(resolve);
-      if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) this.#waiters.delete(sessionId);
-    });
-  }
 }

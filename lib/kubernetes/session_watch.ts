@@ -47,6 +47,7 @@ export async function followSessions(source: CacheSource, options: FollowOptions
     watch<KubernetesObject>(transport, {
       ...collectionOf(kind, { cache, ...options }),
       onChange: (change, object) => cache.change(kind, change, object),
+      onForbidden: (error) => cache.setForbidden(kind, error),
       observer,
       timings,
     })

@@ -33,6 +33,8 @@ export type WatchTimings = Pick<
 /** A collection to list and watch. */
 export interface WatchOptions<T extends KubernetesObject> extends ListOptions<T> {
   readonly onChange: (change: "put" | "remove", object: T) => void;
+  /** Called with the error when the server forbids the list or the watch, and with `undefined` when it no longer does. */
+  readonly onForbidden?: (error: KubernetesError | undefined) => void;
   /** Whether an error ends the watch instead of being retried. @default no error does */
   readonly isPermanent?: (error: KubernetesError) => boolean;
   /** Time after which a failure that persists is logged again, in milliseconds. @default {60_000} */
@@ -56,6 +58,7 @@ const REMINDER_MS = 60_000;
 
 /** HTTP status, or code of an ERROR event: the server no longer has the changes since the requested resource version. */
 const GONE = 410;
+const FORBIDDEN = 403;
 
 /**
  * Lists and watches until the signal is aborted.
@@ -132,7 +135,7 @@ class Watch<T extends KubernetesObject> {
 
   /** Delivers the changes since a version until the server ends the watch. */
   async #watchFrom(version: string): Promise<void> {
-    const { path, selector, onChange, observer, signal } = this.#options;
+    const { path, selector, onChange, onForbidden, observer, signal } = this.#options;
     const { watchLifetimeMs, watchSilenceMs } = this.#timings;
     const query = new URLSearchParams({
       watch: "true",
@@ -147,6 +150,7 @@ class Watch<T extends KubernetesObject> {
       onTimeout: () => this.#transport.renew(startedAt),
     });
     const body = await this.#transport.stream(`${path}?${query}`, silence.signal);
+    onForbidden?.(undefined);
     if (this.#failures.reset()) log.info("Watching {resource} again", { resource: this.#resource });
     observer?.onWatchEvent(this.#resource);
     for await (const line of lines(body, silence)) {
@@ -160,9 +164,10 @@ class Watch<T extends KubernetesObject> {
 
   /** Reports an error; returns the pause that the server requested, in milliseconds. */
   #onError(error: unknown): number {
-    const { isPermanent, observer } = this.#options;
+    const { isPermanent, onForbidden, observer } = this.#options;
     const isKubernetesError = error instanceof KubernetesError;
     if (isKubernetesError && isPermanent?.(error)) throw error;
+    onForbidden?.(isKubernetesError && error.status === FORBIDDEN ? error : undefined);
     const hasExpired = hasStatus(error, GONE);
     observer?.onWatchError(this.#resource, hasExpired ? "expired" : "failed");
     const reason = messageOf(error);

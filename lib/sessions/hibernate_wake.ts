@@ -11,6 +11,7 @@ import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import type { SessionRequest } from "../model/requests.ts";
 import { type AnnotationRecorder, isInterrupted, type Outcome } from "../status/annotations.ts";
+import { problem } from "../status/causes.ts";
 import { isHibernated, podsHoldingVolumes } from "../status/readiness.ts";
 import { displayPort, podFields, type StatusDetail, statusOf, type StatusSource } from "../status/status.ts";
 import { checkImage, type ImageRules } from "../templates/rules.ts";
@@ -81,6 +82,7 @@ export class ScaleOperations {
     this.report(sessionId, "pending", { deployment });
     try {
       if (!isScaledUp) {
+        await this.#checkHomeVolume(sessionId, deployment);
         await this.#reconcilePolicy(sessionId, { deployment, signal });
         await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
       }
@@ -164,6 +166,24 @@ export class ScaleOperations {
     for (const { image = "" } of spec?.template.spec?.containers ?? []) {
       checkImage(image, this.#options.templates.rules);
     }
+  }
+
+  /**
+   * Fails if the home volume was deleted while the session was hibernated: its pod would only wait for it. The volume is read if the cache does
+   * not have it, such as one that another agent created.
+   */
+  async #checkHomeVolume(sessionId: string, deployment: V1Deployment): Promise<void> {
+    const name = mountedClaim(deployment);
+    if (name === undefined) return;
+    const { claim: cached } = this.#cache.session(sessionId);
+    const claim = cached && nameOf(cached) === name ? cached : await this.#provisioner.readClaim(name);
+    if (isAlive(claim)) return;
+    const advice =
+      "restore the PersistentVolumeClaim with this name, or stop the session and start it again, " +
+      "which creates an empty home volume";
+    const details = `it ${claim ? "is being" : "was"} deleted while the session was hibernated; ${advice}`;
+    const { reason, message } = problem("VolumeGone", { volume: JSON.stringify(name), details });
+    throw new CommandError("start_failed", message, { reason });
   }
 
   /** Applies ingress settings that changed while the session was hibernated. */

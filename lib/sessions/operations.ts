@@ -4,9 +4,9 @@
  * @module
  */
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import { CommandError } from "../common/errors.ts";
+import { CommandError, KubernetesError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
-import type { SessionCache } from "../kubernetes/session_cache.ts";
+import type { CheckResult, SessionCache } from "../kubernetes/session_cache.ts";
 import type { ScaleRequest, SessionRequest, StopRequest } from "../model/requests.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { type Outcome, recordedOutcome } from "../status/annotations.ts";
@@ -53,7 +53,7 @@ export class SessionOperations {
     const { sessionId } = request;
     const { commandId, signal } = context;
     try {
-      await this.#waitUntilSynced(signal);
+      await this.#waitUntilSynced(sessionId, signal);
       // A recorded outcome may have been reported already, so a later stop does not cancel it.
       const recorded = this.recordedOutcome(sessionId, commandId);
       if (recorded) return recorded;
@@ -97,16 +97,19 @@ export class SessionOperations {
     return recordedOutcome(this.#cache.session(sessionId), commandId);
   }
 
-  async #waitUntilSynced(signal: AbortSignal): Promise<void> {
+  async #waitUntilSynced(sessionId: string, signal: AbortSignal): Promise<void> {
     const timeout = AbortSignal.timeout(this.#syncTimeoutMs);
+    const check = (): CheckResult<void> => this.#cache.isSynced ? { value: undefined } : {};
+    const synced = (signal: AbortSignal) => this.#cache.waitFor(sessionId, { check, signal });
     try {
-      await this.#cache.synced(AbortSignal.any([signal, timeout])).catch((error) => {
+      await synced(AbortSignal.any([signal, timeout])).catch((error) => {
         // Only the synced cache shows whether a command that a stop cancels has a recorded outcome.
         if (!isCancelledByStop(signal)) throw error;
-        return this.#cache.synced(timeout);
+        return synced(timeout);
       });
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof KubernetesError) throw error;
       const message = "the agent cannot list the sessions in the cluster, see its log";
       throw new CommandError("cluster", message, { cause: error });
     }

@@ -113,6 +113,11 @@ export class Provisioner {
     ]);
   }
 
+  /** Reads a claim that the cache may not have, such as the home volume that another agent created. */
+  async readClaim(name: string): Promise<V1PersistentVolumeClaim | undefined> {
+    return await this.#client.claims.read(name);
+  }
+
   /** The home volume, unless other sessions of the user mount it, too. */
   unlessShared(
     claim: V1PersistentVolumeClaim | undefined,

@@ -187,6 +187,15 @@ export const CAUSES = {
       /error looking up service account|service account \S+ was not found|no API token found for service account/,
     ],
   },
+  // https://kubernetes.io/docs/reference/access-authn-authz/rbac/
+  Forbidden: {
+    description:
+      "The agent's Role does not allow a request; the message names the verb and the resource, and the doctor lists " +
+      "all missing rights. A watch that is forbidden fails a command after 10s",
+    message: "Kubernetes rejects its pod: {details}",
+    graceMs: IMMEDIATELY,
+    rejections: [/ cannot \w+ resource "/],
+  },
   Refused: {
     description:
       "An admission policy or webhook rejects the pod or another object, or a class does not exist",
@@ -249,14 +258,6 @@ export const CAUSES = {
     description: "The Deployment was deleted",
     message: "its Deployment was deleted",
     graceMs: IMMEDIATELY,
-  },
-  // https://kubernetes.io/docs/reference/access-authn-authz/rbac/
-  Forbidden: {
-    description:
-      "The agent's Role does not allow a request; the message names the verb and the resource, and the doctor lists " +
-      "all missing rights",
-    message: "{details}",
-    graceMs: SHORT_MS,
   },
   // https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
   Timeout: {

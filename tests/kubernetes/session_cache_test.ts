@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type CheckResult, SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { SESSION_ANNOTATION, sessionName } from "../../lib/model/names.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -523,4 +524,37 @@ Deno.test("SessionCache.session() returns a copy of its list of pods", () => {
   cache.put("pod", object("p1"));
   (cache.session("s1").pods as unknown[]).length = 0;
   assert(known(cache)["pod p1"]);
+});
+
+Deno.test("SessionCache.waitFor() fails when a kind cannot be watched for some time", async () => {
+  using time = new FakeTime();
+  const cache = new SessionCache("a1");
+  const refusal = new KubernetesError("Kubernetes refused to read pods: no", { status: 403, reason: "" });
+  const wait = () => cache.waitFor("s1", { check: () => ({}), signal: never });
+  cache.setForbidden("pod", refusal);
+  const waiting = assertRejects(wait, KubernetesError, "refused to read pods");
+  await time.tickAsync(5000);
+  cache.setForbidden("pod", refusal);
+  await time.tickAsync(5000);
+  await waiting;
+  await assertRejects(wait, KubernetesError, "refused to read pods");
+  assertEquals(await cache.waitFor("s1", { check: () => ({ value: 1 }), signal: never }), 1);
+});
+
+Deno.test("SessionCache.waitFor() goes on when a kind can be watched again in time", async () => {
+  using time = new FakeTime();
+  const cache = new SessionCache("a1");
+  const refusal = new KubernetesError("Kubernetes refused to read pods: no", { status: 403, reason: "" });
+  const stop = new AbortController();
+  cache.setForbidden("pod", refusal);
+  const waiting = assertRejects(
+    () => cache.waitFor("s1", { check: () => ({}), signal: stop.signal }),
+    Error,
+    "stopped",
+  );
+  await time.tickAsync(9000);
+  cache.setForbidden("pod", undefined);
+  await time.tickAsync(60_000);
+  stop.abort(new Error("stopped"));
+  await waiting;
 });

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { rejectionCause } from "../../lib/status/causes.ts";
-import { cleanMessage, oneLine } from "../../lib/status/cluster_messages.ts";
+import { cleanMessage, lastWords, oneLine } from "../../lib/status/cluster_messages.ts";
 
 /** Real messages of runtimes and controllers, and the part that says why. */
 const MESSAGES: ReadonlyArray<[message: string, clean: string]> = [
@@ -63,6 +63,18 @@ const REJECTIONS: ReadonlyArray<[reason: string, text: string]> = [
   ["LimitRange", "[minimum cpu usage per Pod is 1, but request is 250m]"],
   ["LimitRange", "memory max limit to request ratio per Container is 2, but provided ratio is 3.000000"],
   ["PodSecurity", 'violates PodSecurity "restricted:latest": runAsNonRoot != true'],
+  [
+    "AdmissionDown",
+    'pods "p" is forbidden: error looking up service account ns/default: serviceaccount "default" not found',
+  ],
+  [
+    "Forbidden",
+    'pods is forbidden: User "system:serviceaccount:ns:agent" cannot list resource "pods" in API group "" in the namespace "ns"',
+  ],
+  [
+    "Refused",
+    'pods "p" is forbidden: unable to create new content in namespace ns because it is being terminated',
+  ],
   ["Refused", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no desktops today"],
   ["Refused", 'admission webhook "policy.example.com" denied the request: no'],
   ["Refused", "no PriorityClass with name high was found"],
@@ -81,3 +93,9 @@ for (const [reason, text] of REJECTIONS) {
     assertEquals(rejectionCause(text), reason);
   });
 }
+
+Deno.test("lastWords() keeps the end of a log, without line breaks and colors", () => {
+  assertEquals(lastWords("\u001b[32mok\u001b[0m\r\n\tbye\n"), "ok bye");
+  assertEquals(lastWords(`${"x".repeat(5000)} why`), `…${"x".repeat(796)} why`);
+  assertEquals(lastWords(" \n"), "");
+});
