@@ -2,6 +2,7 @@
  * The checks of a run: compares the messages, the objects in the cluster and the logs of the agents with what the agent guarantees. Pure.
  * @module
  */
+import { canonical } from "../control_plane/command_log.ts";
 import type { SessionParts } from "./administrator.ts";
 import { type CommandRecord, type History, isReceived } from "./history.ts";
 import type { Logbook } from "./logbook.ts";
@@ -71,7 +72,7 @@ function checkAnswers(
   { evidence, excused }: { evidence: Evidence; excused: string[] },
 ): Violation[] {
   return records.filter(isReceived).flatMap(({ command: { commandId, action, sessionId }, answers }) => {
-    const different = new Set(answers.map(({ type, text }) => `${type} ${canonical(text)}`));
+    const different = new Set(answers.map(({ type, text }) => `${type} ${canonical(JSON.parse(text))}`));
     if (different.size === 1) return [];
     const text = different.size === 0
       ? `Command ${commandId} (${action}) was acknowledged, but has no result`
@@ -204,12 +205,4 @@ function fits(found: SessionState, expected: SessionState): boolean {
   if (found.kind !== expected.kind) return false;
   const [one, other] = [found, expected].map((state) => "settings" in state ? state.settings : undefined);
   return other === undefined || one === other;
-}
-
-/** JSON with sorted keys; results are flat. */
-function canonical(text: string): string {
-  const value = JSON.parse(text);
-  return typeof value === "object" && value !== null
-    ? JSON.stringify(value, Object.keys(value).toSorted())
-    : text;
 }

@@ -154,7 +154,7 @@ function readCommand(agentId: string, line: string): CommandRecord | undefined {
 }
 
 /** JSON with sorted keys, so that equal values have equal text. */
-function canonical(value: unknown): string | undefined {
+export function canonical(value: unknown): string | undefined {
   return JSON.stringify(
     value,
     (_key, part) =>
