@@ -7,7 +7,7 @@ import { run } from "./lib/agent.ts";
 import { loadConfig } from "./lib/cli/config.ts";
 import { diagnose } from "./lib/doctor/doctor.ts";
 import { exitCodeOf, formatReport } from "./lib/doctor/report.ts";
-import { ConfigError, LeadershipError, messageOf } from "./lib/common/errors.ts";
+import { ConfigError, KubeconfigError, LeadershipError, messageOf } from "./lib/common/errors.ts";
 import { helpText } from "./lib/cli/command_line.ts";
 import { configureLog, log } from "./lib/common/log.ts";
 import type { Config, OutputFormat } from "./lib/cli/options.ts";
@@ -76,6 +76,7 @@ async function runUntilSignal(config: Config): Promise<number> {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     log.error("{reason}", { reason: messageOf(error) });
+    if (error instanceof KubeconfigError) return EXIT_BAD_CONFIG;
     return error instanceof LeadershipError ? EXIT_LEADERSHIP_LOST : EXIT_FAILURE;
   } finally {
     for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);

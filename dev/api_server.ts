@@ -1,14 +1,26 @@
 /**
- * An API server as a kubeconfig names it, for programs that speak to it by themselves.
+ * Access to the API server of a kubeconfig, for programs that send requests themselves or with client-node.
  * @module
  */
-import { loadKubeConfig, readCredentials } from "../lib/kubernetes/kubeconfig.ts";
+import { KubeConfig } from "@kubernetes/client-node";
+import { loadAccess } from "../lib/kubernetes/kubeconfig.ts";
 
-/** Its address, and a client with the kubeconfig's certificates; close the client. */
+/** Returns the URL, and a client with the kubeconfig's certificates; close the client. */
 export async function connectToApiServer(
   kubeconfig: string,
 ): Promise<{ server: string; client: Deno.HttpClient }> {
-  const config = loadKubeConfig(kubeconfig);
-  const { client } = await readCredentials(config);
-  return { server: config.getCurrentCluster()?.server ?? "", client: Deno.createHttpClient(client) };
+  const { server, credentials } = loadAccess(kubeconfig);
+  const { client } = await credentials();
+  return { server, client: Deno.createHttpClient(client) };
+}
+
+/** Loads a kubeconfig for client-node's own HTTP client, which rejects unencrypted servers without a setting. */
+export function clientNodeConfig(kubeconfig: string): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromFile(kubeconfig);
+  config.clusters = config.clusters.map((cluster) => ({
+    ...cluster,
+    skipTLSVerify: cluster.server.startsWith("http:"),
+  }));
+  return config;
 }

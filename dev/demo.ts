@@ -11,7 +11,7 @@
 import { KubernetesObjectApi } from "@kubernetes/client-node";
 import { parseArgs } from "@std/cli";
 import { Cluster } from "@streamspace/memory-cluster";
-import { loadKubeConfig } from "../lib/kubernetes/kubeconfig.ts";
+import { clientNodeConfig } from "./api_server.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
 
@@ -55,7 +55,7 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
   print(
     memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Using the cluster of ${kubeconfigPath}`,
   );
-  const objects = KubernetesObjectApi.makeApiClient(loadKubeConfig(kubeconfig.path));
+  const objects = KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig.path));
   if (!memory) await ensureNamespace(objects);
   await using controlPlane = ControlPlane.start();
   print(`A Control Plane listens at ${controlPlane.url}`);

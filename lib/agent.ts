@@ -4,7 +4,7 @@
  * @module
  */
 import { deadline, delay } from "@std/async";
-import { LeadershipError, messageOf } from "./common/errors.ts";
+import { type AnonymousError, KubeconfigError, LeadershipError, messageOf } from "./common/errors.ts";
 import { log } from "./common/log.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
@@ -25,6 +25,8 @@ interface Lifetime {
   readonly timings: Timings;
 }
 
+type LeadOptions = Omit<Environment, "onShutdown"> & { readonly stop: AbortSignal };
+
 /**
  * Runs the agent until `stop` is aborted and running commands are done.
  *
@@ -32,6 +34,7 @@ interface Lifetime {
  * @throws {LinkError} when the configured number of attempts to reach the Control Plane is used up
  * @throws {LeadershipError} when this replica lost leadership
  * @throws {ConfigError} when the agent cannot listen on the health address that is set
+ * @throws {KubeconfigError} when the credentials for Kubernetes cannot be used
  */
 export async function run(
   config: Config,
@@ -50,11 +53,25 @@ export async function run(
   const telemetry = new Telemetry(config);
   const health = { address: config.healthAddr, isRequired: config.isHealthAddrSet };
   await using _health = HealthServer.start(health, telemetry);
-  if (!config.leaderElection) return await lead(config, { timings, telemetry, stop });
-  using election = createElection(config, { timings, telemetry });
+  const rejected = new AbortController();
+  const onAnonymous = (error: AnonymousError) => rejected.abort(new KubeconfigError(error.message));
+  await elect(config, {
+    timings,
+    telemetry,
+    onAnonymous,
+    stop: AbortSignal.any([stop, rejected.signal]),
+  });
+  rejected.signal.throwIfAborted();
+}
+
+/** Works as soon as this replica is the leader, which it always is without leader election. */
+async function elect(config: Config, environment: LeadOptions): Promise<void> {
+  if (!config.leaderElection) return await lead(config, environment);
+  const { stop } = environment;
+  using election = createElection(config, environment);
   try {
     await using leadership = await election.acquire(stop);
-    await lead(config, { timings, telemetry, leadership, stop });
+    await lead(config, { ...environment, leadership });
   } catch (error) {
     // A standby replica that is stopped has nothing to finish.
     if (error !== stop.reason) throw error;
@@ -64,7 +81,7 @@ export async function run(
 /** Works as the leader, or as the only replica. Nothing is watched before: a standby replica's cache could be stale when it takes over. */
 async function lead(
   config: Config,
-  { stop, ...environment }: Omit<Environment, "onShutdown"> & { stop: AbortSignal },
+  { stop, ...environment }: LeadOptions,
 ): Promise<void> {
   const { telemetry, leadership, timings } = environment;
   const shutdown = new AbortController();

@@ -3,6 +3,7 @@
  * of them; `docs/architecture.md` has the picture.
  * @module
  */
+import type { AnonymousError } from "./common/errors.ts";
 import type { Config } from "./cli/options.ts";
 import { Dispatcher } from "./commands/dispatcher.ts";
 import { Journal } from "./commands/journal.ts";
@@ -21,7 +22,7 @@ import {
   type SessionClient,
 } from "./kubernetes/client.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
-import { loadKubeConfig } from "./kubernetes/kubeconfig.ts";
+import { loadAccess } from "./kubernetes/kubeconfig.ts";
 import { electionIdentity, LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
 import { DEFAULT_FORBIDDEN_GRACE_MS, SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
@@ -45,6 +46,8 @@ export interface Environment {
   readonly leadership?: Leadership;
   /** Called when the Control Plane requests a shutdown. */
   readonly onShutdown: () => void;
+  /** Called if Kubernetes ignores the agent's credentials from the start. */
+  readonly onAnonymous: (error: AnonymousError) => void;
 }
 
 interface Cluster {
@@ -118,9 +121,10 @@ export function createComponents(config: Config, environment: Environment): Comp
 
 /** What reads and changes the cluster. */
 function createCluster(config: Config, environment: Environment): Cluster {
-  const { timings, telemetry, leadership } = environment;
-  const transport = new Transport(() => loadKubeConfig(config.kubeconfig), {
+  const { timings, telemetry, leadership, onAnonymous } = environment;
+  const transport = new Transport(() => loadAccess(config.kubeconfig), {
     onRequest: (record) => telemetry.request(record),
+    onAnonymous,
     mayWrite: () => isLeading(leadership),
     timings,
   });
@@ -214,11 +218,12 @@ function isLeading(leadership: Leadership | undefined): boolean {
 /** Constructs this replica's candidate for leadership; dispose it after the leadership. */
 export function createElection(
   config: Config,
-  { timings, telemetry }: Pick<Environment, "timings" | "telemetry">,
+  { timings, telemetry, onAnonymous }: Pick<Environment, "timings" | "telemetry" | "onAnonymous">,
 ): Pick<LeaderElection, "acquire"> & Disposable {
   // A connection of its own: a renewal never waits behind the requests of sessions.
-  const transport = new Transport(() => loadKubeConfig(config.kubeconfig), {
+  const transport = new Transport(() => loadAccess(config.kubeconfig), {
     onRequest: (record) => telemetry.request(record),
+    onAnonymous,
     timings,
   });
   const election = new LeaderElection({

@@ -1,10 +1,12 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { KubernetesObject, V1Pod } from "@kubernetes/client-node";
 import { ControlPlane } from "../dev/control_plane/control_plane.ts";
 import { loadConfig } from "../lib/cli/config.ts";
 import { listSessions } from "../lib/cli/sessions_table.ts";
+import { KubeconfigError } from "../lib/common/errors.ts";
 import { RUNNING_SINCE_ANNOTATION } from "../lib/model/names.ts";
 import { MEMORY, type TestCluster } from "./support/clusters.ts";
+import { kubeconfigFor } from "./support/diagnosis.ts";
 import { LocalAgent } from "./support/local_agent.ts";
 
 /**
@@ -118,3 +120,32 @@ Deno.test("run() takes over the sessions and commands of the previous version", 
   assertEquals(new Set(await Promise.all(stops)), new Set(["complete terminated"]));
   await cluster.untilEmpty();
 });
+
+for (const args of [[], ["--leader-election"]]) {
+  Deno.test(`run() ends when Kubernetes ignores the credentials at the start (${args.join() || "no election"})`, async () => {
+    const message = 'configmaps is forbidden: User "system:anonymous" cannot get resource "configmaps"';
+    const body = { kind: "Status", code: 403, reason: "Forbidden", message };
+    await using server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      () => Response.json(body, { status: 403 }),
+    );
+    await using kubeconfig = await kubeconfigFor({
+      server: `http://127.0.0.1:${server.addr.port}`,
+      token: "t",
+    });
+    await using controlPlane = ControlPlane.start();
+    await using agent = LocalAgent.start({
+      args: [
+        `--agent-id=${AGENT_ID}`,
+        `--control-plane-url=${controlPlane.url}`,
+        `--kubeconfig=${kubeconfig.path}`,
+        ...args,
+      ],
+    });
+    const error = await assertRejects(() => agent.ended(), KubeconfigError);
+    assertStringIncludes(
+      error.message,
+      "accepts no credentials of the agent and treats it as system:anonymous",
+    );
+  });
+}

@@ -70,6 +70,29 @@ Deno.test("main exits with code 2 and a message when the kubeconfig does not exi
   assert(!/^\s+at /m.test(stderr), stderr);
 });
 
+Deno.test("main exits with code 2 and one line when the kubeconfig has no credentials", async () => {
+  const path = await Deno.makeTempFile();
+  await Deno.writeTextFile(
+    path,
+    JSON.stringify({
+      clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:1" } }],
+      users: [{ name: "u", user: {} }],
+      contexts: [{ name: "x", context: { cluster: "c", user: "u" } }],
+      "current-context": "x",
+    }),
+  );
+  const args = ["--agent-id=a1", "--control-plane-url=ws://127.0.0.1:1", "--health-addr=off"];
+  const { code, stderr } = await runMain([...args, `--kubeconfig=/nonexistent:${path}`]);
+  await Deno.remove(path);
+  assertEquals(code, 2);
+  const lines = stderr.trimEnd().split("\n");
+  assertStringIncludes(
+    lines.at(-1) ?? "",
+    `ERROR: Cannot use kubeconfig ${path}: user "u": none of token, tokenFile, client-certificate and exec is set: Kubernetes would treat the agent as system:anonymous`,
+  );
+  assert(!/^\s+at /m.test(stderr), stderr);
+});
+
 Deno.test("main doctor reports invalid settings and exits with code 2", async () => {
   const { code, stdout, stderr } = await runMain(["doctor", "--agent-id=a1", "--max-cpu=lots"], {
     AGENT_API_KEY: "s3cret",

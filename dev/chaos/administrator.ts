@@ -12,7 +12,7 @@ import {
   type V1Service,
 } from "@kubernetes/client-node";
 import { deadline, retry } from "@std/async";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { clientNodeConfig } from "../api_server.ts";
 import { SESSION_LABEL } from "../../lib/model/names.ts";
 import type { Deletion } from "./event.ts";
 
@@ -43,7 +43,7 @@ export class Administrator implements AsyncDisposable {
 
   /** Creates the namespace. */
   static async open(kubeconfig: string): Promise<Administrator> {
-    const objects = KubernetesObjectApi.makeApiClient(loadKubeConfig(kubeconfig));
+    const objects = KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig));
     const namespace = `chaos-${crypto.randomUUID().slice(0, 8)}`;
     await objects.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
     return new Administrator(objects, namespace);

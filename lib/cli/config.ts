@@ -11,6 +11,7 @@ import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.
 import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
+import { kubeconfigPaths } from "../kubernetes/kubeconfig_file.ts";
 
 /** Sources of settings; the precedence is flags, environment variables, file, defaults. */
 export interface ConfigSources {
@@ -36,7 +37,7 @@ interface RawValue {
 }
 
 /** Settings whose file must be readable at startup; `apiKeyFile` is read together with the key. */
-const FILE_SETTINGS = ["kubeconfig", "caFile", "clientCert", "clientKey"] as const;
+const FILE_SETTINGS = ["caFile", "clientCert", "clientKey"] as const;
 
 /**
  * Loads the configuration from all sources.
@@ -195,6 +196,22 @@ function checkFiles(settings: Settings, sources: ConfigSources, problems: string
     const option = OPTIONS.find((one) => one.key === key);
     if (option && settings[key]) readSettingFile(optionName(option), settings[key], { sources, problems });
   }
+  checkKubeconfig(settings.kubeconfig, sources, problems);
+}
+
+/** Checks that the files can be read. Of several, some may be missing; their content is checked when it is used. */
+function checkKubeconfig(list: string, sources: ConfigSources, problems: string[]): void {
+  const errors = kubeconfigPaths(list).map((path) => {
+    try {
+      sources.readFile(path);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  });
+  const isFound = errors.includes(undefined);
+  const error = errors.find((one) => one !== undefined && !(isFound && one instanceof Deno.errors.NotFound));
+  if (error) problems.push(`--kubeconfig (KUBECONFIG) cannot be read: ${messageOf(error)}`);
 }
 
 function readSettingFile(

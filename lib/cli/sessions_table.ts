@@ -2,7 +2,7 @@
  * The command `sessions`: lists this agent's sessions from the cluster and formats them as a table or JSON.
  * @module
  */
-import { loadKubeConfig } from "../kubernetes/kubeconfig.ts";
+import { loadAccess } from "../kubernetes/kubeconfig.ts";
 import { isAlive } from "../kubernetes/objects.ts";
 import { SessionCache, type SessionObjects } from "../kubernetes/session_cache.ts";
 import { loadSessions } from "../kubernetes/session_watch.ts";
@@ -69,7 +69,7 @@ export async function listSessions(
   format: OutputFormat,
   { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Promise<string> {
-  using transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+  using transport = new Transport(() => loadAccess(config.kubeconfig));
   const cache = new SessionCache(labelValue(config.agentId));
   const signal = AbortSignal.timeout(timeoutMs);
   await loadSessions({ cache, transport }, { namespace: config.namespace, signal }).catch((error) => {

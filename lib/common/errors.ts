@@ -15,6 +15,11 @@ export class ConfigError extends Error {
   }
 }
 
+/** A kubeconfig, or the pod's service account, cannot be used; the message names file and field, and the program exits with code 2. */
+export class KubeconfigError extends Error {
+  override readonly name = "KubeconfigError";
+}
+
 /** The Control Plane rejected a request or did not respond. */
 export class ControlPlaneError extends Error {
   override readonly name: string = "ControlPlaneError";
@@ -55,7 +60,7 @@ export class LinkError extends ControlPlaneError {
 
 /** The Kubernetes API rejected a request or did not respond. */
 export class KubernetesError extends Error {
-  override readonly name = "KubernetesError";
+  override readonly name: string = "KubernetesError";
   /** HTTP status; 0 if there was no response. */
   readonly status: number;
   /** Kubernetes' machine-readable reason, such as `AlreadyExists`. */
@@ -77,6 +82,11 @@ export class KubernetesError extends Error {
   isTransient(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+}
+
+/** The Kubernetes API rejected a request of `system:anonymous`: it received no credentials, or ignored them. */
+export class AnonymousError extends KubernetesError {
+  override readonly name = "AnonymousError";
 }
 
 /** Codes for the failures of commands. */

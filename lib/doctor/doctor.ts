@@ -8,7 +8,7 @@ import type { Config } from "../cli/options.ts";
 import { ConfigError, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import { Credentials } from "../control_plane/credentials.ts";
-import { loadKubeConfig } from "../kubernetes/kubeconfig.ts";
+import { loadAccess } from "../kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../kubernetes/stores.ts";
 import { Transport } from "../kubernetes/transport.ts";
 import { labelValue } from "../model/names.ts";
@@ -69,7 +69,7 @@ async function checkConnections(config: Config, timeoutMs: number): Promise<Find
   const { namespace, agentId } = config;
   let transport: Transport;
   try {
-    transport = new Transport(() => loadKubeConfig(config.kubeconfig));
+    transport = new Transport(() => loadAccess(config.kubeconfig));
   } catch (error) {
     return await checkControlPlaneOnly(config, { error, timeoutMs });
   }

@@ -5,7 +5,7 @@
  */
 import type { V1Namespace } from "@kubernetes/client-node";
 import type { Config } from "../cli/options.ts";
-import { hasStatus, isPermanent, KubernetesError, messageOf } from "../common/errors.ts";
+import { AnonymousError, hasStatus, isPermanent, KubernetesError, messageOf } from "../common/errors.ts";
 import { JOURNAL } from "../kubernetes/stores.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { compareClocks, connectionCause, rootMessage } from "./connection.ts";
@@ -73,6 +73,8 @@ const GRANT_REVIEWS =
   "apply k8s/rbac.yaml, and bind the account to the ClusterRole system:basic-user, as clusters do by default";
 const RENEW_CREDENTIALS =
   "renew the token or certificate in the kubeconfig, or check that the pod's service account exists";
+const CHECK_ANONYMOUS =
+  "check the user in the kubeconfig, and for a proxy in front of the API server that removes the credentials";
 const CHECK_TRUST = "check certificate-authority in the kubeconfig, and the API server's certificate";
 const CHECK_NETWORK = "check the server in the kubeconfig, and for a NetworkPolicy or firewall in between";
 const CHECK_SERVER = "check the API server's health and log, and try again";
@@ -89,7 +91,7 @@ export async function checkKubernetes(
   view: ClusterView,
   options: KubernetesCheckOptions,
 ): Promise<Finding[]> {
-  const api = await checkApi(view, options);
+  const api = await checkApi(view, { ...options, check: checkVersionAndIdentity });
   const isOk = api[0]?.status === "ok";
   return [...api, ...isOk ? await runChecks(CLUSTER_CHECKS, { view, ...options }) : skippedChecks()];
 }
@@ -99,7 +101,7 @@ export async function checkKubernetesAtStartup(
   view: ClusterView,
   options: KubernetesCheckOptions,
 ): Promise<Finding[]> {
-  const api = await checkApi(view, options);
+  const api = await checkApi(view, { ...options, check: checkVersion });
   const checks = CLUSTER_CHECKS.filter(({ runsAtStartup }) => runsAtStartup);
   return api[0]?.status === "ok" ? await runChecks(checks, { view, ...options }) : api;
 }
@@ -124,11 +126,23 @@ async function runChecks(
   return (await Promise.all(findings)).flat();
 }
 
-async function checkApi(view: ClusterView, { timeoutMs }: KubernetesCheckOptions): Promise<Finding[]> {
-  return await runCheck(() => checkVersion(view), {
+async function checkApi(
+  view: ClusterView,
+  { timeoutMs, check }: KubernetesCheckOptions & { check: (view: ClusterView) => Promise<Finding[]> },
+): Promise<Finding[]> {
+  return await runCheck(() => check(view), {
     timeoutMs,
     toFinding: (error) => apiFailure(view.server, error),
   });
+}
+
+/** Anonymous users may read the version, but may not send access reviews. */
+async function checkVersionAndIdentity(view: ClusterView): Promise<Finding[]> {
+  const findings = await checkVersion(view);
+  await view.may({ verb: "get", resource: "pods" }).catch((error) => {
+    if (error instanceof AnonymousError) throw error;
+  });
+  return findings;
 }
 
 async function checkVersion(view: ClusterView): Promise<Finding[]> {
@@ -141,7 +155,7 @@ async function checkVersion(view: ClusterView): Promise<Finding[]> {
     ];
   } catch (error) {
     // An account may be valid and still not be allowed to read the version.
-    if (!isPermanent(error) || hasStatus(error, 401)) throw error;
+    if (!isPermanent(error) || isUnauthenticated(error)) throw error;
     const clock = new Findings("kubernetes-clock");
     return [
       findings.ok(`Kubernetes responds at ${view.server}, without its version`),
@@ -156,7 +170,7 @@ export function apiFailure(server: string, error: unknown): Finding {
   const reason = rootMessage(messageOf(cause));
   const findings = new Findings("kubernetes-api");
   const advice = adviceFor(error);
-  if (hasStatus(error, 401)) {
+  if (isUnauthenticated(error)) {
     return findings.fail(`Kubernetes at ${server} rejects the credentials: ${reason}`, advice);
   }
   return hasResponse(error)
@@ -177,9 +191,15 @@ export function checkFailure(
 }
 
 function adviceFor(error: unknown): string {
+  if (error instanceof AnonymousError) return CHECK_ANONYMOUS;
   if (hasStatus(error, 401)) return RENEW_CREDENTIALS;
   if (hasResponse(error)) return CHECK_SERVER;
   return connectionCause(messageOf(error)).check === "control-plane-tls" ? CHECK_TRUST : CHECK_NETWORK;
+}
+
+/** Whether the API server does not accept the credentials; without any, most requests are refused with 403. */
+function isUnauthenticated(error: unknown): boolean {
+  return hasStatus(error, 401) || error instanceof AnonymousError;
 }
 
 function hasResponse(error: unknown): boolean {

@@ -3,7 +3,7 @@
  * @module
  */
 import { parseRetryAfter } from "../common/backoff.ts";
-import { isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
+import { AnonymousError, isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
 import { parseRecord } from "../common/json.ts";
 
 /** Verb and resource of a request, as an RBAC Role names them. */
@@ -56,12 +56,23 @@ export function rejection(request: RequestLine, { response, text }: ReadResponse
   const { status, headers } = response;
   // A proxy in front of the API server may answer with HTML; the status is enough then.
   const body = parseRecord(text);
-  const message = typeof body?.message === "string" ? body.message : `HTTP status ${status}`;
-  return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${message}`, {
+  const message = typeof body?.message === "string" ? body.message : describeStatus(status, request);
+  const options = {
     status,
     reason: typeof body?.reason === "string" ? body.reason : "",
     retryAfterMs: Math.min(parseRetryAfter(headers) ?? 0, MAX_RETRY_AFTER_MS),
-  });
+  };
+  if (status === 403 && message.includes('"system:anonymous"')) {
+    const problem = "as it accepts no credentials of the agent and treats it as system:anonymous";
+    return new AnonymousError(`Kubernetes refused to ${describe(request)}, ${problem}: ${message}`, options);
+  }
+  return new KubernetesError(`Kubernetes refused to ${describe(request)}: ${message}`, options);
+}
+
+/** Describes a response that is not from the Kubernetes API; a TLS server answers an unencrypted request with 400. */
+function describeStatus(status: number, { url }: RequestLine): string {
+  const isPlain = status === 400 && url.startsWith("http:");
+  return `HTTP status ${status}${isPlain ? ": the server expects TLS, use https:// in its address" : ""}`;
 }
 
 /** Error for a request without a response: a timeout, or a connection that failed. It is transient. */
@@ -72,6 +83,12 @@ export function noResponse(request: RequestLine, error: unknown): KubernetesErro
     reason: "",
     cause: error,
   });
+}
+
+/** Error for a request that is not sent because there are no credentials for it. It is transient, as a plug-in may succeed later. */
+export function noCredentials(request: RequestLine, error: unknown): KubernetesError {
+  const problem = `Cannot ${describe(request)}: ${messageOf(error)}`;
+  return new KubernetesError(problem, { status: 0, reason: "", cause: error });
 }
 
 /** Error for a write that is not sent because this replica may have lost leadership. It is transient, as the leader may still be this one. */

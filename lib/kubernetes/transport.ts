@@ -3,14 +3,15 @@
  * {@linkcode KubernetesError}. It is the HTTP library of client-node's generated clients, and opens the streams of watches.
  * @module
  */
-import { type KubeConfig, type RequestContext, ResponseContext } from "@kubernetes/client-node";
+import { type RequestContext, ResponseContext } from "@kubernetes/client-node";
 import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
-import { KubernetesError, messageOf } from "../common/errors.ts";
+import { AnonymousError, KubernetesError, messageOf } from "../common/errors.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
-import { readCredentials } from "./kubeconfig.ts";
+import type { ApiCredentials, ClusterAccess } from "./kubeconfig.ts";
 import {
   attributesOf,
+  noCredentials,
   noResponse,
   notLeader,
   type ReadResponse,
@@ -29,6 +30,8 @@ export type TransportTimings = Pick<
 export interface TransportOptions {
   /** Called after each attempt at a request. */
   readonly onRequest?: (record: RequestRecord) => void;
+  /** Called if the API server ignores the credentials before it has accepted any request. */
+  readonly onAnonymous?: (error: AnonymousError) => void;
   /** Whether writes are allowed now; while it returns `false`, only `GET` requests are sent. @default writes are always allowed */
   readonly mayWrite?: () => boolean;
   /** @default {DEFAULT_TIMINGS} */
@@ -77,32 +80,32 @@ interface Connections {
 
 /** Connection to one API server. */
 export class Transport implements Disposable {
-  readonly #load: () => KubeConfig;
+  readonly #load: () => ClusterAccess;
   readonly #onRequest: (record: RequestRecord) => void;
+  readonly #onAnonymous: (error: AnonymousError) => void;
   readonly #mayWrite: () => boolean;
   readonly #timings: TransportTimings;
-  #config: KubeConfig;
+  #access: ClusterAccess;
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
   #connections: Connections | undefined;
+  #isAccepted = false;
 
   /**
-   * @param load reads the kubeconfig; called again each time the API server rejects the credentials
-   * @throws {TypeError} when the kubeconfig has no current cluster
+   * @param load loads the access to the cluster; called again each time the API server rejects the credentials
+   * @throws {KubeconfigError} when `load` does
    */
-  constructor(load: () => KubeConfig, options: TransportOptions = {}) {
-    const { onRequest = () => {}, mayWrite = () => true, timings = DEFAULT_TIMINGS } = options;
+  constructor(load: () => ClusterAccess, options: TransportOptions = {}) {
+    const { onRequest = () => {}, onAnonymous = () => {} } = options;
+    const { mayWrite = () => true, timings = DEFAULT_TIMINGS } = options;
     this.#load = load;
     this.#onRequest = onRequest;
+    this.#onAnonymous = onAnonymous;
     this.#mayWrite = mayWrite;
     this.#timings = timings;
-    this.#config = load();
-    const cluster = this.#config.getCurrentCluster();
-    if (!cluster) {
-      throw new TypeError("Cannot connect to Kubernetes: the kubeconfig names no current cluster");
-    }
-    this.#server = cluster.server.replace(/\/+$/, "");
+    this.#access = load();
+    this.#server = this.#access.server;
   }
 
   /** URL of the API server. */
@@ -148,7 +151,7 @@ export class Transport implements Disposable {
       const response = await abortable(opened, timeout);
       if (response.ok && response.body) return response.body;
       const text = await readBody(request, { response, signal: timeout });
-      throw rejection(request, { response, text });
+      throw this.#rejection(request, { response, text });
     } catch (error) {
       if (!timeout.aborted) throw error;
       this.renew(startedAt);
@@ -214,7 +217,7 @@ export class Transport implements Disposable {
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });
       const text = await readBody(request, { response, signal });
-      if (!response.ok) throw rejection(request, { response, text });
+      if (!response.ok) throw this.#rejection(request, { response, text });
       return { response, text };
     } finally {
       if (timeout.aborted) this.renew(startedAt);
@@ -223,13 +226,13 @@ export class Transport implements Disposable {
 
   /** Sends a request; after a 401 it reloads the credentials and sends it once more. */
   async #fetch(request: ApiRequest, options: FetchOptions): Promise<Response> {
-    const usedConfig = this.#config;
+    const usedAccess = this.#access;
     const response = await this.#fetchOnce(request, options);
     if (response.status !== 401) return response;
     const text = await readBody(request, { response, signal: options.signal });
     try {
       // Of several requests that are rejected at once, the first reloads for all.
-      if (this.#config === usedConfig) this.#config = this.#load();
+      if (this.#access === usedAccess) this.#access = this.#load();
     } catch (error) {
       const { message, status, reason } = rejection(request, { response, text });
       const problem = `${message}; the credentials cannot be reloaded: ${messageOf(error)}`;
@@ -239,18 +242,19 @@ export class Transport implements Disposable {
   }
 
   async #fetchOnce(request: ApiRequest, options: FetchOptions): Promise<Response> {
-    const { headers, connections } = await this.#connect();
+    const { headers, connections } = await this.#connect(request);
     const startedAt = performance.now();
     let status = 0;
     try {
       const response = await fetch(request.url, {
         method: request.method,
-        headers: { ...headers, Accept: "application/json", ...request.headers },
+        headers: [...headers, ...Object.entries({ Accept: "application/json", ...request.headers })],
         ...(request.body === undefined ? {} : { body: request.body }),
         signal: options.signal,
         client: connections[options.connection],
       });
       status = response.status;
+      this.#isAccepted ||= response.ok;
       return response;
     } catch (error) {
       throw noResponse(request, error);
@@ -261,16 +265,33 @@ export class Transport implements Disposable {
     }
   }
 
+  #rejection(request: ApiRequest, response: ReadResponse): KubernetesError {
+    const error = rejection(request, response);
+    const isUnintended = !this.#isAccepted && !this.#access.isAnonymous;
+    if (error instanceof AnonymousError && isUnintended) this.#onAnonymous(error);
+    return error;
+  }
+
   /** Reads the credentials for each request, as client-node re-reads their files, so that a rotated token or certificate is used immediately. */
-  async #connect(): Promise<{ headers: Record<string, string>; connections: Connections }> {
-    const { headers, client } = await readCredentials(this.#config);
+  async #connect(
+    request: ApiRequest,
+  ): Promise<{ headers: Array<[string, string]>; connections: Connections }> {
+    const { headers, client } = await this.#readCredentials(request);
     const identity = JSON.stringify(client);
     if (this.#connections?.identity !== identity) {
       const connect = () => Deno.createHttpClient(client);
       this.#close();
       this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
     }
-    return { headers, connections: this.#connections };
+    return { headers: headers.map(([name, value]) => [name, value]), connections: this.#connections };
+  }
+
+  async #readCredentials(request: ApiRequest): Promise<ApiCredentials> {
+    try {
+      return await this.#access.credentials();
+    } catch (error) {
+      throw noCredentials(request, error);
+    }
   }
 }
 
@@ -282,6 +303,8 @@ async function readBody(
   try {
     return await abortable(options.response.text(), options.signal);
   } catch (error) {
+    // A server may close the connection before the body of its rejection has arrived.
+    if (!options.response.ok && !options.signal.aborted) return "";
     throw noResponse(request, error);
   }
 }

@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { KubeConfig, type KubernetesObject } from "@kubernetes/client-node";
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { Cluster } from "@streamspace/memory-cluster";
 import { type ApiFault, ApiProxy, type RequestAttributes } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { watch } from "../../lib/kubernetes/watch.ts";
+import { accessTo } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { Queue } from "../support/queue.ts";
@@ -32,9 +33,7 @@ class Proxied implements AsyncDisposable {
       client: this.#upstream,
       onRequest: (request) => this.arrivals.push(words(request)),
     });
-    const config = new KubeConfig();
-    config.loadFromClusterAndUser({ name: "c", server: this.proxy.url, skipTLSVerify: true }, { name: "u" });
-    this.transport = new Transport(() => config);
+    this.transport = new Transport(() => accessTo(this.proxy.url));
   }
 
   /** Sends a request through the proxy. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { ControlPlane, type ControlPlaneOptions } from "../../dev/control_plane/control_plane.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { IssuedKey } from "../../lib/control_plane/issued_key.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { Secret } from "../../lib/common/secret.ts";
@@ -35,7 +35,7 @@ async function storeIssuedKey(
   cluster: TestCluster,
   { key, configured }: { key: string; configured: string },
 ): Promise<void> {
-  using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+  using transport = new Transport(() => loadAccess(cluster.kubeconfig));
   const store = createIssuedKeyStore(transport, { namespace: cluster.namespace, agent: AGENT_ID });
   await new IssuedKey(store).set(key, new Secret(configured));
 }
@@ -155,7 +155,7 @@ Deno.test("diagnose() ends when all servers accept connections and never respond
     for await (const connection of listener) held.push(connection);
   })();
   const address = `127.0.0.1:${listener.addr.port}`;
-  await using kubeconfig = await kubeconfigFor({ server: `https://${address}` });
+  await using kubeconfig = await kubeconfigFor({ server: `https://${address}`, token: "t" });
   const cluster = { kubeconfig: kubeconfig.path, namespace: "streamspace" };
   const { failures } = await Diagnosis.run({
     cluster,

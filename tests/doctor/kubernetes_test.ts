@@ -257,8 +257,23 @@ Deno.test("diagnose() reports the clock skew of the API server", async () => {
   );
 });
 
+Deno.test("diagnose() reports an API server that ignores the credentials", async () => {
+  await using api = new ScriptedServer((_request, path) =>
+    path === "/version" ? undefined : Response.json({
+      kind: "Status",
+      code: 403,
+      reason: "Forbidden",
+      message: 'pods is forbidden: User "system:anonymous" cannot list resource "pods"',
+    }, { status: 403 })
+  );
+  const { failures } = await api.examine();
+  assertEquals(failures, [
+    `FAIL  Kubernetes at ${api.url} rejects the credentials: Kubernetes refused to create apis authorization.k8s.io v1 selfsubjectaccessreviews, as it accepts no credentials of the agent and treats it as system:anonymous: pods is forbidden: User "system:anonymous" cannot list resource "pods": check the user in the kubeconfig, and for a proxy in front of the API server that removes the credentials`,
+  ]);
+});
+
 Deno.test("diagnose() skips all checks of the cluster when the API server is unreachable", async () => {
-  await using kubeconfig = await kubeconfigFor({ server: "https://127.0.0.1:1" });
+  await using kubeconfig = await kubeconfigFor({ server: "https://127.0.0.1:1", token: "t" });
   const { failures, about } = await examine(kubeconfig.path);
   assertEquals(failures.length, 1);
   assertMatch(

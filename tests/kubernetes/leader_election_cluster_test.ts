@@ -2,7 +2,7 @@ import type { V1Lease } from "@kubernetes/client-node";
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { Cluster } from "@streamspace/memory-cluster";
 import { createLeaseApi, type LeaseApi } from "../../lib/kubernetes/client.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { LeaderElection, type Leadership } from "../../lib/kubernetes/leader_election.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
@@ -44,7 +44,10 @@ class Connection implements Disposable {
   }
 
   static to(cluster: TestCluster): Connection {
-    return new Connection(new Transport(() => cluster.config, { timings: TIMINGS }), cluster.namespace);
+    return new Connection(
+      new Transport(() => loadAccess(cluster.kubeconfig), { timings: TIMINGS }),
+      cluster.namespace,
+    );
   }
 
   acquire(identity: string, { timings = LONG, signal = never } = {}): Promise<Leadership> {
@@ -210,9 +213,9 @@ class Network implements AsyncDisposable {
     const through = `http://127.0.0.1:${this.#server.addr.port}`;
     const text = this.cluster.kubeconfig();
     const path = await temporaryFile(via === "network" ? text.replace(this.cluster.url, through) : text);
-    const config = loadKubeConfig(path);
+    const access = loadAccess(path);
     await Deno.remove(path);
-    return new Connection(new Transport(() => config, { timings: TIMINGS }), "default");
+    return new Connection(new Transport(() => access, { timings: TIMINGS }), "default");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

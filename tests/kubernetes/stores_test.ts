@@ -3,7 +3,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { Cluster, type ClusterOptions } from "@streamspace/memory-cluster";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { KeyStore } from "../../lib/control_plane/issued_key.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { createIssuedKeyStore } from "../../lib/kubernetes/stores.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { temporaryFile } from "../support/clusters.ts";
@@ -20,7 +20,7 @@ class Stores implements AsyncDisposable {
   private constructor(cluster: Cluster, kubeconfig: string) {
     this.cluster = cluster;
     this.#kubeconfig = kubeconfig;
-    this.transport = new Transport(() => loadKubeConfig(kubeconfig));
+    this.transport = new Transport(() => loadAccess(kubeconfig));
   }
 
   static async open(options: ClusterOptions = {}): Promise<Stores> {

@@ -1,11 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { KubeConfig } from "@kubernetes/client-node";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { createSessionClient } from "../../lib/kubernetes/client.ts";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { attributesOf } from "../../lib/kubernetes/requests.ts";
 import { type RequestRecord, Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
-import { temporaryFile } from "../support/clusters.ts";
+import { accessTo, temporaryFile } from "../support/clusters.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { Queue } from "../support/queue.ts";
@@ -43,7 +42,7 @@ class ScriptedApi implements AsyncDisposable {
 
   /** Creates a transport; `token` is called each time the credentials are loaded. */
   connect(token: () => string = () => "token", options: TransportOptions = {}): Transport {
-    return new Transport(() => kubeConfig(this.host, token()), options);
+    return new Transport(() => accessTo(`http://${this.host}`, token()), options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,13 +75,6 @@ class ResettingApi implements AsyncDisposable {
   }
 }
 
-function kubeConfig(host: string, token: string): KubeConfig {
-  const config = new KubeConfig();
-  const cluster = { name: "c", server: `http://${host}`, skipTLSVerify: true };
-  config.loadFromClusterAndUser(cluster, { name: "u", token });
-  return config;
-}
-
 function refusal(code: number, headers: Record<string, string> = {}): Response {
   return Response.json({ kind: "Status", code, message: `no (${code})` }, { status: code, headers });
 }
@@ -105,7 +97,7 @@ for (const status of [500, 503]) {
 Deno.test("K15 Transport retries a request after a connection reset, five attempts in all", async () => {
   using _random = new FixedRandom(0);
   await using api = new ResettingApi();
-  using transport = new Transport(() => kubeConfig(api.host, "token"));
+  using transport = new Transport(() => accessTo(`http://${api.host}`, "token"));
   const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
   assertEquals([error.status, api.connections], [0, 5]);
   assertStringIncludes(error.message, "Kubernetes did not answer a request to read pods: ");
@@ -237,25 +229,6 @@ Deno.test("Transport reports that the credentials cannot be reloaded", async () 
   );
 });
 
-Deno.test("K16 Transport uses a rotated service account token immediately", async () => {
-  const current = { token: "old" };
-  await using api = rotating(current);
-  const tokenFile = await temporaryFile("old");
-  await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(tokenFile) };
-  using transport = new Transport(() => {
-    const config = new KubeConfig();
-    const cluster = { name: "c", server: `http://${api.host}`, skipTLSVerify: true };
-    const authProvider = { name: "tokenFile", config: { tokenFile } };
-    config.loadFromClusterAndUser(cluster, { name: "u", authProvider });
-    return config;
-  });
-  await transport.getJson(PATH);
-  current.token = "new";
-  await Deno.writeTextFile(tokenFile, "new");
-  await transport.getJson(PATH);
-  assertEquals(api.authorizations, ["old", "old", "new"].map((token) => `Bearer ${token}`));
-});
-
 /** Writes a kubeconfig with one cluster. */
 async function kubeconfigOf(
   cluster: Readonly<Record<string, string>>,
@@ -276,29 +249,10 @@ Deno.test("Transport uses the proxy of the kubeconfig", async () => {
     server: `http://${api.host}`,
     "proxy-url": `http://alice:s3cret@${proxy.host}`,
   });
-  using transport = new Transport(() => loadKubeConfig(kubeconfig.path));
+  using transport = new Transport(() => loadAccess(kubeconfig.path));
   await transport.getJson(PATH);
   const authorization = `Basic ${btoa("alice:s3cret")}`;
   assertEquals(proxy.requests, [{ method: "GET", target: api.host, authorization }]);
-});
-
-Deno.test("loadKubeConfig() rejects an unsupported proxy without revealing its password", async () => {
-  await using kubeconfig = await kubeconfigOf({
-    server: "http://127.0.0.1:1",
-    "proxy-url": "ftp://alice:s3cret@proxy",
-  });
-  const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
-  assertStringIncludes(error.message, "its proxy-url is not an http or https URL");
-  assert(!error.message.includes("s3cret"));
-});
-
-Deno.test("loadKubeConfig() rejects a tls-server-name", async () => {
-  await using kubeconfig = await kubeconfigOf({
-    server: "https://10.0.0.1",
-    "tls-server-name": "kubernetes",
-  });
-  const error = await assertRejects(() => Promise.try(() => loadKubeConfig(kubeconfig.path)), TypeError);
-  assertStringIncludes(error.message, "it sets tls-server-name, which Deno does not support");
 });
 
 Deno.test("R7 Transport rejects writes and still reads while mayWrite() returns false", async () => {
@@ -327,7 +281,7 @@ Deno.test("Transport reports each attempt at a request", async () => {
   await using api = new ScriptedApi((nth) => nth === 0 ? refusal(503) : list());
   const records: unknown[] = [];
   using transport = new Transport(
-    () => kubeConfig(api.host, "token"),
+    () => accessTo(`http://${api.host}`, "token"),
     {
       onRequest: ({ durationMs, ...record }) => void records.push({ ...record, hasTime: durationMs >= 0 }),
     },
@@ -346,7 +300,7 @@ Deno.test("Transport reports status 0 for a request without a response", async (
   await using api = new ResettingApi();
   const statuses: number[] = [];
   const onRequest = ({ status }: RequestRecord) => void statuses.push(status);
-  using transport = new Transport(() => kubeConfig(api.host, "token"), { onRequest });
+  using transport = new Transport(() => accessTo(`http://${api.host}`, "token"), { onRequest });
   await assertRejects(() => transport.getJson(PATH), KubernetesError);
   assertEquals(statuses, [0, 0, 0, 0, 0]);
 });
@@ -372,3 +326,67 @@ for (const [method, path, expected] of ATTRIBUTES) {
     assertEquals(`${verb} ${resource}`, expected);
   });
 }
+
+/** Response of an API server to a request without credentials. */
+function anonymousRefusal(): Response {
+  const message = 'pods is forbidden: User "system:anonymous" cannot list resource "pods"';
+  return Response.json({ kind: "Status", code: 403, reason: "Forbidden", message }, { status: 403 });
+}
+
+for (
+  const [name, token, answers, calls] of [
+    ["reports an API server that ignores its credentials", "t", [anonymousRefusal], 1],
+    ["does not report it without credentials", undefined, [anonymousRefusal], 0],
+    ["does not report it after an accepted request", "t", [list, anonymousRefusal], 0],
+  ] as const
+) {
+  Deno.test(`Transport ${name}`, async () => {
+    await using api = new ScriptedApi((nth) => answers[nth]?.() ?? list());
+    const errors: KubernetesError[] = [];
+    const onAnonymous = (error: KubernetesError) => errors.push(error);
+    using transport = new Transport(() => accessTo(`http://${api.host}`, token), { onAnonymous });
+    for (const _ of answers.slice(1)) await transport.getJson(PATH);
+    const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
+    assertStringIncludes(
+      error.message,
+      "Kubernetes refused to read pods, as it accepts no credentials of the agent and treats it as system:anonymous: ",
+    );
+    assertEquals(errors.length, calls);
+  });
+}
+
+Deno.test("Transport explains the rejection of an unencrypted request by a TLS server", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const serving = (async () => {
+    for await (const connection of listener) {
+      await connection.read(new Uint8Array(4096));
+      const text = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+      await connection.write(new TextEncoder().encode(text));
+      connection.close();
+    }
+  })();
+  using transport = new Transport(() => accessTo(`http://127.0.0.1:${listener.addr.port}`, "t"));
+  const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
+  listener.close();
+  await serving;
+  assertEquals(
+    error.message,
+    "Kubernetes refused to read pods: HTTP status 400: the server expects TLS, use https:// in its address",
+  );
+});
+
+Deno.test("Transport retries a request whose credentials cannot be read", async () => {
+  using _random = new FixedRandom(0);
+  await using api = new ScriptedApi(list);
+  let reads = 0;
+  const access = {
+    ...accessTo(`http://${api.host}`, "t"),
+    credentials: () => {
+      if (reads++ === 0) throw new Error("exec aws failed: no network");
+      return Promise.resolve({ headers: [], client: {} });
+    },
+  };
+  using transport = new Transport(() => access);
+  assertEquals(await transport.getJson(PATH), { kind: "List", items: [] });
+  assertEquals(reads, 2);
+});

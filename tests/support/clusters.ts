@@ -12,7 +12,8 @@ import {
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { Cluster } from "@streamspace/memory-cluster";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { clientNodeConfig } from "../../dev/api_server.ts";
+import type { ClusterAccess } from "../../lib/kubernetes/kubeconfig.ts";
 
 /** A kind of cluster, and whether it is at hand. */
 export interface ClusterKind {
@@ -53,7 +54,7 @@ export class TestCluster implements AsyncDisposable {
     this.kubeconfig = parts.kubeconfig;
     this.namespace = parts.namespace;
     this.#memory = parts.memory;
-    this.config = loadKubeConfig(parts.kubeconfig);
+    this.config = clientNodeConfig(parts.kubeconfig);
     this.objects = KubernetesObjectApi.makeApiClient(this.config);
   }
 
@@ -196,6 +197,16 @@ export class TestCluster implements AsyncDisposable {
     await this.#memory[Symbol.asyncDispose]();
     await Deno.remove(this.kubeconfig);
   }
+}
+
+/** Access to a server with a token, or without credentials. */
+export function accessTo(server: string, token?: string): ClusterAccess {
+  const headers = token === undefined ? [] : [["Authorization", `Bearer ${token}`] as const];
+  return {
+    server,
+    isAnonymous: token === undefined,
+    credentials: () => Promise.resolve({ headers, client: {} }),
+  };
 }
 
 /** Writes a file that the operating system's temporary folder keeps. */

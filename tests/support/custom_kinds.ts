@@ -10,7 +10,7 @@ import {
 } from "@kubernetes/client-node";
 import { delay } from "@std/async";
 import { load } from "js-yaml";
-import { loadKubeConfig } from "../../lib/kubernetes/kubeconfig.ts";
+import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { CUSTOM_API, CustomCollection } from "../../lib/kubernetes/custom_collection.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import type { TestCluster } from "./clusters.ts";
@@ -37,7 +37,7 @@ export async function installKinds(cluster: TestCluster): Promise<void> {
       setHeaderOptions("Content-Type", PatchStrategy.ServerSideApply),
     );
   }
-  using transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+  using transport = new Transport(() => loadAccess(cluster.kubeconfig));
   const signal = AbortSignal.timeout(PATIENCE_MS);
   while (!await isServed(transport)) await delay(50, { signal });
 }
@@ -64,7 +64,7 @@ export class Onlooker implements AsyncDisposable {
       this.#watchers.clear();
     };
     this.#collection = new CustomCollection({ resource, onList: wake, onChange: wake });
-    this.#transport = new Transport(() => loadKubeConfig(cluster.kubeconfig));
+    this.#transport = new Transport(() => loadAccess(cluster.kubeconfig));
     const { namespace } = cluster;
     this.#following = this.#collection.follow(this.#transport, { namespace, signal: this.#stop.signal });
   }

@@ -2,7 +2,7 @@
  * A Kubernetes API with one collection; a test answers each request.
  * @module
  */
-import { KubeConfig } from "@kubernetes/client-node";
+import { accessTo } from "./clusters.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { Queue } from "./queue.ts";
 
@@ -104,10 +104,8 @@ export class ListWatchServer implements AsyncDisposable {
 
   /** Creates a transport to this server. */
   connect(): Transport {
-    const config = new KubeConfig();
-    const server = `http://127.0.0.1:${this.#server.addr.port}`;
-    config.loadFromClusterAndUser({ name: "c", server, skipTLSVerify: true }, { name: "u", token: "t" });
-    return new Transport(() => config);
+    const access = accessTo(`http://127.0.0.1:${this.#server.addr.port}`, "t");
+    return new Transport(() => access);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { ApiProxy, type RequestAttributes } from "../../dev/faults/api_proxy.ts";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
-import { readCredentials } from "../../lib/kubernetes/kubeconfig.ts";
+import { connectToApiServer } from "../../dev/api_server.ts";
 import { temporaryFile, type TestCluster } from "./clusters.ts";
 
 /** When a request is at a point: as it reaches the proxy, or once the server has carried it out and its answer is held back. */
@@ -38,14 +38,13 @@ export class Proxies implements AsyncDisposable {
 
   /** Starts proxies before a cluster and a Control Plane. */
   static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
-    const { client: settings } = await readCredentials(cluster.config);
-    const client = Deno.createHttpClient(settings);
+    const { server, client } = await connectToApiServer(cluster.kubeconfig);
     const listeners = new Set<(point: Point, request: RequestAttributes) => void>();
     const tell = (point: Point) => (request: RequestAttributes) => {
       for (const listener of [...listeners]) listener(point, request);
     };
     const api = ApiProxy.start({
-      server: cluster.config.getCurrentCluster()?.server ?? "",
+      server,
       client,
       onRequest: tell("asked"),
       onHeldBack: tell("held back"),
