@@ -10,7 +10,7 @@ const GOOD = {
   memory: "512Mi",
   cpu: "250m",
 };
-/** Payloads of a start that must fail, and what the person who sent one is told. */
+/** Invalid payloads of a start, and what the reported error contains. */
 const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }> = [
   { name: "no payload", payload: null, error: '"payload" must be an object, but is null' },
   {
@@ -88,7 +88,7 @@ const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }>
 ];
 
 onEachCluster(
-  "bad payloads fail with the field and the reason, and leave nothing",
+  "invalid payloads fail with the field and the reason, and create nothing",
   async (cluster, context) => {
     await using stage = await Stage.start(cluster);
     for (const { name, payload, error } of PAYLOADS) {
@@ -122,7 +122,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "broken frames are ignored and counted, and what stands beside them is carried out",
+  "malformed frames are ignored and counted, and valid commands next to them run",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
     const { controlPlane } = stage;
@@ -171,7 +171,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "what a payload holds beside its fields changes nothing and reaches no log",
+  "unknown fields of a payload have no effect and are not logged",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--log-level=debug"] });
     const extra =

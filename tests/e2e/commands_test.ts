@@ -25,8 +25,8 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
     "Service/s1",
   ]);
 
-  const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
-  assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
+  const hibernated = await stage.command("hibernate_session", { sessionId: "s1" });
+  assertEquals((hibernated.result as Record<string, unknown>).state, "hibernated");
   assertEquals(await cluster.leftovers(), ["Deployment/s1", "PersistentVolumeClaim/s1-home", "Service/s1"]);
 
   const woken = await stage.command("wake_session", { sessionId: "s1" });
@@ -50,7 +50,7 @@ onEachCluster("a session is started, hibernated, woken and stopped", async (clus
 });
 
 onEachCluster(
-  "a session is hibernated once its pod is gone, and not when that has ended",
+  "a session is hibernated when its pod is deleted, not when it has ended",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const { result } = await stage.command("start_session", { sessionId: "s1", ...START });
@@ -59,9 +59,11 @@ onEachCluster(
     await cluster.setFinalizers(held, ["example.com/hold"]);
     const commandId = stage.send("hibernate_session", { sessionId: "s1" });
     const actor = new Actor(cluster);
-    const pod = await actor.pod("s1", { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+    const pod = await actor.pod("s1", {
+      isTrue: ({ metadata }) => metadata?.deletionTimestamp !== undefined,
+    });
     await actor.report(pod, { phase: "Succeeded" });
-    // Whoever sees the pod of this one has seen that.
+    // The agent has seen that status when it sees the pod of another session.
     await stage.command("start_session", { sessionId: "s2", ...START });
     assertEquals([stage.results(commandId), stage.states("s1")], [[], ["pending", "running"]]);
     await cluster.setFinalizers(held, []);
@@ -70,7 +72,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("a session's objects are what the documentation describes", async (cluster) => {
+onEachCluster("the objects of a session are as documented", async (cluster) => {
   await using stage = await Stage.start(cluster, {
     args: ["--node-selector={kubernetes.io/os: linux}", "--tolerations=[{key: desktops, operator: Exists}]"],
   });
@@ -112,7 +114,7 @@ onEachCluster("a session's objects are what the documentation describes", async 
 });
 
 onEachCluster(
-  "R5 20 starts in one frame all complete, each acknowledged before its result",
+  "20 starts in one frame all complete, each acknowledged before its result",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const ids = stage.controlPlane.commandFrame(
@@ -133,7 +135,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("R2 a stop cancels the start that it overtakes and leaves nothing", async (cluster) => {
+onEachCluster("a stop cancels a running start and leaves no objects", async (cluster) => {
   await using stage = await Stage.start(cluster);
   const start = stage.send("start_session", { sessionId: "s1", ...START, template: "stuck" });
   await stage.controlPlane.waitFor((message) =>
@@ -148,7 +150,7 @@ onEachCluster("R2 a stop cancels the start that it overtakes and leaves nothing"
 });
 
 onEachCluster(
-  "K14 R4 stopping what does not exist succeeds, waking and hibernating it fails",
+  "stopping a session that does not exist succeeds, waking and hibernating it fails",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const stopped = await stage.command("stop_session", { sessionId: "ghost" });
@@ -156,13 +158,13 @@ onEachCluster(
     assertEquals(stage.states("ghost"), ["terminated"]);
     const woken = await stage.command("wake_session", { sessionId: "ghost" });
     assertEquals(woken.error, 'Cannot wake session "ghost": it does not exist');
-    const asleep = await stage.command("hibernate_session", { sessionId: "ghost" });
-    assertEquals(asleep.error, 'Cannot hibernate session "ghost": it does not exist');
+    const hibernated = await stage.command("hibernate_session", { sessionId: "ghost" });
+    assertEquals(hibernated.error, 'Cannot hibernate session "ghost": it does not exist');
   },
 );
 
 onEachCluster(
-  "R1 the same start again succeeds, another one under the same id is refused",
+  "the same start again succeeds, a different one with the same id is rejected",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const first = await stage.command("start_session", { sessionId: "s1", ...START });
@@ -177,31 +179,34 @@ onEachCluster(
   },
 );
 
-onEachCluster("K13 an object of somebody else is neither used nor touched", async (cluster) => {
-  await cluster.create(
-    {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { name: "s1" },
-      spec: { ports: [{ port: 1 }] },
-    } as V1Service,
-  );
-  await using stage = await Stage.start(cluster);
-  const { error } = await stage.command("start_session", {
-    sessionId: "s1",
-    ...START,
-    persistentHome: false,
-  });
-  assertEquals(
-    error,
-    'Cannot start session "s1": "s1" already exists in the cluster and does not belong to this session',
-  );
-  await stage.command("stop_session", { sessionId: "s1" });
-  assertEquals(await cluster.leftovers(), ["Service/s1"]);
-});
+onEachCluster(
+  "an existing object that is not part of the session is neither used nor changed",
+  async (cluster) => {
+    await cluster.create(
+      {
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "s1" },
+        spec: { ports: [{ port: 1 }] },
+      } as V1Service,
+    );
+    await using stage = await Stage.start(cluster);
+    const { error } = await stage.command("start_session", {
+      sessionId: "s1",
+      ...START,
+      persistentHome: false,
+    });
+    assertEquals(
+      error,
+      'Cannot start session "s1": "s1" already exists in the cluster and does not belong to this session',
+    );
+    await stage.command("stop_session", { sessionId: "s1" });
+    assertEquals(await cluster.leftovers(), ["Service/s1"]);
+  },
+);
 
 onEachCluster(
-  "K11 a pod that the cluster refuses fails the start at once and leaves nothing",
+  "a rejected pod fails the start immediately and leaves no objects",
   async (cluster) => {
     await cluster.limit("small", { pods: "0" });
     await using stage = await Stage.start(cluster);
@@ -218,14 +223,14 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("K18 a session whose label was another one for a while is found again", async (cluster) => {
+onEachCluster("a session is found again after its label was different for a while", async (cluster) => {
   await using stage = await Stage.start(cluster);
   for (const sessionId of ["s1", "s2"]) await stage.command("start_session", { sessionId, ...START });
   for (const app of ["another", "streamspace-session"]) {
     const metadata = { name: "s1", labels: { app } };
     await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata });
   }
-  // Whoever sees this one asleep has seen that.
+  // The agent has seen both changes when it sees the pod of another session deleted.
   await stage.command("hibernate_session", { sessionId: "s2" });
   const { error } = await stage.command("hibernate_session", { sessionId: "s1" });
   assertEquals(error, undefined);
@@ -233,7 +238,7 @@ onEachCluster("K18 a session whose label was another one for a while is found ag
   assertEquals(stage.states("s1"), ["pending", "running", "hibernated"]);
 });
 
-onEachCluster("K20 a pod that others delete is replaced, and the new one is told", async (cluster) => {
+onEachCluster("a deleted pod is replaced, and the new one is reported", async (cluster) => {
   await using stage = await Stage.start(cluster);
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
   const { podName = "" } = started.result as Record<string, string>;
@@ -246,11 +251,11 @@ onEachCluster("K20 a pod that others delete is replaced, and the new one is told
   assertEquals(stage.states("s1"), ["pending", "running", "running"]);
 });
 
-onEachCluster("R13 a session that others delete is told as what it is then", async (cluster) => {
+onEachCluster("the deletion of a session's objects is reported", async (cluster) => {
   await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   await cluster.delete("apps/v1", "Deployment", "s1");
-  // Its Service and home are still there, so that it has failed and not ended: a stop is what ends it.
+  // Service and home volume still exist, so the session has failed; only a stop terminates it.
   await stage.untilState("s1", "failed");
   await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
   await stage.untilState("s1", "terminated");
@@ -259,10 +264,10 @@ onEachCluster("R13 a session that others delete is told as what it is then", asy
 });
 
 onEachCluster(
-  "R13 what others did to sessions while no agent ran is told by the next one",
+  "changes to sessions while no agent ran are reported by the next one",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
-    for (const sessionId of ["gone", "broken", "asleep"]) {
+    for (const sessionId of ["gone", "broken", "hibernated"]) {
       await stage.command("start_session", { sessionId, ...START, persistentHome: false });
     }
     stage.agent.stop();
@@ -270,7 +275,7 @@ onEachCluster(
     await cluster.delete("apps/v1", "Deployment", "gone");
     await cluster.delete("v1", "Service", "gone");
     await cluster.delete("apps/v1", "Deployment", "broken");
-    const metadata = { name: "asleep", namespace: cluster.namespace };
+    const metadata = { name: "hibernated", namespace: cluster.namespace };
     await cluster.objects.patch({
       apiVersion: "apps/v1",
       kind: "Deployment",
@@ -281,15 +286,15 @@ onEachCluster(
     await stage.startNext();
     await stage.untilState("gone", "terminated");
     await stage.untilState("broken", "failed");
-    await stage.untilState("asleep", "hibernated");
+    await stage.untilState("hibernated", "hibernated");
   },
 );
 
 onEachCluster(
-  "K17 a command fails in time where the cluster does not let itself be listed",
+  "a command fails in time when listing the cluster is forbidden",
   async (cluster) => {
-    // An account without any right.
-    const kubeconfig = await cluster.kubeconfigWithoutRights();
+    // An account without permissions.
+    const kubeconfig = await cluster.kubeconfigWithoutPermissions();
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
     await using stage = await Stage.start(cluster, { kubeconfig, args: ["--start-timeout=2s"] });
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
@@ -301,15 +306,18 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("K7 a home that never came to be goes with its failed start", async (cluster) => {
-  await using stage = await Stage.start(cluster, {
-    args: ["--storage-class=no-such-class", "--start-timeout=2s"],
-  });
-  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertEquals(
-    error,
-    'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be provisioned: ' +
-      'storageclass.storage.k8s.io "no-such-class" not found',
-  );
-  await cluster.untilEmpty();
-});
+onEachCluster(
+  "a home volume that was never provisioned is deleted with its failed start",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, {
+      args: ["--storage-class=no-such-class", "--start-timeout=2s"],
+    });
+    const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
+    assertEquals(
+      error,
+      'Cannot start session "s1": it was not ready within 2s: volume "s1-home" cannot be provisioned: ' +
+        'storageclass.storage.k8s.io "no-such-class" not found',
+    );
+    await cluster.untilEmpty();
+  },
+);

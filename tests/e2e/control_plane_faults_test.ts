@@ -3,15 +3,15 @@ import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { MEMORY } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
-/** Gives a start that hangs in a request to the cluster until the faults are cleared. */
-async function hangingStart(stage: Stage, sessionId: string): Promise<string> {
+/** Sends a start whose request to the cluster hangs until the faults are cleared. */
+async function sendHangingStart(stage: Stage, sessionId: string): Promise<string> {
   const reached = stage.proxies.hang("create deployments");
   const commandId = stage.send("start_session", { sessionId, ...START });
   await reached;
   return commandId;
 }
 
-onEachCluster("C1 an agent that starts before its Control Plane finds it later", async (cluster) => {
+onEachCluster("an agent that starts before its Control Plane connects later", async (cluster) => {
   await using stage = await Stage.launch(cluster, { throughProxies: true });
   stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
   stage.proxies.controlPlaneLink.cut();
@@ -23,12 +23,12 @@ onEachCluster("C1 an agent that starts before its Control Plane finds it later",
 }, [MEMORY]);
 
 onEachCluster(
-  "C5 results that the end of a link overtook come over the next one, in their order",
+  "results that could not be sent before a disconnect are sent after it, in order",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
     const ids: string[] = [];
-    for (const sessionId of ["s1", "s2", "s3"]) ids.push(await hangingStart(stage, sessionId));
+    for (const sessionId of ["s1", "s2", "s3"]) ids.push(await sendHangingStart(stage, sessionId));
     proxies.controlPlaneLink.mode = { kind: "refuse" };
     proxies.controlPlaneLink.cut();
     await stage.agent.line(/Disconnected from Control Plane/);
@@ -52,7 +52,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "C5 a command whose link is cut before its ack is carried out and answered once",
+  "a command whose connection breaks before its ack runs once and gets one result",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     const { controlPlane, proxies } = stage;
@@ -77,14 +77,14 @@ onEachCluster(
 );
 
 onEachCluster(
-  "C6 a link that is dead without knowing it is found, and what was said into it comes again",
+  "a half-open connection is detected, and what was sent on it is sent again",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
       throughProxies: true,
       timings: { linkSilenceMs: 1000 },
     });
     const { controlPlane, proxies } = stage;
-    const commandId = await hangingStart(stage, "s1");
+    const commandId = await sendHangingStart(stage, "s1");
     proxies.controlPlaneLink.mode = { kind: "half-open" };
     proxies.api.clearFaults();
     await stage.agent.line(new RegExp(`Command ${commandId}: start_session of session s1 complete`));
@@ -92,9 +92,9 @@ onEachCluster(
     assertEquals((await controlPlane.result(commandId)).type, "complete");
     await stage.untilState("s1", "running");
     assertEquals(controlPlane.connections.length, 2);
-    // The next attempt already goes a new way, and not by a connection that is as dead as the link.
+    // The registration does not reuse an HTTP connection that is half-open, too.
     assert(!stage.agent.output.some((line) => line.includes("did not answer")));
-    // Nothing else came late.
+    // Nothing else was late.
     const problems = controlPlane.problems.filter((problem) => !problem.includes("silent"));
     assertEquals([...problems], []);
   },
@@ -102,10 +102,10 @@ onEachCluster(
 );
 
 onEachCluster(
-  "C7 a Control Plane that starts anew gets the sessions' results and goes on",
+  "a restarted Control Plane gets the results and can send commands",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
-    const commandId = await hangingStart(stage, "s1");
+    const commandId = await sendHangingStart(stage, "s1");
     const port = Number(new URL(stage.controlPlane.url).port);
     await stage.controlPlane[Symbol.asyncDispose]();
     await stage.agent.line(/Disconnected from Control Plane/);
@@ -113,17 +113,17 @@ onEachCluster(
     await next.waitForConnection(AGENT_ID);
     stage.proxies.api.clearFaults();
     assertEquals((await next.result(commandId)).type, "complete");
-    const asleep = next.command(AGENT_ID, { action: "hibernate_session", sessionId: "s1" });
-    assertEquals((await next.result(asleep)).type, "complete");
+    const hibernated = next.command(AGENT_ID, { action: "hibernate_session", sessionId: "s1" });
+    assertEquals((await next.result(hibernated)).type, "complete");
     assertEquals(next.registrations.length, 1);
   },
   [MEMORY],
 );
 
-onEachCluster("C8 a link that goes up and down does nothing twice", async (cluster) => {
+onEachCluster("commands run once while the connection breaks repeatedly", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   const { controlPlane, proxies } = stage;
-  const commandId = await hangingStart(stage, "s1");
+  const commandId = await sendHangingStart(stage, "s1");
   for (const count of [1, 2]) {
     proxies.controlPlaneLink.reset();
     await controlPlane.waitForConnection(AGENT_ID, { after: count });
@@ -144,7 +144,7 @@ onEachCluster("C8 a link that goes up and down does nothing twice", async (clust
   assertEquals([...controlPlane.problems], []);
 }, [MEMORY]);
 
-onEachCluster("C10 100 commands that come at once after an outage are all answered", async (cluster) => {
+onEachCluster("100 commands at once after an outage all get results", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   const { controlPlane, proxies } = stage;
   await stage.command("start_session", { sessionId: "s1", ...START });

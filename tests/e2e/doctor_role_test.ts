@@ -84,7 +84,7 @@ onEachCluster(
 );
 
 onEachCluster("doctor reports an account without permissions", async (cluster) => {
-  const kubeconfig = await cluster.kubeconfigWithoutRights();
+  const kubeconfig = await cluster.kubeconfigWithoutPermissions();
   await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
   await using controlPlane = ControlPlane.start();
   const settings = { kubeconfig, namespace: cluster.namespace };

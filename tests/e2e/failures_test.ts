@@ -16,25 +16,25 @@ interface Row {
   /** @default {"stuck"} */
   readonly template?: string;
   readonly persistentHome?: boolean;
-  /** What is done to the session while it starts. */
-  readonly act?: (actor: Actor, sessionId: string) => Promise<void>;
+  /** Changes the session while it starts. */
+  readonly change?: (actor: Actor, sessionId: string) => Promise<void>;
   readonly reason: string;
-  /** What is told after `Cannot start session "…": `. */
-  readonly words: string;
+  /** The error after `Cannot start session "…": `. */
+  readonly problem: string;
 }
 
-/** Lets the starts of all rows fail side by side, and checks what is told of each and that nothing is left but homes. */
+/** Lets the starts of all rows fail concurrently; asserts the report of each, and that only the home volumes `homes` are left. */
 async function fail(
   cluster: TestCluster,
   { stage, rows, homes = [] }: { stage: Stage; rows: readonly Row[]; homes?: string[] },
 ): Promise<void> {
   const actor = new Actor(cluster);
   await Promise.all(rows.map(async (row) => {
-    const { sessionId, template = "stuck", persistentHome = false, act, reason, words } = row;
+    const { sessionId, template = "stuck", persistentHome = false, change, reason, problem } = row;
     const command = stage.command("start_session", { sessionId, ...START, template, persistentHome });
-    await act?.(actor, sessionId);
+    await change?.(actor, sessionId);
     const { error } = await command;
-    const message = `Cannot start session "${sessionId}": ${words}`;
+    const message = `Cannot start session "${sessionId}": ${problem}`;
     assertEquals(error, message);
     await stage.untilState(sessionId, "failed");
     assertEquals(stage.lastStatus(sessionId).platformMetadata, {
@@ -49,26 +49,26 @@ async function fail(
   assertEquals([...stage.controlPlane.problems], []);
 }
 
-/** A node keeps the container of the session waiting. */
-function keptWaiting(...state: Parameters<typeof waiting>): NonNullable<Row["act"]> {
+/** The container of the session waits with this reason. */
+function keptWaiting(...state: Parameters<typeof waiting>): NonNullable<Row["change"]> {
   return async (actor, sessionId) => actor.container(await actor.begun(sessionId), waiting(...state));
 }
 
-/** The container of the session crashes again and again. */
-function crashing(...end: Parameters<typeof ended>): NonNullable<Row["act"]> {
+/** The container of the session crashes repeatedly. */
+function crashing(...end: Parameters<typeof ended>): NonNullable<Row["change"]> {
   return async (actor, sessionId) => {
     const rest = { restartCount: 2, lastState: ended(...end) };
     await actor.container(await actor.begun(sessionId), waiting("CrashLoopBackOff", "back-off 20s"), rest);
   };
 }
 
-/** Something is told about the session's pod. */
-function told(reason: string, message: string): NonNullable<Row["act"]> {
-  return async (actor, sessionId) => actor.tell(await actor.begun(sessionId), reason, message);
+/** An event is recorded for the session's pod. */
+function recorded(reason: string, message: string): NonNullable<Row["change"]> {
+  return async (actor, sessionId) => actor.recordEvent(await actor.begun(sessionId), reason, message);
 }
 
-/** Nodes end three pods of the session. */
-function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
+/** Three pods of the session fail, one after the other. */
+function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["change"]> {
   return async (actor, sessionId) => {
     const pods: V1Pod[] = [];
     for (let nth = 0; nth < 3; nth++) {
@@ -79,86 +79,89 @@ function endedPods(status: Partial<V1PodStatus>): NonNullable<Row["act"]> {
   };
 }
 
-onEachCluster("failures are told at once, or after ten seconds, and leave nothing", async (cluster) => {
-  await using stage = await Stage.start(cluster, { timings: { graceFactor: 0.1 } });
-  await fail(cluster, {
-    stage,
-    homes: ["deleted-home"],
-    rows: [
-      {
-        sessionId: "invalid",
-        act: keptWaiting("InvalidImageName"),
-        reason: "InvalidImage",
-        words: 'image name "example.com/stuck:1" is invalid',
-      },
-      {
-        sessionId: "never",
-        act: keptWaiting("ErrImageNeverPull"),
-        reason: "ImageNeverPulled",
-        words: 'image "example.com/stuck:1" is not on the node, and its pull policy is Never',
-      },
-      {
-        sessionId: "deleted",
-        persistentHome: true,
-        act: async (actor, sessionId) => {
-          await actor.begun(sessionId);
-          await cluster.delete("apps/v1", "Deployment", "deleted");
+onEachCluster(
+  "starts fail immediately or after a short grace period, and leave no objects",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, { timings: { graceFactor: 0.1 } });
+    await fail(cluster, {
+      stage,
+      homes: ["deleted-home"],
+      rows: [
+        {
+          sessionId: "invalid",
+          change: keptWaiting("InvalidImageName"),
+          reason: "InvalidImage",
+          problem: 'image name "example.com/stuck:1" is invalid',
         },
-        reason: "DeploymentDeleted",
-        words: "its Deployment was deleted",
-      },
-      {
-        sessionId: "config",
-        act: keptWaiting("CreateContainerConfigError", 'secret "keys" not found'),
-        reason: "ContainerConfig",
-        words: 'its container cannot be created: secret "keys" not found',
-      },
-      {
-        sessionId: "run",
-        act: keptWaiting("RunContainerError", 'exec: "nope": executable file not found in $PATH'),
-        reason: "CannotRun",
-        words: 'its container cannot be started: exec: "nope": executable file not found in $PATH',
-      },
-      {
-        sessionId: "crash",
-        template: "crashing",
-        reason: "CrashLoop",
-        words: "its container crashed: back-off restarting failed container (exit code 1)",
-      },
-      {
-        sessionId: "words",
-        act: crashing("Error", { exitCode: 2, message: "cannot open display :1\n" }),
-        reason: "CrashLoop",
-        words: "its container crashed: exit code 2: cannot open display :1",
-      },
-      {
-        sessionId: "memory",
-        act: crashing("OOMKilled", { exitCode: 137 }),
-        reason: "OOMKilled",
-        words: "its container ran out of memory (OOMKilled): its limit is 512Mi",
-      },
-      {
-        sessionId: "rejected",
-        act: endedPods({
-          reason: "OutOfcpu",
-          message: "Pod was rejected: Node didn't have enough resource: cpu",
-          containerStatuses: [],
-        }),
-        reason: "PodRejected",
-        words: 'node "node-1" rejects its pod: Node didn\'t have enough resource: cpu',
-      },
-      {
-        sessionId: "evicted",
-        act: endedPods({ reason: "Evicted", message: "The node was low on resource: memory. " }),
-        reason: "Evicted",
-        words: "its pod was evicted: The node was low on resource: memory.",
-      },
-    ],
-  });
-});
+        {
+          sessionId: "never",
+          change: keptWaiting("ErrImageNeverPull"),
+          reason: "ImageNeverPulled",
+          problem: 'image "example.com/stuck:1" is not on the node, and its pull policy is Never',
+        },
+        {
+          sessionId: "deleted",
+          persistentHome: true,
+          change: async (actor, sessionId) => {
+            await actor.begun(sessionId);
+            await cluster.delete("apps/v1", "Deployment", "deleted");
+          },
+          reason: "DeploymentDeleted",
+          problem: "its Deployment was deleted",
+        },
+        {
+          sessionId: "config",
+          change: keptWaiting("CreateContainerConfigError", 'secret "keys" not found'),
+          reason: "ContainerConfig",
+          problem: 'its container cannot be created: secret "keys" not found',
+        },
+        {
+          sessionId: "run",
+          change: keptWaiting("RunContainerError", 'exec: "nope": executable file not found in $PATH'),
+          reason: "CannotRun",
+          problem: 'its container cannot be started: exec: "nope": executable file not found in $PATH',
+        },
+        {
+          sessionId: "crash",
+          template: "crashing",
+          reason: "CrashLoop",
+          problem: "its container crashed: back-off restarting failed container (exit code 1)",
+        },
+        {
+          sessionId: "message",
+          change: crashing("Error", { exitCode: 2, message: "cannot open display :1\n" }),
+          reason: "CrashLoop",
+          problem: "its container crashed: exit code 2: cannot open display :1",
+        },
+        {
+          sessionId: "memory",
+          change: crashing("OOMKilled", { exitCode: 137 }),
+          reason: "OOMKilled",
+          problem: "its container ran out of memory (OOMKilled): its limit is 512Mi",
+        },
+        {
+          sessionId: "rejected",
+          change: endedPods({
+            reason: "OutOfcpu",
+            message: "Pod was rejected: Node didn't have enough resource: cpu",
+            containerStatuses: [],
+          }),
+          reason: "PodRejected",
+          problem: 'node "node-1" rejects its pod: Node didn\'t have enough resource: cpu',
+        },
+        {
+          sessionId: "evicted",
+          change: endedPods({ reason: "Evicted", message: "The node was low on resource: memory. " }),
+          reason: "Evicted",
+          problem: "its pod was evicted: The node was low on resource: memory.",
+        },
+      ],
+    });
+  },
+);
 
 onEachCluster(
-  "K1 K6 failures that may pass are told after half a minute, and leave nothing",
+  "starts fail after a long grace period with causes that may be temporary, and leave no objects",
   async (cluster) => {
     const timings = { graceFactor: 0.1 };
     await using stage = await Stage.start(cluster, { timings });
@@ -171,17 +174,17 @@ onEachCluster(
             sessionId: "missing",
             template: "missing",
             reason: "ImagePull",
-            words: 'image "example.com/missing:1" cannot be pulled: not found',
+            problem: 'image "example.com/missing:1" cannot be pulled: not found',
           },
           {
             sessionId: "silent",
-            act: async (actor, sessionId) => {
+            change: async (actor, sessionId) => {
               const pod = await actor.begun(sessionId);
               await actor.report(pod, { conditions: [] });
-              await actor.tell(pod, "NodeNotReady", "Node is not ready");
+              await actor.recordEvent(pod, "NodeNotReady", "Node is not ready");
             },
             reason: "NodeLost",
-            words: 'node "node-1" is unreachable',
+            problem: 'node "node-1" is unreachable',
           },
         ],
       }),
@@ -189,16 +192,16 @@ onEachCluster(
         stage: unfit,
         rows: [{
           sessionId: "growth",
-          act: async (actor, sessionId) => {
+          change: async (actor, sessionId) => {
             const pod = await actor.pod(sessionId);
-            await actor.tell(
+            await actor.recordEvent(
               pod,
               "NotTriggerScaleUp",
               "pod didn't trigger scale-up: 1 max node group size reached",
             );
           },
           reason: "NoScaleUp",
-          words:
+          problem:
             "its pod cannot be scheduled, and the cluster does not scale up: 1 max node group size reached",
         }],
       }),
@@ -207,7 +210,7 @@ onEachCluster(
   [REAL],
 );
 
-/** A home that somebody made beforehand. */
+/** A home volume that exists before the start. */
 function home(sessionId: string, storageClassName: string): V1PersistentVolumeClaim {
   return {
     apiVersion: "v1",
@@ -221,10 +224,10 @@ function home(sessionId: string, storageClassName: string): V1PersistentVolumeCl
   };
 }
 
-onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it", async (cluster) => {
+onEachCluster("home volumes that cannot be provisioned fail the start, and are deleted", async (cluster) => {
   await using stage = await Stage.start(cluster, { timings: { graceFactor: 0.1 } });
   await cluster.create(home("classless", "no-such-class"));
-  // Were it gone, the scheduler would sooner or later find other words.
+  // Once it is deleted, the scheduler reports another message.
   const leaving = home("leaving", "no-such-class");
   const { apiVersion, kind, metadata } = leaving;
   await cluster.create({ ...leaving, metadata: { ...metadata, finalizers: ["example.com/held"] } });
@@ -236,18 +239,18 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
         sessionId: "classless",
         persistentHome: true,
         reason: "NoStorageClass",
-        words: 'volume "classless-home" cannot be provisioned: ' +
+        problem: 'volume "classless-home" cannot be provisioned: ' +
           'storageclass.storage.k8s.io "no-such-class" not found',
       },
       {
         sessionId: "leaving",
         persistentHome: true,
-        act: async (actor, sessionId) => {
+        change: async (actor, sessionId) => {
           await actor.pod(sessionId);
           await cluster.delete("v1", "PersistentVolumeClaim", "leaving-home");
         },
         reason: "VolumeGone",
-        words:
+        problem:
           'volume "leaving-home" is not available: persistentvolumeclaim "leaving-home" is being deleted',
       },
     ],
@@ -256,7 +259,7 @@ onEachCluster("K7 K9 homes that cannot come to be fail a start, and go with it",
   await cluster.untilEmpty();
 });
 
-/** Makes a storage class of the test's own, by the name of its namespace. */
+/** Creates a storage class for this test, with the name of its namespace. */
 async function storageClass(
   cluster: TestCluster,
   fields: { provisioner: string; volumeBindingMode?: string },
@@ -267,8 +270,8 @@ async function storageClass(
   return { [Symbol.asyncDispose]: async () => void await cluster.objects.delete(object) };
 }
 
-onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (cluster) => {
-  // It leaves its volumes to somebody whom this cluster does not have.
+onEachCluster("home volumes without a provisioner fail the start, and are deleted", async (cluster) => {
+  // The cluster does not have this provisioner.
   await using _class = await storageClass(cluster, { provisioner: "example.com/none" });
   await using stage = await Stage.start(cluster, {
     args: ["--start-timeout=5s"],
@@ -283,42 +286,46 @@ onEachCluster("K7 homes that nobody makes fail a start, and go with it", async (
         sessionId: "classless",
         persistentHome: true,
         reason: "NoStorageClass",
-        words: 'volume "classless-home" cannot be provisioned: ' +
+        problem: 'volume "classless-home" cannot be provisioned: ' +
           "no persistent volumes available for this claim and no storage class is set",
       },
       {
         sessionId: "homeless",
         persistentHome: true,
-        act: (actor) =>
-          actor.tell(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
+        change: (actor) =>
+          actor.recordEvent(claim, "ProvisioningFailed", "rpc error: code = Internal desc = out of disks"),
         reason: "VolumeNotBound",
-        words: 'it was not ready within 5s: volume "homeless-home" cannot be provisioned: out of disks',
+        problem: 'it was not ready within 5s: volume "homeless-home" cannot be provisioned: out of disks',
       },
     ],
   });
 }, [REAL]);
 
-onEachCluster("K7 a home that nobody makes for the node that was found fails a start", async (cluster) => {
-  await using _class = await storageClass(cluster, {
-    provisioner: "example.com/none",
-    volumeBindingMode: "WaitForFirstConsumer",
-  });
-  await using stage = await Stage.start(cluster, { args: ["--start-timeout=4s"] });
-  const claim = await cluster.create(home("s1", cluster.namespace));
-  const words = "rpc error: code = Internal desc = UnauthorizedOperation";
-  await fail(cluster, {
-    stage,
-    rows: [{
-      sessionId: "s1",
-      persistentHome: true,
-      act: (actor) => actor.tell(claim, "ProvisioningFailed", words),
-      reason: "VolumeNotBound",
-      words: 'it was not ready within 4s: volume "s1-home" cannot be provisioned: UnauthorizedOperation',
-    }],
-  });
-}, [REAL]);
+onEachCluster(
+  "a home volume that is not provisioned for the selected node fails the start",
+  async (cluster) => {
+    await using _class = await storageClass(cluster, {
+      provisioner: "example.com/none",
+      volumeBindingMode: "WaitForFirstConsumer",
+    });
+    await using stage = await Stage.start(cluster, { args: ["--start-timeout=4s"] });
+    const claim = await cluster.create(home("s1", cluster.namespace));
+    const problem = "rpc error: code = Internal desc = UnauthorizedOperation";
+    await fail(cluster, {
+      stage,
+      rows: [{
+        sessionId: "s1",
+        persistentHome: true,
+        change: (actor) => actor.recordEvent(claim, "ProvisioningFailed", problem),
+        reason: "VolumeNotBound",
+        problem: 'it was not ready within 4s: volume "s1-home" cannot be provisioned: UnauthorizedOperation',
+      }],
+    });
+  },
+  [REAL],
+);
 
-onEachCluster("K7 a home that waits for its first consumer is no failure", async (cluster) => {
+onEachCluster("a home volume that waits for its first consumer does not fail the start", async (cluster) => {
   await using _class = await storageClass(cluster, {
     provisioner: "kubernetes.io/host-path",
     volumeBindingMode: "WaitForFirstConsumer",
@@ -330,70 +337,78 @@ onEachCluster("K7 a home that waits for its first consumer is no failure", async
   assertEquals(error, undefined);
 }, [REAL]);
 
-const LATE = "it was not ready within 4s";
+const TIMED_OUT = "it was not ready within 4s";
 
 onEachCluster(
-  "what may pass is told at the deadline with its reason, and leaves nothing",
+  "a start fails at its timeout with the last known cause, and leaves no objects",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--start-timeout=4s"] });
     await fail(cluster, {
       stage,
       homes: ["attached-home", "mounted-home"],
       rows: [
-        { sessionId: "stuck", reason: "Timeout", words: `${LATE}, still creating its container` },
+        { sessionId: "stuck", reason: "Timeout", problem: `${TIMED_OUT}, still creating its container` },
         {
           sessionId: "sandbox",
-          act: async (actor, sessionId) => {
+          change: async (actor, sessionId) => {
             const pod = await actor.begun(sessionId);
-            const words = 'Failed to create pod sandbox: plugin type="x" failed';
-            await actor.tell(pod, "FailedCreatePodSandBox", words);
-            await actor.tell(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+            const problem = 'Failed to create pod sandbox: plugin type="x" failed';
+            await actor.recordEvent(pod, "FailedCreatePodSandBox", problem);
+            await actor.recordEvent(
+              pod,
+              "SandboxChanged",
+              "Pod sandbox changed, it will be killed and re-created.",
+            );
           },
           reason: "Sandbox",
-          words: `${LATE}: its pod sandbox cannot be created: plugin type="x" failed`,
+          problem: `${TIMED_OUT}: its pod sandbox cannot be created: plugin type="x" failed`,
         },
         {
           sessionId: "attached",
           persistentHome: true,
-          act: async (actor, sessionId) => {
+          change: async (actor, sessionId) => {
             const pod = await actor.begun(sessionId);
-            await actor.tell(pod, "FailedAttachVolume", "Multi-Attach error: Volume is used by pod(s) other");
-            await actor.tell(
+            await actor.recordEvent(
+              pod,
+              "FailedAttachVolume",
+              "Multi-Attach error: Volume is used by pod(s) other",
+            );
+            await actor.recordEvent(
               pod,
               "FailedMount",
               "Unable to attach or mount volumes: unmounted volumes=[home]",
             );
           },
           reason: "VolumeStuck",
-          words: `${LATE}: volume "attached-home" cannot be attached: ` +
+          problem: `${TIMED_OUT}: volume "attached-home" cannot be attached: ` +
             "Multi-Attach error: Volume is used by pod(s) other",
         },
         {
           sessionId: "mounted",
           persistentHome: true,
-          act: told("FailedMount", 'MountVolume.SetUp failed for volume "home" : exit status 32'),
+          change: recorded("FailedMount", 'MountVolume.SetUp failed for volume "home" : exit status 32'),
           reason: "VolumeStuck",
-          words: `${LATE}: volume "mounted-home" cannot be mounted: exit status 32`,
+          problem: `${TIMED_OUT}: volume "mounted-home" cannot be mounted: exit status 32`,
         },
         {
           sessionId: "deaf",
-          act: async (actor, sessionId) => {
+          change: async (actor, sessionId) => {
             const pod = await actor.begun(sessionId);
             await actor.container(pod, { running: {} });
-            await actor.tell(
+            await actor.recordEvent(
               pod,
               "Unhealthy",
               "Readiness probe failed: dial tcp: connect: connection refused",
             );
           },
           reason: "NotAnswering",
-          words: `${LATE}: its display port does not answer: dial tcp: connect: connection refused`,
+          problem: `${TIMED_OUT}: its display port does not answer: dial tcp: connect: connection refused`,
         },
         {
           sessionId: "pulled",
-          act: told("Pulling", 'Pulling image "example.com/stuck:1"'),
+          change: recorded("Pulling", 'Pulling image "example.com/stuck:1"'),
           reason: "Timeout",
-          words: `${LATE}, still pulling image "example.com/stuck:1"`,
+          problem: `${TIMED_OUT}, still pulling image "example.com/stuck:1"`,
         },
       ],
     });
@@ -401,7 +416,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "K6 a pod that fits no node fails the start at the deadline, unless the cluster grows",
+  "a pod that fits no node fails the start at its timeout, unless the cluster scales up",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
       args: ["--node-selector={no: node}", "--start-timeout=3s"],
@@ -409,7 +424,7 @@ onEachCluster(
     const actor = new Actor(cluster);
     const growing = stage.command("start_session", { sessionId: "growing", ...START });
     const pod = await actor.pod("growing");
-    await actor.tell(pod, "TriggeredScaleUp", "pod triggered scale-up: [{desktops 1->2 (max: 3)}]");
+    await actor.recordEvent(pod, "TriggeredScaleUp", "pod triggered scale-up: [{desktops 1->2 (max: 3)}]");
     const { error } = await stage.command("start_session", {
       sessionId: "small",
       ...START,
@@ -420,7 +435,7 @@ onEachCluster(
         "available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: " +
         "1 Preemption is not helpful for scheduling.",
     );
-    // The other one was begun before, and is waited for longer: until there is a node.
+    // The other start is older, but waits longer: until there is a node.
     await actor.bind(pod, "node-1");
     assertEquals((await growing).error, undefined);
     await stage.untilMessage("growing", "waiting for a node: the cluster is scaling up");
@@ -428,7 +443,7 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("progress of a start that takes its time is told while it waits", async (cluster) => {
+onEachCluster("the progress of a slow start is reported", async (cluster) => {
   await using stage = await Stage.start(cluster, { timings: { progressIntervalMs: 100 } });
   const actor = new Actor(cluster);
   const sessionId = "s1";
@@ -436,9 +451,9 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
   const command = stage.command("start_session", options);
   await stage.untilMessage(sessionId, 'attaching volume "s1-home"');
   const pod = await actor.begun(sessionId);
-  await actor.tell(pod, "SuccessfulAttachVolume", 'AttachVolume.Attach succeeded for volume "pvc-1"');
+  await actor.recordEvent(pod, "SuccessfulAttachVolume", 'AttachVolume.Attach succeeded for volume "pvc-1"');
   await stage.untilMessage(sessionId, 'mounting volume "s1-home"');
-  await actor.tell(pod, "Pulling", 'Pulling image "example.com/stuck:1"');
+  await actor.recordEvent(pod, "Pulling", 'Pulling image "example.com/stuck:1"');
   await stage.untilMessage(sessionId, 'pulling image "example.com/stuck:1"');
   await actor.container(pod, { running: {} });
   await stage.untilMessage(sessionId, "waiting for its display port to answer");
@@ -454,7 +469,7 @@ onEachCluster("progress of a start that takes its time is told while it waits", 
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("a wake that fails puts the session to sleep again, and says why", async (cluster) => {
+onEachCluster("a failed wake hibernates the session again, and reports the cause", async (cluster) => {
   await using stage = await Stage.start(cluster);
   const sessionId = "s1";
   await stage.command("start_session", { sessionId, ...START });
@@ -470,7 +485,7 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
   const held = { apiVersion: "v1", kind: "Pod", metadata: { name: pod.metadata?.name ?? "" } };
   await cluster.setFinalizers(held, ["example.com/hold"]);
   await actor.container(pod, waiting("InvalidImageName"));
-  await actor.pod(sessionId, { isSo: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
+  await actor.pod(sessionId, { isTrue: ({ metadata }) => metadata?.deletionTimestamp !== undefined });
   await stage.command("start_session", { ...START, sessionId: "s2", template: "firefox" });
   assertEquals(stage.lastStatus(sessionId).state, "pending");
   await cluster.setFinalizers(held, []);
@@ -484,7 +499,7 @@ onEachCluster("a wake that fails puts the session to sleep again, and says why",
 });
 
 onEachCluster(
-  "a session starts, and fails with a reason, where events may not be watched",
+  "sessions start, and fail with a cause, when watching events is forbidden",
   async (cluster) => {
     await using stage = await Stage.launch(cluster, { throughProxies: true, timings: SHORT_GRACE });
     for (const verb of ["list", "watch"]) {

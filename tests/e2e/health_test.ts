@@ -7,9 +7,9 @@ import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
 
-onEachCluster("an agent that is connected is alive and ready, and says why", async (cluster) => {
+onEachCluster("a connected agent is alive and ready, and says why", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
-  // Once a command was carried out, the watches are open.
+  // The watches are open when a command has run.
   await stage.command("start_session", START);
   assertEquals(await probe(stage.agent, "/readyz"), {
     status: 200,
@@ -50,7 +50,7 @@ onEachCluster("an agent without a Control Plane is alive and not ready", async (
   await agent.line(/Reconnecting in/);
   assertEquals((await probe(agent, "/healthz")).status, 200);
   const reason = "the Control Plane is unreachable, retrying, see the log";
-  // On a busy machine the watches come to be in sync after the first attempt, which nothing tells.
+  // Nothing reports that the watches are in sync, which takes longer on a busy machine.
   await retry(
     async () => assertEquals(await unready(agent), [`registered: ${reason}`, `link: ${reason}`]),
     { minTimeout: 200, multiplier: 1, maxAttempts: 50 },
@@ -58,7 +58,7 @@ onEachCluster("an agent without a Control Plane is alive and not ready", async (
   assertEquals((await probe(agent, "/readyz")).status, 503);
 });
 
-onEachCluster("an agent that waits for approval is not ready and says so", async (cluster) => {
+onEachCluster("an agent that waits for approval is not ready, and says so", async (cluster) => {
   await using stage = await Stage.launch(cluster, { args: HEALTH_ARGS, throughProxies: true });
   stage.controlPlane.answerRegistration({ status: 202, body: { message: "later" } });
   stage.proxies.controlPlaneLink.mode = { kind: "pass" };
@@ -67,7 +67,7 @@ onEachCluster("an agent that waits for approval is not ready and says so", async
   assertEquals((await unready(stage.agent)).slice(0, 2), [`registered: ${reason}`, `link: ${reason}`]);
 }, [MEMORY]);
 
-onEachCluster("an agent whose watch is refused is not ready until it is in sync again", async (cluster) => {
+onEachCluster("an agent whose watch is rejected is not ready until it is in sync again", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
   await stage.command("start_session", START);
   const { api } = stage.proxies;
@@ -82,7 +82,7 @@ onEachCluster("an agent whose watch is refused is not ready until it is in sync 
 });
 
 onEachCluster(
-  "replicas are ready, be it to lead or to stand by, and tell who does which",
+  "leader and standby replica are ready, and report which they are",
   async (cluster) => {
     const argsOf = (name: string) => [...HEALTH_ARGS, "--leader-election", `--pod-name=${name}`];
     await using stage = await Stage.start(cluster, { args: argsOf("replica-a") });
@@ -118,35 +118,42 @@ onEachCluster("a replica that cannot read the lease is not ready", async (cluste
   assertEquals((await unready(stage.agent))[0], "leadership: the lease cannot be read, see the log");
 }, [MEMORY]);
 
-onEachCluster("probes answer GET and HEAD at their three paths, and nothing else", async (cluster) => {
-  await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, env: { AGENT_API_KEY: "s3cret-key" } });
-  const url = await healthUrl(stage.agent);
-  const answers: unknown[] = [];
-  for (
-    const [method, path] of [
-      ["GET", "/metrics?name[]=x"],
-      ["HEAD", "/healthz"],
-      ["POST", "/metrics"],
-      ["DELETE", "/readyz"],
-      ["GET", "/"],
-      ["GET", "/metrics/"],
-      ["GET", "/../etc/passwd"],
-    ] as const
-  ) {
-    const response = await fetch(`${url}${path}`, { method });
-    const text = await response.text();
-    assertEquals(text.includes("s3cret-key"), false);
-    answers.push(
-      `${method} ${path}: ${response.status}${method === "HEAD" ? ` and ${text.length} bytes` : ""}`,
-    );
-  }
-  assertEquals(answers, [
-    "GET /metrics?name[]=x: 200",
-    "HEAD /healthz: 200 and 0 bytes",
-    "POST /metrics: 405",
-    "DELETE /readyz: 405",
-    "GET /: 404",
-    "GET /metrics/: 404",
-    "GET /../etc/passwd: 404",
-  ]);
-}, [MEMORY]);
+onEachCluster(
+  "the health server answers GET and HEAD at its three paths, and nothing else",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, {
+      args: HEALTH_ARGS,
+      env: { AGENT_API_KEY: "s3cret-key" },
+    });
+    const url = await healthUrl(stage.agent);
+    const answers: unknown[] = [];
+    for (
+      const [method, path] of [
+        ["GET", "/metrics?name[]=x"],
+        ["HEAD", "/healthz"],
+        ["POST", "/metrics"],
+        ["DELETE", "/readyz"],
+        ["GET", "/"],
+        ["GET", "/metrics/"],
+        ["GET", "/../etc/passwd"],
+      ] as const
+    ) {
+      const response = await fetch(`${url}${path}`, { method });
+      const text = await response.text();
+      assertEquals(text.includes("s3cret-key"), false);
+      answers.push(
+        `${method} ${path}: ${response.status}${method === "HEAD" ? ` and ${text.length} bytes` : ""}`,
+      );
+    }
+    assertEquals(answers, [
+      "GET /metrics?name[]=x: 200",
+      "HEAD /healthz: 200 and 0 bytes",
+      "POST /metrics: 405",
+      "DELETE /readyz: 405",
+      "GET /: 404",
+      "GET /metrics/: 404",
+      "GET /../etc/passwd: 404",
+    ]);
+  },
+  [MEMORY],
+);

@@ -9,7 +9,7 @@ import {
 import { REAL, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, SHORT_GRACE, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-/** The home of session s1, which somebody made beforehand. */
+/** The home volume of session s1, created before its start. */
 const HOME: V1PersistentVolumeClaim = {
   apiVersion: "v1",
   kind: "PersistentVolumeClaim",
@@ -17,7 +17,7 @@ const HOME: V1PersistentVolumeClaim = {
   spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "7Gi" } } },
 };
 
-onEachCluster("K10 a home of another size is used as it is", async (cluster) => {
+onEachCluster("an existing home volume of another size is used unchanged", async (cluster) => {
   const { metadata } = await cluster.create(HOME);
   await using stage = await Stage.start(cluster);
   const { result } = await stage.command("start_session", {
@@ -30,7 +30,7 @@ onEachCluster("K10 a home of another size is used as it is", async (cluster) => 
   assertEquals(claims.map((claim) => claim.metadata?.uid), [metadata?.uid]);
 });
 
-onEachCluster("K10 a home that exists is used where a quota allows no more of them", async (cluster) => {
+onEachCluster("an existing home volume is used when a quota allows no more", async (cluster) => {
   await cluster.create(HOME);
   await cluster.limit("full", { persistentvolumeclaims: "1" });
   await using stage = await Stage.start(cluster);
@@ -40,23 +40,26 @@ onEachCluster("K10 a home that exists is used where a quota allows no more of th
   assertStringIncludes(String(other.error), "refused to create persistentvolumeclaims: ");
 }, [REAL]);
 
-onEachCluster("K9 a start waits for a home that is on its way out, and gets a new one", async (cluster) => {
-  const home = { ...HOME, metadata: { ...HOME.metadata, finalizers: ["example.com/hold"] } };
-  const old = await cluster.create(home);
-  await cluster.delete("v1", "PersistentVolumeClaim", "s1-home");
-  await using stage = await Stage.start(cluster, { throughProxies: true });
-  const refused = stage.proxies.next("get persistentvolumeclaims");
-  const commandId = stage.send("start_session", { sessionId: "s1", ...START });
-  await refused;
-  await stage.roundTrip();
-  assertEquals(stage.results(commandId), []);
-  await cluster.setFinalizers(HOME, []);
-  assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
-  const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
-  assert(claim && claim.metadata?.uid !== old.metadata?.uid);
-});
+onEachCluster(
+  "a start waits until a terminating home volume is deleted, and creates a new one",
+  async (cluster) => {
+    const home = { ...HOME, metadata: { ...HOME.metadata, finalizers: ["example.com/hold"] } };
+    const old = await cluster.create(home);
+    await cluster.delete("v1", "PersistentVolumeClaim", "s1-home");
+    await using stage = await Stage.start(cluster, { throughProxies: true });
+    const requested = stage.proxies.next("get persistentvolumeclaims");
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
+    await requested;
+    await stage.roundTrip();
+    assertEquals(stage.results(commandId), []);
+    await cluster.setFinalizers(HOME, []);
+    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+    const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
+    assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+  },
+);
 
-/** The claim that a session was started with. */
+/** Starts a session; returns the name of its home volume. */
 async function homeOf(stage: Stage, payload: Record<string, unknown>): Promise<unknown> {
   const { result, error } = await stage.command("start_session", { ...START, ...payload });
   assertEquals(error, undefined);
@@ -69,7 +72,7 @@ async function claimNames(cluster: TestCluster): Promise<string[]> {
 }
 
 onEachCluster(
-  "a user's home is shared by the user's sessions, and goes with the last when that is asked for",
+  "the sessions of a user share a home volume, which is deleted with the last one if requested",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--home-strategy=per-user"] });
     assertEquals(await homeOf(stage, { sessionId: "s1" }), "home-alice");
@@ -90,7 +93,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "a user's home goes with the last sessions, also where they are stopped at once",
+  "the home volume of a user is deleted when the last two sessions are stopped at once",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--home-strategy=per-user"] });
     for (const sessionId of ["s1", "s2", "s3"]) await homeOf(stage, { sessionId });
@@ -102,14 +105,14 @@ onEachCluster(
   },
 );
 
-/** A home whose volume is gone: it may be restored. */
+/** A home volume without its PersistentVolume, which may be restored. */
 const LOST: V1PersistentVolumeClaim = {
   ...HOME,
   metadata: { ...HOME.metadata, annotations: { "pv.kubernetes.io/bind-completed": "yes" } },
   spec: { ...HOME.spec, volumeName: "gone" },
 };
 
-onEachCluster("a failed start leaves a home whose volume is lost", async (cluster) => {
+onEachCluster("a failed start keeps a home volume in phase Lost", async (cluster) => {
   const { metadata } = await cluster.create(LOST);
   const core = cluster.config.makeApiClient(CoreV1Api);
   const request = { name: "s1-home", namespace: cluster.namespace };
@@ -123,7 +126,7 @@ onEachCluster("a failed start leaves a home whose volume is lost", async (cluste
   assertEquals(claims.map((claim) => [claim.metadata?.uid, claim.status?.phase]), [[metadata?.uid, "Lost"]]);
 });
 
-onEachCluster("a failed start leaves a user's home to the user's other sessions", async (cluster) => {
+onEachCluster("a failed start keeps the home volume for the other sessions of its user", async (cluster) => {
   await using stage = await Stage.start(cluster, {
     args: ["--home-strategy=per-user"],
     timings: SHORT_GRACE,
@@ -134,7 +137,7 @@ onEachCluster("a failed start leaves a user's home to the user's other sessions"
   assertEquals(await claimNames(cluster), ["home-alice"]);
 });
 
-onEachCluster("homes of earlier versions are carried on with, and another user's is not", async (cluster) => {
+onEachCluster("home volumes of earlier versions are used, but not those of another user", async (cluster) => {
   await cluster.create(HOME);
   const ofUser = (name: string, user: string) => ({
     ...HOME,
@@ -152,42 +155,48 @@ onEachCluster("homes of earlier versions are carried on with, and another user's
   );
 });
 
-/** The home of user alice, on its way out and held by somebody. */
-async function leavingHome(cluster: TestCluster, labels: Record<string, string>): Promise<KubernetesObject> {
+/** Creates the home volume of user alice, which terminates but is held by a finalizer. */
+async function createTerminatingHome(
+  cluster: TestCluster,
+  labels: Record<string, string>,
+): Promise<KubernetesObject> {
   const metadata = { name: "home-alice", labels, finalizers: ["example.com/hold"] };
   const home = await cluster.create({ ...HOME, metadata });
   await cluster.delete("v1", "PersistentVolumeClaim", "home-alice");
   return home;
 }
 
-/** Labels of a home that no watch of the agent's shows. */
+/** Labels of a home volume that the agent does not watch. */
 const OF_EARLIER_STREAMSPACE = { app: "streamspace-user-home", user: "alice" };
 
 for (
   const [name, labels] of [
     ["of this agent", { app: "streamspace-session", user: "alice" }],
-    ["that an earlier StreamSpace made", OF_EARLIER_STREAMSPACE],
+    ["of an earlier StreamSpace", OF_EARLIER_STREAMSPACE],
   ] as const
 ) {
-  onEachCluster(`K9 a user's home ${name} on its way out is waited for, and made anew`, async (cluster) => {
-    const old = await leavingHome(cluster, labels);
-    const args = ["--home-strategy=per-user"];
-    await using stage = await Stage.start(cluster, { throughProxies: true, args });
-    const refused = stage.proxies.next("get persistentvolumeclaims");
-    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
-    await refused;
-    await stage.roundTrip();
-    assertEquals(stage.results(commandId), []);
-    await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
-    assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
-    const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
-    assert(claim && claim.metadata?.uid !== old.metadata?.uid);
-    assertEquals(stage.requestCount("create persistentvolumeclaims"), 2);
-  });
+  onEachCluster(
+    `a start waits until a terminating home volume of a user ${name} is deleted`,
+    async (cluster) => {
+      const old = await createTerminatingHome(cluster, labels);
+      const args = ["--home-strategy=per-user"];
+      await using stage = await Stage.start(cluster, { throughProxies: true, args });
+      const requested = stage.proxies.next("get persistentvolumeclaims");
+      const commandId = stage.send("start_session", { sessionId: "s1", ...START });
+      await requested;
+      await stage.roundTrip();
+      assertEquals(stage.results(commandId), []);
+      await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
+      assertEquals((await stage.controlPlane.result(commandId)).type, "complete");
+      const [claim] = await cluster.list("v1", "PersistentVolumeClaim");
+      assert(claim && claim.metadata?.uid !== old.metadata?.uid);
+      assertEquals(stage.requestCount("create persistentvolumeclaims"), 2);
+    },
+  );
 }
 
-onEachCluster("K9 a start waits no longer than it may for a home on its way out", async (cluster) => {
-  await leavingHome(cluster, OF_EARLIER_STREAMSPACE);
+onEachCluster("a start that waits for a terminating home volume fails at its timeout", async (cluster) => {
+  await createTerminatingHome(cluster, OF_EARLIER_STREAMSPACE);
   const args = ["--home-strategy=per-user", "--start-timeout=1s"];
   await using stage = await Stage.start(cluster, { throughProxies: true, args });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
@@ -197,7 +206,7 @@ onEachCluster("K9 a start waits no longer than it may for a home on its way out"
   await cluster.setFinalizers({ ...HOME, metadata: { name: "home-alice" } }, []);
 });
 
-onEachCluster("no session has a home where the operator wants none", async (cluster) => {
+onEachCluster("sessions have no home volume with --home-strategy=none", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--home-strategy=none"] });
   assertEquals(await homeOf(stage, { sessionId: "s1" }), undefined);
   assertEquals(await claimNames(cluster), []);

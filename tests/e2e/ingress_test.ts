@@ -5,7 +5,7 @@ import { onEachCluster, SHORT_GRACE, Stage } from "../support/stage.ts";
 const START = { user: "alice", template: "vscode", persistentHome: false, memory: "512Mi", cpu: "250m" };
 
 onEachCluster(
-  "the chosen namespaces alone may reach a session, on its port, for as long as it lives",
+  "only the namespaces of --ingress-namespaces may reach a session, on its port, until it is stopped",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--ingress-namespaces=streamspace,edge"] });
     await stage.command("start_session", { sessionId: "s1", ...START });
@@ -28,7 +28,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("a session's policy goes last, when none of its pods is left", async (cluster) => {
+onEachCluster("the NetworkPolicy of a session is deleted last, when no pod is left", async (cluster) => {
   const args = ["--ingress-namespaces=edge"];
   await using stage = await Stage.start(cluster, { args, throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
@@ -40,7 +40,7 @@ onEachCluster("a session's policy goes last, when none of its pods is left", asy
   assertEquals((await stage.controlPlane.result(stop)).type, "complete");
 });
 
-onEachCluster("a failed start's policy goes last, too", async (cluster) => {
+onEachCluster("the NetworkPolicy of a failed start is deleted last", async (cluster) => {
   const args = ["--ingress-namespaces=edge"];
   await using stage = await Stage.start(cluster, { args, throughProxies: true, timings: SHORT_GRACE });
   const reached = stage.proxies.hang("delete networkpolicies");
@@ -53,13 +53,13 @@ onEachCluster("a failed start's policy goes last, too", async (cluster) => {
 });
 
 const REACH: Array<[what: string, before: string[], after: string[], reachedFrom: string[]]> = [
-  ["those who may by then", ["--ingress-namespaces=old"], ["--ingress-namespaces=edge"], ["edge"]],
-  ["those who may by then, and no more by all", [], ["--ingress-namespaces=edge"], ["edge"]],
-  ["all, where that is not bounded any more", ["--ingress-namespaces=old"], [], []],
+  ["those of the current option", ["--ingress-namespaces=old"], ["--ingress-namespaces=edge"], ["edge"]],
+  ["those of the current option instead of all", [], ["--ingress-namespaces=edge"], ["edge"]],
+  ["all without the option", ["--ingress-namespaces=old"], [], []],
 ];
 
 for (const [what, before, after, reachedFrom] of REACH) {
-  onEachCluster(`a session that wakes is reached by ${what}`, async (cluster) => {
+  onEachCluster(`the namespaces that may reach a woken session are ${what}`, async (cluster) => {
     await using stage = await Stage.start(cluster, { args: before });
     await stage.command("start_session", { sessionId: "s1", ...START });
     await stage.command("hibernate_session", { sessionId: "s1" });
@@ -74,7 +74,7 @@ for (const [what, before, after, reachedFrom] of REACH) {
 }
 
 onEachCluster(
-  "a wake asks nothing about who may reach a session whose policy is right already",
+  "a wake sends no request for a NetworkPolicy that is up to date",
   async (cluster) => {
     const args = ["--ingress-namespaces=streamspace,edge"];
     await using stage = await Stage.start(cluster, { args, throughProxies: true });
@@ -82,7 +82,7 @@ onEachCluster(
     await stage.command("hibernate_session", { sessionId: "s1" });
     await stage.command("wake_session", { sessionId: "s1" });
     await stage.command("hibernate_session", { sessionId: "s1" });
-    // The next process knows the policy by its list, and not by the answer to its creation.
+    // The next process knows the policy from its list, not from the response to its creation.
     await stage.restart();
     await stage.command("wake_session", { sessionId: "s1" });
     const requests = ["create", "get", "delete"].map((verb) => stage.requestCount(`${verb} networkpolicies`));
@@ -90,7 +90,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("a session does not wake with an image that is not allowed any more", async (cluster) => {
+onEachCluster("a session cannot be woken with an image that is no longer allowed", async (cluster) => {
   await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START });
   await stage.command("hibernate_session", { sessionId: "s1" });
@@ -102,7 +102,7 @@ onEachCluster("a session does not wake with an image that is not allowed any mor
   );
 });
 
-onEachCluster("a policy that an earlier start left with other namespaces is made anew", async (cluster) => {
+onEachCluster("a NetworkPolicy that an earlier start left is replaced", async (cluster) => {
   const labels = { app: "streamspace-session", session: "s1" };
   await cluster.create({
     apiVersion: "networking.k8s.io/v1",

@@ -3,7 +3,7 @@ import type { ApiFault } from "../../dev/faults/api_proxy.ts";
 import { MEMORY } from "../support/clusters.ts";
 import { onEachCluster, Stage, START } from "../support/stage.ts";
 
-onEachCluster("K13 a conflict while a session is put to sleep or woken is tried again", async (cluster) => {
+onEachCluster("a conflict is retried while a session is hibernated or woken", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
   for (const action of ["hibernate_session", "wake_session"]) {
@@ -14,7 +14,7 @@ onEachCluster("K13 a conflict while a session is put to sleep or woken is tried 
   assertEquals(stage.requestCount("patch deployments"), 4);
 });
 
-onEachCluster("K14 what others delete while a session is stopped counts as stopped", async (cluster) => {
+onEachCluster("objects that are deleted during a stop count as stopped", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   await stage.command("start_session", { sessionId: "s1", ...START });
   const reached = stage.proxies.hang("delete deployments");
@@ -28,7 +28,7 @@ onEachCluster("K14 what others delete while a session is stopped counts as stopp
 });
 
 onEachCluster(
-  "K14 a session that others delete while it is put to sleep is told as gone",
+  "a session that is deleted during its hibernation is reported as terminated",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     await stage.command("start_session", { sessionId: "s1", ...START });
@@ -46,12 +46,12 @@ onEachCluster(
 );
 
 const PASSING: ReadonlyArray<[name: string, fault: ApiFault, requests: number]> = [
-  ["503, three times,", { kind: "status", code: 503, times: 3 }, 4],
-  ["a lost answer", { kind: "lost-answer", isBegun: true }, 2],
+  ["three responses with status 503", { kind: "status", code: 503, times: 3 }, 4],
+  ["a lost response", { kind: "lost-answer", isBegun: true }, 2],
 ];
 
 for (const [name, fault, requests] of PASSING) {
-  onEachCluster(`K15 a request that meets ${name} is sent again`, async (cluster) => {
+  onEachCluster(`a request is retried after ${name}`, async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     stage.proxies.api.inject({ ...fault, verb: "create", resource: "deployments" });
     const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
@@ -65,7 +65,7 @@ for (const [name, fault, requests] of PASSING) {
   });
 }
 
-onEachCluster("K15 a request whose connection is reset is sent again", async (cluster) => {
+onEachCluster("a request is retried after a connection reset", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   const reached = stage.proxies.hang("create deployments");
   const commandId = stage.send("start_session", { sessionId: "s1", ...START });
@@ -76,7 +76,7 @@ onEachCluster("K15 a request whose connection is reset is sent again", async (cl
 });
 
 onEachCluster(
-  "K15 a request that nobody answers is given up, sent again, and delays no other session",
+  "a request without a response is retried after a timeout, and delays no other session",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
       throughProxies: true,
@@ -95,8 +95,8 @@ onEachCluster(
 
 for (
   const [name, code, requests] of [
-    ["K15 a start that the API server refuses for too long fails with its reason and leaves nothing", 503, 5],
-    ["K17 a start that is forbidden is asked for once, fails with its reason and leaves nothing", 403, 1],
+    ["a start that the API server rejects repeatedly fails with the reason and leaves no objects", 503, 5],
+    ["a forbidden start is attempted once, fails with the reason and leaves no objects", 403, 1],
   ] as const
 ) {
   onEachCluster(name, async (cluster) => {

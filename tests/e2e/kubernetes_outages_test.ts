@@ -3,7 +3,7 @@ import type { V1Deployment } from "@kubernetes/client-node";
 import { MEMORY } from "../support/clusters.ts";
 import { onEachCluster, Stage, START } from "../support/stage.ts";
 
-onEachCluster("K18 watches that end again and again, or with an error, miss nothing", async (cluster) => {
+onEachCluster("watches that end repeatedly, or with an error, miss no change", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   const { api } = stage.proxies;
   for (
@@ -30,7 +30,7 @@ onEachCluster("K18 watches that end again and again, or with an error, miss noth
 });
 
 onEachCluster(
-  "K19 while the API server is away the agent stays connected, and works when it is back",
+  "during an outage of the API server the agent stays connected, and works again afterwards",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
       throughProxies: true,
@@ -49,8 +49,8 @@ onEachCluster(
     assertEquals([stage.controlPlane.connections.length, stage.states("s1")], [1, ["pending", "running"]]);
     apiLink.mode = { kind: "pass" };
     await stage.agent.line(/Watching pods again/);
-    const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
-    assertEquals(asleep.error, undefined);
+    const hibernated = await stage.command("hibernate_session", { sessionId: "s1" });
+    assertEquals(hibernated.error, undefined);
     await stage.untilState("s1", "hibernated");
     assertEquals([...stage.controlPlane.problems], []);
   },
@@ -58,7 +58,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "K19 an agent that starts before the API server connects, and its commands wait",
+  "an agent that starts before the API server connects, and its commands wait",
   async (cluster) => {
     await using stage = await Stage.launch(cluster, { throughProxies: true, timings: { recoveryMs: 200 } });
     const { apiLink } = stage.proxies;
@@ -77,7 +77,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "K22 a stop waits for what is stuck on its way out, and ends when that ends",
+  "a stop waits for a pod that is held by a finalizer",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     await stage.command("start_session", { sessionId: "s1", ...START });
@@ -109,13 +109,13 @@ onEachCluster(
   },
 );
 
-onEachCluster("K23 a namespace that is missing fails the start and says so", async (cluster) => {
+onEachCluster("a missing namespace fails the start, and the error says so", async (cluster) => {
   await using stage = await Stage.start(cluster, { namespace: "no-such-namespace" });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
   assertStringIncludes(String(error), 'namespaces "no-such-namespace" not found');
 });
 
-onEachCluster("K23 a namespace that is being deleted fails the start and says so", async (cluster) => {
+onEachCluster("a terminating namespace fails the start, and the error says so", async (cluster) => {
   const namespace = `${cluster.namespace}-doomed`;
   const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
   await cluster.create(home);

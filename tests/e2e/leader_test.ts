@@ -6,11 +6,11 @@ import { MEMORY, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: true };
-/** Timings of an election that is over in a few seconds. */
+/** Another replica leads after three seconds. */
 const SHORT_LEASE = { leaseMs: 3000, renewDeadlineMs: 2000, retryPeriodMs: 400 };
 const FIRST = { args: ["--leader-election", "--pod-name=replica-a"] };
 
-/** One more replica of the stage's agent, once it stands by; no proxy is in its way. */
+/** Starts a standby replica, without proxies. */
 async function standby(stage: Stage): Promise<LocalAgent> {
   const second = await stage.startReplica({
     throughProxies: false,
@@ -20,13 +20,13 @@ async function standby(stage: Stage): Promise<LocalAgent> {
   return second;
 }
 
-/** What the lease says. */
+/** The specification of the lease. */
 async function leaseOf(cluster: TestCluster): Promise<NonNullable<V1Lease["spec"]>> {
   const [lease] = await cluster.list("coordination.k8s.io/v1", "Lease") as V1Lease[];
   return lease?.spec ?? {};
 }
 
-/** Objects of a list carry times as text, whatever their type says. */
+/** Listed objects have times as strings, unlike their type. */
 function timeOf(value: unknown): number {
   return new Date(String(value)).getTime();
 }
@@ -35,20 +35,23 @@ async function leader(cluster: TestCluster): Promise<string> {
   return replicaName((await leaseOf(cluster)).holderIdentity ?? "");
 }
 
-onEachCluster("R6 one replica works, and when it ends the other takes over its sessions", async (cluster) => {
-  await using stage = await Stage.start(cluster, FIRST);
-  await using second = await standby(stage);
-  await stage.command("start_session", START);
-  assertEquals([stage.controlPlane.connections.length, await leader(cluster)], [1, "replica-a"]);
+onEachCluster(
+  "one replica leads, and when it ends the other one takes over its sessions",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, FIRST);
+    await using second = await standby(stage);
+    await stage.command("start_session", START);
+    assertEquals([stage.controlPlane.connections.length, await leader(cluster)], [1, "replica-a"]);
 
-  stage.agent.stop();
-  await stage.agent.ended();
-  await second.line(/Starting heartbeat sender/);
-  assertEquals(await leader(cluster), "replica-b");
-  const asleep = await stage.command("hibernate_session", { sessionId: "s1" });
-  assertEquals((asleep.result as Record<string, unknown>).state, "hibernated");
-  assertEquals([...stage.controlPlane.problems], []);
-});
+    stage.agent.stop();
+    await stage.agent.ended();
+    await second.line(/Starting heartbeat sender/);
+    assertEquals(await leader(cluster), "replica-b");
+    const hibernated = await stage.command("hibernate_session", { sessionId: "s1" });
+    assertEquals((hibernated.result as Record<string, unknown>).state, "hibernated");
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
 
 onEachCluster("of two processes with the same name, one leads", async (cluster) => {
   await using stage = await Stage.start(cluster, FIRST);
@@ -57,7 +60,7 @@ onEachCluster("of two processes with the same name, one leads", async (cluster) 
   assertEquals(stage.controlPlane.connections.length, 1);
 }, [MEMORY]);
 
-onEachCluster("a replica that stands by ends with 0 when it is told to", async (cluster) => {
+onEachCluster("a standby replica can be stopped", async (cluster) => {
   await using stage = await Stage.start(cluster, FIRST);
   await using second = await standby(stage);
   second.stop();
@@ -65,34 +68,38 @@ onEachCluster("a replica that stands by ends with 0 when it is told to", async (
   assertEquals(await leader(cluster), "replica-a");
 });
 
-onEachCluster("R7 a leader that is cut off from the API stops before the next one leads", async (cluster) => {
-  await using stage = await Stage.start(cluster, { throughProxies: true, ...FIRST, timings: SHORT_LEASE });
-  await using second = await standby(stage);
-  const { proxies, controlPlane } = stage;
-  const reached = proxies.hang("create deployments");
-  const commandId = stage.send("start_session", START);
-  await reached;
+onEachCluster(
+  "a leader that cannot reach the API server ends before the next one leads, which completes its start",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, { throughProxies: true, ...FIRST, timings: SHORT_LEASE });
+    await using second = await standby(stage);
+    const { proxies, controlPlane } = stage;
+    const reached = proxies.hang("create deployments");
+    const commandId = stage.send("start_session", START);
+    await reached;
 
-  const story: string[] = [];
-  const ended = stage.agent.ended().catch(({ name }) => story.push(`a ended with ${name}`));
-  const leading = second.line(/Leading as replica-b/).then(() => story.push("b leads"));
-  proxies.apiLink.mode = { kind: "half-open", includesNew: true };
-  await stage.agent.line(/Lost leadership: the lease could not be renewed within 2s/);
-  const { holderIdentity = "", renewTime } = await leaseOf(cluster);
-  await Promise.all([ended, leading]);
-  const { acquireTime, leaseTransitions } = await leaseOf(cluster);
-  assertEquals(story, ["a ended with LeadershipError", "b leads"]);
-  assertEquals([replicaName(holderIdentity), await leader(cluster), leaseTransitions], [
-    "replica-a",
-    "replica-b",
-    1,
-  ]);
-  const gapMs = timeOf(acquireTime) - timeOf(renewTime);
-  assert(gapMs >= SHORT_LEASE.leaseMs, `${gapMs} ms from the last renewal to the next leader`);
+    const order: string[] = [];
+    const ended = stage.agent.ended().catch(({ name }) => order.push(`a ended with ${name}`));
+    const leading = second.line(/Leading as replica-b/).then(() => order.push("b leads"));
+    proxies.apiLink.mode = { kind: "half-open", includesNew: true };
+    await stage.agent.line(/Lost leadership: the lease could not be renewed within 2s/);
+    const { holderIdentity = "", renewTime } = await leaseOf(cluster);
+    await Promise.all([ended, leading]);
+    const { acquireTime, leaseTransitions } = await leaseOf(cluster);
+    assertEquals(order, ["a ended with LeadershipError", "b leads"]);
+    assertEquals([replicaName(holderIdentity), await leader(cluster), leaseTransitions], [
+      "replica-a",
+      "replica-b",
+      1,
+    ]);
+    const gapMs = timeOf(acquireTime) - timeOf(renewTime);
+    assert(gapMs >= SHORT_LEASE.leaseMs, `${gapMs} ms from the last renewal to the next leader`);
 
-  // What the old leader had begun the new one finishes, and nothing of it comes twice.
-  assertEquals((await controlPlane.result(commandId)).type, "complete");
-  await stage.untilState("s1", "running");
-  assertEquals([stage.results(commandId).length, (await cluster.leftovers()).length], [1, 4]);
-  assertEquals([...controlPlane.problems], []);
-}, [MEMORY]);
+    // The new leader completes the start of the old one, and nothing is reported twice.
+    assertEquals((await controlPlane.result(commandId)).type, "complete");
+    await stage.untilState("s1", "running");
+    assertEquals([stage.results(commandId).length, (await cluster.leftovers()).length], [1, 4]);
+    assertEquals([...controlPlane.problems], []);
+  },
+  [MEMORY],
+);

@@ -2,10 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { AGENT_ID, type AnyStage, onEachCluster, SHORT_GRACE, Stage, START } from "../support/stage.ts";
 
 const HOME = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "s1-home" } };
-const ROOM = 30;
+const LIMIT = 30;
 
-/** Gives a hundred starts in one frame, and their ids. */
-function hundredStarts(stage: AnyStage): string[] {
+/** Sends 100 starts in one frame; returns their ids. */
+function sendHundredStarts(stage: AnyStage): string[] {
   return stage.controlPlane.commandFrame(
     AGENT_ID,
     Array.from(
@@ -15,46 +15,46 @@ function hundredStarts(stage: AnyStage): string[] {
   );
 }
 
-/** What became of commands: "complete", or why not. */
+/** The results of commands: "complete", or the error. */
 async function outcomes(stage: AnyStage, commandIds: readonly string[]): Promise<unknown[]> {
   const signal = AbortSignal.timeout(120_000);
   const results = await Promise.all(commandIds.map((id) => stage.controlPlane.result(id, { signal })));
   return results.map(({ type, payload }) => type === "complete" ? type : payload.error);
 }
 
-function refused(sessionId: string, action = "start"): string {
-  return `Cannot ${action} session "${sessionId}": at capacity: ${ROOM} of ${ROOM} sessions`;
+function atCapacity(sessionId: string, action = "start"): string {
+  return `Cannot ${action} session "${sessionId}": at capacity: ${LIMIT} of ${LIMIT} sessions`;
 }
 
-/** The first of a hundred, as far as there is room, and that there is none for the others. */
-const FIRST_COME = Array.from(
+/** The first starts complete, and the others exceed the limit. */
+const FIRST_SERVED = Array.from(
   { length: 100 },
-  (_, index) => index < ROOM ? "complete" : refused(`s${index}`),
+  (_, index) => index < LIMIT ? "complete" : atCapacity(`s${index}`),
 );
 
-onEachCluster("of 100 starts at once the first 30 are served where there is room for 30", async (cluster) => {
-  await using stage = await Stage.start(cluster, { args: [`--max-sessions=${ROOM}`] });
-  assertEquals(await outcomes(stage, hundredStarts(stage)), FIRST_COME);
+onEachCluster("of 100 starts at once the first 30 complete with --max-sessions=30", async (cluster) => {
+  await using stage = await Stage.start(cluster, { args: [`--max-sessions=${LIMIT}`] });
+  assertEquals(await outcomes(stage, sendHundredStarts(stage)), FIRST_SERVED);
   const beat = await stage.controlPlane.waitFor(({ type, payload }) =>
-    type === "heartbeat" && payload.activeSessions === ROOM
+    type === "heartbeat" && payload.activeSessions === LIMIT
   );
   assertEquals(beat.payload.capacity, {
     maxCpu: 100,
     maxMemory: 128,
-    maxSessions: ROOM,
+    maxSessions: LIMIT,
     cpu: "100 cores",
     memory: "128Gi",
-    usedSessions: ROOM,
+    usedSessions: LIMIT,
     usedCpu: 7.5,
     usedMemory: 15,
   });
   await stage.restart();
   const { error } = await stage.command("start_session", { sessionId: "s99", ...START });
-  assertEquals(error, refused("s99"));
+  assertEquals(error, atCapacity("s99"));
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("a session is not woken where another has taken its place", async (cluster) => {
+onEachCluster("a session cannot be woken while another one uses its capacity", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--max-sessions=1"] });
   await stage.command("start_session", { sessionId: "s1", ...START });
   await stage.command("hibernate_session", { sessionId: "s1" });
@@ -69,7 +69,7 @@ onEachCluster("a session is not woken where another has taken its place", async 
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("cores and memory are bounded as sessions are", async (cluster) => {
+onEachCluster("CPU and memory are limited like sessions", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--max-cpu=2", "--max-memory=2"] });
   await stage.command("start_session", { sessionId: "s1", ...START, cpu: "1500m", memory: "1536Mi" });
   const cores = await stage.command("start_session", { sessionId: "s2", ...START, cpu: "1" });
@@ -83,7 +83,7 @@ onEachCluster("cores and memory are bounded as sessions are", async (cluster) =>
   assert(result);
 });
 
-onEachCluster("a start that fails or is cancelled gives its place back", async (cluster) => {
+onEachCluster("a start that fails or is cancelled releases its capacity", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--max-sessions=1"], timings: SHORT_GRACE });
   const { error } = await stage.command("start_session", { sessionId: "s1", ...START, template: "crashing" });
   assert(String(error).startsWith('Cannot start session "s1": its container crashed'));
@@ -95,7 +95,7 @@ onEachCluster("a start that fails or is cancelled gives its place back", async (
 });
 
 onEachCluster(
-  "starts take turns to create their objects, and leave the queue when stopped",
+  "starts create their objects one after the other with --max-concurrent-starts=1, and leave the queue when stopped",
   async (cluster) => {
     await using stage = await Stage.start(cluster, {
       throughProxies: true,
@@ -119,7 +119,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("a turn to create objects is not kept while waiting", async (cluster) => {
+onEachCluster("a start does not hold its slot while it waits", async (cluster) => {
   await cluster.create(
     {
       ...HOME,
@@ -133,7 +133,7 @@ onEachCluster("a turn to create objects is not kept while waiting", async (clust
   );
   await cluster.delete("v1", "PersistentVolumeClaim", "s1-home");
   await using stage = await Stage.start(cluster, { args: ["--max-concurrent-starts=1"] });
-  // One waits for what is in its way, the next for its pod.
+  // The first start waits for the deletion of a volume, the second one for its pod.
   const first = stage.send("start_session", { sessionId: "s1", ...START, persistentHome: true });
   stage.send("start_session", { sessionId: "s2", ...START, template: "stuck" });
   await stage.command("start_session", { sessionId: "s3", ...START });

@@ -6,11 +6,11 @@ import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 const FORGED =
   '\n2030-01-01T00:00:00.000Z [K8sAgent] forged\r\n{"level":"info","message":"forged"}\u001b[31m\u202e\u2028';
 const SECRET = "s3cret-in-a-payload";
-// deno-lint-ignore no-control-regex -- what must not be in a line
+// deno-lint-ignore no-control-regex -- characters that must not be in a line
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/;
 
-/** Says everything that can be said with hostile texts in it, and gives the lines that the agent wrote. */
-async function provoke(stage: Stage): Promise<readonly string[]> {
+/** Sends all messages that can contain hostile text; returns the log. */
+async function sendHostileText(stage: Stage): Promise<readonly string[]> {
   const payload = { sessionId: `s1${FORGED}`, user: "alice", template: "firefox", password: SECRET };
   stage.controlPlane.command(AGENT_ID, { action: `start${FORGED}`, sessionId: FORGED, payload });
   await stage.command("start_session", payload);
@@ -29,9 +29,9 @@ async function provoke(stage: Stage): Promise<readonly string[]> {
   return stage.agent.output;
 }
 
-onEachCluster("hostile texts are one text line each, and no payload is in any", async (cluster) => {
+onEachCluster("hostile text is logged as one text line per message, without payloads", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--log-level=debug"] });
-  const lines = await provoke(stage);
+  const lines = await sendHostileText(stage);
   for (const line of lines) {
     assert(/^\d{4}-\d\d-\d\dT[\d:.]+Z \[K8sAgent\] /.test(line), line);
     assert(!line.startsWith("2030") && !UNPRINTABLE.test(line) && !line.includes(SECRET), line);
@@ -39,21 +39,25 @@ onEachCluster("hostile texts are one text line each, and no payload is in any", 
   assert(lines.some((line) => line.includes("forged")));
 }, [MEMORY]);
 
-onEachCluster("hostile texts are one JSON line each, with fields of the table alone", async (cluster) => {
-  await using stage = await Stage.start(cluster, { args: ["--log-level=debug", "--log-format=json"] });
-  const lines = await provoke(stage);
-  for (const line of lines) {
-    const { time, level, message, agentId, ...fields } = JSON.parse(line);
-    assert(!Number.isNaN(Date.parse(time)) && !time.startsWith("2030"), line);
-    assert(["debug", "info", "warn", "error"].includes(level) && message !== "forged", line);
-    assertEquals(agentId, AGENT_ID);
-    assertEquals(Object.keys(fields).filter((name) => !Object.hasOwn(LOG_FIELDS, name)), []);
-    assert(!UNPRINTABLE.test(line) && !line.includes(SECRET), line);
-  }
-  assert(lines.some((line) => line.includes("forged")));
-}, [MEMORY]);
+onEachCluster(
+  "hostile text is logged as one JSON line per message, with documented fields only",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, { args: ["--log-level=debug", "--log-format=json"] });
+    const lines = await sendHostileText(stage);
+    for (const line of lines) {
+      const { time, level, message, agentId, ...fields } = JSON.parse(line);
+      assert(!Number.isNaN(Date.parse(time)) && !time.startsWith("2030"), line);
+      assert(["debug", "info", "warn", "error"].includes(level) && message !== "forged", line);
+      assertEquals(agentId, AGENT_ID);
+      assertEquals(Object.keys(fields).filter((name) => !Object.hasOwn(LOG_FIELDS, name)), []);
+      assert(!UNPRINTABLE.test(line) && !line.includes(SECRET), line);
+    }
+    assert(lines.some((line) => line.includes("forged")));
+  },
+  [MEMORY],
+);
 
-onEachCluster("the agent logs the documented lines in their order", async (cluster) => {
+onEachCluster("the agent logs the documented lines in order", async (cluster) => {
   await using stage = await Stage.start(cluster, {
     args: ["--region=us-east-1", "--heartbeat-interval=10s"],
   });

@@ -2,33 +2,33 @@ import { assertEquals } from "@std/assert";
 import type { Message } from "../../dev/control_plane/messages.ts";
 import { type AnyStage, onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
-const WHY = { reason: "MaxDuration", message: "it reached its maximum duration of 1s" };
+const CAUSE = { reason: "MaxDuration", message: "it reached its maximum duration of 1s" };
 
-/** Waits until the end of a session's run is told, for the first or a later time, and gives what is said of it. */
+/** Waits for the report that a session reached its maximum duration, for the first or a later time. */
 async function ended(stage: AnyStage, { times = 1 } = {}): Promise<{ state: unknown; metadata: unknown }> {
-  const told: Message[] = [];
+  const reports: Message[] = [];
   const isEnd = ({ type, payload }: Message) =>
     type === "status" && (payload.platformMetadata as Record<string, unknown>).reason === "MaxDuration";
   const { payload } = await stage.controlPlane.waitFor(
-    (message) => isEnd(message) && told.push(message) === times,
+    (message) => isEnd(message) && reports.push(message) === times,
   );
   return { state: payload.state, metadata: payload.platformMetadata };
 }
 
-const NOWHERE = { podName: "", podIP: "", nodeName: "", ...WHY };
+const METADATA = { podName: "", podIP: "", nodeName: "", ...CAUSE };
 
-onEachCluster("a session sleeps when its time is up, and a wake gives it as much again", async (cluster) => {
+onEachCluster("a session is hibernated at its maximum duration, and again after a wake", async (cluster) => {
   await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
-  assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+  assertEquals(await ended(stage), { state: "hibernated", metadata: METADATA });
   assertEquals(await cluster.leftovers(), ["Deployment/s1", "PersistentVolumeClaim/s1-home", "Service/s1"]);
   await stage.command("wake_session", { sessionId: "s1" });
-  assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: NOWHERE });
+  assertEquals(await ended(stage, { times: 2 }), { state: "hibernated", metadata: METADATA });
   assertEquals(stage.states("s1"), ["pending", "running", "hibernated", "pending", "running", "hibernated"]);
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("a session whose time was up can be scaled up by hand", async (cluster) => {
+onEachCluster("a session that reached its maximum duration can be scaled up manually", async (cluster) => {
   await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
   await ended(stage);
@@ -42,26 +42,26 @@ onEachCluster("a session whose time was up can be scaled up by hand", async (clu
 });
 
 onEachCluster(
-  "a session ends when its time is up, if the operator wants that, and its home stays",
+  "a session is stopped at its maximum duration with --max-duration-action=stop, and its home volume stays",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: ["--max-duration-action=stop"] });
     await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
-    assertEquals(await ended(stage), { state: "terminated", metadata: NOWHERE });
+    assertEquals(await ended(stage), { state: "terminated", metadata: METADATA });
     assertEquals(await cluster.leftovers(), ["PersistentVolumeClaim/s1-home"]);
     assertEquals(stage.states("s1"), ["pending", "running", "terminated"]);
     assertEquals([...stage.controlPlane.problems], []);
   },
 );
 
-onEachCluster("a session is hibernated by the next process when its time is up", async (cluster) => {
+onEachCluster("the next process hibernates a session at its maximum duration", async (cluster) => {
   await using stage = await Stage.start(cluster);
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: 1 });
   await stage.restart();
-  assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+  assertEquals(await ended(stage), { state: "hibernated", metadata: METADATA });
   assertEquals([...stage.controlPlane.problems], []);
 });
 
-onEachCluster("a stop that comes as the time is up has the last word", async (cluster) => {
+onEachCluster("a stop at the maximum duration takes precedence", async (cluster) => {
   await using stage = await Stage.start(cluster, { throughProxies: true });
   const reached = stage.proxies.hang("patch deployments");
   await stage.command("start_session", { sessionId: "s1", ...START, maxSessionDuration: "1s" });
@@ -77,7 +77,7 @@ onEachCluster("a stop that comes as the time is up has the last word", async (cl
 });
 
 onEachCluster(
-  "a hibernation that is asked for as the time is up finds it done, and is answered",
+  "a hibernation at the maximum duration is done once, and completes",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     const reached = stage.proxies.hang("patch deployments");
@@ -88,7 +88,7 @@ onEachCluster(
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(hibernating)).type, "complete");
     assertEquals(stage.requestCount("patch deployments"), 1);
-    assertEquals(await ended(stage), { state: "hibernated", metadata: NOWHERE });
+    assertEquals(await ended(stage), { state: "hibernated", metadata: METADATA });
     assertEquals([...stage.controlPlane.problems], []);
   },
 );

@@ -11,11 +11,11 @@ const START = {
   memory: "2Gi",
 };
 
-/** Changes of what a command determines: not how long it took, nor how often the cluster changed meanwhile. */
+/** Metrics whose changes a command determines, unlike durations and numbers of watch events. */
 const DETERMINED =
   /^k8s_agent_(commands_|command_failures_|command_duration_seconds_count|start_phase_duration_seconds_count|sessions|cpu_|memory_|link_|outbox_messages|api_requests_total\{verb="(?:create|delete))/;
 
-/** The journal, what a starting agent asks of its rights, and Session objects, if there is their kind: no command determines how many. */
+/** Requests for the journal, for permissions at startup and for Session objects: no command determines their number. */
 const UNDETERMINED = /resource="(?:configmaps|selfsubjectaccessreviews|sessions)"/;
 
 function determined(before: Scrape, after: Scrape): Record<string, number> {
@@ -26,7 +26,7 @@ function determined(before: Scrape, after: Scrape): Record<string, number> {
   );
 }
 
-/** What each command counts that ends well. */
+/** The counters of a command that completes. */
 function ended(action: string): Record<string, number> {
   return {
     [`commands_received_total{action="${action}"}`]: 1,
@@ -49,10 +49,10 @@ function requests(verb: string, resources: readonly string[]): Record<string, nu
 }
 
 const RUNNING = { "sessions_active": 1, "cpu_used_cores": 1, "memory_used_bytes": 2 * 2 ** 30 };
-const ASLEEP = { "sessions_active": -1, "cpu_used_cores": -1, "memory_used_bytes": -2 * 2 ** 30 };
+const HIBERNATED = { "sessions_active": -1, "cpu_used_cores": -1, "memory_used_bytes": -2 * 2 ** 30 };
 const OBJECTS = ["persistentvolumeclaims", "deployments", "services"];
 
-/** A command, and what it changes. */
+/** A command and the metrics that it changes. */
 const STEPS: Array<[action: string, payload: Record<string, unknown>, changes: Record<string, number>]> = [
   ["start_session", START, {
     ...ended("start_session"),
@@ -63,7 +63,7 @@ const STEPS: Array<[action: string, payload: Record<string, unknown>, changes: R
   }],
   ["hibernate_session", { sessionId: "s1" }, {
     ...ended("hibernate_session"),
-    ...ASLEEP,
+    ...HIBERNATED,
     'sessions{state="running"}': -1,
     'sessions{state="hibernated"}': 1,
   }],
@@ -77,7 +77,7 @@ const STEPS: Array<[action: string, payload: Record<string, unknown>, changes: R
   ["stop_session", { sessionId: "s1", deletePVC: true }, {
     ...ended("stop_session"),
     ...requests("delete", OBJECTS),
-    ...ASLEEP,
+    ...HIBERNATED,
     'sessions{state="running"}': -1,
   }],
   ["wake_session", { sessionId: "s1" }, {
@@ -94,7 +94,7 @@ const STEPS: Array<[action: string, payload: Record<string, unknown>, changes: R
   }],
 ];
 
-onEachCluster("each command changes just its own metrics", async (cluster, context) => {
+onEachCluster("each command changes only its own metrics", async (cluster, context) => {
   await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
   for (const [action, payload, expected] of STEPS) {
     await context.step(action, async () => {
@@ -105,7 +105,7 @@ onEachCluster("each command changes just its own metrics", async (cluster, conte
   }
 });
 
-onEachCluster("a start's phases add up to its time", async (cluster) => {
+onEachCluster("the phases of a start add up to at most its duration", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: HEALTH_ARGS });
   await stage.command("start_session", START);
   const all = await scrape(stage.agent);
@@ -118,7 +118,7 @@ onEachCluster("a start's phases add up to its time", async (cluster) => {
 });
 
 onEachCluster(
-  "metrics tell of a link that is down, what waits for it, and that it is up again",
+  "metrics show a disconnected link, the results that wait for it, and the reconnect",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
     const { api, controlPlaneLink } = stage.proxies;
@@ -146,7 +146,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("metrics count requests that fail, their retries, and watches that break", async (cluster) => {
+onEachCluster("metrics count failed requests, retries and watch restarts", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: HEALTH_ARGS, throughProxies: true });
   const before = await scrape(stage.agent);
   const { api } = stage.proxies;

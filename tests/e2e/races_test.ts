@@ -9,7 +9,7 @@ function start(sessionId: string) {
 }
 
 onEachCluster(
-  "R1 the same start twice at once is carried out once, and both are answered",
+  "the same start twice at once runs once, and both commands complete",
   async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     const ids = stage.controlPlane.commandFrame(AGENT_ID, [start("s1"), start("s1")]);
@@ -22,11 +22,16 @@ onEachCluster(
   },
 );
 
-for (const [moment, trap] of [["is being created", "hang"], ["was created unseen", "holdBack"]] as const) {
-  onEachCluster(`R2 a stop that comes while the Deployment ${moment} leaves nothing`, async (cluster) => {
+for (
+  const [moment, fault] of [["is being created", "hang"], [
+    "was created without a response",
+    "holdBack",
+  ]] as const
+) {
+  onEachCluster(`a stop that arrives when the Deployment ${moment} leaves no objects`, async (cluster) => {
     await using stage = await Stage.start(cluster, { throughProxies: true });
     const { proxies, controlPlane } = stage;
-    const reached = proxies[trap]("create deployments");
+    const reached = proxies[fault]("create deployments");
     const starting = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;
     const stopping = stage.send("stop_session", { sessionId: "s1" });
@@ -42,7 +47,7 @@ for (const [moment, trap] of [["is being created", "hang"], ["was created unseen
   });
 }
 
-onEachCluster("R3 a start that follows a stop at once gets objects of its own", async (cluster) => {
+onEachCluster("a start directly after a stop creates new objects", async (cluster) => {
   await using stage = await Stage.start(cluster);
   const first = await stage.command("start_session", { sessionId: "s1", ...START });
   const ids = stage.controlPlane.commandFrame(AGENT_ID, [
@@ -60,7 +65,7 @@ onEachCluster("R3 a start that follows a stop at once gets objects of its own", 
 });
 
 onEachCluster(
-  "R4 commands of one session that come at once are carried out in their order",
+  "commands of one session that arrive together run in order",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const actions = ["hibernate", "hibernate", "wake", "wake", "hibernate", "stop"].map((verb) => ({
@@ -117,27 +122,31 @@ for (const [starts, limit, requests] of [[30, 20, 20], [60, 100, 48]] as const) 
   );
 }
 
-onEachCluster("R8 two agents of one id in two clusters keep to their own sessions", async (cluster) => {
-  await using stage = await Stage.start(cluster, { throughProxies: true });
-  await stage.command("start_session", { sessionId: "s1", ...START });
-  await using other = await MEMORY.open();
-  // The one that is displaced does not come back.
-  stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
-  const { kubeconfig, namespace } = other;
-  await using second = await stage.startReplica({ throughProxies: false, kubeconfig, namespace });
-  await second.line(/Starting heartbeat sender/);
-  // The Control Plane gave the place of the first one to it.
-  await stage.agent.line(/Disconnected from Control Plane/);
-  const stopped = await stage.command("stop_session", { sessionId: "s1" });
-  assertEquals((stopped.result as Record<string, unknown>).deleted, []);
-  const started = await stage.command("start_session", { sessionId: "s2", ...START });
-  assertEquals(started.error, undefined);
-  const names = async (one: typeof cluster) =>
-    (await one.list("apps/v1", "Deployment")).map(({ metadata }) => metadata?.name);
-  assertEquals([await names(cluster), await names(other)], [["s1"], ["s2"]]);
-}, [MEMORY]);
+onEachCluster(
+  "two agents with the same id in two clusters manage only their own sessions",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, { throughProxies: true });
+    await stage.command("start_session", { sessionId: "s1", ...START });
+    await using other = await MEMORY.open();
+    // The first agent does not reconnect.
+    stage.proxies.controlPlaneLink.mode = { kind: "refuse" };
+    const { kubeconfig, namespace } = other;
+    await using second = await stage.startReplica({ throughProxies: false, kubeconfig, namespace });
+    await second.line(/Starting heartbeat sender/);
+    // The Control Plane disconnects the first agent for the second one.
+    await stage.agent.line(/Disconnected from Control Plane/);
+    const stopped = await stage.command("stop_session", { sessionId: "s1" });
+    assertEquals((stopped.result as Record<string, unknown>).deleted, []);
+    const started = await stage.command("start_session", { sessionId: "s2", ...START });
+    assertEquals(started.error, undefined);
+    const names = async (one: typeof cluster) =>
+      (await one.list("apps/v1", "Deployment")).map(({ metadata }) => metadata?.name);
+    assertEquals([await names(cluster), await names(other)], [["s1"], ["s2"]]);
+  },
+  [MEMORY],
+);
 
-onEachCluster("R10 a rolling update of the agent touches none of its 50 sessions", async (cluster) => {
+onEachCluster("a rolling update of the agent does not change its 50 sessions", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--leader-election", "--pod-name=old"] });
   const sessions = Array.from({ length: 50 }, (_, index) => start(`s${index}`));
   const ids = stage.controlPlane.commandFrame(AGENT_ID, sessions);

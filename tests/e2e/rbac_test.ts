@@ -10,13 +10,13 @@ import {
 } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
-import { installKinds, Onlooker } from "../support/custom_kinds.ts";
+import { installKinds, ObjectWatcher } from "../support/custom_kinds.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 const FILES = ["rbac.yaml", "configmap.yaml", "deployment.yaml"];
 
-/** Commands, and what the session's object shows then, if there is one. */
+/** Commands, and the state of the Session object afterwards, if there is one. */
 const COMMANDS = [
   ["start_session", "running"],
   ["hibernate_session", "hibernated"],
@@ -35,7 +35,7 @@ async function manifests(namespace: string): Promise<KubernetesObject[]> {
   );
 }
 
-/** A kubeconfig with nothing but a token of the agent's service account, by way of a proxy. */
+/** A kubeconfig with only a token of the agent's service account, through a proxy. */
 async function serviceAccountKubeconfig(cluster: TestCluster, proxy: ApiProxy): Promise<string> {
   const { status } = await cluster.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
     name: "k8s-agent",
@@ -52,7 +52,7 @@ function certificateAuthority(cluster: TestCluster): Deno.HttpClient {
 }
 
 onEachCluster(
-  "the shipped Role lets all four commands run, and grants nothing that they do not use",
+  "the shipped Role permits all four commands, and grants no permission that they do not use",
   async (cluster) => {
     await installKinds(cluster);
     const objects = await manifests(cluster.namespace);
@@ -67,7 +67,7 @@ onEachCluster(
       args: ["--leader-election", "--ingress-namespaces=edge"],
     });
 
-    // A key that is issued goes into the Secret that the agent has looked for one in.
+    // An issued key is stored in the Secret that the agent has read before.
     stage.controlPlane.answerRegistration({
       status: 200,
       body: { agent: { agentId: AGENT_ID }, apiKey: "issued-key" },
@@ -77,7 +77,7 @@ onEachCluster(
     const secrets = await cluster.list("v1", "Secret") as V1Secret[];
     assertEquals(secrets.map(({ data }) => Object.keys(data ?? {})), [[AGENT_ID]]);
 
-    await using sessions = new Onlooker(cluster, "sessions");
+    await using sessions = new ObjectWatcher(cluster, "sessions");
     for (const [action, state] of COMMANDS) {
       const { error } = await stage.command(action, { sessionId: "s1", ...START });
       assertEquals(error, undefined);
@@ -85,7 +85,7 @@ onEachCluster(
     }
     const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
     assertEquals(error, undefined);
-    // Objects in the way are read by name before they are refused.
+    // Existing objects are read by name before the start is rejected.
     await cluster.create(
       {
         apiVersion: "v1",
@@ -105,12 +105,12 @@ onEachCluster(
     const agent = objects.find((object) => object.kind === "Deployment") as V1Deployment;
     await cluster.create({ ...agent, metadata: { name: "taken" } });
     for (const sessionId of ["taken", "fenced"]) {
-      const refused = await stage.command("start_session", { sessionId, ...START });
+      const rejected = await stage.command("start_session", { sessionId, ...START });
       const problem = `"${sessionId}" already exists in the cluster and does not belong to this session`;
-      assert(String(refused.error).endsWith(problem), String(refused.error));
+      assert(String(rejected.error).endsWith(problem), String(rejected.error));
     }
 
-    // The lease is given up at the end.
+    // The lease is released at the end.
     stage.agent.stop();
     await stage.agent.ended();
 
@@ -118,10 +118,10 @@ onEachCluster(
     const granted = role.rules?.flatMap(({ resources = [], verbs }) =>
       resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`))
     );
-    // Which kinds there are, and what they themselves may, everybody may ask.
-    const forAll = ["", "selfsubjectaccessreviews"];
+    // All accounts may request the kinds of the API and their own permissions.
+    const permittedToAll = ["", "selfsubjectaccessreviews"];
     const used = new Set(
-      proxy.requests.filter(({ resource }) => !forAll.includes(resource)).map(({ verb, resource }) =>
+      proxy.requests.filter(({ resource }) => !permittedToAll.includes(resource)).map(({ verb, resource }) =>
         `${verb} ${resource}`
       ),
     );

@@ -6,7 +6,7 @@ import {
   setHeaderOptions,
 } from "@kubernetes/client-node";
 import { REAL, type TestCluster } from "../support/clusters.ts";
-import { type CustomObject, installKinds, Onlooker } from "../support/custom_kinds.ts";
+import { type CustomObject, installKinds, ObjectWatcher } from "../support/custom_kinds.ts";
 import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { user: "Alice B.", template: "firefox", persistentHome: true, memory: "512Mi", cpu: "250m" };
@@ -19,7 +19,7 @@ const SPEC = {
   resources: { cpu: "250m", memory: "512Mi" },
 };
 
-/** Changes a Session object, or its status, as a person with the rights to may do. */
+/** Changes a Session object or its status, as an administrator can. */
 async function edit(
   cluster: TestCluster,
   name: string,
@@ -37,7 +37,7 @@ function isIn(state: string): (object: CustomObject) => boolean {
     status?.state === state && status.observedGeneration === metadata?.generation;
 }
 
-/** The conditions, and whether each has a time. */
+/** The conditions; asserts that each has a time. */
 function conditions({ status }: CustomObject): unknown {
   const all = status?.conditions as Array<Record<string, unknown>>;
   for (const { lastTransitionTime } of all) assertMatch(String(lastTransitionTime), /^\d{4}-.*T.*\dZ$/);
@@ -46,7 +46,7 @@ function conditions({ status }: CustomObject): unknown {
   );
 }
 
-/** What `kubectl get sessions -o wide` prints: titles and one row an object, without ages. */
+/** What `kubectl get sessions -o wide` prints: one row per object, without ages. */
 async function printed(cluster: TestCluster): Promise<Record<string, unknown>[]> {
   const { rows, columnDefinitions } = await cluster.config.makeApiClient(CustomObjectsApi)
     .listNamespacedCustomObject(
@@ -61,10 +61,10 @@ async function printed(cluster: TestCluster): Promise<Record<string, unknown>[]>
   );
 }
 
-onEachCluster("a session is shown as an object through its life, and goes with it", async (cluster) => {
+onEachCluster("a session has a Session object until it is stopped", async (cluster) => {
   await installKinds(cluster);
   await using stage = await Stage.start(cluster);
-  await using sessions = new Onlooker(cluster, "sessions");
+  await using sessions = new ObjectWatcher(cluster, "sessions");
   const started = await stage.command("start_session", { sessionId: "s1", ...START });
   const { podName, podIP, nodeName, vncPort } = started.result as Record<string, unknown>;
   const running = await sessions.until("s1", isIn("running"));
@@ -101,10 +101,10 @@ onEachCluster("a session is shown as an object through its life, and goes with i
   await sessions.untilGone("s1");
 }, [REAL]);
 
-onEachCluster("a session is shown under its object's name, by the id that it has", async (cluster) => {
+onEachCluster("a Session object has the name of the other objects, and the session's id", async (cluster) => {
   await installKinds(cluster);
   await using stage = await Stage.start(cluster);
-  await using sessions = new Onlooker(cluster, "sessions");
+  await using sessions = new ObjectWatcher(cluster, "sessions");
   const { result } = await stage.command("start_session", { sessionId: "Alice's 1st", ...START });
   const { deployment } = result as { deployment: string };
   const { spec } = await sessions.until(deployment, isIn("running"));
@@ -113,27 +113,27 @@ onEachCluster("a session is shown under its object's name, by the id that it has
   await sessions.untilGone(deployment);
 }, [REAL]);
 
-onEachCluster("a start that fails leaves no object", async (cluster) => {
+onEachCluster("a failed start leaves no Session object", async (cluster) => {
   await installKinds(cluster);
   await using stage = await Stage.start(cluster, { args: ["--start-timeout=6s"] });
-  await using sessions = new Onlooker(cluster, "sessions");
+  await using sessions = new ObjectWatcher(cluster, "sessions");
   const command = stage.send("start_session", { sessionId: "s1", ...START, template: "stuck" });
   const pending = await sessions.until("s1", isIn("pending"));
   assertEquals(conditions(pending), ["Ready=False Starting @1", "Hibernated=False Awake @1"]);
   const { status } = await sessions.until("s1", (object) => object.status?.message !== "");
-  // The words that the Control Plane was told.
-  const told = stage.controlPlane.messages.map(({ message }) =>
+  // The message that the Control Plane received.
+  const messages = stage.controlPlane.messages.map(({ message }) =>
     (message.payload.platformMetadata as Record<string, unknown> | undefined)?.message
   );
-  assert(told.includes(status?.message), String(status?.message));
+  assert(messages.includes(status?.message), String(status?.message));
   await stage.controlPlane.result(command);
   await sessions.untilGone("s1");
 }, [REAL]);
 
-onEachCluster("objects that people edit or delete are put right", async (cluster) => {
+onEachCluster("Session objects that are edited or deleted are restored", async (cluster) => {
   await installKinds(cluster);
   await using stage = await Stage.start(cluster);
-  await using sessions = new Onlooker(cluster, "sessions");
+  await using sessions = new ObjectWatcher(cluster, "sessions");
   await stage.command("start_session", { sessionId: "s1", ...START });
   const { metadata } = await sessions.until("s1", isIn("running"));
   await edit(cluster, "s1", { spec: { state: "hibernated", user: "mallory", idleTimeout: "1h" } });
@@ -151,16 +151,16 @@ onEachCluster("objects that people edit or delete are put right", async (cluster
   assertEquals([ours.spec, ours.metadata?.labels], [restored.spec, metadata?.labels]);
   await cluster.delete("stream.space/v1alpha1", "Session", "s1");
   await sessions.until("s1", (object) => object.metadata?.uid !== metadata?.uid && isIn("running")(object));
-  // None of it was a command.
+  // None of these changes is a command.
   assertEquals(stage.states("s1"), ["pending", "running"]);
 }, [REAL]);
 
 onEachCluster(
-  "objects that a killed agent left missing or stale are put right by the next one",
+  "Session objects that are missing or outdated are restored by the next process",
   async (cluster) => {
     await installKinds(cluster);
     await using stage = await Stage.startProcess(cluster);
-    await using sessions = new Onlooker(cluster, "sessions");
+    await using sessions = new ObjectWatcher(cluster, "sessions");
     for (const sessionId of ["missing", "stale"]) {
       await stage.command("start_session", { sessionId, ...START });
       await sessions.until(sessionId, isIn("running"));
@@ -174,13 +174,13 @@ onEachCluster(
     await sessions.until("stale", isIn("pending"));
     await stage.startNext();
     await sessions.until("missing", isIn("running"));
-    // As it was, and since when: the times are kept.
+    // The status is as before, including its times.
     assertEquals((await sessions.until("stale", isIn("running"))).status, stale.status);
   },
   [REAL],
 );
 
-onEachCluster("another's object under a session's name is left alone", async (cluster) => {
+onEachCluster("a Session object of another owner is left alone", async (cluster) => {
   await installKinds(cluster);
   const foreign = { sessionId: "s1", user: "bob", template: "theirs", state: "running" };
   const object: KubernetesObject & { spec: unknown } = {
@@ -191,7 +191,7 @@ onEachCluster("another's object under a session's name is left alone", async (cl
   };
   await cluster.create(object);
   await using stage = await Stage.start(cluster);
-  await using sessions = new Onlooker(cluster, "sessions");
+  await using sessions = new ObjectWatcher(cluster, "sessions");
   for (const sessionId of ["s1", "s2"]) {
     const { error } = await stage.command("start_session", { sessionId, ...START });
     assertEquals(error, undefined);
@@ -202,10 +202,10 @@ onEachCluster("another's object under a session's name is left alone", async (cl
 }, [REAL]);
 
 onEachCluster(
-  "an agent whose Role is older than the kinds works without them, and says so once a kind",
+  "an agent without permissions for the custom kinds works without them, and logs it once per kind",
   async (cluster) => {
     await installKinds(cluster);
-    const kubeconfig = await cluster.kubeconfigWithoutRights();
+    const kubeconfig = await cluster.kubeconfigWithoutPermissions();
     const everything = { verbs: ["*"], resources: ["*"] };
     const name = "all-but-the-kinds";
     const apiGroup = "rbac.authorization.k8s.io";

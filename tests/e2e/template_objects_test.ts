@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ApiException, CustomObjectsApi, type KubernetesObject, type V1Pod } from "@kubernetes/client-node";
 import { REAL } from "../support/clusters.ts";
-import { installKinds, Onlooker } from "../support/custom_kinds.ts";
+import { installKinds, ObjectWatcher } from "../support/custom_kinds.ts";
 import { onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
 
 const TEMPLATE = {
@@ -42,7 +42,7 @@ const TEMPLATE = {
   },
 };
 
-/** What the catalogue of StreamSpace's templates has beside these. */
+/** Further fields that the StreamSpace template catalogue uses. */
 const CATALOGUE = {
   appType: "desktop",
   streamingProtocol: "vnc",
@@ -85,7 +85,7 @@ onEachCluster(
   "the API server accepts a Template object with every field, or with zero values, and rejects invalid ones",
   async (cluster) => {
     await installKinds(cluster);
-    await using templates = new Onlooker(cluster, "templates");
+    await using templates = new ObjectWatcher(cluster, "templates");
     await cluster.create({ ...TEMPLATE, metadata: { name: "ide" } } as KubernetesObject);
     // Nothing is pruned.
     const { spec } = await templates.until("ide", () => true);
@@ -102,29 +102,35 @@ onEachCluster(
   [REAL],
 );
 
-onEachCluster("a template of StreamSpace's catalogue is taken as kubectl gives it", async (cluster) => {
-  await installKinds(cluster);
-  const body = { ...TEMPLATE, metadata: { name: "firefox" }, spec: { ...TEMPLATE.spec, ...CATALOGUE } };
-  const created: KubernetesObject & { spec?: unknown } = await cluster.config.makeApiClient(CustomObjectsApi)
-    .createNamespacedCustomObject({
-      group: "stream.space",
-      version: "v1alpha1",
-      namespace: cluster.namespace,
-      plural: "templates",
-      body,
-      fieldValidation: "Strict",
-    });
-  assertEquals(created.spec, body.spec);
-}, [REAL]);
+onEachCluster(
+  "the API server accepts a template of the StreamSpace catalogue with strict validation",
+  async (cluster) => {
+    await installKinds(cluster);
+    const body = { ...TEMPLATE, metadata: { name: "firefox" }, spec: { ...TEMPLATE.spec, ...CATALOGUE } };
+    const created: KubernetesObject & { spec?: unknown } = await cluster.config.makeApiClient(
+      CustomObjectsApi,
+    )
+      .createNamespacedCustomObject({
+        group: "stream.space",
+        version: "v1alpha1",
+        namespace: cluster.namespace,
+        plural: "templates",
+        body,
+        fieldValidation: "Strict",
+      });
+    assertEquals(created.spec, body.spec);
+  },
+  [REAL],
+);
 
-/** A Template object with just this image and port. */
+/** A Template object with only an image and a port. */
 function templateOf(name: string, baseImage: string, containerPort: number): KubernetesObject {
   const spec = { baseImage, ports: [{ name: "web", containerPort }] };
   return { apiVersion: TEMPLATE.apiVersion, kind: "Template", metadata: { name }, spec } as KubernetesObject;
 }
 
 onEachCluster(
-  "a Template object comes before the table, and a command's own template before both",
+  "a Template object takes precedence over the built-in table, and the template of a command over both",
   async (cluster) => {
     await installKinds(cluster);
     await cluster.create(templateOf("firefox", "example.com/firefox:1", 6901));

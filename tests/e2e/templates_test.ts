@@ -25,7 +25,7 @@ import { onEachCluster, Stage } from "../support/stage.ts";
 
 const START = { sessionId: "s1", user: "alice", template: "gimp", persistentHome: true };
 
-/** The example of the page for authors of templates. */
+/** The example of docs/templates.md. */
 async function example(): Promise<Record<string, unknown>> {
   const page = await Deno.readTextFile(new URL("../../docs/templates.md", import.meta.url));
   return load(page.split("```yaml\n")[1]?.split("```")[0] ?? "") as Record<string, unknown>;
@@ -46,7 +46,7 @@ async function enforce(cluster: TestCluster, level: string): Promise<void> {
 }
 
 onEachCluster(
-  "a command's template becomes the session: all ports, the display, variables, home",
+  "the template of a command sets ports, display, variables and home volume",
   async (cluster) => {
     await using stage = await Stage.start(cluster);
     const command = await stage.command("start_session", {
@@ -84,25 +84,28 @@ onEachCluster(
   },
 );
 
-onEachCluster("the same template again is the same session, another one is refused", async (cluster) => {
-  await using stage = await Stage.start(cluster);
-  const templateManifest = await example();
-  const first = await stage.command("start_session", { ...START, templateManifest });
-  const { podName } = first.result as Record<string, unknown>;
-  const again = await stage.command("start_session", {
-    ...START,
-    templateManifest: JSON.stringify(templateManifest),
-  });
-  assertEquals((again.result as Record<string, unknown>).podName, podName);
-  const spec = { ...templateManifest.spec as object, baseImage: "example.com/other:1" };
-  const other = await stage.command("start_session", { ...START, templateManifest: { spec } });
-  assertEquals(
-    other.error,
-    'Cannot start session "s1": it already exists with other settings',
-  );
-});
+onEachCluster(
+  "a start with the same template succeeds again, one with another template is rejected",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster);
+    const templateManifest = await example();
+    const first = await stage.command("start_session", { ...START, templateManifest });
+    const { podName } = first.result as Record<string, unknown>;
+    const again = await stage.command("start_session", {
+      ...START,
+      templateManifest: JSON.stringify(templateManifest),
+    });
+    assertEquals((again.result as Record<string, unknown>).podName, podName);
+    const spec = { ...templateManifest.spec as object, baseImage: "example.com/other:1" };
+    const other = await stage.command("start_session", { ...START, templateManifest: { spec } });
+    assertEquals(
+      other.error,
+      'Cannot start session "s1": it already exists with other settings',
+    );
+  },
+);
 
-onEachCluster("the page's example is a Template object, too", async (cluster) => {
+onEachCluster("the documented example works as a Template object", async (cluster) => {
   await installKinds(cluster);
   await cluster.create(await example() as KubernetesObject);
   await using stage = await Stage.start(cluster);
@@ -110,9 +113,9 @@ onEachCluster("the page's example is a Template object, too", async (cluster) =>
   assertEquals([error, (result as Record<string, unknown> | undefined)?.vncPort], [undefined, 6901]);
 }, [REAL]);
 
-const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: string]> = [
+const REJECTED: Array<[name: string, payload: Record<string, unknown>, error: string]> = [
   [
-    "a port that is none",
+    "an invalid port",
     {
       templateManifest: {
         spec: { baseImage: "a/b:1", ports: [{ containerPort: 80 }, { containerPort: 70_000 }] },
@@ -121,7 +124,7 @@ const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: str
     '"templateManifest.spec.ports[1].containerPort" must be an integer from 1 to 65535, but is 70000',
   ],
   [
-    "the host's network",
+    "the host network",
     { templateManifest: { Spec: { BaseImage: "a/b:1", HostNetwork: true } } },
     '"templateManifest.spec.hostNetwork" must not be true',
   ],
@@ -143,17 +146,17 @@ const REFUSED: Array<[name: string, payload: Record<string, unknown>, error: str
     'Cannot start session "s1": image "evil.example.com/a:1" is not allowed: see --allowed-images',
   ],
   [
-    "a template of the table with another image",
+    "a built-in template with another image",
     { template: "firefox" },
     'Cannot start session "s1": template "firefox": image "lscr.io/linuxserver/firefox:latest" is not allowed: see --allowed-images',
   ],
 ];
 
 onEachCluster(
-  "what a template may not bring fails with its path, and leaves nothing",
+  "a template with a forbidden field fails with its path, and creates nothing",
   async (cluster, context) => {
     await using stage = await Stage.start(cluster, { args: ["--allowed-images=[a/*, example.com/*]"] });
-    for (const [name, payload, error] of REFUSED) {
+    for (const [name, payload, error] of REJECTED) {
       await context.step(name, async () => {
         assertEquals((await stage.command("start_session", { ...START, ...payload })).error, error);
       });
@@ -162,7 +165,7 @@ onEachCluster(
   },
 );
 
-onEachCluster("a template's Secret reaches its variable where the operator allows it", async (cluster) => {
+onEachCluster("a template may use a Secret that --allowed-secrets permits", async (cluster) => {
   const secret: V1Secret = {
     apiVersion: "v1",
     kind: "Secret",
@@ -200,7 +203,7 @@ for (const level of ["baseline", "restricted"]) {
   );
 }
 
-onEachCluster("settings for pods reach every session", async (cluster) => {
+onEachCluster("pod options apply to every session", async (cluster) => {
   await using stage = await Stage.start(cluster, {
     args: [
       "--image-pull-secrets=registry",
@@ -217,7 +220,7 @@ onEachCluster("settings for pods reach every session", async (cluster) => {
   assertEquals(pod?.securityContext?.runAsUser, 1000);
 });
 
-onEachCluster("whatever is read of a template, the API server takes", async (cluster) => {
+onEachCluster("the API server accepts what any valid template produces", async (cluster) => {
   const deployments = cluster.config.makeApiClient(AppsV1Api);
   const services = cluster.config.makeApiClient(CoreV1Api);
   const { namespace } = cluster;
@@ -229,12 +232,12 @@ onEachCluster("whatever is read of a template, the API server takes", async (clu
       await deployments.createNamespacedDeployment({ namespace, body: deployment, dryRun: "All" });
       await services.createNamespacedService({ namespace, body: service, dryRun: "All" });
     } catch (cause) {
-      throw new Error(`The API server refuses what is read of ${JSON.stringify(spec)}`, { cause });
+      throw new Error(`The API server rejects the manifests of ${JSON.stringify(spec)}`, { cause });
     }
   }
 }, [REAL]);
 
-/** What a start with a template makes, or `undefined` where it is refused. */
+/** The manifests of a start with a template, or `undefined` if the template is rejected. */
 function manifestsOf(spec: unknown, namespace: string): SessionManifests | undefined {
   const settings = { ...SETTINGS, namespace, maxCpu: 100, maxMemory: 128, allowedSecrets: ["*"] };
   const payload = { ...START, templateManifest: { spec } };

@@ -1,5 +1,5 @@
 /**
- * Plays the parts of a cluster that those of the tests lack: writes what a real node, provisioner or autoscaler would.
+ * Plays the components that the test clusters lack: writes what a real node, provisioner or autoscaler would write.
  * @module
  */
 import {
@@ -16,7 +16,7 @@ import type { TestCluster } from "./clusters.ts";
 
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
-/** Acts in a test's namespace. */
+/** Writes to the namespace of a test. */
 export class Actor {
   readonly #cluster: TestCluster;
   readonly #core: CoreV1Api;
@@ -26,30 +26,31 @@ export class Actor {
     this.#core = cluster.config.makeApiClient(CoreV1Api);
   }
 
-  /** Waits, for at most 10 seconds, for a pod of a session that is like this and none of the given ones. */
+  /** Waits for a pod of a session that fulfils the condition and is not one of `besides`. */
   async pod(
     sessionId: string,
-    { isSo = () => true, besides = [] }: { isSo?: (pod: V1Pod) => boolean; besides?: readonly V1Pod[] } = {},
+    { isTrue = () => true, besides = [] }: { isTrue?: (pod: V1Pod) => boolean; besides?: readonly V1Pod[] } =
+      {},
   ): Promise<V1Pod> {
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(60_000);
     const known = besides.map((pod) => pod.metadata?.uid);
     while (true) {
       const pods = await this.#cluster.list("v1", "Pod") as V1Pod[];
       const found = pods.find((pod) =>
-        pod.metadata?.labels?.session === sessionId && !known.includes(pod.metadata?.uid) && isSo(pod)
+        pod.metadata?.labels?.session === sessionId && !known.includes(pod.metadata?.uid) && isTrue(pod)
       );
       if (found) return found;
       await delay(50, { signal });
     }
   }
 
-  /** A pod of a session that a simulated node has begun to create; nothing else happens to one whose image is `stuck`. */
+  /** Waits for a pod of a session whose container a simulated node has started to create; with the image `stuck` it stays like this. */
   async begun(sessionId: string, besides: readonly V1Pod[] = []): Promise<V1Pod> {
-    const isSo = ({ status }: V1Pod) => status?.containerStatuses?.[0]?.state?.waiting !== undefined;
-    return await this.pod(sessionId, { isSo, besides });
+    const isTrue = ({ status }: V1Pod) => status?.containerStatuses?.[0]?.state?.waiting !== undefined;
+    return await this.pod(sessionId, { isTrue, besides });
   }
 
-  /** Writes parts of a pod's status. */
+  /** Changes fields of a pod's status. */
   async report({ metadata }: V1Pod, status: Partial<V1PodStatus>): Promise<void> {
     const { name = "" } = metadata ?? {};
     const { namespace } = this.#cluster;
@@ -67,8 +68,12 @@ export class Actor {
     await this.report(pod, { containerStatuses: [status] });
   }
 
-  /** Tells an event about an object. */
-  async tell({ kind = "Pod", metadata }: KubernetesObject, reason: string, message: string): Promise<void> {
+  /** Records an event for an object. */
+  async recordEvent(
+    { kind = "Pod", metadata }: KubernetesObject,
+    reason: string,
+    message: string,
+  ): Promise<void> {
     const { name = "", uid = "", namespace = "" } = metadata ?? {};
     const event = {
       apiVersion: "v1",
@@ -84,24 +89,24 @@ export class Actor {
     await this.#cluster.create(event);
   }
 
-  /** Gives a pod to a node, as a scheduler does. */
+  /** Binds a pod to a node, as a scheduler does. */
   async bind({ metadata }: V1Pod, node: string): Promise<void> {
     const { name = "" } = metadata ?? {};
     const { namespace } = this.#cluster;
     const body = { metadata: { name }, target: { apiVersion: "v1", kind: "Node", name: node } };
     await this.#core.createNamespacedPodBinding({ name, namespace, body }).catch((error) => {
-      // The answer is a Status, which client-node takes for a Binding that lacks its target.
+      // The response is a Status, which client-node parses as a Binding without its target.
       if (error?.code !== undefined && error.code !== 201) throw error;
     });
   }
 }
 
-/** The state of a container that a node keeps waiting. */
+/** The state of a waiting container. */
 export function waiting(reason: string, message = ""): V1ContainerState {
   return { waiting: { reason, message } };
 }
 
-/** The state of a container that ended. */
+/** The state of a terminated container. */
 export function ended(reason: string, parts: { exitCode: number; message?: string }): V1ContainerState {
   return { terminated: { reason, ...parts } };
 }

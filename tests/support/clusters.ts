@@ -15,11 +15,11 @@ import { Cluster } from "@streamspace/memory-cluster";
 import { clientNodeConfig } from "../../dev/api_server.ts";
 import type { ClusterAccess } from "../../lib/kubernetes/kubeconfig.ts";
 
-/** A kind of cluster, and whether it is at hand. */
+/** A kind of cluster, and whether it is available. */
 export interface ClusterKind {
   readonly name: string;
   readonly isMissing: boolean;
-  /** Opens a namespace of the test's own. */
+  /** Creates a namespace for one test. */
   readonly open: () => Promise<TestCluster>;
 }
 
@@ -42,7 +42,7 @@ export const REAL: ClusterKind = {
 /** Every kind of cluster. */
 export const CLUSTERS: readonly ClusterKind[] = [MEMORY, REAL];
 
-/** A namespace in a cluster, and an administrator's way to it. */
+/** A namespace in a cluster, with an administrator's access. */
 export class TestCluster implements AsyncDisposable {
   readonly kubeconfig: string;
   readonly namespace: string;
@@ -58,7 +58,7 @@ export class TestCluster implements AsyncDisposable {
     this.objects = KubernetesObjectApi.makeApiClient(this.config);
   }
 
-  /** Opens a cluster by its kubeconfig, or one in memory. */
+  /** Connects to the cluster of a kubeconfig, or starts one in memory. */
   static async open(kubeconfig: string | undefined): Promise<TestCluster> {
     const memory = kubeconfig === undefined ? Cluster.start() : undefined;
     const path = kubeconfig ?? await temporaryFile(memory?.kubeconfig() ?? "");
@@ -76,12 +76,12 @@ export class TestCluster implements AsyncDisposable {
     return await this.objects.create({ ...object, metadata }) as T;
   }
 
-  /** Sets what keeps an object from being gone once it is deleted. */
+  /** Sets the finalizers of an object. */
   async setFinalizers(object: KubernetesObject, finalizers: string[]): Promise<void> {
     await this.change({ ...object, metadata: { ...object.metadata, finalizers } });
   }
 
-  /** Changes those fields of an object that are given. */
+  /** Patches an object with the given fields. */
   async change(
     object: KubernetesObject & Readonly<Record<string, unknown>>,
     strategy: PatchStrategy = PatchStrategy.MergePatch,
@@ -93,14 +93,14 @@ export class TestCluster implements AsyncDisposable {
     await this.objects.patch({ ...object, metadata }, none, none, none, none, strategy);
   }
 
-  /** Creates a quota, and waits until it holds, which is once its status says so. */
+  /** Creates a ResourceQuota, and waits until its status shows that it is in force. */
   async limit(
     name: string,
     hard: Readonly<Record<string, string>>,
     { scopes }: { scopes?: string[] } = {},
   ): Promise<void> {
     const used = Object.fromEntries(Object.keys(hard).map((what) => [what, "0"]));
-    // The status is for the API in memory, where nobody else writes it.
+    // The API in memory has no controller that writes the status.
     const quota = {
       apiVersion: "v1",
       kind: "ResourceQuota",
@@ -126,7 +126,7 @@ export class TestCluster implements AsyncDisposable {
     return items;
   }
 
-  /** Names of everything in the test's namespace that a session could have left, as `Kind/name`. */
+  /** Names of all objects of sessions in the test's namespace, as `Kind/name`. */
   async leftovers(): Promise<string[]> {
     const kinds = [
       ["apps/v1", "Deployment"],
@@ -142,13 +142,13 @@ export class TestCluster implements AsyncDisposable {
     return lists.flat().sort();
   }
 
-  /** Writes a kubeconfig for an account of the namespace that may do nothing; only on a real API server. */
-  async kubeconfigWithoutRights(): Promise<string> {
+  /** Writes a kubeconfig for a service account without permissions; only on a real API server. */
+  async kubeconfigWithoutPermissions(): Promise<string> {
     await this.create({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "nobody" } });
     return await this.kubeconfigOf("nobody");
   }
 
-  /** Writes a kubeconfig for an account of the namespace; only on a real API server. */
+  /** Writes a kubeconfig for a service account; only on a real API server. */
   async kubeconfigOf(account: string): Promise<string> {
     const { status } = await this.config.makeApiClient(CoreV1Api).createNamespacedServiceAccountToken({
       name: account,
@@ -165,30 +165,30 @@ export class TestCluster implements AsyncDisposable {
     }));
   }
 
-  /** Ends all open watches, as a proxy would; only in memory. */
+  /** Ends all open watches; only in memory. */
   cutWatches(): void {
     this.#memory?.closeWatches();
   }
 
-  /** Makes the server forget its history, so that watches must start over; only in memory. */
+  /** Expires all resource versions, so that watches must list again; only in memory. */
   expireWatches(): void {
     this.#memory?.expireWatches();
   }
 
-  /** Waits until sessions' objects are gone, for at most 10 seconds. */
+  /** Waits until no objects of sessions are left. */
   async untilEmpty(): Promise<void> {
     await this.untilLeft([]);
   }
 
-  /** Waits until only these of sessions' objects are left, as {@linkcode leftovers} names them, for at most 10 seconds. */
+  /** Waits until only these objects of sessions are left, named as by {@linkcode leftovers}. */
   async untilLeft(names: readonly string[]): Promise<void> {
     await this.until(async () => String(await this.leftovers()) === String(names));
   }
 
-  /** Waits until something is so, for at most 10 seconds. */
-  async until(isSo: () => Promise<boolean>): Promise<void> {
-    const signal = AbortSignal.timeout(10_000);
-    while (!await isSo()) await delay(50, { signal });
+  /** Waits until a condition is true, for at most a minute. */
+  async until(isTrue: () => Promise<boolean>): Promise<void> {
+    const signal = AbortSignal.timeout(60_000);
+    while (!await isTrue()) await delay(50, { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -209,7 +209,7 @@ export function accessTo(server: string, token?: string): ClusterAccess {
   };
 }
 
-/** Writes a file that the operating system's temporary folder keeps. */
+/** Writes a file into the temporary folder. */
 export async function temporaryFile(text: string): Promise<string> {
   const path = await Deno.makeTempFile();
   await Deno.writeTextFile(path, text);

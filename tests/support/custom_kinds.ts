@@ -1,5 +1,5 @@
 /**
- * The optional kinds of k8s/crds/ on a real API server, and a look at the objects of one of them.
+ * The optional custom kinds of k8s/crds/ on a real API server, and a watcher of their objects.
  * @module
  */
 import {
@@ -15,18 +15,18 @@ import { CUSTOM_API, CustomCollection } from "../../lib/kubernetes/custom_collec
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import type { TestCluster } from "./clusters.ts";
 
-/** An object of one of the kinds, as the API gives it. */
+/** An object of a custom kind. */
 export interface CustomObject extends KubernetesObject {
   readonly spec: Readonly<Record<string, unknown>>;
   readonly status?: Readonly<Record<string, unknown>>;
 }
 
-/** The garbage collector learns of a new kind within half a minute. */
-const PATIENCE_MS = 60_000;
+/** The garbage collector discovers a new kind within half a minute. */
+const TIMEOUT_MS = 60_000;
 
 const FILES = ["templates.yaml", "sessions.yaml"];
 
-/** Installs the kinds for the whole cluster as the files have them, where they stay, and waits until they are served. */
+/** Installs the kinds in the cluster, where they stay, and waits until they are served. */
 export async function installKinds(cluster: TestCluster): Promise<void> {
   const api = cluster.config.makeApiClient(ApiextensionsV1Api);
   for (const file of FILES) {
@@ -38,7 +38,7 @@ export async function installKinds(cluster: TestCluster): Promise<void> {
     );
   }
   using transport = new Transport(() => loadAccess(cluster.kubeconfig));
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   while (!await isServed(transport)) await delay(50, { signal });
 }
 
@@ -50,8 +50,8 @@ async function isServed(transport: Transport): Promise<boolean> {
   return ["templates", "sessions", "sessions/status"].every((name) => names.includes(name));
 }
 
-/** Sees the objects of one kind in a test's namespace until it is disposed. */
-export class Onlooker implements AsyncDisposable {
+/** Watches the objects of one kind in a test's namespace until it is disposed. */
+export class ObjectWatcher implements AsyncDisposable {
   readonly #collection: CustomCollection;
   readonly #transport: Transport;
   readonly #stop = new AbortController();
@@ -69,27 +69,27 @@ export class Onlooker implements AsyncDisposable {
     this.#following = this.#collection.follow(this.#transport, { namespace, signal: this.#stop.signal });
   }
 
-  /** Waits until the object of that name is as the test wants it, and gives it. */
+  /** Waits until the object with that name fulfils the condition, and returns it. */
   async until(name: string, isWanted: (object: CustomObject) => boolean): Promise<CustomObject> {
     const object = await this.#find(name, (object) => object !== undefined && isWanted(object));
     return object as CustomObject;
   }
 
-  /** Waits until there is no object of that name. */
+  /** Waits until no object has that name. */
   async untilGone(name: string): Promise<void> {
     await this.#collection.synced(this.#stop.signal);
     await this.#find(name, (object) => object === undefined);
   }
 
   async #find(name: string, isWanted: (object?: CustomObject) => boolean): Promise<CustomObject | undefined> {
-    const patience = AbortSignal.timeout(PATIENCE_MS);
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
     while (true) {
       const object = this.#collection.get(name) as CustomObject | undefined;
       if (isWanted(object)) return object;
       await new Promise<void>((resolve, reject) => {
         this.#watchers.add(resolve);
         const seen = JSON.stringify(object);
-        patience.addEventListener("abort", () => reject(new Error(`"${name}" stays ${seen}`)), {
+        timeout.addEventListener("abort", () => reject(new Error(`"${name}" is still ${seen}`)), {
           once: true,
         });
       });

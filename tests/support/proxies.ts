@@ -1,6 +1,5 @@
 /**
- * What stands between an agent and the two that it talks to where a test wants faults: a proxy that knows the API, and before it and before
- * the Control Plane one that knows only TCP.
+ * Proxies that inject faults between an agent, the API server and the Control Plane: one for API requests, and one for TCP on each connection.
  * @module
  */
 import { ApiProxy, type RequestAttributes } from "../../dev/faults/api_proxy.ts";
@@ -8,18 +7,18 @@ import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
 import { connectToApiServer } from "../../dev/api_server.ts";
 import { temporaryFile, type TestCluster } from "./clusters.ts";
 
-/** When a request is at a point: as it reaches the proxy, or once the server has carried it out and its answer is held back. */
-type Point = "asked" | "held back";
+/** When a request reaches the proxy, or when the server has responded and the response is held back. */
+type Point = "requested" | "held back";
 
-/** Longer than any test takes. */
-const FOR_EVER_MS = 3_600_000;
+/** Longer than any test. */
+const FOREVER_MS = 3_600_000;
 
 /** The proxies of one stage. */
 export class Proxies implements AsyncDisposable {
   readonly api: ApiProxy;
   readonly apiLink: TcpProxy;
   readonly controlPlaneLink: TcpProxy;
-  /** Path of a kubeconfig that leads through them. */
+  /** Path of a kubeconfig for the proxies. */
   readonly kubeconfig: string;
   readonly #client: Deno.HttpClient;
   readonly #listeners: Set<(point: Point, request: RequestAttributes) => void>;
@@ -36,18 +35,18 @@ export class Proxies implements AsyncDisposable {
     this.#listeners = options.listeners;
   }
 
-  /** Starts proxies before a cluster and a Control Plane. */
+  /** Starts proxies for a cluster and a Control Plane. */
   static async start(cluster: TestCluster, controlPlaneUrl: string): Promise<Proxies> {
     const { server, client } = await connectToApiServer(cluster.kubeconfig);
     const listeners = new Set<(point: Point, request: RequestAttributes) => void>();
-    const tell = (point: Point) => (request: RequestAttributes) => {
+    const notify = (point: Point) => (request: RequestAttributes) => {
       for (const listener of [...listeners]) listener(point, request);
     };
     const api = ApiProxy.start({
       server,
       client,
-      onRequest: tell("asked"),
-      onHeldBack: tell("held back"),
+      onRequest: notify("requested"),
+      onHeldBack: notify("held back"),
     });
     const apiLink = await TcpProxy.start(new URL(api.url));
     const controlPlaneLink = await TcpProxy.start(new URL(controlPlaneUrl));
@@ -57,16 +56,16 @@ export class Proxies implements AsyncDisposable {
     return new Proxies({ api, apiLink, controlPlaneLink, kubeconfig }, { client, listeners });
   }
 
-  /** Where the Control Plane is found through its proxy. */
+  /** URL of the Control Plane's proxy. */
   get controlPlaneUrl(): string {
     return `http://127.0.0.1:${this.controlPlaneLink.port}`;
   }
 
-  /** Resolves when the next such request is at a point, such as `patch configmaps`. */
-  next(what: string, point: Point = "asked"): Promise<void> {
+  /** Resolves when the next request of a kind, such as `patch configmaps`, is at a point. */
+  next(kind: string, point: Point = "requested"): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const listener = (at: Point, { verb, resource }: RequestAttributes) => {
-      if (at !== point || what !== `${verb} ${resource}`) return;
+      if (at !== point || kind !== `${verb} ${resource}`) return;
       this.#listeners.delete(listener);
       resolve();
     };
@@ -74,16 +73,16 @@ export class Proxies implements AsyncDisposable {
     return promise;
   }
 
-  /** Leaves the next such request unanswered until the faults are cleared; resolves when it is there, and the server never heard of it. */
-  hang(what: string): Promise<void> {
-    this.api.inject({ kind: "hang", ...wordsOf(what) });
-    return this.next(what);
+  /** Does not forward the next request of a kind until the faults are cleared; resolves when the proxy has received it. */
+  hang(kind: string): Promise<void> {
+    this.api.inject({ kind: "hang", ...wordsOf(kind) });
+    return this.next(kind);
   }
 
-  /** Holds the answer to the next such request back for `ms`, or until the faults are cleared; resolves when the server has carried it out. */
-  holdBack(what: string, ms = FOR_EVER_MS): Promise<void> {
-    this.api.inject({ kind: "delay", ms, ...wordsOf(what) });
-    return this.next(what, "held back");
+  /** Holds back the response to the next request of a kind for `ms`, or until the faults are cleared; resolves when the server has responded. */
+  holdBack(kind: string, ms = FOREVER_MS): Promise<void> {
+    this.api.inject({ kind: "delay", ms, ...wordsOf(kind) });
+    return this.next(kind, "held back");
   }
 
   /** Cuts the agent off from the API server and the Control Plane, as if its machine had lost power. */
@@ -113,7 +112,7 @@ export class Proxies implements AsyncDisposable {
 }
 
 /** The words of a request such as `patch configmaps`. */
-function wordsOf(what: string): RequestAttributes {
-  const [verb = "", resource = ""] = what.split(" ");
+function wordsOf(kind: string): RequestAttributes {
+  const [verb = "", resource = ""] = kind.split(" ");
   return { verb, resource };
 }

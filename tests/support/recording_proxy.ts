@@ -1,15 +1,15 @@
 /**
- * An HTTP proxy that notes who comes and where to: plain requests are handed on, encrypted ones get a tunnel.
+ * An HTTP proxy that records its requests: it forwards plain ones, and opens a tunnel for `CONNECT`.
  * @module
  */
 
-/** What the proxy was asked for. */
+/** A request to the proxy. */
 export interface ProxiedRequest {
   /** `CONNECT` for a tunnel. */
   readonly method: string;
   /** Host and port. */
   readonly target: string;
-  /** How the client logged in, or an empty text. */
+  /** The Proxy-Authorization header; empty if there is none. */
   readonly authorization: string;
 }
 
@@ -55,7 +55,7 @@ export class RecordingProxy implements AsyncDisposable {
     const server = await Deno.connect({ hostname, port: Number(port) });
     this.#open.add(server);
     if (method === "CONNECT") await client.write(encoder.encode("HTTP/1.1 200 OK\r\n\r\n"));
-    // What is said to the proxy is not for the server.
+    // Headers for the proxy are not forwarded.
     else {await server.write(
         encoder.encode(head.replace(/http:\/\/[^/]+/, "").replace(/^proxy-.*\r\n/gim, "")),
       );}
@@ -67,7 +67,7 @@ export class RecordingProxy implements AsyncDisposable {
   }
 }
 
-/** Everything up to the empty line, and what came with it. */
+/** Reads up to the empty line after the headers, and what arrived with it. */
 async function readHead(connection: Deno.TcpConn): Promise<string> {
   let head = "";
   const buffer = new Uint8Array(16 * 1024);
@@ -83,6 +83,6 @@ function close(connection: Deno.TcpConn): void {
   try {
     connection.close();
   } catch {
-    // Its stream has closed it already.
+    // Its stream has already closed it.
   }
 }

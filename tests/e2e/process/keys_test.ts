@@ -1,5 +1,5 @@
 /**
- * Keys and passwords on their way through the agent: each goes where it must, and is shown nowhere.
+ * Keys and passwords: each is sent only where it is needed, and never shown.
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
@@ -16,10 +16,10 @@ const ISSUED = "issued-key-0123456789";
 const REVOKED = "revoked-key-0123456789";
 const PASSWORD = "proxy-password-0123456789";
 const SECRETS = [WRONG, BOOTSTRAP, ISSUED, REVOKED, PASSWORD];
-/** Log lines of the agent when all is well. */
+/** Log line of a connected agent. */
 const UP = /Starting heartbeat sender/;
 
-/** One or more runs of the agent, and all that it says. */
+/** One or more runs of the agent, and their output. */
 class Runs {
   readonly output: string[] = [];
   readonly #args: string[];
@@ -35,7 +35,7 @@ class Runs {
     ];
   }
 
-  /** Starts the agent, waits until it says something, and stops it. */
+  /** Starts the agent, waits for a log line, and stops it. */
   async until(line: RegExp, options: { env: Record<string, string>; args?: string[] }): Promise<void> {
     await using agent = await this.#start(options);
     await agent.line(line);
@@ -43,7 +43,7 @@ class Runs {
     assertEquals(await agent.exit(), 0);
   }
 
-  /** Runs the agent until it ends by itself, and gives its exit code. */
+  /** Runs the agent until it ends by itself; returns its exit code. */
   async toEnd(options: { env: Record<string, string>; args?: string[] }): Promise<number> {
     await using agent = await this.#start(options);
     return await agent.exit();
@@ -58,7 +58,7 @@ class Runs {
   }
 }
 
-/** Everything that could give a secret away: as it is, or as headers and Secrets encode it. */
+/** A secret as plain text, and as headers and Secrets encode it. */
 function spellings(secret: string): string[] {
   const encoded = [secret, ` ${secret}`, `  ${secret}`].map((text) => btoa(text).slice(4, -4));
   return [secret, ...encoded];
@@ -74,8 +74,8 @@ function keysOf(requests: ReadonlyArray<{ headers: Headers }>): Array<string | n
   return requests.map(({ headers }) => headers.get("x-agent-api-key"));
 }
 
-/** What the Control Plane got beside the header that carries the key. */
-function restOf(controlPlane: ControlPlane): string {
+/** Everything that the Control Plane received, except the header with the key. */
+function receivedBy(controlPlane: ControlPlane): string {
   const { registrations, connections, messages } = controlPlane;
   const headers = [...registrations, ...connections].map((one) =>
     [...one.headers].filter(([name]) => name !== "x-agent-api-key")
@@ -95,10 +95,10 @@ for (const format of ["text", "json"]) {
         HTTP_PROXY: `http://alice:${PASSWORD}@${proxy.host}`,
       });
 
-      // A key that is wrong, and a Control Plane that repeats it.
+      // A wrong key, which the Control Plane repeats in its response.
       controlPlane.answerRegistration({ status: 401, body: { error: `${WRONG} is no key`, details: WRONG } });
       await runs.until(/HTTP 401.*\[redacted\] is no key/, { env: env(WRONG) });
-      // The right one, for which another one is issued.
+      // The right key, for which the Control Plane issues another one.
       controlPlane.answerRegistration({
         status: 201,
         body: {
@@ -109,9 +109,9 @@ for (const format of ["text", "json"]) {
         },
       });
       await runs.until(UP, { env: env(BOOTSTRAP) });
-      // The one that was issued outlives a restart.
+      // The issued key is used after a restart.
       await runs.until(UP, { env: env(BOOTSTRAP) });
-      // It is revoked.
+      // The issued key is revoked.
       controlPlane.answerRegistration({ status: 403, body: { error: `${ISSUED} is revoked` } });
       await runs.until(UP, { env: env(BOOTSTRAP) });
       await runs.until(UP, { env: env(BOOTSTRAP) });
@@ -130,8 +130,8 @@ for (const format of ["text", "json"]) {
       const refusals = runs.output.filter((line) => line.includes("rejected the key that it issued"));
       assertEquals(refusals.length, 1);
       assert(runs.output.some((line) => line.includes(`"url": "http://${proxy.host}"`)));
-      assertShowsNoSecret("The agent's output", runs.output.join("\n"));
-      assertShowsNoSecret("What the Control Plane got", restOf(controlPlane));
+      assertShowsNoSecret("The output of the agent", runs.output.join("\n"));
+      assertShowsNoSecret("What the Control Plane received", receivedBy(controlPlane));
       assertEquals([...controlPlane.problems], []);
     },
     [MEMORY],
@@ -139,7 +139,7 @@ for (const format of ["text", "json"]) {
 }
 
 onEachCluster(
-  "C3 a key that is issued is kept in the cluster beside a fingerprint, and no other key",
+  "an issued key is stored in the cluster with a fingerprint of the configured key",
   async (cluster) => {
     await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
     const runs = new Runs(cluster, controlPlane, []);
@@ -150,7 +150,7 @@ onEachCluster(
     const kept = atob(secret?.data?.[AGENT_ID] ?? "");
     assert(kept.includes(ISSUED) && !kept.includes(BOOTSTRAP), kept);
 
-    // Another key that the operator configures wins.
+    // Another configured key takes precedence.
     const file = await Deno.makeTempFile();
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(file) };
     await Deno.writeTextFile(file, REVOKED);
@@ -161,7 +161,7 @@ onEachCluster(
 );
 
 onEachCluster(
-  "only the way to the Control Plane leads through the proxy of the environment",
+  "only requests to the Control Plane use the proxy of the environment",
   async (cluster) => {
     await using controlPlane = ControlPlane.start();
     await using proxy = new RecordingProxy();
@@ -182,11 +182,15 @@ onEachCluster(
   [MEMORY],
 );
 
-onEachCluster("a proxy that is none ends the program with 2 and the variable's name", async (cluster) => {
-  await using controlPlane = ControlPlane.start();
-  const runs = new Runs(cluster, controlPlane, []);
-  const env = { HTTP_PROXY: `socks5://alice:${PASSWORD}@proxy` };
-  assertEquals(await runs.toEnd({ env }), 2);
-  assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy URL")));
-  assertShowsNoSecret("The agent's output", runs.output.join("\n"));
-}, [MEMORY]);
+onEachCluster(
+  "an invalid proxy ends the program with exit code 2 and the name of the variable",
+  async (cluster) => {
+    await using controlPlane = ControlPlane.start();
+    const runs = new Runs(cluster, controlPlane, []);
+    const env = { HTTP_PROXY: `socks5://alice:${PASSWORD}@proxy` };
+    assertEquals(await runs.toEnd({ env }), 2);
+    assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy URL")));
+    assertShowsNoSecret("The output of the agent", runs.output.join("\n"));
+  },
+  [MEMORY],
+);

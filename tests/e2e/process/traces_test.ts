@@ -3,14 +3,14 @@ import { CLUSTERS, MEMORY } from "../../support/clusters.ts";
 import { onEachCluster, Stage } from "../../support/stage.ts";
 import { TraceCollector } from "../../support/trace_collector.ts";
 
-/** Whether an executable exports traces is decided when it is compiled; those that are tested here do not. */
+/** Whether an executable exports traces is decided when it is compiled; the tested ones do not. */
 const isExecutable = Deno.env.has("K8S_AGENT");
 const KINDS = CLUSTERS.map((kind) => ({ ...kind, isMissing: kind.isMissing || isExecutable }));
 const START = { sessionId: "s1", user: "alice", template: "firefox", persistentHome: false };
-/** Spans leave in batches: this is how often. */
+/** Spans are exported in batches, ten times a second here. */
 const OTEL = { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json", OTEL_BSP_SCHEDULE_DELAY: "100" };
 
-onEachCluster("a start is a span with its phases and its requests within", async (cluster) => {
+onEachCluster("a start is a span with its phases and requests as children", async (cluster) => {
   await using collector = TraceCollector.start();
   const env = { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, AGENT_API_KEY: "s3cret-key" };
   await using stage = await Stage.startProcess(cluster, { env });
@@ -24,16 +24,16 @@ onEachCluster("a start is a span with its phases and its requests within", async
     "streamspace.command.outcome": "complete",
   });
   assertEquals([span.error, span.exceptions], [undefined, []]);
-  const within = collector.childrenOf(span);
-  // The simulated containers serve as soon as they run.
+  const children = collector.childrenOf(span);
+  // Simulated containers are ready as soon as they run.
   const phases = ["queue", "objects", "scheduling", "pulling"];
-  assertEquals(within.map(({ name }) => name).filter((name) => phases.includes(name)), phases);
-  const created = within.filter(({ attributes }) => attributes["http.request.method"] === "POST");
-  assert(created.length >= 2, within.map(({ name }) => name).join(", "));
+  assertEquals(children.map(({ name }) => name).filter((name) => phases.includes(name)), phases);
+  const created = children.filter(({ attributes }) => attributes["http.request.method"] === "POST");
+  assert(created.length >= 2, children.map(({ name }) => name).join(", "));
   assert(!collector.text.includes("s3cret-key"));
 }, KINDS);
 
-onEachCluster("a command that fails is a span with its error", async (cluster) => {
+onEachCluster("a failed command is a span with its error", async (cluster) => {
   await using collector = TraceCollector.start();
   await using stage = await Stage.startProcess(cluster, {
     env: { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },

@@ -6,28 +6,28 @@ import { onEachCluster, Stage, START } from "../support/stage.ts";
 
 const UNREADY = { type: "Ready", status: "False" };
 
-/** What befalls a session that runs. */
-interface Loss {
+/** A disruption of a running session. */
+interface Disruption {
   readonly sessionId: string;
-  /** Whether what follows has to be there before a pod that is not ready is told of: then little else may happen meanwhile. */
-  readonly isHasty?: true;
-  readonly befall: (actor: Actor, pod: V1Pod) => Promise<void>;
-  /** What is told of it then. */
+  /** Whether the cause must be known before the grace period of an unready pod ends, so that these run one after the other. */
+  readonly isUrgent?: true;
+  readonly disrupt: (actor: Actor, pod: V1Pod) => Promise<void>;
+  /** The state that is reported afterwards. */
   readonly state: "pending" | "running" | "failed";
   readonly reason: string;
   readonly message: string;
 }
 
-/** Takes a pod away as a part of the cluster does. */
-function disrupted(cluster: TestCluster, reason: string, message: string): Loss["befall"] {
+/** Deletes a pod as a component of the cluster does. */
+function disrupted(cluster: TestCluster, reason: string, message: string): Disruption["disrupt"] {
   return async (actor, pod) => {
     await actor.report(pod, { conditions: [{ type: "DisruptionTarget", status: "True", reason, message }] });
     await cluster.delete("v1", "Pod", pod.metadata?.name ?? "");
   };
 }
 
-/** Lets a session's next pods run an image that does not exist. */
-async function loseImage(cluster: TestCluster, sessionId: string): Promise<void> {
+/** Changes the image of a session's next pods to one that does not exist. */
+async function breakImage(cluster: TestCluster, sessionId: string): Promise<void> {
   const spec = { template: { spec: { containers: [{ name: "session", image: "example.com/missing:1" }] } } };
   await cluster.change(
     { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: sessionId }, spec },
@@ -35,11 +35,11 @@ async function loseImage(cluster: TestCluster, sessionId: string): Promise<void>
   );
 }
 
-function losses(cluster: TestCluster): readonly Loss[] {
+function disruptions(cluster: TestCluster): readonly Disruption[] {
   return [
     {
       sessionId: "memory",
-      befall: async (actor, pod) => {
+      disrupt: async (actor, pod) => {
         await actor.container(pod, { running: {} }, {
           restartCount: 1,
           lastState: ended("OOMKilled", { exitCode: 137 }),
@@ -51,7 +51,7 @@ function losses(cluster: TestCluster): readonly Loss[] {
     },
     {
       sessionId: "crashing",
-      befall: async (actor, pod) => {
+      disrupt: async (actor, pod) => {
         await actor.report(pod, { conditions: [UNREADY] });
         await actor.container(pod, waiting("CrashLoopBackOff", "back-off"), {
           restartCount: 4,
@@ -64,8 +64,8 @@ function losses(cluster: TestCluster): readonly Loss[] {
     },
     {
       sessionId: "evicted",
-      isHasty: true,
-      befall: (actor, pod) =>
+      isUrgent: true,
+      disrupt: (actor, pod) =>
         actor.report(pod, {
           phase: "Failed",
           reason: "Evicted",
@@ -78,23 +78,23 @@ function losses(cluster: TestCluster): readonly Loss[] {
     },
     {
       sessionId: "drained",
-      isHasty: true,
-      befall: disrupted(cluster, "EvictionByEvictionAPI", "Eviction API: evicting"),
+      isUrgent: true,
+      disrupt: disrupted(cluster, "EvictionByEvictionAPI", "Eviction API: evicting"),
       state: "running",
       reason: "Evicted",
       message: "its pod was evicted: Eviction API: evicting",
     },
     {
       sessionId: "tainted",
-      isHasty: true,
-      befall: disrupted(cluster, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
+      isUrgent: true,
+      disrupt: disrupted(cluster, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
       state: "running",
       reason: "Evicted",
       message: "its pod was evicted: Taint manager: deleting due to NoExecute taint",
     },
     {
       sessionId: "silent",
-      befall: (actor, pod) =>
+      disrupt: (actor, pod) =>
         actor.report(pod, { conditions: [{ type: "ContainersReady", status: "True" }, UNREADY] }),
       state: "pending",
       reason: "NodeLost",
@@ -102,15 +102,15 @@ function losses(cluster: TestCluster): readonly Loss[] {
     },
     {
       sessionId: "imageless",
-      isHasty: true,
-      befall: () => loseImage(cluster, "imageless"),
+      isUrgent: true,
+      disrupt: () => breakImage(cluster, "imageless"),
       state: "pending",
       reason: "ImagePull",
       message: 'image "example.com/missing:1" cannot be pulled: not found',
     },
     {
       sessionId: "headless",
-      befall: () => cluster.delete("apps/v1", "Deployment", "headless"),
+      disrupt: () => cluster.delete("apps/v1", "Deployment", "headless"),
       state: "failed",
       reason: "DeploymentDeleted",
       message: "its Deployment was deleted",
@@ -118,35 +118,35 @@ function losses(cluster: TestCluster): readonly Loss[] {
   ];
 }
 
-onEachCluster("K4 K20 R13 what befalls sessions that run is told with its reason, once", async (cluster) => {
+onEachCluster("disruptions of running sessions are reported once, with the cause", async (cluster) => {
   await using stage = await Stage.start(cluster);
   const actor = new Actor(cluster);
-  const rows = losses(cluster);
+  const rows = disruptions(cluster);
   await Promise.all(rows.map(async ({ sessionId }) => {
     const { error } = await stage.command("start_session", { sessionId, ...START });
     assertEquals(error, undefined);
     await stage.untilState(sessionId, "running");
   }));
-  const happen = async ({ sessionId, befall, state, reason, message }: Loss) => {
-    await befall(actor, await actor.pod(sessionId));
+  const happen = async ({ sessionId, disrupt, state, reason, message }: Disruption) => {
+    await disrupt(actor, await actor.pod(sessionId));
     await stage.untilMessage(sessionId, message);
-    const told = stage.lastStatus(sessionId);
-    const metadata = told.platformMetadata as Record<string, string>;
-    assertEquals([told.state, metadata.reason, metadata.message], [state, reason, message]);
+    const reported = stage.lastStatus(sessionId);
+    const metadata = reported.platformMetadata as Record<string, string>;
+    assertEquals([reported.state, metadata.reason, metadata.message], [state, reason, message]);
   };
-  const inTurn = async (hasty: readonly Loss[]) => {
-    for (const row of hasty) await happen(row);
+  const inOrder = async (urgent: readonly Disruption[]) => {
+    for (const row of urgent) await happen(row);
   };
   await Promise.all([
-    inTurn(rows.filter(({ isHasty }) => isHasty)),
-    ...rows.filter(({ isHasty }) => !isHasty).map(happen),
+    inOrder(rows.filter(({ isUrgent }) => isUrgent)),
+    ...rows.filter(({ isUrgent }) => !isUrgent).map(happen),
   ]);
   await stage.roundTrip();
-  const told = rows.map(({ sessionId }) => {
+  const reported = rows.map(({ sessionId }) => {
     const states = stage.states(sessionId);
-    // A start that takes its time tells more than once that it is pending.
+    // A slow start reports the state pending more than once.
     return [sessionId, states.slice(states.indexOf("running"))];
   });
-  assertEquals(told, rows.map(({ sessionId, state }) => [sessionId, ["running", state]]));
+  assertEquals(reported, rows.map(({ sessionId, state }) => [sessionId, ["running", state]]));
   assertEquals([...stage.controlPlane.problems], []);
 });
