@@ -9,7 +9,7 @@ const UNREADY = { type: "Ready", status: "False" };
 /** A disruption of a running session. */
 interface Disruption {
   readonly sessionId: string;
-  /** Whether the cause must be known before the grace period of an unready pod ends, so that these run one after the other. */
+  /** Whether the cause must be known before the grace period of an unready pod ends. */
   readonly isUrgent?: true;
   readonly disrupt: (actor: Actor, pod: V1Pod) => Promise<void>;
   /** The state that is reported afterwards. */
@@ -102,7 +102,6 @@ function disruptions(cluster: TestCluster): readonly Disruption[] {
     },
     {
       sessionId: "imageless",
-      isUrgent: true,
       disrupt: () => breakImage(cluster, "imageless"),
       state: "pending",
       reason: "ImagePull",
@@ -118,35 +117,33 @@ function disruptions(cluster: TestCluster): readonly Disruption[] {
   ];
 }
 
-onEachCluster("disruptions of running sessions are reported once, with the cause", async (cluster) => {
-  await using stage = await Stage.start(cluster);
-  const actor = new Actor(cluster);
-  const rows = disruptions(cluster);
-  await Promise.all(rows.map(async ({ sessionId }) => {
-    const { error } = await stage.command("start_session", { sessionId, ...START });
-    assertEquals(error, undefined);
-    await stage.untilState(sessionId, "running");
-  }));
-  const happen = async ({ sessionId, disrupt, state, reason, message }: Disruption) => {
-    await disrupt(actor, await actor.pod(sessionId));
-    await stage.untilMessage(sessionId, message);
-    const reported = stage.lastStatus(sessionId);
-    const metadata = reported.platformMetadata as Record<string, string>;
-    assertEquals([reported.state, metadata.reason, metadata.message], [state, reason, message]);
-  };
-  const inOrder = async (urgent: readonly Disruption[]) => {
-    for (const row of urgent) await happen(row);
-  };
-  await Promise.all([
-    inOrder(rows.filter(({ isUrgent }) => isUrgent)),
-    ...rows.filter(({ isUrgent }) => !isUrgent).map(happen),
-  ]);
-  await stage.roundTrip();
-  const reported = rows.map(({ sessionId }) => {
-    const states = stage.states(sessionId);
-    // A slow start reports the state pending more than once.
-    return [sessionId, states.slice(states.indexOf("running"))];
+for (
+  const [name, isUrgent, unreadyGraceMs] of [
+    ["of running sessions", true, 60_000],
+    ["that leave pods unready for a while", undefined, 1000],
+  ] as const
+) {
+  onEachCluster(`disruptions ${name} are reported once, with the cause`, async (cluster) => {
+    await using stage = await Stage.start(cluster, { timings: { unreadyGraceMs } });
+    const actor = new Actor(cluster);
+    const rows = disruptions(cluster).filter((row) => row.isUrgent === isUrgent);
+    await Promise.all(rows.map(async ({ sessionId, disrupt, state, reason, message }) => {
+      const { error } = await stage.command("start_session", { sessionId, ...START });
+      assertEquals(error, undefined);
+      await stage.untilState(sessionId, "running");
+      await disrupt(actor, await actor.pod(sessionId));
+      await stage.untilMessage(sessionId, message);
+      const reported = stage.lastStatus(sessionId);
+      const metadata = reported.platformMetadata as Record<string, string>;
+      assertEquals([reported.state, metadata.reason, metadata.message], [state, reason, message]);
+    }));
+    await stage.roundTrip();
+    const reported = rows.map(({ sessionId }) => {
+      const states = stage.states(sessionId);
+      // A slow start reports the state pending more than once.
+      return [sessionId, states.slice(states.indexOf("running"))];
+    });
+    assertEquals(reported, rows.map(({ sessionId, state }) => [sessionId, ["running", state]]));
+    assertEquals([...stage.controlPlane.problems], []);
   });
-  assertEquals(reported, rows.map(({ sessionId, state }) => [sessionId, ["running", state]]));
-  assertEquals([...stage.controlPlane.problems], []);
-});
+}

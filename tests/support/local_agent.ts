@@ -38,7 +38,7 @@ export class LocalAgent implements AsyncDisposable {
     configureLog({ format, level, agentId, write: (line) => (running.getStore() ?? this).#lines.push(line) });
     this.#ended = running.run(this, () => run(config, this.#stop.signal, timings))
       .finally(() => this.#lines.close());
-    // Whoever waits for the end gets the error.
+    // ended() reports the error.
     this.#ended.catch(() => {});
   }
 

@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { AgentProcess } from "../../../dev/agent_process.ts";
 import { ControlPlane } from "../../../dev/control_plane/control_plane.ts";
+import { LocalAgent } from "../../support/local_agent.ts";
 import { MEMORY, type TestCluster } from "../../support/clusters.ts";
 import { RecordingProxy } from "../../support/recording_proxy.ts";
 import { onEachCluster } from "../../support/stage.ts";
@@ -23,8 +24,14 @@ const UP = /Starting heartbeat sender/;
 class Runs {
   readonly output: string[] = [];
   readonly #args: string[];
+  readonly #isLocal: boolean;
 
-  constructor(cluster: TestCluster, controlPlane: ControlPlane, args: string[]) {
+  constructor(
+    cluster: TestCluster,
+    controlPlane: ControlPlane,
+    { args = [], isLocal = false }: { args?: string[]; isLocal?: boolean } = {},
+  ) {
+    this.#isLocal = isLocal;
     this.#args = [
       `--agent-id=${AGENT_ID}`,
       `--control-plane-url=${controlPlane.url}`,
@@ -37,24 +44,21 @@ class Runs {
 
   /** Starts the agent, waits for a log line, and stops it. */
   async until(line: RegExp, options: { env: Record<string, string>; args?: string[] }): Promise<void> {
-    await using agent = await this.#start(options);
+    const all = { ...options, args: [...this.#args, ...options.args ?? []] };
+    await using agent = this.#isLocal ? LocalAgent.start(all) : await AgentProcess.start(all);
     await agent.line(line);
-    agent.kill("SIGTERM");
-    assertEquals(await agent.exit(), 0);
+    agent.stop();
+    await agent.ended();
+    this.output.push(...agent.output);
   }
 
   /** Runs the agent until it ends by itself; returns its exit code. */
   async toEnd(options: { env: Record<string, string>; args?: string[] }): Promise<number> {
-    await using agent = await this.#start(options);
-    return await agent.exit();
-  }
-
-  #start(options: { env: Record<string, string>; args?: string[] }): Promise<AgentProcess> {
-    return AgentProcess.start({
-      args: [...this.#args, ...options.args ?? []],
-      env: options.env,
-      onLine: (line) => this.output.push(line),
-    });
+    const args = [...this.#args, ...options.args ?? []];
+    await using agent = await AgentProcess.start({ args, env: options.env });
+    const code = await agent.exit();
+    this.output.push(...agent.output);
+    return code;
   }
 }
 
@@ -89,7 +93,10 @@ for (const format of ["text", "json"]) {
     async (cluster) => {
       await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
       await using proxy = new RecordingProxy();
-      const runs = new Runs(cluster, controlPlane, [`--log-format=${format}`]);
+      const runs = new Runs(cluster, controlPlane, {
+        args: [`--log-format=${format}`],
+        isLocal: format === "json",
+      });
       const env = (key: string) => ({
         AGENT_API_KEY: key,
         HTTP_PROXY: `http://alice:${PASSWORD}@${proxy.host}`,
@@ -142,7 +149,7 @@ onEachCluster(
   "an issued key is stored in the cluster with a fingerprint of the configured key",
   async (cluster) => {
     await using controlPlane = ControlPlane.start({ apiKey: BOOTSTRAP });
-    const runs = new Runs(cluster, controlPlane, []);
+    const runs = new Runs(cluster, controlPlane, { isLocal: true });
     controlPlane.answerRegistration({ status: 200, body: { agent: { agentId: AGENT_ID }, apiKey: ISSUED } });
     await runs.until(UP, { env: { AGENT_API_KEY: BOOTSTRAP } });
     const [secret] = await cluster.list("v1", "Secret") as Array<{ data?: Record<string, string> }>;
@@ -165,7 +172,7 @@ onEachCluster(
   async (cluster) => {
     await using controlPlane = ControlPlane.start();
     await using proxy = new RecordingProxy();
-    const runs = new Runs(cluster, controlPlane, []);
+    const runs = new Runs(cluster, controlPlane);
     const url = `http://${proxy.host}`;
     const host = new URL(controlPlane.url).host;
     const names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"];
@@ -186,7 +193,7 @@ onEachCluster(
   "an invalid proxy ends the program with exit code 2 and the name of the variable",
   async (cluster) => {
     await using controlPlane = ControlPlane.start();
-    const runs = new Runs(cluster, controlPlane, []);
+    const runs = new Runs(cluster, controlPlane);
     const env = { HTTP_PROXY: `socks5://alice:${PASSWORD}@proxy` };
     assertEquals(await runs.toEnd({ env }), 2);
     assert(runs.output.some((line) => line.includes("HTTP_PROXY must be a proxy URL")));
