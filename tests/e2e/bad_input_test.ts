@@ -78,7 +78,7 @@ const PAYLOADS: ReadonlyArray<{ name: string; payload: unknown; error: string }>
   {
     name: "memory as a number",
     payload: { ...GOOD, memory: 2 },
-    error: '"memory" must be a Kubernetes quantity such as "2Gi", but is 2',
+    error: '"memory" must be at least 16Mi, but is "2"',
   },
   ...["", "-1", "0", "1 core", "1000"].map((cpu) => ({
     name: `cpu ${JSON.stringify(cpu)}`,

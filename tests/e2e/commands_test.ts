@@ -99,7 +99,7 @@ onEachCluster("the objects of a session are as documented", async (cluster) => {
     "USER=Ann@corp.com",
     "SESSION_ID=s1",
   ]);
-  assertEquals(container?.volumeMounts?.map(({ mountPath }) => mountPath), ["/config"]);
+  assertEquals(container?.volumeMounts?.map(({ mountPath }) => mountPath), ["/config", "/dev/shm"]);
   assertEquals(container?.resources?.limits, { cpu: "250m", memory: "512Mi" });
   assertEquals(pod?.nodeSelector, { "kubernetes.io/os": "linux" });
   assertEquals(pod?.automountServiceAccountToken, false);
