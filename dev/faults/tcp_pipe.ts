@@ -43,7 +43,7 @@ export class TcpPipe {
     this.#pump();
   }
 
-  /** Stops reading and writing for good. */
+  /** Stops reading and writing permanently. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);

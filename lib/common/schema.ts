@@ -1,5 +1,5 @@
 /**
- * Building blocks for schemas of untrusted input, on top of valibot (imported as `s`, beside valibot's `v`). Field names may be capitalised, as
+ * Building blocks for schemas of untrusted input, on top of valibot (imported as `s`, next to valibot's `v`). Field names may be capitalised, as
  * Go programs marshal them. A message shows the rejected value only where the schema uses {@linkcode shown}, as it may be a secret. Pure.
  * @module
  */

@@ -100,7 +100,7 @@ function buildContainer({ request, template, settings, homeVolume }: PodPlan): V
     },
     securityContext: containerSecurity(template, settings.sessionSecurity),
     resources: { requests: amounts, limits: amounts },
-    // A program that fails seldom writes a termination message, but says why in its log.
+    // Programs that fail rarely write a termination message, but their log has the reason.
     terminationMessagePolicy: "FallbackToLogsOnError",
     ...(livenessProbe ? { livenessProbe } : {}),
     ...(startupProbe ? { startupProbe } : {}),

@@ -164,7 +164,7 @@ Deno.test("TcpProxy reads no faster than it forwards while throttling", async ()
   await writing;
 });
 
-Deno.test("TcpProxy makes open connections half-open for good, but not new ones", async () => {
+Deno.test("TcpProxy makes open connections half-open permanently, but not new ones", async () => {
   await using wire = await Wire.open();
   const frozen = await wire.connect();
   await assertPasses(frozen);
