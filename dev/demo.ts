@@ -14,6 +14,7 @@ import { Cluster } from "@streamspace/memory-cluster";
 import { clientNodeConfig } from "./api_server.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
+import { KubeconfigFile } from "./kubeconfig_file.ts";
 
 const AGENT_ID = "k8s-demo";
 const NAMESPACE = "streamspace";
@@ -51,11 +52,12 @@ async function main(): Promise<number> {
 
 async function runDemo(kubeconfigPath: string): Promise<void> {
   await using memory = kubeconfigPath === "" ? Cluster.start() : undefined;
-  await using kubeconfig = await KubeconfigFile.create(kubeconfigPath, memory);
+  await using file = memory && await KubeconfigFile.write(memory.kubeconfig());
+  const kubeconfig = file?.path ?? kubeconfigPath;
   print(
     memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Using the cluster of ${kubeconfigPath}`,
   );
-  const objects = KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig.path));
+  const objects = KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig));
   if (!memory) await ensureNamespace(objects);
   await using controlPlane = ControlPlane.start();
   print(`A Control Plane listens at ${controlPlane.url}`);
@@ -63,7 +65,7 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
     args: [
       `--agent-id=${AGENT_ID}`,
       `--control-plane-url=${controlPlane.url}`,
-      `--kubeconfig=${kubeconfig.path}`,
+      `--kubeconfig=${kubeconfig}`,
     ],
     onLine: (line) => console.log(`         ${line.replace(/^\S+ (?=\[)/, "")}`),
   });
@@ -161,28 +163,6 @@ async function ensureNamespace(objects: KubernetesObjectApi): Promise<void> {
   } catch {
     await objects.create(namespace);
     print(`Namespace ${NAMESPACE} was created`);
-  }
-}
-
-/** A kubeconfig of the user, or a temporary one for the API in memory. */
-class KubeconfigFile implements AsyncDisposable {
-  readonly path: string;
-  readonly #isTemporary: boolean;
-
-  private constructor(path: string, isTemporary: boolean) {
-    this.path = path;
-    this.#isTemporary = isTemporary;
-  }
-
-  static async create(path: string, memory: Cluster | undefined): Promise<KubeconfigFile> {
-    if (!memory) return new KubeconfigFile(path, false);
-    const temporary = await Deno.makeTempFile({ prefix: "kubeconfig-" });
-    await Deno.writeTextFile(temporary, memory.kubeconfig());
-    return new KubeconfigFile(temporary, true);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isTemporary) await Deno.remove(this.path);
   }
 }
 

@@ -14,6 +14,7 @@ import { imageTemplate } from "../../lib/model/template.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
 import { SETTINGS } from "../session_settings.ts";
 import { connectToApiServer } from "../api_server.ts";
+import { KubeconfigFile } from "../kubeconfig_file.ts";
 import { Cluster } from "@streamspace/memory-cluster";
 import { AgentUnderTest } from "./agent_under_test.ts";
 import { measureFailovers } from "./failover.ts";
@@ -23,9 +24,6 @@ import { type Comparison, comparisonCells, markdownTable, median } from "./stati
 /** A namespace per run, so that leftovers of a failed run do not affect the next. */
 const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [20, 100];
-
-/** Temporary kubeconfigs of this run. */
-const temporaryFiles: string[] = [];
 
 interface Bench {
   readonly floor: Floor;
@@ -37,7 +35,8 @@ async function main(): Promise<void> {
   const flags = parseArgs(Deno.args, { string: ["kubeconfig", "rounds", "output"] });
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
   await using memory = given === "" ? Cluster.start() : undefined;
-  const kubeconfig = given || await writeKubeconfig(memory?.kubeconfig() ?? "");
+  await using file = memory && await KubeconfigFile.write(memory.kubeconfig());
+  const kubeconfig = file?.path ?? given;
   const { server, client } = await connectToApiServer(kubeconfig);
   await changeNamespace("POST", { server, client });
   const report = await measure({ kubeconfig, server, client, rounds: Number(flags.rounds ?? 15) });
@@ -50,7 +49,6 @@ async function main(): Promise<void> {
   }
   await changeNamespace("DELETE", { server, client });
   client.close();
-  for (const path of temporaryFiles) await Deno.remove(path);
 }
 
 async function measure(
@@ -166,8 +164,8 @@ async function countRequests(
   client: Deno.HttpClient,
 ): Promise<{ mutating: number; reads: number }> {
   await using proxy = ApiProxy.start({ server, client });
-  const kubeconfig = await writeKubeconfig(proxy.kubeconfig());
-  await using agent = await AgentUnderTest.launch({ kubeconfig, namespace: NAMESPACE });
+  await using file = await KubeconfigFile.write(proxy.kubeconfig());
+  await using agent = await AgentUnderTest.launch({ kubeconfig: file.path, namespace: NAMESPACE });
   // Requests that the agent sends once after its launch are not part of a start.
   await agent.command("start_session", startPayload("first"));
   await agent.command("stop_session", { sessionId: "first", deletePVC: true });
@@ -240,13 +238,6 @@ async function changeNamespace(
   const response = await fetch(`${server}/api/v1/namespaces${path}`, { method, headers, body, client });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} of namespace ${NAMESPACE}: ${text}`);
-}
-
-async function writeKubeconfig(text: string): Promise<string> {
-  const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
-  await Deno.writeTextFile(path, text);
-  temporaryFiles.push(path);
-  return path;
 }
 
 if (import.meta.main) await main();

@@ -6,6 +6,7 @@
 import { delay } from "@std/async";
 import { AgentProcess } from "../agent_process.ts";
 import { ApiProxy } from "../faults/api_proxy.ts";
+import { KubeconfigFile } from "../kubeconfig_file.ts";
 import { TcpProxy } from "../faults/tcp_proxy.ts";
 import { type AgentRun, isLeading, type Logbook, readLine } from "./logbook.ts";
 
@@ -32,7 +33,7 @@ export class Replica implements AsyncDisposable {
   readonly api: ApiProxy;
   readonly apiConnection: TcpProxy;
   readonly #options: ReplicaOptions;
-  readonly #kubeconfig: string;
+  readonly #kubeconfig: KubeconfigFile;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
@@ -40,7 +41,7 @@ export class Replica implements AsyncDisposable {
 
   private constructor(
     options: ReplicaOptions,
-    proxies: { link: TcpProxy; api: ApiProxy; apiConnection: TcpProxy; kubeconfig: string },
+    proxies: { link: TcpProxy; api: ApiProxy; apiConnection: TcpProxy; kubeconfig: KubeconfigFile },
   ) {
     this.name = options.name;
     this.#options = options;
@@ -56,9 +57,7 @@ export class Replica implements AsyncDisposable {
     const link = await TcpProxy.start(new URL(options.controlPlaneUrl));
     const api = ApiProxy.start(options.apiServer);
     const apiConnection = await TcpProxy.start(new URL(api.url));
-    const kubeconfig = await Deno.makeTempFile({ prefix: "kubeconfig-" });
-    await Deno.writeTextFile(
-      kubeconfig,
+    const kubeconfig = await KubeconfigFile.write(
       api.kubeconfig().replace(api.url, `http://127.0.0.1:${apiConnection.port}`),
     );
     return new Replica(options, { link, api, apiConnection, kubeconfig });
@@ -111,8 +110,9 @@ export class Replica implements AsyncDisposable {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#current?.process.kill("SIGKILL");
     await this.#running;
-    for (const proxy of [this.link, this.apiConnection, this.api]) await proxy[Symbol.asyncDispose]();
-    await Deno.remove(this.#kubeconfig);
+    for (const part of [this.link, this.apiConnection, this.api, this.#kubeconfig]) {
+      await part[Symbol.asyncDispose]();
+    }
   }
 
   async #run(): Promise<void> {
@@ -131,7 +131,7 @@ export class Replica implements AsyncDisposable {
         ...args,
         `--pod-name=${this.name}`,
         `--control-plane-url=http://127.0.0.1:${this.link.port}`,
-        `--kubeconfig=${this.#kubeconfig}`,
+        `--kubeconfig=${this.#kubeconfig.path}`,
       ],
       env: { HEARTBEAT_INTERVAL: "2s" },
       onLine: (text) => {

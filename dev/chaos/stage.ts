@@ -3,6 +3,7 @@
  * @module
  */
 import { connectToApiServer } from "../api_server.ts";
+import { KubeconfigFile } from "../kubeconfig_file.ts";
 import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 import { Administrator } from "./administrator.ts";
@@ -99,8 +100,5 @@ function agentArgs(namespace: string): string[] {
 /** Starts an in-memory cluster and returns the path of its kubeconfig. */
 async function memoryCluster(stack: AsyncDisposableStack): Promise<string> {
   const cluster = stack.use(Cluster.start());
-  const path = await Deno.makeTempFile({ prefix: "kubeconfig-" });
-  stack.defer(() => Deno.remove(path));
-  await Deno.writeTextFile(path, cluster.kubeconfig());
-  return path;
+  return stack.use(await KubeconfigFile.write(cluster.kubeconfig())).path;
 }
