@@ -67,8 +67,8 @@ export function helpText(): string {
     "Precedence: flags, environment variables, file, defaults.",
     "The API key is read from AGENT_API_KEY or the file of --api-key-file, never from a flag.",
     "",
-    "Exit codes: 0 stopped by a signal or by the Control Plane; 1 Control Plane unreachable, no Kubernetes credentials, or a check failed;",
-    "2 invalid settings; 3 lost leadership; 130 and 143 ended by a second SIGINT or SIGTERM.",
+    "Exit codes: 0 stopped by a signal or by the Control Plane; 1 Control Plane unreachable, or a check failed;",
+    "2 invalid settings or Kubernetes credentials; 3 lost leadership; 130 and 143 ended by a second SIGINT or SIGTERM.",
   ].join("\n");
 }
 
