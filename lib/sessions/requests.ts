@@ -39,7 +39,7 @@ function toMilliseconds(value: unknown): number | undefined {
 }
 
 /** The payload of `start_session`, without the limits of the agent. */
-export const START_PAYLOAD = s.fields({
+const START_PAYLOAD = s.fields({
   sessionId: s.text(),
   user: s.text(),
   template: s.text(),
@@ -61,10 +61,10 @@ export const START_PAYLOAD = s.fields({
 });
 
 /** The payload of `stop_session`. */
-export const STOP_PAYLOAD = s.fields({ sessionId: s.text(), deletePVC: s.flag() });
+const STOP_PAYLOAD = s.fields({ sessionId: s.text(), deletePVC: s.flag() });
 
 /** The payload of `hibernate_session` and `wake_session`. */
-export const SCALE_PAYLOAD = s.fields({ sessionId: s.text() });
+const SCALE_PAYLOAD = s.fields({ sessionId: s.text() });
 
 /**
  * Parses the action and payload of a command. The result is itself a payload that parses as the same request.
