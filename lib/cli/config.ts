@@ -10,6 +10,7 @@ import { printable } from "../common/log.ts";
 import { type Config, type Option, OPTIONS, type OutputFormat } from "./options.ts";
 import type { Settings } from "../model/settings.ts";
 import { chooseProxy, type HttpProxy, parseProxy } from "../common/proxies.ts";
+import { pairProblem, privateKeyProblem, readCertificates } from "../common/pem.ts";
 import { readKey, type Secret } from "../common/secret.ts";
 import { kubeconfigPaths } from "../kubernetes/kubeconfig_file.ts";
 
@@ -35,9 +36,6 @@ interface RawValue {
   readonly value: unknown;
   readonly source: string;
 }
-
-/** Settings whose file must be readable at startup; `apiKeyFile` is read together with the key. */
-const FILE_SETTINGS = ["caFile", "clientCert", "clientKey"] as const;
 
 /**
  * Loads the configuration from all sources.
@@ -192,11 +190,27 @@ function isPrivate({ protocol, hostname }: URL): boolean {
 }
 
 function checkFiles(settings: Settings, sources: ConfigSources, problems: string[]): void {
-  for (const key of FILE_SETTINGS) {
-    const option = OPTIONS.find((one) => one.key === key);
-    if (option && settings[key]) readSettingFile(optionName(option), settings[key], { sources, problems });
-  }
+  const { caFile, clientCert, clientKey } = settings;
+  const check = (name: string, path: string, problemOf: (text: string) => string | undefined) => {
+    if (!path) return undefined;
+    const text = readSettingFile(name, path, { sources, problems });
+    const problem = text === undefined ? undefined : problemOf(text);
+    if (problem) problems.push(`${name} ${problem}: ${path}`);
+    return problem ? undefined : text;
+  };
+  check("--ca-file (CA_FILE)", caFile, certificatesProblem);
+  const cert = check("--client-cert (CLIENT_CERT)", clientCert, certificatesProblem);
+  check(
+    "--client-key (CLIENT_KEY)",
+    clientKey,
+    (key) => privateKeyProblem(key) ?? (cert === undefined ? undefined : pairProblem({ cert, key })),
+  );
   checkKubeconfig(settings.kubeconfig, sources, problems);
+}
+
+function certificatesProblem(text: string): string | undefined {
+  const certificates = readCertificates(text);
+  return "problem" in certificates ? certificates.problem : undefined;
 }
 
 /** Checks that the files can be read. Of several, some may be missing; their content is checked when it is used. */

@@ -1,12 +1,15 @@
 /**
  * Credentials for connections to the Control Plane: API key, certificates and proxy. Files are read again for each connection, so that a rotated
- * key or certificate is used from the next connection on.
+ * key or certificate is used from the next connection on. While a certificate's files are half-rotated, the last valid ones stay in use.
  * @module
  */
 import { ControlPlaneError, LinkError, messageOf } from "../common/errors.ts";
+import { LastValid } from "../common/last_valid.ts";
 import { log } from "../common/log.ts";
+import { type CertificatePair, pairProblem, privateKeyProblem, readCertificates } from "../common/pem.ts";
 import { clientProxy, type HttpProxy } from "../common/proxies.ts";
 import { readKey, type Secret } from "../common/secret.ts";
+import { connectionAdvice } from "./connection_advice.ts";
 import { IssuedKey, type KeyStore } from "./issued_key.ts";
 
 /** Paths of files; empty if not configured. */
@@ -47,6 +50,8 @@ export interface TryKeysOptions<T> {
 export class Credentials {
   readonly #settings: CredentialSettings;
   readonly #issued: IssuedKey;
+  #authorities: LastValid<string> | undefined;
+  #pair: LastValid<CertificatePair> | undefined;
 
   /** @param store persists a key that the Control Plane issues */
   constructor(settings: CredentialSettings, store: KeyStore) {
@@ -61,7 +66,7 @@ export class Credentials {
 
   /** Uses an issued key until the operator configures another key. */
   async issue(key: string): Promise<void> {
-    await this.#issued.set(key, await this.#configuredKey());
+    await this.#issued.set(key, this.#configuredKey());
   }
 
   /** Removes the issued key, so that the configured one is used again. */
@@ -75,9 +80,9 @@ export class Credentials {
    * @throws {LinkError} if a file cannot be read or used
    */
   async read(): Promise<ConnectionCredentials> {
-    const configured = await this.#configuredKey();
+    const configured = this.#configuredKey();
     const issued = await this.#issued.replacementFor(configured);
-    return await this.#open({ apiKey: issued ?? configured, isIssued: issued !== undefined });
+    return this.#open({ apiKey: issued ?? configured, isIssued: issued !== undefined });
   }
 
   /**
@@ -85,8 +90,8 @@ export class Credentials {
    *
    * @throws {LinkError} if a file cannot be read or used
    */
-  async readConfigured(): Promise<ConnectionCredentials> {
-    return await this.#open({ apiKey: await this.#configuredKey(), isIssued: false });
+  readConfigured(): ConnectionCredentials {
+    return this.#open({ apiKey: this.#configuredKey(), isIssued: false });
   }
 
   /**
@@ -103,53 +108,60 @@ export class Credentials {
       if (!(current.isIssued && error instanceof ControlPlaneError && error.isKeyRejected())) throw error;
     }
     log.warn("The Control Plane rejected the key that it issued, trying the configured key");
-    using configured = await this.readConfigured();
+    using configured = this.readConfigured();
     const result = await attempt(configured);
     if (isAccepted(result)) await this.forgetIssued();
     return result;
   }
 
-  async #configuredKey(): Promise<Secret | undefined> {
+  /** What an operator can do about a failed connection; `undefined` if that is not known. */
+  adviceFor(error: ControlPlaneError): string | undefined {
+    // A response gives its own reason.
+    if (error.status > 0) return undefined;
+    const authorities = this.#authorities?.current();
+    return connectionAdvice(error.message, { ...this.#settings, authorities });
+  }
+
+  #configuredKey(): Secret | undefined {
     const { apiKeyFile, apiKey } = this.#settings;
     if (!apiKeyFile) return apiKey;
-    const key = readKey(await readFile("--api-key-file", apiKeyFile));
+    const key = readKey(readFile("--api-key-file", apiKeyFile));
     if (typeof key === "string") throw new LinkError(`The file of --api-key-file ${key}`);
     return key;
   }
 
   /** Opens a client of its own for each connection: a pooled connection may be half-open after the link was lost. */
-  async #open(key: Pick<ConnectionCredentials, "apiKey" | "isIssued">): Promise<ConnectionCredentials> {
+  #open(key: Pick<ConnectionCredentials, "apiKey" | "isIssued">): ConnectionCredentials {
     const { caFile, clientCert, clientKey, proxy } = this.#settings;
-    const options = {
-      ...(caFile ? { caCerts: [await readFile("--ca-file", caFile)] } : {}),
-      ...(clientCert
-        ? {
-          cert: await readFile("--client-cert", clientCert),
-          key: await readFile("--client-key", clientKey),
-        }
-        : {}),
+    if (caFile) this.#authorities ??= new LastValid(() => readAuthorities(caFile));
+    if (clientCert) this.#pair ??= new LastValid(() => readPair(clientCert, clientKey));
+    const client = Deno.createHttpClient({
+      ...(this.#authorities ? { caCerts: [this.#authorities.current()] } : {}),
+      ...this.#pair?.current(),
       ...(proxy ? { proxy: clientProxy(proxy) } : {}),
-    };
-    const client = createClient(options);
+    });
     return { ...key, client, [Symbol.dispose]: () => client.close() };
   }
 }
 
-function createClient(options: Deno.CreateHttpClientOptions): Deno.HttpClient {
-  try {
-    return Deno.createHttpClient(options);
-  } catch (error) {
-    const reason = messageOf(error);
-    throw new LinkError(
-      `Cannot use the certificates of --ca-file, --client-cert and --client-key: ${reason}`,
-      { cause: error },
-    );
-  }
+function readAuthorities(path: string): string {
+  const certificates = readCertificates(readFile("--ca-file", path));
+  if ("problem" in certificates) throw new LinkError(`The file of --ca-file ${certificates.problem}`);
+  return certificates.pem;
 }
 
-async function readFile(flag: string, path: string): Promise<string> {
+function readPair(certPath: string, keyPath: string): CertificatePair {
+  const pair = { cert: readFile("--client-cert", certPath), key: readFile("--client-key", keyPath) };
+  const certificates = readCertificates(pair.cert);
+  if ("problem" in certificates) throw new LinkError(`The file of --client-cert ${certificates.problem}`);
+  const problem = privateKeyProblem(pair.key) ?? pairProblem(pair);
+  if (problem) throw new LinkError(`The file of --client-key ${problem}`);
+  return pair;
+}
+
+function readFile(flag: string, path: string): string {
   try {
-    return await Deno.readTextFile(path);
+    return Deno.readTextFileSync(path);
   } catch (error) {
     throw new LinkError(`Cannot read the file of ${flag}: ${messageOf(error)}`, { cause: error });
   }

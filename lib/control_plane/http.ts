@@ -39,6 +39,8 @@ export interface JsonResponse {
   readonly headers: Headers;
   /** `undefined` if the body is not a JSON object or too long. */
   readonly body: Readonly<Record<string, unknown>> | undefined;
+  /** Whether the request was not encrypted. @default {false} */
+  readonly isUnencrypted?: boolean;
 }
 
 /**
@@ -61,7 +63,13 @@ export async function sendRequest(
     redirect: "manual",
     signal,
   });
-  return { status: response.status, headers: response.headers, body: await readBody(response) };
+  const { status, headers } = response;
+  // Servers close the connection after a rejection, perhaps before its body has arrived.
+  const json = await readBody(response).catch((error) => {
+    if (response.ok || signal.aborted) throw error;
+    return undefined;
+  });
+  return { status, headers, body: json, isUnencrypted: url.startsWith("http:") };
 }
 
 async function readBody(response: Response): Promise<JsonResponse["body"]> {
@@ -80,9 +88,13 @@ async function readBody(response: Response): Promise<JsonResponse["body"]> {
  * @param keys redacted from everything that the Control Plane sent
  */
 export function describeRejection(
-  { status, headers, body }: JsonResponse,
+  { status, headers, body, isUnencrypted }: JsonResponse,
   keys: readonly unknown[],
 ): string {
+  // TLS servers answer an unencrypted request with this status and a text, a Control Plane with JSON.
+  if (status === 400 && isUnencrypted && !body) {
+    return "HTTP 400: the server expects TLS, use wss:// in --control-plane-url";
+  }
   const location = status >= 300 && status < 400 ? headers.get("Location") : null;
   const advice = location
     ? `redirected to ${

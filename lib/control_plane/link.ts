@@ -74,7 +74,11 @@ export class Link {
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof ControlPlaneError)) throw error;
-        log.error("{reason}", { reason: error.message });
+        const advice = this.#options.credentials.adviceFor(error);
+        log.error(advice ? "{reason}: {advice}" : "{reason}", {
+          reason: error.message,
+          ...(advice ? { advice } : {}),
+        });
         failure = error;
       }
       if (!signal.aborted) await this.#backOff(failure, signal);

@@ -3,6 +3,7 @@
  * @module
  */
 import { parseRetryAfter } from "../common/backoff.ts";
+import { plainReason } from "../common/connection_problem.ts";
 import { isTimeout, messageOf, RegistrationError } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { isKey } from "../common/secret.ts";
@@ -70,7 +71,9 @@ export async function register(
   const problem = `Cannot register with the Control Plane at ${url}`;
   const response = await post(url, registration, options).catch((error) => {
     options.signal.throwIfAborted();
-    const reason = isTimeout(error) ? `no response within ${TIMEOUT_MS / 1000} seconds` : messageOf(error);
+    const reason = isTimeout(error)
+      ? `no response within ${TIMEOUT_MS / 1000} seconds`
+      : plainReason(messageOf(error));
     throw new RegistrationError(`${problem}: ${reason}`, { cause: error });
   });
   const { status, headers, body } = response;

@@ -5,6 +5,7 @@
  */
 import { deadline } from "@std/async";
 import { parseRetryAfter } from "../common/backoff.ts";
+import { plainReason } from "../common/connection_problem.ts";
 import { LinkError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
@@ -217,7 +218,7 @@ async function describeFailure(
   } catch {
     // Without a response, the error of the WebSocket is all there is.
   }
-  return new LinkError(`${problem}: ${cause.message}`, { cause });
+  return new LinkError(`${problem}: ${plainReason(cause.message)}`, { cause });
 }
 
 /**

@@ -1,75 +1,24 @@
 /**
- * What a connection reveals: the likely cause of its failure, how long certificates are valid, and whether the clocks of both sides agree.
+ * What a connection reveals: which check its failure belongs to, how long certificates are valid, and whether the clocks of both sides agree.
  * @module
  */
 import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { connect } from "node:tls";
+import { connectionProblem } from "../common/connection_problem.ts";
 import { formatDuration } from "../common/quantities.ts";
 import { hostOf } from "../control_plane/addresses.ts";
 import { type CheckName, type Finding, Findings } from "./report.ts";
 
-/** The likely cause of a failed connection: the check that it fails, and what to do. */
-export interface ConnectionCause {
-  readonly check: "control-plane-address" | "control-plane-tls";
-  readonly advice: string;
+/** The check that a failed connection to the Control Plane fails, by its error message. */
+export function failedCheck(message: string): "control-plane-address" | "control-plane-tls" {
+  return isTlsProblem(message) ? "control-plane-tls" : "control-plane-address";
 }
 
-const URL_SETTING = "--control-plane-url (CONTROL_PLANE_URL)";
-
-/** By parts of messages of rustls and the system. Source: https://docs.rs/rustls/latest/rustls/enum.CertificateError.html */
-const CONNECTION_CAUSES: ReadonlyArray<readonly [RegExp, ConnectionCause]> = [
-  [
-    /UnknownIssuer|CaUsedAsEndEntity|BadSignature/i,
-    tls("set --ca-file (CA_FILE) to a file with its CA certificate"),
-  ],
-  [
-    /not valid for name|NotValidForName/i,
-    tls(`set ${URL_SETTING} to a host name that the certificate is valid for`),
-  ],
-  [
-    /certificate expired|Expired/i,
-    tls("renew the Control Plane's certificate, or synchronize the clocks with NTP"),
-  ],
-  [/NotValidYet|not valid yet/i, tls("synchronize the clocks with NTP")],
-  [
-    /CertificateRequired|certificate required/i,
-    tls("set --client-cert and --client-key (CLIENT_CERT, CLIENT_KEY)"),
-  ],
-  [/invalid peer certificate|received fatal alert/i, tls("check the certificates of both sides")],
-  [
-    /InvalidContentType|corrupt message|wrong version number/i,
-    tls(`the server does not use TLS: check ${URL_SETTING}`),
-  ],
-  [/invalid HTTP version/i, address(`the server requires TLS: use wss:// in ${URL_SETTING}`)],
-  [
-    /lookup address|dns error|not known/i,
-    address(`check the host name in ${URL_SETTING}, and the cluster's DNS`),
-  ],
-  [/refused/i, address(`check the port in ${URL_SETTING}, and that the Control Plane is running`)],
-  [
-    /no response within/,
-    address("check for a NetworkPolicy or firewall in between, or set HTTPS_PROXY"),
-  ],
-];
-
-/** Finds the likely cause of a failure by its error message. */
-export function connectionCause(message: string): ConnectionCause {
-  const match = CONNECTION_CAUSES.find(([pattern]) => pattern.test(message));
-  return match?.[1] ?? address(`check ${URL_SETTING}`);
-}
-
-/** Removes the description of the request from an error message of the runtime. */
-export function rootMessage(message: string): string {
-  return message.replace(/^error sending request .*?client error \(\w+\): /, "");
-}
-
-function tls(advice: string): ConnectionCause {
-  return { check: "control-plane-tls", advice };
-}
-
-function address(advice: string): ConnectionCause {
-  return { check: "control-plane-address", advice };
+/** Whether a connection failed because of TLS. */
+export function isTlsProblem(message: string): boolean {
+  const problem = connectionProblem(message);
+  return problem !== undefined && !["needs-tls", "dns", "refused", "timeout"].includes(problem);
 }
 
 const RENEWAL_DAYS = 30;

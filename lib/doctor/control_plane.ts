@@ -4,17 +4,19 @@
  */
 import { abortable } from "@std/async";
 import type { Config } from "../cli/options.ts";
+import { connectionProblem, plainReason } from "../common/connection_problem.ts";
 import { isTimeout, LinkError, messageOf } from "../common/errors.ts";
+import { readCertificates } from "../common/pem.ts";
 import { controlPlaneAddresses, hostOf, linkPath } from "../control_plane/addresses.ts";
+import { connectionAdvice } from "../control_plane/connection_advice.ts";
 import type { ConnectionCredentials, Credentials } from "../control_plane/credentials.ts";
 import { Socket } from "../control_plane/socket.ts";
 import {
   checkValidity,
   type ClientCertificate,
   compareClocks,
-  connectionCause,
+  failedCheck,
   parseCertificate,
-  rootMessage,
   serverCertificate,
 } from "./connection.ts";
 import {
@@ -64,10 +66,11 @@ function proxyFinding({ proxy }: Config): Finding {
 
 /** Opens a TCP connection: to the proxy if there is one, because only the proxy can reach the addresses behind it. */
 async function checkAddress(
-  { proxy }: Config,
+  config: Config,
   { url: controlPlane, timeoutMs }: { url: URL; timeoutMs: number },
 ): Promise<Finding[]> {
   const findings = new Findings("control-plane-address");
+  const { proxy } = config;
   const url = proxy ? new URL(proxy.url) : controlPlane;
   const hostname = hostOf(url);
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
@@ -79,7 +82,7 @@ async function checkAddress(
     return [findings.ok(`${target} is reachable`)];
   } catch (error) {
     const reason = signal.aborted ? timeoutMessage(timeoutMs) : messageOf(error);
-    const advice = proxy ? "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY" : connectionCause(reason).advice;
+    const advice = proxy ? "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY" : adviceFor(reason, config);
     return [findings.fail(`${target} is not reachable: ${reason}`, advice)];
   }
 }
@@ -116,7 +119,7 @@ async function checkResponses(
     const check = (signal: AbortSignal) => checkWebSocket(config, { ...probe, signal, isAlone });
     return [...tls, date, key, ...await runCheck(check, { timeoutMs, toFinding: websocketFailed })];
   } catch (error) {
-    return noResponseFindings(error, { url, timeoutMs });
+    return await noResponseFindings(error, { url, timeoutMs, config });
   }
 }
 
@@ -145,21 +148,47 @@ async function clientCertificate({ clientCert, clientKey }: Config): Promise<Cli
   return { cert: await Deno.readTextFile(clientCert), key: await Deno.readTextFile(clientKey) };
 }
 
-function noResponseFindings(
+async function noResponseFindings(
   error: unknown,
-  { url, timeoutMs }: { url: URL; timeoutMs: number },
-): Finding[] {
+  { url, timeoutMs, config }: { url: URL; timeoutMs: number; config: Config },
+): Promise<Finding[]> {
   // A credentials file is invalid.
   if (error instanceof LinkError) {
     const check = "control-plane-tls";
     return [new Findings(check).fail(error.message, ""), ...skipped("no request was sent", check)];
   }
-  const reason = isTimeout(error) ? timeoutMessage(timeoutMs) : rootMessage(messageOf(error));
-  const { check, advice } = connectionCause(reason);
+  const reason = isTimeout(error) ? timeoutMessage(timeoutMs) : plainReason(messageOf(error));
+  const check = failedCheck(reason);
   const message = check === "control-plane-tls"
-    ? `Cannot connect securely to ${url.host}: ${reason}`
+    ? `Cannot connect securely to ${url.host}: ${reason}${await issuerOf(reason, { url, timeoutMs, config })}`
     : `Cannot get a response from ${url.href}: ${reason}`;
-  return [new Findings(check).fail(message, advice), ...skipped("it does not respond", check)];
+  return [
+    new Findings(check).fail(message, adviceFor(reason, config)),
+    ...skipped("it does not respond", check),
+  ];
+}
+
+/** Names the issuer of a certificate that is not trusted, if it can be fetched. */
+async function issuerOf(
+  reason: string,
+  { url, timeoutMs, config }: { url: URL; timeoutMs: number; config: Config },
+): Promise<string> {
+  if (connectionProblem(reason) !== "unknown-issuer" || config.proxy) return "";
+  const signal = AbortSignal.timeout(timeoutMs);
+  const certificate = await serverCertificate(url, { signal }).catch(() => undefined);
+  return certificate ? `, its issuer is ${certificate.issuer.replaceAll("\n", ", ")}` : "";
+}
+
+function adviceFor(reason: string, config: Config): string {
+  return connectionAdvice(reason, { ...config, authorities: readAuthorities(config.caFile) }) ??
+    "check --control-plane-url (CONTROL_PLANE_URL)";
+}
+
+/** The certificates of `--ca-file`; `undefined` if there are none. */
+function readAuthorities(caFile: string): string | undefined {
+  if (!caFile) return undefined;
+  const certificates = readCertificates(Deno.readTextFileSync(caFile));
+  return "pem" in certificates ? certificates.pem : undefined;
 }
 
 /** A rejected issued key is only a warning if the configured key is accepted, because the agent falls back to that one. */
@@ -172,7 +201,7 @@ async function checkKey(
   },
 ): Promise<Finding> {
   if (result.kind === "key-rejected" && current.isIssued) {
-    using configured = await credentials.readConfigured();
+    using configured = credentials.readConfigured();
     const second = await probeAgent({ ...probe, credentials: configured });
     if (second.result.kind === "accepted") {
       return new Findings("control-plane-key").warn(

@@ -5,10 +5,11 @@
  */
 import type { V1Namespace } from "@kubernetes/client-node";
 import type { Config } from "../cli/options.ts";
+import { connectionProblem, plainReason } from "../common/connection_problem.ts";
 import { AnonymousError, hasStatus, isPermanent, KubernetesError, messageOf } from "../common/errors.ts";
 import { JOURNAL } from "../kubernetes/stores.ts";
 import type { ClusterView } from "./cluster_view.ts";
-import { compareClocks, connectionCause, rootMessage } from "./connection.ts";
+import { compareClocks, isTlsProblem } from "./connection.ts";
 import { checkSecondAgent } from "./other_agents.ts";
 import { checkPermissions } from "./permissions.ts";
 import { checkQuota } from "./quota.ts";
@@ -76,6 +77,7 @@ const RENEW_CREDENTIALS =
 const CHECK_ANONYMOUS =
   "check the user in the kubeconfig, and for a proxy in front of the API server that removes the credentials";
 const CHECK_TRUST = "check certificate-authority in the kubeconfig, and the API server's certificate";
+const CHECK_SCHEME = "check the port of the server in the kubeconfig, or use http:// if it has no TLS";
 const CHECK_NETWORK = "check the server in the kubeconfig, and for a NetworkPolicy or firewall in between";
 const CHECK_SERVER = "check the API server's health and log, and try again";
 
@@ -167,7 +169,7 @@ async function checkVersion(view: ClusterView): Promise<Finding[]> {
 /** The finding of `kubernetes-api` when the version cannot be read. */
 export function apiFailure(server: string, error: unknown): Finding {
   const cause = error instanceof KubernetesError && error.status === 0 ? error.cause ?? error : error;
-  const reason = rootMessage(messageOf(cause));
+  const reason = plainReason(messageOf(cause));
   const findings = new Findings("kubernetes-api");
   const advice = adviceFor(error);
   if (isUnauthenticated(error)) {
@@ -194,7 +196,9 @@ function adviceFor(error: unknown): string {
   if (error instanceof AnonymousError) return CHECK_ANONYMOUS;
   if (hasStatus(error, 401)) return RENEW_CREDENTIALS;
   if (hasResponse(error)) return CHECK_SERVER;
-  return connectionCause(messageOf(error)).check === "control-plane-tls" ? CHECK_TRUST : CHECK_NETWORK;
+  const message = messageOf(error);
+  if (connectionProblem(message) === "no-tls") return CHECK_SCHEME;
+  return isTlsProblem(message) ? CHECK_TRUST : CHECK_NETWORK;
 }
 
 /** Whether the API server does not accept the credentials; without any, most requests are refused with 403. */

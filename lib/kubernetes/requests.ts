@@ -3,6 +3,7 @@
  * @module
  */
 import { parseRetryAfter } from "../common/backoff.ts";
+import { plainReason } from "../common/connection_problem.ts";
 import { AnonymousError, isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
 import { parseRecord } from "../common/json.ts";
 
@@ -77,7 +78,7 @@ function describeStatus(status: number, { url }: RequestLine): string {
 
 /** Error for a request without a response: a timeout, or a connection that failed. It is transient. */
 export function noResponse(request: RequestLine, error: unknown): KubernetesError {
-  const reason = isTimeout(error) ? "the request timed out" : messageOf(error);
+  const reason = isTimeout(error) ? "the request timed out" : plainReason(messageOf(error));
   return new KubernetesError(`Kubernetes did not answer a request to ${describe(request)}: ${reason}`, {
     status: 0,
     reason: "",

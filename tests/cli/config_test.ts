@@ -96,12 +96,16 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   logLevel: ["debug", "debug"],
 };
 
+function pem(name: string): string {
+  return Deno.readTextFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url));
+}
+
 const FILES = {
   "/home/alice/.kube/config": "",
   "key.txt": "k\n",
-  "ca.pem": "PEM",
-  "cert.pem": "PEM",
-  "key.pem": "PEM",
+  "ca.pem": pem("ca.pem"),
+  "cert.pem": pem("client.pem"),
+  "key.pem": pem("client.key"),
 };
 /** The flag that a setting requires. */
 const PARTNERS: Readonly<Record<string, string>> = {
@@ -302,6 +306,54 @@ Deno.test("loadConfig() reports a flag without a value once", () => {
   assertEquals(problemsOf({ args: ["--agent-id", "--control-plane-url=ws://h"] }), [
     "--agent-id (AGENT_ID) has no value",
   ]);
+});
+
+const CERTIFICATE_PROBLEMS: ReadonlyArray<
+  readonly [name: string, files: Readonly<Record<string, string>>, problem: string]
+> = [
+  ["an empty CA file", { "ca.pem": "" }, "--ca-file (CA_FILE) is empty: ca.pem"],
+  [
+    "a CA file in DER",
+    { "ca.pem": "0\ufffd\u0001\ufffd0" },
+    "--ca-file (CA_FILE) is in a binary format, such as DER or PKCS #12, not in PEM: convert it with openssl: ca.pem",
+  ],
+  [
+    "a key as CA file",
+    { "ca.pem": pem("client.key") },
+    "--ca-file (CA_FILE) contains no certificate, but a private key: ca.pem",
+  ],
+  ["HTML", { "ca.pem": "<html>" }, "--ca-file (CA_FILE) contains no certificate in PEM format: ca.pem"],
+  [
+    "a certificate without its end",
+    { "cert.pem": pem("client.pem").slice(0, 200) },
+    "--client-cert (CLIENT_CERT) is truncated: a PEM block has no end line: cert.pem",
+  ],
+  [
+    "a certificate as key",
+    { "key.pem": pem("client.pem") },
+    "--client-key (CLIENT_KEY) contains no private key, but a certificate: key.pem",
+  ],
+  [
+    "the key of another certificate",
+    { "key.pem": pem("server.key") },
+    "--client-key (CLIENT_KEY) does not belong to the certificate: key.pem",
+  ],
+  ["a missing key", { "key.pem": "" }, "--client-key (CLIENT_KEY) is empty: key.pem"],
+];
+
+for (const [name, files, problem] of CERTIFICATE_PROBLEMS) {
+  Deno.test(`loadConfig() rejects ${name} at startup`, () => {
+    const args = ["--ca-file=ca.pem", "--client-cert=cert.pem", "--client-key=key.pem"];
+    assertEquals(problemOf({ args, files: { ...FILES, ...files } }), problem);
+  });
+}
+
+Deno.test("loadConfig() accepts a list of kubeconfigs of which one exists", () => {
+  const files = { a: "", b: "" };
+  const config = withRequired({ env: { KUBECONFIG: "missing:a::b:" }, files });
+  assertEquals(config.kubeconfig, "missing:a::b:");
+  const problem = problemOf({ env: { KUBECONFIG: "missing:gone" }, files });
+  assert(problem.startsWith("--kubeconfig (KUBECONFIG) cannot be read: "), problem);
 });
 
 const BAD_FILES: Array<[name: string, file: string, expected: string]> = [

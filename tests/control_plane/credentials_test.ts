@@ -5,6 +5,7 @@ import { Socket } from "../../lib/control_plane/socket.ts";
 import { LinkError, RegistrationError } from "../../lib/common/errors.ts";
 import { parseProxy } from "../../lib/common/proxies.ts";
 import { Secret } from "../../lib/common/secret.ts";
+import { LogCapture } from "../support/log_capture.ts";
 import { MemoryKeyStore } from "../support/memory_key_store.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
 
@@ -93,7 +94,7 @@ for (
     await using file = await keyFile("k1");
     const credentials = credentialsOf({ apiKeyFile: file.path });
     await Deno.writeTextFile(file.path, text);
-    for (const read of [() => credentials.read(), () => credentials.readConfigured()]) {
+    for (const read of [() => credentials.read(), () => Promise.try(() => credentials.readConfigured())]) {
       const error = await assertRejects(read, LinkError);
       assertEquals(error.message, `The file of --api-key-file ${problem}`);
       assert(!Deno.inspect(error, { depth: 9 }).includes("s3cr"));
@@ -114,7 +115,7 @@ Deno.test("Credentials use the configured key again after the issued one is remo
   const store = new MemoryKeyStore();
   const credentials = credentialsOf({ apiKey: new Secret("bootstrap") }, store);
   await credentials.issue("issued");
-  using configured = await credentials.readConfigured();
+  using configured = credentials.readConfigured();
   assertEquals([configured.apiKey?.reveal(), configured.isIssued], ["bootstrap", false]);
   await credentials.forgetIssued();
   assertEquals([await keyOf(credentials), store.writes.length, store.writes[1]], ["bootstrap", 2, undefined]);
@@ -197,5 +198,136 @@ Deno.test("C12 register() and Socket.connect() reject a certificate of an unknow
   await assertRejects(
     () => Socket.connect(`wss://${controlPlane.host}/`, { credentials, signal: never }),
     LinkError,
+  );
+});
+
+/** Serves one certificate of the fixtures, or no TLS. */
+function serve(certificate?: string): Deno.HttpServer<Deno.NetAddr> {
+  const tls = certificate === undefined ? {} : {
+    cert: Deno.readTextFileSync(new URL(`${certificate}.pem`, TLS)),
+    key: Deno.readTextFileSync(new URL(`${certificate}.key`, TLS)),
+  };
+  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...tls };
+  return Deno.serve(options, () => Response.json({ agentId: "a1" }));
+}
+
+const SELF_SIGNED = new URL("self_signed.pem", TLS).pathname;
+const MISTAKES: ReadonlyArray<
+  readonly [
+    name: string,
+    parts: { certificate?: string; scheme: string; caFile?: string },
+    reason: string,
+    advice: string,
+  ]
+> = [
+  [
+    "an unknown authority",
+    { certificate: "server", scheme: "https" },
+    "the server's certificate is not signed by a trusted authority (invalid peer certificate: UnknownIssuer)",
+    "set --ca-file (CA_FILE) to a file with its CA certificate",
+  ],
+  [
+    "another authority in --ca-file",
+    { certificate: "server", scheme: "https", caFile: SELF_SIGNED },
+    "the server's certificate is not signed by a trusted authority (invalid peer certificate: UnknownIssuer)",
+    "add the CA certificate that issued it to the file of --ca-file (CA_FILE), or let the Control Plane send its intermediate certificates",
+  ],
+  [
+    "the server's own certificate in --ca-file",
+    { certificate: "server", scheme: "https", caFile: new URL("server.pem", TLS).pathname },
+    "the server's certificate is not signed by a trusted authority (invalid peer certificate: UnknownIssuer)",
+    "the file of --ca-file (CA_FILE) contains the certificate of a server: replace it with the CA certificate that issued it",
+  ],
+  [
+    "a self-signed certificate of an authority in --ca-file",
+    { certificate: "self_signed", scheme: "https", caFile: SELF_SIGNED },
+    "the server uses the certificate of an authority, which only signs other certificates, as its own (invalid peer certificate: Other(OtherError(CaUsedAsEndEntity)))",
+    "give the Control Plane a certificate with basicConstraints CA:FALSE, and update the file of --ca-file (CA_FILE) if it is self-signed",
+  ],
+  [
+    "wss:// to a port without TLS",
+    { scheme: "https" },
+    "the server does not use TLS on this port (received corrupt message of type InvalidContentType)",
+    "check the port in --control-plane-url (CONTROL_PLANE_URL), or use ws:// if the Control Plane has no TLS",
+  ],
+  [
+    "ws:// to a port with TLS",
+    { certificate: "server", scheme: "http" },
+    "the server does not use unencrypted HTTP on this port (invalid HTTP version parsed)",
+    "if the Control Plane uses TLS, use wss:// in --control-plane-url (CONTROL_PLANE_URL), otherwise check the port",
+  ],
+];
+
+for (const [name, { certificate, scheme, caFile = "" }, reason, advice] of MISTAKES) {
+  Deno.test(`C12 Credentials explain ${name}`, async () => {
+    await using server = serve(certificate);
+    const credentials = credentialsOf({ caFile });
+    using current = await credentials.read();
+    const httpBase = `${scheme}://127.0.0.1:${server.addr.port}`;
+    const error = await assertRejects(
+      () => register(REGISTRATION, { httpBase, credentials: current, signal: never }),
+      RegistrationError,
+    );
+    const problem = `Cannot register with the Control Plane at ${httpBase}/api/v1/agents/register: `;
+    assertEquals([error.message, credentials.adviceFor(error)], [problem + reason, advice]);
+    const socketError = await assertRejects(
+      () => Socket.connect(httpBase.replace("http", "ws"), { credentials: current, signal: never }),
+      LinkError,
+    );
+    assertEquals(credentials.adviceFor(socketError), advice);
+  });
+}
+
+Deno.test("register() explains a TLS server that answers an unencrypted request with 400", async () => {
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => new Response("Client sent an HTTP request to an HTTPS server.\n", { status: 400 }),
+  );
+  const credentials = credentialsOf();
+  using current = await credentials.read();
+  const httpBase = `http://127.0.0.1:${server.addr.port}`;
+  const error = await assertRejects(
+    () => register(REGISTRATION, { httpBase, credentials: current, signal: never }),
+    RegistrationError,
+    "HTTP 400: the server expects TLS, use wss:// in --control-plane-url",
+  );
+  assertEquals(credentials.adviceFor(error), undefined);
+});
+
+Deno.test("Credentials keep the last client certificate while a rotation is half done", async () => {
+  using logs = new LogCapture();
+  const folder = await Deno.makeTempDir();
+  await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  const copy = (from: string, to: string) => Deno.copyFile(new URL(from, TLS), `${folder}/${to}`);
+  await Promise.all([copy("client.pem", "cert"), copy("client.key", "key"), copy("ca.pem", "ca")]);
+  const credentials = credentialsOf({
+    caFile: `${folder}/ca`,
+    clientCert: `${folder}/cert`,
+    clientKey: `${folder}/key`,
+  });
+  const read = async () => {
+    using _current = await credentials.read();
+  };
+  await read();
+  await copy("server.pem", "cert");
+  await read();
+  await read();
+  assertEquals(logs.lines.map((line) => line.replace(/^.*WARN: /, "")), [
+    "Using the previous credentials: The file of --client-key does not belong to the certificate",
+  ]);
+  await copy("server.key", "key");
+  await Deno.writeTextFile(`${folder}/ca`, "");
+  await read();
+  await Deno.remove(`${folder}/cert`);
+  await read();
+  assertEquals(logs.lines.length, 3);
+});
+
+Deno.test("Credentials reject client certificates that were never valid", async () => {
+  const settings = { clientCert: CA_FILE, clientKey: new URL("client.key", TLS).pathname };
+  await assertRejects(
+    () => credentialsOf(settings).read(),
+    LinkError,
+    "The file of --client-key does not belong to the certificate",
   );
 });

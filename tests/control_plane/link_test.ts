@@ -183,7 +183,7 @@ const REJECTED_UPGRADES: ReadonlyArray<[name: string, response: () => Response, 
   [
     "a status that is expected without an upgrade",
     () => new Response(null, { status: 400 }),
-    "NetworkError: failed to connect to WebSocket: Invalid status code: 400",
+    "Invalid status code: 400",
   ],
 ];
 

@@ -47,8 +47,13 @@ const API_FAILURES: ReadonlyArray<[error: unknown, message: string, advice: stri
   ],
   [
     silence("invalid peer certificate: UnknownIssuer"),
-    `Kubernetes at ${SERVER} does not respond: invalid peer certificate: UnknownIssuer`,
+    `Kubernetes at ${SERVER} does not respond: the server's certificate is not signed by a trusted authority (invalid peer certificate: UnknownIssuer)`,
     TRUST,
+  ],
+  [
+    silence("received corrupt message of type InvalidContentType"),
+    `Kubernetes at ${SERVER} does not respond: the server does not use TLS on this port (received corrupt message of type InvalidContentType)`,
+    "check the port of the server in the kubeconfig, or use http:// if it has no TLS",
   ],
   [
     silence("tcp connect error: Connection refused (os error 111)"),
