@@ -2,6 +2,7 @@
  * The actual state of a session in the cluster. Pure.
  * @module
  */
+import { mountedClaim } from "../../lib/kubernetes/objects.ts";
 import type { SessionParts } from "./administrator.ts";
 import type { SessionState } from "./model.ts";
 
@@ -35,10 +36,9 @@ export function describeParts({ deployment, service, claim, pods }: SessionParts
 }
 
 /** The same text as {@linkcode settingsOf} returns for the payload. */
-function settingsIn({ metadata, spec }: NonNullable<SessionParts["deployment"]>): string {
-  const pod = spec?.template.spec;
-  const limits = pod?.containers[0]?.resources?.limits;
-  const { user, template } = metadata?.labels ?? {};
-  const hasHome = (pod?.volumes ?? []).length > 0;
+function settingsIn(deployment: NonNullable<SessionParts["deployment"]>): string {
+  const limits = deployment.spec?.template.spec?.containers[0]?.resources?.limits;
+  const { user, template } = deployment.metadata?.labels ?? {};
+  const hasHome = mountedClaim(deployment) !== undefined;
   return JSON.stringify([user, template, hasHome, limits?.memory, limits?.cpu]);
 }

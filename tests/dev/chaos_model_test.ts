@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { PastDeletion } from "../../dev/chaos/history.ts";
 import { describeState, expectSession, type ModelCommand } from "../../dev/chaos/model.ts";
+import { observe } from "../../dev/chaos/observed.ts";
 
 const SETTINGS = { user: "u", template: "firefox", persistentHome: false, memory: "256Mi", cpu: "100m" };
 const AS_TEXT = '["u","firefox",false,"256Mi","100m"]';
@@ -96,4 +97,15 @@ Deno.test("expectSession() allows a home volume unless a stop deleted it", () =>
   assertEquals(home([command("start")]), false);
   assertEquals(home([start, command("stop")]), true);
   assertEquals(home([start, command("stop", { payload: { deletePVC: true } })]), false);
+});
+
+Deno.test("observe() compares a session with its start, whatever volumes its template has", () => {
+  const labels = { user: "u", template: "firefox" };
+  const containers = [{ name: "session", resources: { limits: { memory: "256Mi", cpu: "100m" } } }];
+  const volumes = [{ name: "shm", emptyDir: {} }];
+  const spec = { replicas: 0, selector: {}, template: { spec: { containers, volumes } } };
+  assertEquals(observe({ deployment: { metadata: { labels }, spec }, service: {}, pods: [] }), {
+    kind: "hibernated",
+    settings: AS_TEXT,
+  });
 });
