@@ -36,7 +36,7 @@ export interface AgentApiParts {
 }
 
 /** How long opening a WebSocket takes with the quirk `online-before-link`, in milliseconds. */
-const LINK_DELAY_MS = 600;
+const LINK_DELAY_MS = 300;
 
 /** Adds the routes for agents. */
 export function addAgentRoutes(app: Hono, parts: AgentApiParts): void {

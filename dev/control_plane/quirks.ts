@@ -8,7 +8,7 @@ export const QUIRKS = {
   "late-sent":
     'Marks each command as "sent" 100 ms after sending it, even if its result has arrived by then.',
   "online-before-link":
-    "Fails a command at once if it comes after the agent's registration, but before its WebSocket is open, which takes 600 ms.",
+    "Fails a command at once if it comes after the agent's registration, but before its WebSocket is open, which takes 300 ms.",
   "early-close": "Closes the first WebSocket after a lost connection within milliseconds.",
   "ignore-draining": 'Sends commands also to agents whose heartbeats say "draining".',
   "ignore-failed-starts":

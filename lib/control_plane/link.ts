@@ -1,5 +1,5 @@
 /**
- * The reconnect loop: registers, connects, sends heartbeats, yields received frames, and starts over after a disconnect, with an exponential
+ * The reconnect loop: registers, connects, sends heartbeats, yields received frames, and connects again after a disconnect, with an exponential
  * back-off. It ends when its signal is aborted or all attempts are used up. While a connection is up, the outbox sends through it.
  * @module
  */
@@ -19,7 +19,16 @@ import { Socket } from "./socket.ts";
 export type LinkState = "registering" | "pending" | "rejected" | "connecting" | "up" | "waiting";
 
 /** The fixed times of a link. */
-export type LinkTimings = Pick<Timings, "reconnectMs" | "stableLinkMs" | "linkSilenceMs" | "approvalMs">;
+export type LinkTimings = Pick<
+  Timings,
+  | "reconnectMs"
+  | "stableLinkMs"
+  | "earlyCloseMs"
+  | "linkSilenceMs"
+  | "firstApprovalMs"
+  | "earlyApprovalMs"
+  | "approvalMs"
+>;
 
 /** Options of a {@linkcode Link}. */
 export interface LinkOptions {
@@ -42,11 +51,19 @@ const RECONNECT_JITTER = [1, 1.1] as const;
 const MIN_APPROVAL_MS = 1000;
 /** Delay before an agent that was rejected registers again, in milliseconds. */
 const REJECTED_RETRY_MS = 300_000;
+/** Statuses with which a Control Plane rejects the connection of an agent that has to register again. */
+const UNREGISTERED_STATUSES: readonly number[] = [401, 403, 404];
 
 /** The agent's connection to its Control Plane. */
 export class Link {
   readonly #options: LinkOptions;
   readonly #backoff: Backoff;
+  /** Whether a registration of this process has been accepted. */
+  #isRegistered = false;
+  /** When the Control Plane first replied that an approval is pending. */
+  #pendingSince: number | undefined;
+  /** Whether the last connection that ended early was retried without a pause. */
+  #isRetried = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -69,8 +86,8 @@ export class Link {
       let failure: ControlPlaneError | undefined;
       try {
         log.info("Connecting to Control Plane...");
-        await this.#register(signal);
-        yield* this.#connect(signal);
+        const upMs = yield* this.#connect(signal);
+        if (this.#mayRetryNow(upMs)) continue;
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof ControlPlaneError)) throw error;
@@ -100,6 +117,8 @@ export class Link {
           agentId: registration.agentId,
           status: response.status,
         });
+        this.#isRegistered = true;
+        this.#pendingSince = undefined;
         return;
       }
       this.#enter(response.kind);
@@ -114,23 +133,43 @@ export class Link {
       return REJECTED_RETRY_MS;
     }
     log.warn("Waiting for an administrator of the Control Plane to approve this agent: {reason}", { reason });
-    return Math.max(MIN_APPROVAL_MS, response.retryAfterMs ?? this.#options.timings.approvalMs);
+    this.#pendingSince ??= performance.now();
+    if (response.retryAfterMs !== undefined) return Math.max(MIN_APPROVAL_MS, response.retryAfterMs);
+    const { firstApprovalMs, earlyApprovalMs, approvalMs } = this.#options.timings;
+    const isEarly = performance.now() - this.#pendingSince < earlyApprovalMs;
+    return isEarly ? firstApprovalMs : approvalMs;
   }
 
-  /** Connects, and yields frames until the connection ends. */
-  async *#connect(signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
-    const {
-      addresses,
-      registration,
-      credentials,
-      outbox,
-      timings: { linkSilenceMs: silenceMs, stableLinkMs },
-    } = this.#options;
+  /**
+   * Opens a connection. Only the first one of the process begins with a registration, and one that is rejected without it: the Control Plane takes
+   * an agent for online as soon as it registers, and fails the commands that come before the connection.
+   */
+  async #open(signal: AbortSignal): Promise<Socket> {
+    if (this.#isRegistered) {
+      try {
+        return await this.#openSocket(signal);
+      } catch (error) {
+        if (!(error instanceof LinkError) || !UNREGISTERED_STATUSES.includes(error.status)) throw error;
+        log.warn("{reason}, registering again", { reason: error.message });
+      }
+    }
+    await this.#register(signal);
+    return await this.#openSocket(signal);
+  }
+
+  async #openSocket(signal: AbortSignal): Promise<Socket> {
+    const { addresses, registration, credentials, timings: { linkSilenceMs: silenceMs } } = this.#options;
     this.#enter("connecting");
     const url = addresses.webSocket + linkPath(registration.agentId);
-    await using socket = await credentials.tryKeys({
+    return await credentials.tryKeys({
       attempt: (connection) => Socket.connect(url, { credentials: connection, signal, silenceMs }),
     });
+  }
+
+  /** Connects, yields frames until the connection ends, and returns how long it was up, in milliseconds. */
+  async *#connect(signal: AbortSignal): AsyncGenerator<string | Uint8Array, number> {
+    const { addresses, outbox, timings: { stableLinkMs } } = this.#options;
+    await using socket = await this.#open(signal);
     const upSince = performance.now();
     log.info("WebSocket connected");
     log.info("Connected to Control Plane: {url}", { url: addresses.webSocket });
@@ -140,12 +179,23 @@ export class Link {
       outbox.attach(socket);
       void this.#sendHeartbeats(down.signal);
       yield* socket.frames(signal);
+      const upMs = performance.now() - upSince;
+      if (upMs >= stableLinkMs) this.#backoff.reset();
       if (socket.end) log.warn("Disconnected from Control Plane (code {code})", { code: socket.end.code });
+      return upMs;
     } finally {
       down.abort();
       outbox.detach({ isDelivered: await socket.close() });
-      if (performance.now() - upSince >= stableLinkMs) this.#backoff.reset();
     }
+  }
+
+  /** Whether a connection that has ended is retried without a pause: once after one that ended early, until one lasts longer. */
+  #mayRetryNow(upMs: number): boolean {
+    const isEarly = upMs < this.#options.timings.earlyCloseMs;
+    const mayRetry = isEarly && !this.#isRetried;
+    if (mayRetry) log.info("Reconnecting at once, as the connection ended early");
+    this.#isRetried = isEarly;
+    return mayRetry;
   }
 
   async #sendHeartbeats(signal: AbortSignal): Promise<void> {

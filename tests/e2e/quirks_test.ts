@@ -4,7 +4,15 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { MEMORY } from "../support/clusters.ts";
-import { onEachCluster, Stage, START } from "../support/stage.ts";
+import { delay } from "@std/async";
+import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
+
+/** Posts to a path of the agent in the Control Plane's API. */
+async function post(stage: Stage, path: string, body: object): Promise<Record<string, unknown>> {
+  const url = `${stage.controlPlane.url}/api/v1/agents/${AGENT_ID}/${path}`;
+  const response = await fetch(url, { method: "POST", body: JSON.stringify(body) });
+  return await response.json();
+}
 
 /** A record of the Control Plane's API. */
 async function record(stage: Stage, path: string): Promise<Record<string, unknown>> {
@@ -31,4 +39,35 @@ onEachCluster("late-sent does not overwrite a result, which is sent once", async
     assertEquals(stage.results(id).length, 1);
   }
   assertEquals([...stage.controlPlane.problems], []);
+}, [MEMORY]);
+
+onEachCluster("online-before-link does not fail a command during a reconnect", async (cluster) => {
+  const timings = { reconnectMs: 20 };
+  await using stage = await Stage.start(cluster, { quirks: ["online-before-link"], timings });
+  stage.controlPlane.disconnect(AGENT_ID);
+  await cluster.until(async () => (await record(stage, `agents/${AGENT_ID}`)).status === "offline");
+  await cluster.until(async () => (await record(stage, `agents/${AGENT_ID}`)).status === "online");
+  const sent = await post(stage, "command", { action: "stop_session", sessionId: "nobody" });
+  assertEquals((await stage.controlPlane.result(String(sent.commandId))).type, "complete");
+  assertEquals(stage.controlPlane.registrations.length, 1);
+}, [MEMORY]);
+
+onEachCluster("early-close costs one more connection, but no back-off", async (cluster) => {
+  const timings = { reconnectMs: 20, earlyCloseMs: 300 };
+  await using stage = await Stage.start(cluster, { quirks: ["early-close"], timings });
+  await delay(timings.earlyCloseMs + 10);
+  stage.controlPlane.disconnect(AGENT_ID);
+  await stage.controlPlane.waitForConnection(AGENT_ID, { after: 2 });
+  assertEquals((await stage.command("stop_session", { sessionId: "nobody" })).error, undefined);
+  const waits = stage.agent.output.flatMap((line) => /Reconnecting (in|at once)/.exec(line)?.[1] ?? []);
+  assertEquals(waits, ["in", "at once"]);
+}, [MEMORY]);
+
+onEachCluster("approval is noticed within seconds", async (cluster) => {
+  const timings = { firstApprovalMs: 20, approvalMs: 3_600_000 };
+  await using stage = await Stage.launch(cluster, { quirks: ["approval"], timings });
+  await stage.agent.line(/Waiting for an administrator .* to approve this agent/);
+  await post(stage, "approve", {});
+  await stage.untilConnected();
+  assertEquals((await stage.command("stop_session", { sessionId: "nobody" })).error, undefined);
 }, [MEMORY]);

@@ -32,7 +32,7 @@ const TEMPLATES = {
   stuck: "example.com/stuck:1",
 };
 
-/** Timings of an agent in the test's process: retries are quick, and nothing holds up its end. */
+/** Timings of an agent in the test's process: retries are quick, but follow a pause, and nothing delays results or its end. */
 const TIMINGS: Partial<Timings> = {
   requestRetryMs: 20,
   watchRetryMs: 20,
@@ -41,6 +41,7 @@ const TIMINGS: Partial<Timings> = {
   reconnectMs: 50,
   lateCommandsMs: 50,
   resultHoldMs: 0,
+  earlyCloseMs: 0,
   cancelMs: 500,
   journalFlushMs: 500,
 };
