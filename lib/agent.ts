@@ -25,7 +25,11 @@ interface Lifetime {
   readonly timings: Timings;
 }
 
-type LeadOptions = Omit<Environment, "onShutdown"> & { readonly stop: AbortSignal };
+interface LeadOptions extends Omit<Environment, "onShutdown"> {
+  readonly stop: AbortSignal;
+  /** Aborted with an error if Kubernetes ignores the agent's credentials. */
+  readonly rejected: AbortSignal;
+}
 
 /**
  * Runs the agent until `stop` is aborted and running commands are done.
@@ -55,23 +59,17 @@ export async function run(
   await using _health = HealthServer.start(health, telemetry);
   const rejected = new AbortController();
   const onAnonymous = (error: AnonymousError) => rejected.abort(new KubeconfigError(error.message));
-  await elect(config, {
-    timings,
-    telemetry,
-    onAnonymous,
-    stop: AbortSignal.any([stop, rejected.signal]),
-  });
-  rejected.signal.throwIfAborted();
+  await elect(config, { timings, telemetry, onAnonymous, rejected: rejected.signal, stop });
 }
 
 /** Works as soon as this replica is the leader, which it always is without leader election. */
-async function elect(config: Config, environment: LeadOptions): Promise<void> {
-  if (!config.leaderElection) return await lead(config, environment);
-  const { stop } = environment;
-  using election = createElection(config, environment);
+async function elect(config: Config, options: LeadOptions): Promise<void> {
+  if (!config.leaderElection) return await lead(config, options);
+  const { stop, rejected } = options;
+  using election = createElection(config, options);
   try {
-    await using leadership = await election.acquire(stop);
-    await lead(config, { ...environment, leadership });
+    await using leadership = await election.acquire(AbortSignal.any([stop, rejected]));
+    await lead(config, { ...options, leadership });
   } catch (error) {
     // A standby replica that is stopped has nothing to finish.
     if (error !== stop.reason) throw error;
@@ -81,7 +79,7 @@ async function elect(config: Config, environment: LeadOptions): Promise<void> {
 /** Works as the leader, or as the only replica. Nothing is watched before: a standby replica's cache could be stale when it takes over. */
 async function lead(
   config: Config,
-  { stop, ...environment }: LeadOptions,
+  { stop, rejected, ...environment }: LeadOptions,
 ): Promise<void> {
   const { telemetry, leadership, timings } = environment;
   const shutdown = new AbortController();
@@ -95,7 +93,9 @@ async function lead(
     transport[Symbol.dispose]();
     ended.abort();
   };
-  leadership?.lost.addEventListener("abort", abandon, { once: true });
+  for (const signal of [leadership?.lost, rejected]) {
+    signal?.addEventListener("abort", abandon, { once: true });
+  }
   const { namespace, drainTimeout } = config;
   const following = follow(components, {
     namespace,
@@ -106,6 +106,7 @@ async function lead(
   void checkAtStartup(transport, config, { signal: ended.signal, delayMs: timings.startupChecksDelayMs });
   try {
     await handleFrames(components, { stopping, ended, timings, drainTimeoutMs: drainTimeout });
+    rejected.throwIfAborted();
     if (leadership?.lost.aborted) throw new LeadershipError(messageOf(leadership.lost.reason));
   } finally {
     ended.abort();

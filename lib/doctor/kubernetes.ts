@@ -6,7 +6,7 @@
 import type { V1Namespace } from "@kubernetes/client-node";
 import type { Config } from "../cli/options.ts";
 import { connectionProblem, plainReason } from "../common/connection_problem.ts";
-import { AnonymousError, hasStatus, isPermanent, KubernetesError, messageOf } from "../common/errors.ts";
+import { AnonymousError, hasStatus, KubeconfigError, KubernetesError, messageOf } from "../common/errors.ts";
 import { JOURNAL } from "../kubernetes/stores.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { compareClocks, isTlsProblem } from "./connection.ts";
@@ -74,6 +74,7 @@ const GRANT_REVIEWS =
   "apply k8s/rbac.yaml, and bind the account to the ClusterRole system:basic-user, as clusters do by default";
 const RENEW_CREDENTIALS =
   "renew the token or certificate in the kubeconfig, or check that the pod's service account exists";
+const CHECK_PROGRAM = "correct the kubeconfig, or check the program that it runs for credentials";
 const CHECK_ANONYMOUS =
   "check the user in the kubeconfig, and for a proxy in front of the API server that removes the credentials";
 const CHECK_TRUST = "check certificate-authority in the kubeconfig, and the API server's certificate";
@@ -157,7 +158,7 @@ async function checkVersion(view: ClusterView): Promise<Finding[]> {
     ];
   } catch (error) {
     // An account may be valid and still not be allowed to read the version.
-    if (!isPermanent(error) || isUnauthenticated(error)) throw error;
+    if (!hasStatus(error, 403) || isUnauthenticated(error)) throw error;
     const clock = new Findings("kubernetes-clock");
     return [
       findings.ok(`Kubernetes responds at ${view.server}, without its version`),
@@ -169,8 +170,9 @@ async function checkVersion(view: ClusterView): Promise<Finding[]> {
 /** The finding of `kubernetes-api` when the version cannot be read. */
 export function apiFailure(server: string, error: unknown): Finding {
   const cause = error instanceof KubernetesError && error.status === 0 ? error.cause ?? error : error;
-  const reason = plainReason(messageOf(cause));
   const findings = new Findings("kubernetes-api");
+  if (cause instanceof KubeconfigError) return findings.fail(cause.message, CHECK_PROGRAM);
+  const reason = plainReason(messageOf(cause));
   const advice = adviceFor(error);
   if (isUnauthenticated(error)) {
     return findings.fail(`Kubernetes at ${server} rejects the credentials: ${reason}`, advice);

@@ -5,7 +5,7 @@
  * @module
  */
 import { CORE_SCHEMA, loadAll } from "js-yaml";
-import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { delimiter, dirname, resolve } from "node:path";
 import { KubeconfigError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 
@@ -130,7 +130,7 @@ export class Entry {
     return record;
   }
 
-  /** The path in a field, resolved against the folder of the kubeconfig; empty if it is not set. */
+  /** The absolute path in a field, resolved against the folder of the kubeconfig; empty if it is not set. */
   path(field: string): string {
     const path = this.text(field);
     return path === "" ? "" : this.resolve(path);
@@ -138,7 +138,7 @@ export class Entry {
 
   /** Resolves a path against the folder of the kubeconfig. */
   resolve(path: string): string {
-    return isAbsolute(path) ? path : join(dirname(this.#file), path);
+    return resolve(dirname(this.#file), path);
   }
 
   /**

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
 import { loadConfig } from "../../lib/cli/config.ts";
-import { KubernetesError } from "../../lib/common/errors.ts";
+import { KubeconfigError, KubernetesError } from "../../lib/common/errors.ts";
 import { diagnose } from "../../lib/doctor/doctor.ts";
 import { apiFailure, checkFailure } from "../../lib/doctor/kubernetes.ts";
 import { PERMISSIONS } from "../../lib/doctor/permissions.ts";
@@ -54,6 +54,15 @@ const API_FAILURES: ReadonlyArray<[error: unknown, message: string, advice: stri
     silence("received corrupt message of type InvalidContentType"),
     `Kubernetes at ${SERVER} does not respond: the server does not use TLS on this port (received corrupt message of type InvalidContentType)`,
     "check the port of the server in the kubeconfig, or use http:// if it has no TLS",
+  ],
+  [
+    new KubernetesError("Cannot read version: exec aws failed", {
+      status: 0,
+      reason: "",
+      cause: new KubeconfigError('Cannot use kubeconfig f: user "u": exec aws failed: no network'),
+    }),
+    'Cannot use kubeconfig f: user "u": exec aws failed: no network',
+    "correct the kubeconfig, or check the program that it runs for credentials",
   ],
   [
     silence("tcp connect error: Connection refused (os error 111)"),

@@ -403,6 +403,13 @@ Deno.test("credentials() runs an exec plug-in beside the kubeconfig", async () =
   });
 });
 
+Deno.test("credentials() finds files beside a kubeconfig with a relative path", async () => {
+  using folder = new Folder();
+  load(folder, kubeconfig({ user: { tokenFile: "token" } }));
+  const relative = `${"../".repeat(Deno.cwd().split("/").length)}${folder.path.slice(1)}/config`;
+  assertEquals<unknown>((await loadAccess(relative).credentials()).headers, [BEARER]);
+});
+
 Deno.test("credentials() uses the certificate of an exec plug-in", async () => {
   const [clientCertificateData, clientKeyData] = [read("client.pem"), read("client.key")];
   const status = { clientCertificateData, clientKeyData };
