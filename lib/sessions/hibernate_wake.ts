@@ -178,10 +178,11 @@ export class ScaleOperations {
     const { claim: cached } = this.#cache.session(sessionId);
     const claim = cached && nameOf(cached) === name ? cached : await this.#provisioner.readClaim(name);
     if (isAlive(claim)) return;
-    const advice =
-      "restore the PersistentVolumeClaim with this name, or stop the session and start it again, " +
-      "which creates an empty home volume";
-    const details = `it ${claim ? "is being" : "was"} deleted while the session was hibernated; ${advice}`;
+    const advice = "stop the session and start it again, which creates an empty home volume";
+    const details = claim
+      ? `it is being deleted; ${advice} once it is gone`
+      : "it was deleted while the session was hibernated; restore the PersistentVolumeClaim with this name, or " +
+        advice;
     const { reason, message } = problem("VolumeGone", { volume: JSON.stringify(name), details });
     throw new CommandError("start_failed", message, { reason });
   }

@@ -38,16 +38,17 @@ export function observedStatus(
   }
   const readiness = checkReadiness(objects);
   const lastPod = lastReported?.platformMetadata.podName;
+  const lastReadyPod = pods.find((pod) => pod.metadata?.name === lastPod && isAlive(pod) && isReady(pod));
   if (readiness.state === "ready") {
-    const { pod } = readiness;
+    // Of two replicas, the first one stays the reported one when the number is corrected.
+    const pod = lastReadyPod ?? readiness.pod;
     const isSamePod = lastPod === pod.metadata?.name;
     const detail = isSamePod ? restartProblem(pod, podView(pod, objects).events) : disruption;
     return statusOf(sessionId, "running", { pod, detail });
   }
   // A second replica is a problem, but the session runs: the first pod still serves it.
-  const pod = pods.find((one) => one.metadata?.name === lastPod && isAlive(one) && isReady(one));
-  if (pod && readiness.state === "failing" && readiness.problem.reason === "ReplicasChanged") {
-    return statusOf(sessionId, "running", { pod, detail: readiness.problem });
+  if (lastReadyPod && readiness.state === "failing" && readiness.problem.reason === "ReplicasChanged") {
+    return statusOf(sessionId, "running", { pod: lastReadyPod, detail: readiness.problem });
   }
   // A current problem is more useful than the disruption that led to it.
   const detail = readiness.state === "failing" ? readiness.problem : disruption;

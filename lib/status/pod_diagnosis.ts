@@ -44,7 +44,8 @@ export function schedulingProblem(view: PodView): Problem | undefined {
   if (volume) return volume;
   const gates = view.pod.spec?.schedulingGates ?? [];
   if (gates.length > 0) return problem("SchedulingGated", { gates: gateNames(gates) });
-  if (!condition) return undefined;
+  // The condition follows the removal of the last gate.
+  if (!condition || condition.reason === "SchedulingGated") return undefined;
   if (isScalingUp(view) || isProvisioning(view)) return undefined;
   const lastEvent = (reason: EventReason) => view.events.findLast((event) => event.reason === reason);
   // After a failed scale-up, NotTriggerScaleUp only says that the autoscaler backs off.

@@ -111,10 +111,14 @@ function checkMissingPod(deployment: V1Deployment, pods: readonly V1Pod[]): Unre
     const details = cleanMessage(condition.message ?? condition.reason ?? "");
     return failing(problem(rejectionCause(details), { details }));
   }
-  const progress = pods.length > 0
-    ? "waiting for its previous pod to terminate"
+  return { state: "starting", progress: missingPodProgress(deployment, pods) };
+}
+
+function missingPodProgress(deployment: V1Deployment, pods: readonly V1Pod[]): string {
+  if (pods.length > 0) return "waiting for its previous pod to terminate";
+  return deployment.spec?.paused
+    ? "waiting for its Deployment to be resumed, which somebody paused"
     : "waiting for its pod to be created";
-  return { state: "starting", progress };
 }
 
 /** The condition that says why the pod, or its ReplicaSet, cannot be created. */

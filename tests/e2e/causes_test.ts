@@ -7,7 +7,7 @@ import {
   type V1PolicyRule,
 } from "@kubernetes/client-node";
 import { Actor } from "../support/actor.ts";
-import { mutate } from "../support/admission.ts";
+import { deny, mutate } from "../support/admission.ts";
 import { MEMORY, REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { onEachCluster, SHORT_GRACE, Stage, START, START_WITH_HOME } from "../support/stage.ts";
 
@@ -52,30 +52,107 @@ onEachCluster("a start fails immediately when an admission policy sets two repli
   await cluster.untilEmpty();
 }, [REAL]);
 
-onEachCluster("a scheduling gate that an admission policy adds is named", async (cluster) => {
+const POD = {
+  apiVersion: "v1",
+  kind: "Pod",
+  ...POD_TEMPLATE,
+  metadata: { name: "probe" },
+} as KubernetesObject;
+
+onEachCluster(
+  "a scheduling gate that an admission policy adds is named until it is removed",
+  async (cluster) => {
+    await using _policy = await mutate(cluster, {
+      apiGroup: "",
+      resource: "pods",
+      patch: '[JSONPatch{op: "add", path: "/spec/schedulingGates", value: [' +
+        'Object.spec.schedulingGates{name: "example.com/queue"}]}]',
+      probe: POD,
+      hasEffect: (object) => (object as V1Pod).spec?.schedulingGates !== undefined,
+    });
+    await using stage = await Stage.start(cluster, { timings: { progressIntervalMs: 100 } });
+    const start = stage.command("start_session", { sessionId: "s1", ...START });
+    const gated = 'its pod is not scheduled while it has the scheduling gate "example.com/queue"';
+    await stage.untilMessage("s1", gated);
+    const { metadata } = await new Actor(cluster).pod("s1");
+    const name = metadata?.name ?? "";
+    await cluster.change({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name },
+      spec: { schedulingGates: null },
+    });
+    assertEquals((await start).error, undefined);
+    assert(!stage.messages("s1").some((message) => message.includes("cannot be scheduled")));
+  },
+  [REAL],
+);
+
+onEachCluster("a sidecar container that an admission policy adds is named", async (cluster) => {
   await using _policy = await mutate(cluster, {
     apiGroup: "",
     resource: "pods",
-    patch: '[JSONPatch{op: "add", path: "/spec/schedulingGates", value: [' +
-      'Object.spec.schedulingGates{name: "example.com/queue"}]}]',
-    probe: {
-      apiVersion: "v1",
-      kind: "Pod",
-      ...POD_TEMPLATE,
-      metadata: { name: "probe" },
-    } as KubernetesObject,
-    hasEffect: (object) => (object as V1Pod).spec?.schedulingGates !== undefined,
+    patch: '[JSONPatch{op: "add", path: "/spec/initContainers", value: [Object.spec.initContainers{' +
+      'name: "istio-proxy", image: "example.com/proxy:1", restartPolicy: "Always"}]}]',
+    probe: POD,
+    hasEffect: (object) => (object as V1Pod).spec?.initContainers !== undefined,
   });
-  await using stage = await Stage.start(cluster, {
-    args: ["--start-timeout=2s"],
-    timings: { progressIntervalMs: 100 },
+  await using stage = await Stage.start(cluster, { timings: { progressIntervalMs: 100 } });
+  const start = stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  const actor = new Actor(cluster);
+  const pod = await actor.begun("s1");
+  const state = { running: {} };
+  const status = { image: "x", imageID: "", ready: false, restartCount: 0, state };
+  const proxy = { ...status, name: "istio-proxy" };
+  await actor.report(pod, { initContainerStatuses: [{ ...proxy, started: false }] });
+  await stage.untilMessage("s1", 'waiting for its sidecar container "istio-proxy" to start');
+  await actor.report(pod, {
+    initContainerStatuses: [{ ...proxy, started: true }],
+    containerStatuses: [{ ...status, name: "session", ready: true }],
   });
-  const { error } = await stage.command("start_session", { sessionId: "s1", ...START });
-  assertEquals(
-    error,
-    'Cannot start session "s1": it was not ready within 2s: its pod is not scheduled while it has the ' +
-      'scheduling gate "example.com/queue"',
+  await stage.untilMessage("s1", 'waiting for its sidecar container "istio-proxy" to be ready');
+  await actor.report(pod, { conditions: [{ type: "Ready", status: "True" }] });
+  assertEquals((await start).error, undefined);
+}, [REAL]);
+
+onEachCluster("a start goes on once a new namespace has its default ServiceAccount", async (cluster) => {
+  const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default" } };
+  await using policies = new AsyncDisposableStack();
+  policies.use(
+    await deny(cluster, {
+      apiGroup: "",
+      resource: "serviceaccounts",
+      probe: { ...account, metadata: { name: "probe" } },
+    }),
   );
+  await cluster.delete("v1", "ServiceAccount", "default");
+
+  await using stage = await Stage.start(cluster, { timings: { progressIntervalMs: 100 } });
+  const start = stage.command("start_session", { sessionId: "s1", ...START });
+  const missing = `error looking up service account ${cluster.namespace}/default`;
+  await stage.untilMessage("s1", `its pod cannot be created: ${missing}: serviceaccount "default" not found`);
+  await policies.disposeAsync();
+  await cluster.until(() => cluster.create(account).then(() => true, ({ code }) => code === 409));
+  assertEquals((await start).error, undefined);
+}, [REAL]);
+
+onEachCluster("a start goes on beyond the progress deadline of its Deployment", async (cluster) => {
+  await using stage = await Stage.start(cluster, { args: ["--start-timeout=11m"] });
+  const start = stage.command("start_session", { sessionId: "s1", ...START, template: "stuck" });
+  const actor = new Actor(cluster);
+  const pod = await actor.begun("s1");
+  const deployment = async () => (await cluster.list("apps/v1", "Deployment") as V1Deployment[])[0];
+  assertEquals((await deployment())?.spec?.progressDeadlineSeconds, 1020);
+  // As in a Deployment of an earlier version.
+  const object = { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "s1" } };
+  await cluster.change({ ...object, spec: { progressDeadlineSeconds: 1 } });
+  await cluster.until(async () => {
+    const { conditions = [] } = (await deployment())?.status ?? {};
+    return conditions.some(({ reason }) => reason === "ProgressDeadlineExceeded");
+  });
+  await stage.roundTrip();
+  await actor.report(pod, { conditions: [{ type: "Ready", status: "True" }] });
+  assertEquals((await start).error, undefined);
 }, [REAL]);
 
 onEachCluster("a CSI driver that is not installed is named", async (cluster) => {

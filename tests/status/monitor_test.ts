@@ -155,6 +155,10 @@ Deno.test("monitor reports a second replica of a session that runs", () => {
   const message =
     "its Deployment has 2 replicas instead of 1: a policy, a webhook, an autoscaler or a user changed it";
   assertEquals(reports(), [`running p1 ReplicasChanged ${message}`]);
+  cache.put("deployment", deployment(1, 6));
+  cache.put("pod", pod("p2", { version: 7, isReady: true, isLeaving: true }));
+  time.tick(10_000);
+  assertEquals(reports().slice(1), []);
 });
 
 Deno.test("monitor reports a hibernation by others when the pod is gone, and a deletion only at its end", () => {

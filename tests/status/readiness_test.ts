@@ -180,6 +180,11 @@ Deno.test("every cause of the table has a test, except those that the waits dete
 const STARTING: ReadonlyArray<[name: string, objects: SessionObjects, progress: string]> = [
   ["no pod", objects([]), "waiting for its pod to be created"],
   [
+    "a paused Deployment",
+    objects([], { deployment: { spec: { replicas: 1, paused: true, selector: {}, template: {} } } }),
+    "waiting for its Deployment to be resumed, which somebody paused",
+  ],
+  [
     "only a pod that is being deleted",
     objects([pod({ isDeleted: true })]),
     "waiting for its previous pod to terminate",
@@ -205,6 +210,18 @@ const STARTING: ReadonlyArray<[name: string, objects: SessionObjects, progress: 
     "waiting for its pod to be created",
   ],
   ["a pod without a status", objects([{ metadata: { name: "p1" } }]), "waiting for a node"],
+  [
+    "a pod whose last scheduling gate was just removed",
+    objects([pod({
+      conditions: [{
+        type: "PodScheduled",
+        status: "False",
+        reason: "SchedulingGated",
+        message: "Scheduling is blocked due to non-empty scheduling gates",
+      }],
+    })]),
+    "waiting for a node",
+  ],
   ["a scheduled pod", objects([pod({ nodeName: "n1" })]), "waiting for its node to start the pod"],
   [
     "a newer pod that is not ready, and an older one that is",
