@@ -16,6 +16,7 @@ export type ConnectionProblem =
   | "handshake"
   | "no-tls"
   | "needs-tls"
+  | "closed"
   | "dns"
   | "refused"
   | "timeout";
@@ -64,6 +65,7 @@ const PROBLEMS: ReadonlyArray<readonly [pattern: RegExp, problem: ConnectionProb
     "needs-tls",
     "the server does not use unencrypted HTTP on this port",
   ],
+  [/closed before message completed|connection reset|reset by peer/i, "closed"],
   [/lookup address|dns error|not known/i, "dns"],
   [/refused/i, "refused"],
   [/no response within|not open within/, "timeout"],

@@ -49,6 +49,11 @@ export function connectionAdvice(message: string, settings: ConnectionSettings):
       return `check the port in ${URL_SETTING}, or use ws:// if the Control Plane has no TLS`;
     case "needs-tls":
       return `if the Control Plane uses TLS, use wss:// in ${URL_SETTING}, otherwise check the port`;
+    case "closed":
+      // Some TLS servers close unencrypted connections without a response.
+      return / (http|ws):\/\//.test(message)
+        ? `if the Control Plane uses TLS, use wss:// in ${URL_SETTING}`
+        : undefined;
     case "dns":
       return proxy ? PROXY_ADVICE : `check the host name in ${URL_SETTING}, and the cluster's DNS`;
     case "refused":

@@ -18,7 +18,7 @@ export function failedCheck(message: string): "control-plane-address" | "control
 /** Whether a connection failed because of TLS. */
 export function isTlsProblem(message: string): boolean {
   const problem = connectionProblem(message);
-  return problem !== undefined && !["needs-tls", "dns", "refused", "timeout"].includes(problem);
+  return problem !== undefined && !["needs-tls", "closed", "dns", "refused", "timeout"].includes(problem);
 }
 
 const RENEWAL_DAYS = 30;

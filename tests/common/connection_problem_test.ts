@@ -25,6 +25,8 @@ const CASES = [
   ["received fatal alert: HandshakeFailure", "handshake"],
   ["received corrupt message of type InvalidContentType", "no-tls"],
   ["invalid HTTP version parsed", "needs-tls"],
+  ["connection closed before message completed", "closed"],
+  ["connection error: Connection reset by peer (os error 104)", "closed"],
   ["failed to lookup address information: Name or service not known", "dns"],
   ["Connection refused (os error 111)", "refused"],
   ["no response within 4s", "timeout"],

@@ -73,6 +73,11 @@ const CASES: ReadonlyArray<
     "if the Control Plane uses TLS, use wss:// in --control-plane-url (CONTROL_PLANE_URL), otherwise check the port",
   ],
   [
+    "Cannot register at http://cp: connection closed before message completed",
+    {},
+    "if the Control Plane uses TLS, use wss:// in --control-plane-url (CONTROL_PLANE_URL)",
+  ],
+  [
     "failed to lookup address information",
     {},
     "check the host name in --control-plane-url (CONTROL_PLANE_URL), and the cluster's DNS",
@@ -98,6 +103,10 @@ for (const [message, settings, advice] of CASES) {
 }
 
 Deno.test("connectionAdvice() gives none for an unknown reason", () => {
+  assertEquals(
+    connectionAdvice("Cannot register at https://cp: connection closed before message completed", NOTHING),
+    undefined,
+  );
   assertEquals(connectionAdvice("something else", NOTHING), undefined);
 });
 
