@@ -158,6 +158,9 @@ function pluginOf(user: Entry): (() => Promise<Identity>) | undefined {
   if (exec && (typeof exec.command !== "string" || exec.command === "")) {
     throw user.error("exec has no command");
   }
+  if (exec?.interactiveMode === "Always") {
+    throw user.error("exec has interactiveMode Always, but the agent has no terminal");
+  }
   const config = new KubeConfig();
   // A path without a slash is searched for in PATH.
   const command = exec ? String(exec.command) : "";

@@ -88,7 +88,8 @@ export function noResponse(request: RequestLine, error: unknown): KubernetesErro
 
 /** Error for a request that is not sent because there are no credentials for it. It is transient, as a plug-in may succeed later. */
 export function noCredentials(request: RequestLine, error: unknown): KubernetesError {
-  const problem = `Cannot ${describe(request)}: ${messageOf(error)}`;
+  const reason = isTimeout(error) ? "the kubeconfig's plug-in returns no credentials" : messageOf(error);
+  const problem = `Cannot ${describe(request)}: ${reason}`;
   return new KubernetesError(problem, { status: 0, reason: "", cause: error });
 }
 

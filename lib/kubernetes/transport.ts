@@ -242,7 +242,7 @@ export class Transport implements Disposable {
   }
 
   async #fetchOnce(request: ApiRequest, options: FetchOptions): Promise<Response> {
-    const { headers, connections } = await this.#connect(request);
+    const { headers, connections } = await this.#connect(request, options.signal);
     const startedAt = performance.now();
     let status = 0;
     try {
@@ -275,8 +275,9 @@ export class Transport implements Disposable {
   /** Reads the credentials for each request, as client-node re-reads their files, so that a rotated token or certificate is used immediately. */
   async #connect(
     request: ApiRequest,
+    signal: AbortSignal,
   ): Promise<{ headers: Array<[string, string]>; connections: Connections }> {
-    const { headers, client } = await this.#readCredentials(request);
+    const { headers, client } = await this.#readCredentials(request, signal);
     const identity = JSON.stringify(client);
     if (this.#connections?.identity !== identity) {
       const connect = () => Deno.createHttpClient(client);
@@ -286,9 +287,10 @@ export class Transport implements Disposable {
     return { headers: headers.map(([name, value]) => [name, value]), connections: this.#connections };
   }
 
-  async #readCredentials(request: ApiRequest): Promise<ApiCredentials> {
+  async #readCredentials(request: ApiRequest, signal: AbortSignal): Promise<ApiCredentials> {
     try {
-      return await this.#access.credentials();
+      // A plug-in may wait forever, such as for input.
+      return await abortable(this.#access.credentials(), signal);
     } catch (error) {
       throw noCredentials(request, error);
     }

@@ -190,6 +190,10 @@ const REJECTED_USERS: ReadonlyArray<readonly [user: unknown, problem: string]> =
   [{ token: SECRET, as: "a", "as-groups": "g" }, "as-groups must be a list of texts"],
   [{ token: SECRET, as: "a", "as-user-extra": { k: "v" } }, "as-user-extra.k must be a list of texts"],
   [{ exec: {} }, "exec has no command"],
+  [
+    { exec: { command: "aws", interactiveMode: "Always" } },
+    "exec has interactiveMode Always, but the agent has no terminal",
+  ],
   [{ exec: "aws" }, "exec must be a mapping"],
   [{ "auth-provider": { name: "other" } }, 'auth-provider "other" is not supported: use exec'],
 ];

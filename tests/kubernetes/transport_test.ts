@@ -2,6 +2,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { createSessionClient } from "../../lib/kubernetes/client.ts";
 import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
+import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import { attributesOf } from "../../lib/kubernetes/requests.ts";
 import { type RequestRecord, Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
 import { accessTo, temporaryFile } from "../support/clusters.ts";
@@ -389,4 +390,19 @@ Deno.test("Transport retries a request whose credentials cannot be read", async 
   using transport = new Transport(() => access);
   assertEquals(await transport.getJson(PATH), { kind: "List", items: [] });
   assertEquals(reads, 2);
+});
+
+Deno.test("Transport does not wait longer for credentials than for a response", async () => {
+  using _random = new FixedRandom(0);
+  const access = {
+    ...accessTo("http://127.0.0.1:9", "t"),
+    credentials: () => Promise.withResolvers<never>().promise,
+  };
+  const timings = { ...DEFAULT_TIMINGS, requestTimeoutMs: 10 };
+  using transport = new Transport(() => access, { timings });
+  await assertRejects(
+    () => transport.getJson(PATH),
+    KubernetesError,
+    "Cannot read pods: the kubeconfig's plug-in returns no credentials",
+  );
 });
