@@ -8,6 +8,7 @@ import { type AnonymousError, KubeconfigError, LeadershipError, messageOf } from
 import { log } from "./common/log.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
+import { failedStarts } from "./commands/journal.ts";
 import { checkAtStartup } from "./doctor/doctor.ts";
 import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { DEFAULT_TIMINGS, type Timings } from "./model/timings.ts";
@@ -161,8 +162,11 @@ async function recover(components: Components, signal: AbortSignal): Promise<voi
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
   dispatcher.resume(entries);
   await cache.synced(signal);
+  const failed = failedStarts(entries);
   const uncertain = entries.flatMap(({ request }) => request ? [request.sessionId] : []);
-  monitor.start({ known: sessionIds, uncertain });
+  const isOther = (sessionId: string) => !failed.has(sessionId);
+  monitor.start({ known: sessionIds.filter(isOther), uncertain: uncertain.filter(isOther) });
+  dispatcher.reportFailedStarts(failed);
   expiry.start();
   sessionObjects.start(signal);
 }

@@ -24,6 +24,8 @@ interface RequestCase extends Verdict {
   readonly action: string;
   readonly with?: Fields;
   readonly payload?: unknown;
+  /** The problem of the field that is ignored. */
+  readonly ignored?: string;
 }
 
 interface TemplateCase extends Verdict {
@@ -102,7 +104,12 @@ for (const one of await readCases<RequestCase>("requests")) {
   Deno.test(`request corpus: ${action}: ${titleOf(one.name, one.with ?? one.payload)}`, () => {
     const least = { ...START, action, persistentHome: false };
     const accepted = one.with ? merge(least, one.accepted as Fields) : one.accepted;
-    check({ ...one, accepted }, () => parseRequest({ commandId: "c1", action, payload }, LIMITS));
+    const ignored: string[] = [];
+    check(
+      { ...one, accepted },
+      () => parseRequest({ commandId: "c1", action, payload }, LIMITS, (problem) => ignored.push(problem)),
+    );
+    assertEquals(ignored, one.ignored ? [one.ignored] : []);
   });
 }
 

@@ -17,12 +17,18 @@ import { Lanes } from "./lanes.ts";
 import type { CommandContext } from "../sessions/command_context.ts";
 import type { BusySessions } from "../status/busy_sessions.ts";
 import type { Outcome } from "../status/annotations.ts";
-import { parseRequest } from "../sessions/requests.ts";
+import { parseRequest, sessionIdOf } from "../sessions/requests.ts";
 import type { SessionRequest } from "../model/requests.ts";
 
 /** Runs one request at a time per session. */
 export interface Operations {
   run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
+  /** Reports the status of a session whose start failed before it ran. */
+  reportFailedStart(
+    request: Pick<SessionRequest, "sessionId">,
+    error: CommandError,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** The outcome of a command that is recorded on its session's objects, possibly by a previous process. */
   recordedOutcome(sessionId: string, commandId: string): Outcome | undefined;
 }
@@ -53,13 +59,18 @@ export interface DispatcherOptions {
   readonly observer?: CommandObserver;
 }
 
-/** A command, or a request of the agent itself, that is queued or running. */
+/** A command, or something that the agent does by itself, that is queued or running. */
 interface Task {
-  /** Empty for a request of the agent itself. */
+  /** Empty for what the agent does by itself. */
   readonly commandId: string;
-  readonly request: SessionRequest;
+  readonly request: Pick<SessionRequest, "action" | "sessionId">;
   readonly spentMs: number;
   readonly cancel: AbortController;
+}
+
+/** A command that is queued or running. */
+interface CommandTask extends Task {
+  readonly request: SessionRequest;
 }
 
 /** Limits for resumed commands: they were accepted, so that the operation decides, fails if it must, and removes what it created. */
@@ -153,6 +164,13 @@ export class Dispatcher {
     }
   }
 
+  /** Reports sessions whose starts failed at the previous process, which may have ended before it reported them. */
+  reportFailedStarts(errors: ReadonlyMap<string, string>): void {
+    for (const [sessionId, error] of errors) {
+      this.#reportFailedStart(sessionId, new CommandError("invalid", error));
+    }
+  }
+
   /**
    * Rejects new commands and waits for the queued and running ones. When the signal is aborted, it leaves them to the next process, cancels
    * those that the journal does not hold, and waits at most `cancelMs` more, because a request to Kubernetes may hang.
@@ -194,7 +212,12 @@ export class Dispatcher {
       if (this.#isDraining) {
         throw new CommandError("draining", "The agent is stopping and accepts no more commands");
       }
-      const request = parseRequest(command, this.#options.limits);
+      const request = parseRequest(
+        command,
+        this.#options.limits,
+        (problem) =>
+          log.warn("Command {commandId}: ignored a field of the payload: {problem}", { commandId, problem }),
+      );
       const earlier = this.#operations.recordedOutcome(request.sessionId, commandId);
       // Its result was sent long ago, and an ack after the result would undo it.
       if (earlier) return this.#results.send(completed(commandId, earlier.result));
@@ -207,13 +230,32 @@ export class Dispatcher {
       reporter.ack(commandId);
       this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
+      const { action, payload } = command;
+      const sessionId = action === "start_session" ? sessionIdOf(payload) : undefined;
+      const request = sessionId === undefined
+        ? {}
+        : { request: { action: "start_session", sessionId } as const };
       const result = failed(commandId, messageOf(error));
-      if (failureCode(error) !== "busy") await journal.add({ ...entry, result });
+      if (failureCode(error) !== "busy") await journal.add({ ...entry, ...request, result });
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
       this.#results.send(result, error);
+      if (sessionId !== undefined) this.#reportFailedStart(sessionId, error);
     }
+  }
+
+  /** Reports the status of a session whose start failed before it ran, after the earlier commands of the session. */
+  #reportFailedStart(sessionId: string, error: unknown): void {
+    const cancel = new AbortController();
+    const request = { action: "start_session", sessionId } as const;
+    const failure = error instanceof CommandError ? error : new CommandError("invalid", messageOf(error));
+    // Like a request of the agent itself, it supersedes no command.
+    void this.#lanes.take(
+      sessionId,
+      { commandId: "", request, spentMs: Infinity, cancel },
+      () => this.#operations.reportFailedStart(request, failure, cancel.signal),
+    );
   }
 
   /** Stops status reports of the session before the stop runs: the Control Plane already shows it as stopping, which a status would undo. */
@@ -243,6 +285,11 @@ export class Dispatcher {
       this.#enqueue({ commandId, request, spentMs, cancel: new AbortController() });
     } catch (error) {
       void this.#results.fail(commandId, error);
+      const isSuperseded = failureCode(error) === "cancelled";
+      const sessionId = sessionIdOf(payload);
+      if (payload?.action === "start_session" && sessionId !== undefined && !isSuperseded) {
+        this.#reportFailedStart(sessionId, error);
+      }
     }
   }
 
@@ -251,7 +298,7 @@ export class Dispatcher {
     return this.#lanes.of(sessionId).some(({ spentMs }) => spentMs === 0);
   }
 
-  #enqueue(task: Task): void {
+  #enqueue(task: CommandTask): void {
     const { sessionId, action } = task.request;
     if (action === "stop_session") {
       cancelForStop(this.#lanes.of(sessionId));
@@ -261,7 +308,7 @@ export class Dispatcher {
   }
 
   /** Never rejects: every outcome becomes the command's result, unless the next process resumes it. */
-  async #run({ commandId, request, spentMs, cancel }: Task): Promise<void> {
+  async #run({ commandId, request, spentMs, cancel }: CommandTask): Promise<void> {
     const { signal } = cancel;
     const { journal, reporter, observer, isLeading = () => true } = this.#options;
     const startedAt = performance.now();

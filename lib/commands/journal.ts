@@ -14,7 +14,7 @@ export interface JournalEntry {
   readonly commandId: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  /** Complete until there is a result. Absent for a command that was rejected when it was parsed. */
+  /** Complete until there is a result. Absent for a command without a valid session id. */
   readonly request?: Pick<SessionRequest, "action" | "sessionId">;
   /** The result, which may not have arrived. */
   readonly result?: Result;
@@ -229,6 +229,22 @@ export class Journal implements Disposable {
     const text = this.#options.sessions.sessionIds().toSorted().join("\n");
     return text === (this.#writer.persisted(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
+}
+
+/**
+ * The sessions whose last command is a start that failed, with its error. The previous process may have ended before it reported that the session
+ * failed.
+ */
+export function failedStarts(entries: readonly JournalEntry[]): Map<string, string> {
+  const errors = new Map<string, string>();
+  for (const { request, result } of entries) {
+    if (!request) continue;
+    errors.delete(request.sessionId);
+    if (request.action === "start_session" && result?.type === "failed") {
+      errors.set(request.sessionId, result.payload.error);
+    }
+  }
+  return errors;
 }
 
 function bytesOf(text: string): number {

@@ -6,13 +6,21 @@
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import { CommandError, KubernetesError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
+import { isAlive } from "../kubernetes/objects.ts";
 import type { CheckResult, SessionCache } from "../kubernetes/session_cache.ts";
 import type { ScaleRequest, SessionRequest, StopRequest } from "../model/requests.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { type Outcome, recordedOutcome } from "../status/annotations.ts";
 import { endOfRun, MAX_DURATION_COMMAND, maxDurationDetail } from "../status/max_duration.ts";
+import { observedStatus } from "../status/observed.ts";
 import { statusOf } from "../status/status.ts";
-import { type CommandContext, isCancelledByStop, requestError } from "./command_context.ts";
+import {
+  type CommandContext,
+  isCancelledByStop,
+  isContinuedElsewhere,
+  requestError,
+  statusDetail,
+} from "./command_context.ts";
 import { ScaleOperations, type ScaleOptions } from "./hibernate_wake.ts";
 import { Provisioner, type ProvisionerOptions } from "./provisioner.ts";
 import { StartOperation, type StartOptions } from "./start.ts";
@@ -31,6 +39,7 @@ export class SessionOperations {
   readonly #starting: StartOperation;
   readonly #stopping: StopOperation;
   readonly #scaling: ScaleOperations;
+  readonly #onStatus: (status: SessionStatus) => void;
   readonly #syncTimeoutMs: number;
 
   constructor({ timings = DEFAULT_TIMINGS, ...others }: OperationsOptions) {
@@ -41,6 +50,7 @@ export class SessionOperations {
     this.#scaling = new ScaleOperations(options, provisioner);
     this.#starting = new StartOperation(options, { provisioner, scaling: this.#scaling });
     this.#stopping = new StopOperation(cache, { provisioner, timeoutMs: timings.terminationTimeoutMs });
+    this.#onStatus = options.onStatus;
     this.#syncTimeoutMs = startTimeoutMs;
   }
 
@@ -52,12 +62,14 @@ export class SessionOperations {
   async run(request: SessionRequest, context: CommandContext): Promise<Outcome> {
     const { sessionId } = request;
     const { commandId, signal } = context;
+    let isBegun = false;
     try {
       await this.#waitUntilSynced(sessionId, signal);
       // A recorded outcome may have been reported already, so a later stop does not cancel it.
       const recorded = this.recordedOutcome(sessionId, commandId);
       if (recorded) return recorded;
       signal.throwIfAborted();
+      isBegun = true;
       switch (request.action) {
         case "start_session":
           return await this.#starting.start(request, context);
@@ -69,8 +81,27 @@ export class SessionOperations {
           return await this.#scaling.wake(request, context);
       }
     } catch (error) {
-      throw requestError(request, error);
+      const failure = requestError(request, error);
+      // A start that has begun reports its failure itself, unless it found an existing session.
+      const isReported = isBegun && !(failure.failure === "conflict" && this.#exists(sessionId));
+      if (request.action === "start_session" && !isReported) this.#reportFailed(request, failure, signal);
+      throw failure;
     }
+  }
+
+  /**
+   * Reports that a start failed before it was executed, as the Control Plane shows the session as pending until it gets a status. If the session
+   * exists, its current status is reported instead.
+   *
+   * @param signal aborted when a later stop or the next process reports
+   */
+  async reportFailedStart(
+    request: Pick<SessionRequest, "sessionId">,
+    error: CommandError,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#waitUntilSynced(request.sessionId, signal).catch(() => {});
+    this.#reportFailed(request, error, signal);
   }
 
   /**
@@ -95,6 +126,23 @@ export class SessionOperations {
   /** The recorded outcome of a command, if it was the session's last. */
   recordedOutcome(sessionId: string, commandId: string): Outcome | undefined {
     return recordedOutcome(this.#cache.session(sessionId), commandId);
+  }
+
+  #exists(sessionId: string): boolean {
+    return isAlive(this.#cache.session(sessionId).deployment);
+  }
+
+  #reportFailed(
+    { sessionId }: Pick<SessionRequest, "sessionId">,
+    error: CommandError,
+    signal: AbortSignal,
+  ): void {
+    if (isContinuedElsewhere(signal)) return;
+    const objects = this.#cache.session(sessionId);
+    const status = this.#exists(sessionId)
+      ? observedStatus(sessionId, { objects, lastReported: undefined, disruption: undefined })
+      : statusOf(sessionId, "failed", { detail: statusDetail(error) });
+    if (status) this.#onStatus(status);
   }
 
   async #waitUntilSynced(sessionId: string, signal: AbortSignal): Promise<void> {

@@ -113,6 +113,7 @@ export class CommandTelemetry implements CommandObserver {
   trace(operations: Operations): Operations {
     return {
       recordedOutcome: (sessionId, commandId) => operations.recordedOutcome(sessionId, commandId),
+      reportFailedStart: (...args) => operations.reportFailedStart(...args),
       run: (request, context) => {
         const run = () => operations.run(request, context);
         return this.#open.get(context.commandId)?.trace.within(run) ?? run();

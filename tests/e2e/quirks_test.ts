@@ -71,3 +71,31 @@ onEachCluster("approval is noticed within seconds", async (cluster) => {
   await stage.untilConnected();
   assertEquals((await stage.command("stop_session", { sessionId: "nobody" })).error, undefined);
 }, [MEMORY]);
+
+onEachCluster("ignore-failed-starts leaves no session pending", async (cluster) => {
+  await using stage = await Stage.start(cluster, { quirks: ["ignore-failed-starts"] });
+  const start = { ...START, sessionId: "s1" };
+  const payloads = {
+    s1: { ...start, idleTimeout: "banana", env: 5 },
+    s2: { ...start, memory: "banana" },
+    s3: { ...start, user: undefined },
+    s4: { ...start, template: "nope" },
+    s5: { ...start, templateManifest: { spec: { baseImage: 7 } } },
+  };
+  for (const [sessionId, payload] of Object.entries(payloads)) {
+    await stage.command("start_session", { ...payload, sessionId });
+  }
+  // A start that is rejected does not change the session that runs.
+  await stage.command("start_session", { ...start, cpu: "banana" });
+  await stage.command("start_session", { ...start, template: "kali" });
+  await stage.roundTrip();
+  const states = await Promise.all(
+    Object.keys(payloads).map(async (id) => (await record(stage, `sessions/${id}`)).state),
+  );
+  assertEquals(states, ["running", "failed", "failed", "failed", "failed"]);
+  assert(!stage.states("s1").includes("failed"));
+  assertEquals(stage.messages("s2").at(-1)?.startsWith('"memory" must be'), true);
+  await stage.agent.line(
+    /WARN: Command \S+: ignored a field of the payload: "idleTimeout" must be a duration/,
+  );
+}, [MEMORY]);

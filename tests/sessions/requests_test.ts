@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { CommandError } from "../../lib/common/errors.ts";
-import { parseRequest } from "../../lib/sessions/requests.ts";
+import { messageOf } from "../../lib/common/errors.ts";
+import { parseRequest, sessionIdOf } from "../../lib/sessions/requests.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";
 
 const LIMITS = { maxCpu: 4, maxMemory: 8 };
@@ -177,15 +178,63 @@ Deno.test("parseRequest() accepts amounts at the limits", () => {
   parse("start_session", { ...START, memory: "16Mi", cpu: "1m", user: "x".repeat(253) });
 });
 
+/** The problem of a start that is rejected, or of its field that is ignored. */
+function problemOf(payload: unknown): string {
+  const ignored: string[] = [];
+  try {
+    parseRequest(
+      { commandId: "c1", action: "start_session", payload },
+      LIMITS,
+      (problem) => ignored.push(problem),
+    );
+  } catch (error) {
+    return messageOf(error);
+  }
+  return ignored[0] ?? "";
+}
+
 for (const field of Object.keys(FULL).filter((name) => !["namespace", "tags"].includes(name))) {
-  Deno.test(`parseRequest() rejects 1 MiB as ${field} with a short message`, () => {
-    const message = rejection("start_session", { ...START, [field]: "x".repeat(2 ** 20) });
+  Deno.test(`parseRequest() rejects or ignores 1 MiB as ${field} with a short message`, () => {
+    const message = problemOf({ ...START, [field]: "x".repeat(2 ** 20) });
     assert(message.startsWith(`"${field}" must `), message);
     assert(message.length < 250, String(message.length));
   });
 
-  Deno.test(`parseRequest() rejects 250,000 nested lists as ${field}`, () => {
+  Deno.test(`parseRequest() rejects or ignores 250,000 nested lists as ${field}`, () => {
     const nest = JSON.parse("[".repeat(250_000) + "]".repeat(250_000));
-    assert(rejection("start_session", { ...START, [field]: nest }).startsWith(`"${field}`));
+    assert(problemOf({ ...START, [field]: nest }).startsWith(`"${field}`));
   });
 }
+
+Deno.test("parseRequest() ignores fields that it cannot understand and a start can do without", () => {
+  const ignored: string[] = [];
+  const payload = {
+    ...START,
+    idleTimeout: "banana",
+    MaxSessionDuration: -1,
+    env: "A=1",
+    templateManifest: "banana",
+    tags: 7,
+  };
+  const request = parseRequest(
+    { commandId: "c1", action: "start_session", payload },
+    LIMITS,
+    (problem) => ignored.push(problem),
+  );
+  assertEquals(request, parse("start_session", START));
+  assertEquals(ignored.map((problem) => problem.split(" ")[0]), [
+    '"templateManifest"',
+    '"env"',
+    '"idleTimeout"',
+    '"maxSessionDuration"',
+  ]);
+});
+
+Deno.test("sessionIdOf() finds the session of an otherwise invalid payload", () => {
+  assertEquals([{ SessionID: "s1", user: 7 }, { sessionId: "" }, null, "x"].map(sessionIdOf), [
+    "s1",
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});

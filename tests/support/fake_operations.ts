@@ -32,6 +32,18 @@ export class FakeOperations implements Operations {
     return this.recorded.get(commandId);
   }
 
+  /** Sessions whose failed starts were reported, with the errors. */
+  readonly failedStarts: string[] = [];
+
+  reportFailedStart(
+    { sessionId }: { sessionId: string },
+    { message }: Error,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!signal.aborted) this.failedStarts.push(`${sessionId}: ${message}`);
+    return Promise.resolve();
+  }
+
   async run(request: SessionRequest, { signal, spentMs }: CommandContext): Promise<Outcome> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     const onAbort = () => reject(signal.reason);
