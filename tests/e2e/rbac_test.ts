@@ -72,8 +72,7 @@ onEachCluster(
       status: 200,
       body: { agent: { agentId: AGENT_ID }, apiKey: "issued-key" },
     });
-    stage.controlPlane.disconnect(AGENT_ID);
-    await stage.controlPlane.waitForConnection(AGENT_ID, { after: 1 });
+    await stage.restart();
     const secrets = await cluster.list("v1", "Secret") as V1Secret[];
     assertEquals(secrets.map(({ data }) => Object.keys(data ?? {})), [[AGENT_ID]]);
 
