@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
+import { bundleAgent } from "../dev/agent_bundle.ts";
 import { helpText } from "../lib/cli/command_line.ts";
 
 interface Outcome {
@@ -10,11 +11,10 @@ interface Outcome {
 
 /** Runs the program with only these arguments and variables. */
 async function runMain(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
-  const main = new URL("../main.ts", import.meta.url).pathname;
   const home = { HOME: Deno.env.get("HOME") ?? "", DENO_DIR: Deno.env.get("DENO_DIR") ?? "" };
   const inherited = Object.fromEntries(Object.entries(home).filter(([, value]) => value !== ""));
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", main, ...args],
+    args: ["run", "-A", "--no-check", await bundleAgent(), ...args],
     env: { ...inherited, ...env, NO_COLOR: "1" },
     clearEnv: true,
   });
