@@ -130,9 +130,10 @@ export function liveness({ leadership, sinceTickMs }: HealthInput): HealthReport
 export function readiness(input: HealthInput): HealthReport {
   const { leadership: status, link, unsynced, isStopping } = input;
   const leadership = { ok: status !== "unknown", reason: LEADERSHIP_REASONS[status] };
-  const commands = { ok: !isStopping, reason: isStopping ? "shutting down" : "accepting commands" };
+  const standby = { ok: true, reason: LEADERSHIP_REASONS.standby };
+  const accepting = status === "standby" ? standby : { ok: true, reason: "accepting commands" };
+  const commands = isStopping ? { ok: false, reason: "shutting down" } : accepting;
   if (status === "standby") {
-    const standby = { ok: true, reason: LEADERSHIP_REASONS.standby };
     return reportOf({ leadership, registered: standby, link: standby, watches: standby, commands });
   }
   const linkReason = link ? LINK_REASONS[link] : "not started";

@@ -70,6 +70,13 @@ for (const [name, input, expected] of CASES) {
   });
 }
 
+Deno.test("readiness() does not claim that a standby replica accepts commands", () => {
+  const standby: HealthInput = { ...HEALTHY, leadership: "standby", link: undefined };
+  const reasons = new Set(Object.values(readiness(standby).checks).map(({ reason }) => reason));
+  assertEquals([...reasons], ["standby replica"]);
+  assertEquals(failing(readiness({ ...standby, isStopping: true })), { commands: "shutting down" });
+});
+
 Deno.test("liveness() fails when the election loop makes no progress", () => {
   const late: HealthInput = { ...HEALTHY, leadership: "leading", sinceTickMs: 30_000 };
   assertEquals(liveness(late), {
