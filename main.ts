@@ -88,7 +88,9 @@ async function printSessions(config: Config, output: OutputFormat): Promise<numb
     print(await listSessions(config, output));
     return 0;
   } catch (error) {
-    printError(`Cannot list the sessions: ${messageOf(error)}`);
+    // The doctor names the server, and what to do; the error of a kubeconfig does so itself.
+    const hint = error instanceof KubeconfigError ? "" : " (run k8s-agent doctor for details)";
+    printError(`Cannot list the sessions: ${messageOf(error)}${hint}`);
     return EXIT_FAILURE;
   }
 }

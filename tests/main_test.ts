@@ -34,7 +34,7 @@ Deno.test("main exits with code 2 and reports all problems without a stack trace
     "  - --nonsense is unknown",
     "  - --agent-id (AGENT_ID) is required",
     "  - --control-plane-url (CONTROL_PLANE_URL) must not contain a user or password",
-    "  - --max-cpu (MAX_CPU) must be an amount of cores",
+    "  - --max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m",
     "",
   ]);
   assert(!stderr.includes("s3cret"), stderr);
@@ -100,7 +100,7 @@ Deno.test("main doctor reports invalid settings and exits with code 2", async ()
   assertEquals([code, stderr], [2, ""]);
   assertEquals(stdout.split("\n"), [
     "FAIL  --control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
-    'FAIL  --max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    'FAIL  --max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m: current value is "lots" (--max-cpu)',
     "",
     "2 failed",
     "",

@@ -20,6 +20,8 @@ const COMMAND_NAMES: ReadonlyMap<string, CommandLine["command"]> = new Map([
   ["sessions", "sessions"],
 ]);
 
+/** Width of the first column of the help text, which fits the longest flag. */
+const NAME_WIDTH = 29;
 /** Longest part of a wrong value that a message repeats. */
 const EXCERPT_LENGTH = 100;
 
@@ -28,7 +30,9 @@ export function parseCommandLine(args: readonly string[], problems: string[]): C
   const { flags, positional } = parseFlags(args, problems);
   const [first = "", ...rest] = positional;
   const command = COMMAND_NAMES.get(first);
-  for (const argument of command ? rest : positional) problems.push(unknownArgument(argument));
+  for (const argument of command ? rest : positional) {
+    problems.push(`argument ${nameOf(argument)} is unexpected: see --help`);
+  }
   const output = flags.get("output");
   if (output !== undefined && !command) {
     problems.push(`--output is only for the commands ${[...COMMANDS.keys()].join(" and ")}`);
@@ -89,7 +93,7 @@ function parseFlags(
     unknown: (argument, key) => {
       // Positional arguments, also those after a lone "--", are checked by the caller.
       if (key === undefined) return true;
-      problems.push(unknownArgument(argument));
+      problems.push(`${nameOf(argument)} is unknown: see --help`);
       return false;
     },
   });
@@ -103,9 +107,9 @@ function parseFlags(
   return { flags, positional: parsed._.map(String) };
 }
 
-/** Leaves out the value: somebody may have passed the API key in a flag, which does not exist. */
-function unknownArgument(argument: string): string {
-  return `${/^(?:-[^-]|[^=]*)/.exec(argument)?.[0]} is unknown: see --help`;
+/** An argument without its value: somebody may have passed the API key in a flag, which does not exist. */
+function nameOf(argument: string): string {
+  return /^(?:-[^-]|[^=]*)/.exec(argument)?.[0] ?? "";
 }
 
 function optionLine(option: Option): string {
@@ -115,5 +119,5 @@ function optionLine(option: Option): string {
 }
 
 function helpLine(name: string, help: string): string {
-  return `  ${name.padEnd(28)} ${help}`;
+  return `  ${name.padEnd(NAME_WIDTH)} ${help}`;
 }

@@ -95,12 +95,12 @@ export function url(value: unknown): Parsed<string> {
   return problem ? { ok: false, problem } : { ok: true, value: String(value) };
 }
 
-/** An amount of cores or memory from 1 to 1,000,000. */
-export function amount(convert: (text: string) => number | undefined, unit: string): Parser<number> {
+/** An amount of cores or memory from 1 to 1,000,000; `kind` names it in messages, with an example. */
+export function amount(convert: (text: string) => number | undefined, kind: string): Parser<number> {
   const range = "must be between 1 and 1000000";
   return parser(
     v.pipe(
-      converted(convert, `must be an amount of ${unit}`),
+      converted(convert, `must be an amount of ${kind}`),
       v.minValue(1, range),
       v.maxValue(1_000_000, range),
     ),

@@ -88,11 +88,15 @@ export const OPTIONS: readonly Option[] = [
   }),
   option("kubeconfig", { parse: text, fallback: "", help: "Path to kubeconfig (empty for in-cluster)" }),
   option("maxCpu", {
-    parse: amount(parseCores, "cores"),
+    parse: amount(parseCores, "cores such as 64 or 64000m"),
     fallback: 100,
     help: "Maximum CPU cores available",
   }),
-  option("maxMemory", { parse: amount(parseMemory, "memory"), fallback: 128, help: "Maximum memory in GB" }),
+  option("maxMemory", {
+    parse: amount(parseMemory, "memory such as 128 or 128Gi"),
+    fallback: 128,
+    help: "Maximum memory in GB",
+  }),
   option("maxSessions", { parse: integer(1, 100_000), fallback: 100, help: "Maximum concurrent sessions" }),
   option("config", {
     parse: text,
@@ -242,7 +246,7 @@ export const OPTIONS: readonly Option[] = [
     fallback: { hostname: "", port: 8080 },
     fallbackText: ":8080",
     whenEmpty: "off",
-    help: "Address of /healthz, /readyz and /metrics (off for none, default only if free)",
+    help: "Address of /healthz, /readyz and /metrics, or off (default skipped if in use)",
   }),
   option("logFormat", { parse: oneOf("text", "json"), fallback: "text", help: "Log format: text or json" }),
   option("logLevel", {

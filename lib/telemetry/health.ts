@@ -222,7 +222,9 @@ export class HealthServer implements AsyncDisposable {
         });
         return undefined;
       }
-      const problem = isInUse ? "it is in use by another program, choose another or off" : messageOf(error);
+      const problem = isInUse
+        ? "it is in use by another program, choose another address or off"
+        : messageOf(error);
       throw new ConfigError([`--health-addr (HEALTH_ADDR): cannot listen on ${name}: ${problem}`]);
     }
   }

@@ -22,6 +22,11 @@ Deno.test("helpText() shows values, defaults and switches", () => {
   ) assert(lines.includes(line), line);
 });
 
+Deno.test("helpText() aligns the descriptions in one column", () => {
+  const entries = helpText().split("\n").filter((line) => line.startsWith("  "));
+  assertEquals(new Set(entries.map((line) => /^ {2}\S+ +/.exec(line)?.[0].length)).size, 1);
+});
+
 Deno.test("helpText() documents the API key and the exit codes", () => {
   assertStringIncludes(helpText(), "AGENT_API_KEY");
   assertStringIncludes(helpText(), "Exit codes: 0 ");

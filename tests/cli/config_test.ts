@@ -247,12 +247,12 @@ Deno.test("loadConfig() reports all problems at once, with flag and variable", (
     })), ConfigError);
   assertEquals(error.problems, [
     "--nonsense is unknown: see --help",
-    "stray is unknown: see --help",
+    "argument stray is unexpected: see --help",
     "typo in c.yaml is unknown: see --help for the settings",
     "--agent-id (AGENT_ID) is required: Unique agent identifier, such as k8s-prod-us-east-1",
     "--control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
     '--namespace (NAMESPACE) must be a Kubernetes namespace: lower-case letters, digits and hyphens: current value is "Not_Valid" (NAMESPACE)',
-    '--max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    '--max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m: current value is "lots" (--max-cpu)',
     '--max-memory (MAX_MEMORY) must be between 1 and 1000000: current value is "0" (MAX_MEMORY)',
     '--max-sessions (MAX_SESSIONS) must be an integer from 1 to 100000: current value is "-1" (c.yaml)',
     '--log-level (LOG_LEVEL) must be one of debug, info, warn, error: current value is "loud" (LOG_LEVEL)',
@@ -268,9 +268,9 @@ const BAD_ARGUMENTS: Array<[args: string[], expected: string]> = [
   [["--constructor=1"], "--constructor is unknown: see --help"],
   [["--region.x=1"], "--region.x is unknown: see --help"],
   [["--no-check-config"], "--no-check-config is unknown: see --help"],
-  [["stray"], "stray is unknown: see --help"],
-  [["--", "stray"], "stray is unknown: see --help"],
-  [["AGENT_API_KEY=s3cret"], "AGENT_API_KEY is unknown: see --help"],
+  [["stray"], "argument stray is unexpected: see --help"],
+  [["--", "stray"], "argument stray is unexpected: see --help"],
+  [["AGENT_API_KEY=s3cret"], "argument AGENT_API_KEY is unexpected: see --help"],
   [["-k=s3cret"], "-k is unknown: see --help"],
 ];
 
@@ -373,7 +373,11 @@ const BAD_FILES: Array<[name: string, file: string, expected: string]> = [
   ["a list for text", "region: [a]", "--region (REGION) must be text: current value is a list (c.yaml)"],
   ["a list for a number", "maxSessions: [5]", "--max-sessions (MAX_SESSIONS) must be an integer"],
   ["a list for a switch", "checkConfig: [true]", "--check-config (CHECK_CONFIG) must be true or false"],
-  ["an object that holds itself", "maxCpu: &a {b: *a}", "--max-cpu (MAX_CPU) must be an amount of cores"],
+  [
+    "an object that holds itself",
+    "maxCpu: &a {b: *a}",
+    "--max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m",
+  ],
   ["a list that holds itself", "tolerations: &a [*a]", "--tolerations (TOLERATIONS) must be a list"],
   ["a toleration of lists", "tolerations: [{key: [a]}]", "--tolerations (TOLERATIONS) must be a list"],
   ["a byte for a home", "storageSize: '10'", "--storage-size (STORAGE_SIZE) must be a Kubernetes quantity"],
@@ -437,9 +441,11 @@ Deno.test("loadConfig() reads the key from AGENT_API_KEY or a file and trims it"
 });
 
 Deno.test("loadConfig() has no flag for the key itself", () => {
-  for (const args of [["--api-key=s3cret"], ["--api-key", "s3cret"], ["--", "--api-key=s3cret"]]) {
+  for (const args of [["--api-key=s3cret"], ["--api-key", "s3cret"]]) {
     assertEquals(problemOf({ args }), "--api-key is unknown: see --help");
   }
+  const unexpected = problemOf({ args: ["--", "--api-key=s3cret"] });
+  assertEquals(unexpected, "argument --api-key is unexpected: see --help");
   assert(!OPTIONS.some((option) => option.flag === "api-key" || option.variable === "AGENT_API_KEY"));
 });
 
@@ -553,7 +559,7 @@ for (const [args, kind, output] of COMMAND_LINES) {
 }
 
 const WRONG_COMMAND_LINES = [
-  [["sessions", "doctor"], "doctor is unknown: see --help"],
+  [["sessions", "doctor"], "argument doctor is unexpected: see --help"],
   [["--output=json"], "--output is only for the commands doctor and sessions"],
   [["sessions", "--output=xml"], '--output must be one of text, json: current value is "xml"'],
 ] as const;
@@ -567,6 +573,6 @@ Deno.test("loadConfig() returns invalid settings to the doctor as an error", () 
   const invocation = loadConfig(sourcesOf({ args: ["doctor", "--max-cpu=lots", ...REQUIRED] }));
   assert(invocation.kind === "doctor" && invocation.config instanceof ConfigError);
   assertEquals(invocation.config.problems, [
-    '--max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    '--max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m: current value is "lots" (--max-cpu)',
   ]);
 });

@@ -153,7 +153,7 @@ Deno.test("HealthServer.start() throws when a configured address is in use", () 
   assertThrows(
     () => HealthServer.start({ address, isRequired: true }, SOURCES),
     ConfigError,
-    `--health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${address.port}: it is in use by another program, choose another or off`,
+    `--health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${address.port}: it is in use by another program, choose another address or off`,
   );
 });
 

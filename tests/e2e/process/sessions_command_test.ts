@@ -62,4 +62,5 @@ onEachCluster("sessions reports an API error and exits with code 1", async (clus
   const { lines, code } = await sessions(stage);
   assertEquals([code, lines.length], [1, 1]);
   assertStringIncludes(lines[0] ?? "", "Cannot list the sessions: Kubernetes refused to read pods: ");
+  assertStringIncludes(lines[0] ?? "", "(run k8s-agent doctor for details)");
 });
