@@ -5,9 +5,9 @@
  */
 import { deadline } from "@std/async";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
-import { messageOf } from "../common/errors.ts";
+import { hasStatus, messageOf } from "../common/errors.ts";
 import { asRecord, parseRecord } from "../common/json.ts";
-import { log } from "../common/log.ts";
+import { log, RepeatFilter } from "../common/log.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../model/names.ts";
@@ -37,6 +37,7 @@ export class AnnotationRecorder {
   readonly #client: Pick<SessionClient, "annotate">;
   readonly #cache: SessionCache;
   readonly #timeoutMs: number;
+  readonly #refusals = new RepeatFilter();
 
   /** @param options.timeoutMs longest wait for a write, which delays command results, in milliseconds. @default {5000} */
   constructor(
@@ -73,6 +74,11 @@ export class AnnotationRecorder {
     } catch (error) {
       const reason = messageOf(error);
       log.debug("Cannot annotate the Service of session {sessionId}: {reason}", { sessionId, reason });
+      if (hasStatus(error, 403) && this.#refusals.isNew("")) {
+        log.warn("Cannot record statuses on Services, the next process may repeat them: {reason}", {
+          reason,
+        });
+      }
       return false;
     }
   }

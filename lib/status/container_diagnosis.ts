@@ -143,7 +143,7 @@ function crashProblem(view: ContainerView): Problem {
   return problem(cause, { container, crashed, details });
 }
 
-/** The exit code, followed by the termination message (or the end of the log), the failed probe for which it was killed, or a hint. */
+/** The exit code, followed by the failed probe for which it was killed, the termination message (or the end of the log), and a hint. */
 function terminationDetails(
   termination: V1ContainerStateTerminated,
   { container, events }: ContainerView,
@@ -151,7 +151,7 @@ function terminationDetails(
   const { exitCode, message = "" } = termination;
   const probe = lastUnhealthy(container, events)?.message ?? "";
   const isKilledByProbe = KILLED.includes(exitCode) && /^(?:Startup|Liveness) probe/.test(probe);
-  const cause = lastWords(message) || (isKilledByProbe ? oneLine(probe) : "");
+  const cause = [isKilledByProbe ? oneLine(probe) : "", lastWords(message)].filter(Boolean).join("; ");
   const hint = exitCode === 0 && isSession(container) && isShortRun(termination)
     ? "; its image may not serve a desktop"
     : "";

@@ -1,7 +1,9 @@
 import { assertEquals } from "@std/assert";
 import type { V1Service } from "@kubernetes/client-node";
-import type { SessionObjects } from "../../lib/kubernetes/session_cache.ts";
+import { KubernetesError } from "../../lib/common/errors.ts";
+import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import {
+  AnnotationRecorder,
   isCreatedBy,
   isInterrupted,
   outcomeAnnotations,
@@ -10,6 +12,7 @@ import {
   statusAnnotation,
 } from "../../lib/status/annotations.ts";
 import { statusOf } from "../../lib/status/status.ts";
+import { LogCapture } from "../support/log_capture.ts";
 
 const RESULT = { sessionId: "s1", podName: "p1", state: "running" };
 const STATUS = {
@@ -78,4 +81,26 @@ Deno.test("isCreatedBy() is true for the start that created a session, not for a
   // Interrupted before the Service was created.
   assertEquals(isCreatedBy({ ...NOTHING, deployment: by("c1") }, "c1"), true);
   assertEquals(isCreatedBy(NOTHING, "c1"), false);
+});
+
+Deno.test("AnnotationRecorder warns once when annotating is forbidden, and says which right is missing", async () => {
+  using log = new LogCapture({ level: "info" });
+  const cache = new SessionCache("a1");
+  cache.put("service", {
+    metadata: {
+      name: "s1",
+      uid: "u1",
+      resourceVersion: "1",
+      labels: { app: "streamspace-session", session: "s1" },
+    },
+  });
+  const message = 'Kubernetes refused to change services s1: User "a" cannot patch resource "services"';
+  const annotate = () => Promise.reject(new KubernetesError(message, { status: 403, reason: "Forbidden" }));
+  const recorder = new AnnotationRecorder({ annotate }, cache);
+  const status = statusOf("s1", "running");
+  assertEquals((await recorder.recordOutcome("c1", { result: {}, status })).isRecorded, false);
+  await recorder.recordStatus(status);
+  assertEquals(log.lines.map((line) => line.replace(/^.*?WARN: /, "")), [
+    `Cannot record statuses on Services, the next process may repeat them: ${message}`,
+  ]);
 });

@@ -212,6 +212,26 @@ export const CONTAINER_PROBLEMS: readonly ProblemCase[] = [
     "its container crashed: exit code 137: Startup probe failed: dial tcp 10.0.0.1:3000: connection refused",
   ],
   [
+    "a container that was killed because of its startup probe, with the end of its log",
+    objects([
+      pod({
+        containers: [
+          waiting("CrashLoopBackOff", "back-off", {
+            restartCount: 2,
+            lastState: ended("Error", { exitCode: 137, message: "waiting for the X server\n" }),
+          }),
+        ],
+      }),
+    ], {
+      events: events(
+        ["Unhealthy", "Startup probe failed: connection refused", "uid-p1", "session"],
+        ["Unhealthy", "Startup probe failed: no", "uid-p1", "other"],
+      ),
+    }),
+    "CrashLoop",
+    "its container crashed: exit code 137: Startup probe failed: connection refused; waiting for the X server",
+  ],
+  [
     "a killed container with a failed readiness probe",
     objects([
       pod({
