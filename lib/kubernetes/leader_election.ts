@@ -104,7 +104,9 @@ export class LeaderElection {
       signal.throwIfAborted();
       const reason = messageOf(error);
       this.#onTick("unknown");
-      if (this.#waitingLog.isNew(reason)) log.warn("Cannot read the lease, retrying: {reason}", { reason });
+      if (this.#waitingLog.isNew(reason)) {
+        log.warn("Cannot read the lease, retrying: {reason} (run k8s-agent doctor for details)", { reason });
+      }
       return { kind: "contended" };
     }
   }

@@ -117,6 +117,7 @@ Deno.test("acquire() logs once that the lease cannot be read, and retries", asyn
   const waiting = new LeaderElection({ leases: election, name: "agent", identity: "a" }).acquire(never);
   await campaign.time.tickAsync(10 * RETRY_MS);
   assertEquals(campaign.logged("WARN: Cannot read the lease, retrying: Kubernetes refused"), 1);
+  assertEquals(campaign.logged("(run k8s-agent doctor for details)"), 1);
   election.behaviour = "answer";
   await campaign.time.tickAsync(RETRY_MS);
   await using leadership = await waiting;
