@@ -185,7 +185,7 @@ async function awaitRecovery(
   }
 }
 
-/** Waits for the shutdown; then rejects new commands, waits for running ones, sends the waiting messages and ends the link. */
+/** Waits for the shutdown; then leaves new commands to the next process, waits for running ones, sends the waiting messages and ends the link. */
 async function drain(
   { dispatcher, outbox, sendHeartbeat }: Components,
   { stopping, ended, timings, drainTimeoutMs }: Lifetime & { readonly drainTimeoutMs: number },
@@ -200,12 +200,13 @@ async function drain(
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
   const done = dispatcher.drain(timeout.signal);
   sendHeartbeat();
-  // Commands in transit are rejected with an error message instead of getting no answer.
+  // Commands in transit are recorded for the next process instead of being lost.
   if (timeoutMs > 0) await delay(timings.lateCommandsMs);
   await done;
   // Send results and statuses before the end, if the link is up in time.
   if (!ended.signal.aborted) await outbox.empty(timeout.signal).catch(() => {});
   await outbox.released();
+  await dispatcher.recorded(timeout.signal).catch(() => {});
   clearTimeout(timer);
   ended.abort();
 }

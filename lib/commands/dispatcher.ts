@@ -14,6 +14,7 @@ import type { RequestLimits } from "../model/settings.ts";
 import { CommandResults } from "./command_results.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
 import { Lanes } from "./lanes.ts";
+import { PendingStops } from "./pending_stops.ts";
 import type { CommandContext } from "../sessions/command_context.ts";
 import type { BusySessions } from "../status/busy_sessions.ts";
 import type { Outcome } from "../status/annotations.ts";
@@ -77,6 +78,7 @@ interface CommandTask extends Task {
 const NO_LIMITS: RequestLimits = { maxCpu: Infinity, maxMemory: Infinity };
 
 const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
+const REFUSED = new CommandError("draining", "The agent is stopping and accepts no more commands");
 const HANDED_OVER = new CommandError("handed_over", "left to the agent's next process");
 
 /** Turns commands into operations and their outcomes into reports. */
@@ -85,8 +87,8 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #lanes: Lanes<Task>;
   readonly #results: CommandResults;
-  /** Stops that are received and not queued yet, because the journal is writing them. */
-  readonly #pendingStops = new Set<SessionRequest>();
+  /** Stops that the journal is writing, and those that are left to the next process. */
+  readonly #pendingStops: PendingStops;
   /** Commands that the journal is writing. */
   readonly #accepting = new Set<Promise<void>>();
   /** Settles once the newest command is accepted or rejected. */
@@ -104,9 +106,10 @@ export class Dispatcher {
       onResult: ({ type, payload }, error) => observer?.ended(payload.commandId, type, error),
     });
     this.#lanes = new Lanes(busy);
+    this.#pendingStops = new PendingStops({ busy, reporter });
   }
 
-  /** Whether new commands are rejected. */
+  /** Whether new commands are left to the next process. */
   get isDraining(): boolean {
     return this.#isDraining;
   }
@@ -172,7 +175,7 @@ export class Dispatcher {
   }
 
   /**
-   * Rejects new commands and waits for the queued and running ones. When the signal is aborted, it leaves them to the next process, cancels
+   * Leaves new commands to the next process, and waits for the queued and running ones. When the signal is aborted, it leaves these, too, cancels
    * those that the journal does not hold, and waits at most `cancelMs` more, because a request to Kubernetes may hang.
    */
   async drain(signal: AbortSignal): Promise<void> {
@@ -190,6 +193,11 @@ export class Dispatcher {
     }
   }
 
+  /** Waits until the commands that have arrived are recorded and acknowledged; rejects with the signal's reason. */
+  async recorded(signal: AbortSignal): Promise<void> {
+    await abortable(Promise.all(this.#accepting), signal);
+  }
+
   /** Leaves all commands to the process that leads now: cancels them without a result. */
   handOver(): void {
     this.#isDraining = true;
@@ -197,21 +205,19 @@ export class Dispatcher {
     for (const { cancel } of this.#lanes.all()) cancel.abort(HANDED_OVER);
   }
 
+  /** Waits for the commands of before the drain, but not for those that the journal is writing for the next process. */
   async #idle(): Promise<void> {
-    while (this.#accepting.size > 0 || !this.#lanes.isEmpty) {
-      await Promise.all([...this.#accepting, this.#lanes.done()]);
-    }
+    await Promise.all(this.#accepting);
+    while (!this.#lanes.isEmpty) await this.#lanes.done();
   }
 
   /** Never rejects. Commands are acknowledged in the order they came, each once the journal holds it. */
   async #accept(command: Command, before: Promise<void>): Promise<void> {
     const { commandId } = command;
     const { journal, reporter } = this.#options;
-    const entry = { commandId, receivedAt: Date.now() };
+    const receivedAt = Date.now();
+    const isLeft = this.#isDraining;
     try {
-      if (this.#isDraining) {
-        throw new CommandError("draining", "The agent is stopping and accepts no more commands");
-      }
       const request = parseRequest(
         command,
         this.#options.limits,
@@ -221,28 +227,61 @@ export class Dispatcher {
       const earlier = this.#operations.recordedOutcome(request.sessionId, commandId);
       // Its result was sent long ago, and an ack after the result would undo it.
       if (earlier) return this.#results.send(completed(commandId, earlier.result));
-      journal.checkCapacity({ ...entry, request });
-      using _pending = request.action === "stop_session" ? this.#announceStop(request) : undefined;
-      await journal.add({ ...entry, request });
+      journal.checkCapacity({ commandId, receivedAt, request });
+      using _pending = request.action === "stop_session"
+        ? this.#pendingStops.add(request.sessionId)
+        : undefined;
+      await journal.add({ commandId, receivedAt, request });
       // The wait for the journal ends early after a failure, so that a later command could be recorded first.
       await before;
       if (this.#isHandedOver) return;
       reporter.ack(commandId);
-      this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
+      if (isLeft) await this.#leave(commandId, request);
+      else this.#enqueue({ commandId, request, spentMs: 0, cancel: new AbortController() });
     } catch (error) {
-      const { action, payload } = command;
-      const sessionId = action === "start_session" ? sessionIdOf(payload) : undefined;
-      const request = sessionId === undefined
-        ? {}
-        : { request: { action: "start_session", sessionId } as const };
-      const result = failed(commandId, messageOf(error));
-      if (failureCode(error) !== "busy") await journal.add({ ...entry, ...request, result });
-      await before;
-      if (this.#isHandedOver) return;
-      reporter.ack(commandId);
-      this.#results.send(result, error);
-      if (sessionId !== undefined) this.#reportFailedStart(sessionId, error);
+      await this.#reject(command, error, { receivedAt, before });
     }
+  }
+
+  /** Answers a command that cannot be accepted. */
+  async #reject(
+    { commandId, action, payload }: Command,
+    error: unknown,
+    { receivedAt, before }: { receivedAt: number; before: Promise<void> },
+  ): Promise<void> {
+    const { journal, reporter } = this.#options;
+    const sessionId = action === "start_session" ? sessionIdOf(payload) : undefined;
+    const request = sessionId === undefined
+      ? {}
+      : { request: { action: "start_session", sessionId } as const };
+    const result = failed(commandId, messageOf(error));
+    if (failureCode(error) !== "busy") await journal.add({ commandId, receivedAt, ...request, result });
+    await before;
+    if (this.#isHandedOver) return;
+    reporter.ack(commandId);
+    this.#results.send(result, error);
+    if (sessionId !== undefined) this.#reportFailedStart(sessionId, error);
+  }
+
+  /** Leaves a command to the next process. Without a usable journal that would not know it, so the command fails. */
+  async #leave(commandId: string, request: SessionRequest): Promise<void> {
+    const { action, sessionId } = request;
+    if (!this.#options.journal.isPersisted(commandId)) {
+      await this.#results.fail(commandId, REFUSED);
+      if (action === "start_session") this.#reportFailedStart(sessionId, REFUSED);
+      return;
+    }
+    if (action === "stop_session") {
+      // Never disposed: for as long as this process lives, it must not report the session any more.
+      this.#pendingStops.add(sessionId);
+      cancelForStop(this.#lanes.of(sessionId));
+    }
+    this.#handedOver(commandId);
+  }
+
+  #handedOver(commandId: string): void {
+    log.info("Command {commandId} is left to the next process", { commandId });
+    this.#options.observer?.ended(commandId, "handed_over");
   }
 
   /** Reports the status of a session whose start failed before it ran, after the earlier commands of the session. */
@@ -256,19 +295,6 @@ export class Dispatcher {
       { commandId: "", request, spentMs: Infinity, cancel },
       () => this.#operations.reportFailedStart(request, failure, cancel.signal),
     );
-  }
-
-  /** Stops status reports of the session before the stop runs: the Control Plane already shows it as stopping, which a status would undo. */
-  #announceStop(request: SessionRequest): Disposable {
-    const mark = this.#options.busy.mark(request.sessionId);
-    this.#pendingStops.add(request);
-    this.#options.reporter.discardStatus(request.sessionId);
-    return {
-      [Symbol.dispose]: () => {
-        this.#pendingStops.delete(request);
-        mark[Symbol.dispose]();
-      },
-    };
   }
 
   #resumeOne(commandId: string, entry: Pick<JournalEntry, "receivedAt" | "request">): void {
@@ -322,7 +348,7 @@ export class Dispatcher {
       // The result first: of two short messages sent at once, the network may delay the second.
       this.#results.send(result);
       // A stop that came meanwhile will change the status, which would undo the stop.
-      const isOutdated = signal.aborted || this.#isToStop(request.sessionId);
+      const isOutdated = signal.aborted || this.#pendingStops.has(request.sessionId);
       if (outcome.status && !isOutdated) reporter.status(outcome.status);
       const durationMs = Math.round(performance.now() - startedAt);
       log.info("Command {commandId}: {action} of session {sessionId} complete after {duration}", {
@@ -333,15 +359,9 @@ export class Dispatcher {
         durationMs,
       });
     } catch (error) {
-      if (error === HANDED_OVER || signal.reason === HANDED_OVER) {
-        log.info("Command {commandId} is left to the next process", { commandId });
-        observer?.ended(commandId, "handed_over");
-      } else await this.#results.fail(commandId, error);
+      if (error === HANDED_OVER || signal.reason === HANDED_OVER) this.#handedOver(commandId);
+      else await this.#results.fail(commandId, error);
     }
-  }
-
-  #isToStop(sessionId: string): boolean {
-    return [...this.#pendingStops].some((stop) => stop.sessionId === sessionId);
   }
 }
 

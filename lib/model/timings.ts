@@ -35,7 +35,7 @@ export interface Timings {
   readonly kindSyncTimeoutMs: number;
   /** Longest wait at startup for the state of the cluster and of the previous process before commands are accepted. */
   readonly recoveryMs: number;
-  /** How long a stopping agent keeps the link open at least, to reject commands that are still in transit. */
+  /** How long a stopping agent keeps the link open at least, to receive commands that are still in transit. */
   readonly lateCommandsMs: number;
   /**
    * How long after its command arrived a result is sent at the earliest. The Control Plane records that it sent a command only after sending it,

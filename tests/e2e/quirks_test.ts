@@ -99,3 +99,39 @@ onEachCluster("ignore-failed-starts leaves no session pending", async (cluster) 
     /WARN: Command \S+: ignored a field of the payload: "idleTimeout" must be a duration/,
   );
 }, [MEMORY]);
+
+onEachCluster("ignore-draining loses no command", async (cluster) => {
+  const args = ["--drain-timeout=25s"];
+  await using stage = await Stage.start(cluster, { quirks: ["ignore-draining"], throughProxies: true, args });
+  const { controlPlane } = stage;
+  const reached = stage.proxies.hang("create deployments");
+  const running = stage.send("start_session", { ...START, sessionId: "s1" });
+  await reached;
+  stage.agent.stop();
+  await controlPlane.waitFor(({ payload }) => payload.status === "draining");
+  const sent = [
+    { action: "start_session", sessionId: "s2", payload: START },
+    { action: "stop_session", sessionId: "s1" },
+    { action: "hibernate_session", sessionId: "s2" },
+    { action: "start_session", sessionId: "s3", payload: { ...START, user: 7 } },
+  ];
+  const ids: string[] = [];
+  for (const command of sent) ids.push(String((await post(stage, "command", command)).commandId));
+  const acked = (id: string) =>
+    controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === id);
+  await Promise.all(ids.map(acked));
+  stage.proxies.api.clearFaults();
+  assertEquals(
+    (await controlPlane.result(running)).payload.error,
+    'Cannot start session "s1": cancelled by stop',
+  );
+  await stage.agent.ended();
+  assertEquals(ids.map((id) => stage.results(id).length), [0, 0, 0, 1]);
+  await stage.startNext();
+  const results = await Promise.all(ids.map((id) => controlPlane.result(id)));
+  assertEquals(results.map(({ type }) => type), ["complete", "complete", "complete", "failed"]);
+  await stage.untilState("s2", "hibernated");
+  await stage.roundTrip();
+  assertEquals([stage.states("s1").at(-1), stage.states("s3")], ["terminated", ["failed"]]);
+  assertEquals([...controlPlane.problems], []);
+}, [MEMORY]);

@@ -84,11 +84,15 @@ onEachCluster(
     await reached;
     stage.controlPlane.send(AGENT_ID, { type: "shutdown", payload: { reason: "maintenance" } });
     await stage.agent.line(/Control Plane .*: maintenance/);
-    const rejected = await stage.command("stop_session", { sessionId: "s1" });
-    assertEquals(rejected.error, "The agent is stopping and accepts no more commands");
+    const left = stage.send("hibernate_session", { sessionId: "s1" });
+    await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === left);
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(running)).type, "complete");
     await stage.agent.ended();
     assertEquals((await cluster.leftovers()).length, 3);
+    assertEquals(stage.results(left), []);
+    await stage.startNext();
+    assertEquals((await stage.controlPlane.result(left)).type, "complete");
+    await stage.untilState("s1", "hibernated");
   },
 );

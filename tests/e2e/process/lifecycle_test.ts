@@ -41,11 +41,12 @@ onEachCluster(
       type === "heartbeat" && payload.status === "draining"
     );
     assertEquals(await unready(stage.agent), ["commands: shutting down"]);
-    const rejected = await stage.command("stop_session", { sessionId: "other" });
-    assertEquals(rejected.error, "The agent is stopping and accepts no more commands");
+    const left = stage.send("stop_session", { sessionId: "other" });
+    await stage.controlPlane.waitFor(({ type, payload }) => type === "ack" && payload.commandId === left);
     stage.proxies.api.clearFaults();
     assertEquals((await stage.controlPlane.result(running)).type, "complete");
     assertEquals(await stage.agent.exit(), 0);
+    assertEquals(stage.results(left), []);
     assertEquals(stage.controlPlane.connections.map(({ closed }) => closed?.code), [1000]);
   },
 );
