@@ -8,6 +8,14 @@ import { ControlPlane } from "../control_plane/control_plane.ts";
 
 const AGENT_ID = "bench";
 
+/** The state in which each command leaves its session. */
+const FINAL_STATES = {
+  start_session: "running",
+  hibernate_session: "hibernated",
+  wake_session: "running",
+  stop_session: "terminated",
+} as const;
+
 /** A running agent and its Control Plane. */
 export class AgentUnderTest implements AsyncDisposable {
   readonly #controlPlane: ControlPlane;
@@ -47,11 +55,27 @@ export class AgentUnderTest implements AsyncDisposable {
     return new AgentUnderTest({ controlPlane, process, registeredMs });
   }
 
-  /** Sends a command and waits for its `complete` message. */
-  async command(action: string, payload: { sessionId: string } & Record<string, unknown>): Promise<void> {
-    const commandId = this.#controlPlane.command(AGENT_ID, { action, sessionId: payload.sessionId, payload });
-    const result = await this.#controlPlane.result(commandId);
-    if (result.type === "failed") throw new Error(String(result.payload.error));
+  /** Sends a command and waits until the session is reported in its final state: the agent holds fast results for a moment, but no status. */
+  async command(
+    action: keyof typeof FINAL_STATES,
+    payload: { sessionId: string } & Record<string, unknown>,
+  ): Promise<void> {
+    const { sessionId } = payload;
+    const before = this.#controlPlane.messages.length;
+    const commandId = this.#controlPlane.command(AGENT_ID, { action, sessionId, payload });
+    let position = 0;
+    const reported = this.#controlPlane.waitFor((message) => {
+      position += 1;
+      return position > before && message.type === "status" && message.payload.sessionId === sessionId &&
+        message.payload.state === FINAL_STATES[action];
+    });
+    const completed = this.#controlPlane.result(commandId).then(async ({ type, payload: { error } }) => {
+      if (type === "failed") throw new Error(String(error));
+      await reported;
+    });
+    // Whichever does not come first may fail when the Control Plane is closed.
+    for (const promise of [reported, completed]) promise.catch(() => {});
+    await Promise.race([reported, completed]);
   }
 
   /** Resident memory of the process, in MB. */

@@ -13,38 +13,12 @@ import { formatDuration } from "../common/quantities.ts";
 import type { RequestLimits } from "../model/settings.ts";
 import { CommandResults } from "./command_results.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
+import type { CommandObserver, Operations } from "./interfaces.ts";
 import { Lanes } from "./lanes.ts";
 import { PendingStops } from "./pending_stops.ts";
-import type { CommandContext } from "../sessions/command_context.ts";
 import type { BusySessions } from "../status/busy_sessions.ts";
-import type { Outcome } from "../status/annotations.ts";
 import { parseRequest, sessionIdOf } from "../sessions/requests.ts";
 import type { SessionRequest } from "../model/requests.ts";
-
-/** Runs one request at a time per session. */
-export interface Operations {
-  run(request: SessionRequest, context: CommandContext): Promise<Outcome>;
-  /** Reports the status of a session whose start failed before it ran. */
-  reportFailedStart(
-    request: Pick<SessionRequest, "sessionId">,
-    error: CommandError,
-    signal: AbortSignal,
-  ): Promise<void>;
-  /** The outcome of a command that is recorded on its session's objects, possibly by a previous process. */
-  recordedOutcome(sessionId: string, commandId: string): Outcome | undefined;
-}
-
-/** Sees the steps of each command. */
-export interface CommandObserver {
-  /** @param receivedAt milliseconds since 1970; a previous process may have received the command long ago */
-  received(commandId: string, command: { readonly action: string; readonly receivedAt: number }): void;
-  /** The command runs: no earlier command of its session is left. */
-  started(commandId: string, request: SessionRequest): void;
-  /** A start or wake got one of the slots of `--max-concurrent-starts`. */
-  admitted(commandId: string): void;
-  /** @param error why the command failed */
-  ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
-}
 
 /** What a dispatcher needs. */
 export interface DispatcherOptions {

@@ -6,7 +6,7 @@
  */
 import type { V1Pod } from "@kubernetes/client-node";
 import { context, ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
-import type { CommandObserver, Operations } from "../commands/dispatcher.ts";
+import type { CommandObserver, Operations } from "../commands/interfaces.ts";
 import { COMMAND_FAILURES, failureCode, messageOf } from "../common/errors.ts";
 import { printable } from "../common/log.ts";
 import { conditionOf, wantsPod } from "../kubernetes/objects.ts";

@@ -2,7 +2,7 @@
  * Operations that succeed or fail when the test says so.
  * @module
  */
-import type { Operations } from "../../lib/commands/dispatcher.ts";
+import type { Operations } from "../../lib/commands/interfaces.ts";
 import type { CommandContext } from "../../lib/sessions/command_context.ts";
 import type { Outcome } from "../../lib/status/annotations.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";

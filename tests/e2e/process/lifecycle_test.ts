@@ -30,7 +30,7 @@ onEachCluster("a session is started, hibernated, woken and stopped by the progra
 });
 
 onEachCluster(
-  "SIGTERM lets running commands finish, rejects new ones and ends with exit code 0",
+  "SIGTERM lets running commands finish, leaves new ones to the next process and ends with exit code 0",
   async (cluster) => {
     await using stage = await Stage.startProcess(cluster, { args: HEALTH_ARGS, throughProxies: true });
     const reached = stage.proxies.hang("create deployments");
