@@ -218,8 +218,12 @@ function taskCommand(task: string): string {
   return command.replace(/^deno/, `env -u KUBECONFIG ${Deno.execPath()}`);
 }
 
-/** Whether kubectl failed because the test is faster than a person: a second restart within a second, or waiting for a kind without a status. */
+/**
+ * Whether kubectl failed because the test is faster than a person: a second restart within a second, waiting for a kind without
+ * a status, or for a Session that the agent has not written yet.
+ */
 function isTooSoon(error: unknown): boolean {
   return error instanceof Error &&
-    /restart has already been triggered|\.status\.conditions accessor error/.test(error.message);
+    /restart has already been triggered|\.status\.conditions accessor error|sessions\.stream\.space "[^"]*" not found/
+      .test(error.message);
 }
