@@ -23,7 +23,12 @@ import {
 } from "./kubernetes/client.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { loadAccess } from "./kubernetes/kubeconfig.ts";
-import { electionIdentity, LeaderElection, type Leadership } from "./kubernetes/leader_election.ts";
+import {
+  acquireAll,
+  electionIdentity,
+  LeaderElection,
+  type Leadership,
+} from "./kubernetes/leader_election.ts";
 import { DEFAULT_FORBIDDEN_GRACE_MS, SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
@@ -31,6 +36,7 @@ import { labelValue, leaseName } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
 import { SessionCapacity } from "./sessions/capacity.ts";
 import { Expiry } from "./sessions/expiry.ts";
+import { Reconciler } from "./sessions/reconciler.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
 import { BusySessions } from "./status/busy_sessions.ts";
@@ -68,6 +74,7 @@ interface Work {
   readonly capacity: SessionCapacity;
   readonly dispatcher: Dispatcher;
   readonly monitor: Monitor;
+  readonly reconciler: Reconciler;
   readonly expiry: Expiry;
   readonly sessionObjects: SessionResourceReconciler;
 }
@@ -89,6 +96,7 @@ export function createComponents(config: Config, environment: Environment): Comp
   disposables.use(reporting.journal);
   disposables.use(reporting.outbox);
   const work = createWork(config, { ...environment, ...cluster, ...reporting });
+  disposables.use(work.reconciler);
   disposables.use(work.monitor);
   disposables.use(work.expiry);
   const { reporter } = reporting;
@@ -128,7 +136,7 @@ function createCluster(config: Config, environment: Environment): Cluster {
     mayWrite: () => isLeading(leadership),
     timings,
   });
-  const cache = new SessionCache(labelValue(config.agentId), {
+  const cache = new SessionCache([config.agentId, ...config.adoptSessionsOf].map(labelValue), {
     forbiddenGraceMs: DEFAULT_FORBIDDEN_GRACE_MS * timings.graceFactor,
   });
   cache.listen((sessionId) => telemetry.commands.onSessionChange(sessionId, () => cache.session(sessionId)));
@@ -142,6 +150,7 @@ function createReporting(config: Config, { transport, timings }: Environment & C
   const journal = new Journal({
     store: createJournalStore(transport, config.namespace),
     prefix: labelValue(config.agentId),
+    adoptedPrefixes: config.adoptSessionsOf.map(labelValue),
     sessions: reported,
     writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
     rejectedRetryMs: timings.journalRejectedRetryMs,
@@ -179,13 +188,16 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
     isLeading: () => isLeading(context.leadership),
     observer: telemetry.commands,
   });
+  const { repair } = operations;
+  const timeoutMs = timings.terminationTimeoutMs;
+  const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs });
   const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
-  return { capacity, monitor, sessionObjects, dispatcher, expiry };
+  return { capacity, monitor, sessionObjects, dispatcher, reconciler, expiry };
 }
 
 function createOperations(
   config: Config,
-  { client, cache, templateObjects, recorder, capacity, reporter, timings }:
+  { client, cache, templateObjects, recorder, capacity, reporter, reported, timings }:
     & Environment
     & Cluster
     & Reporting
@@ -200,6 +212,7 @@ function createOperations(
     cache,
     templateObjects,
     recorder,
+    reported,
     capacity,
     maxConcurrentStarts: config.maxConcurrentStarts,
     settings: config,
@@ -226,15 +239,23 @@ export function createElection(
     onAnonymous,
     timings,
   });
-  const election = new LeaderElection({
-    leases: createLeaseApi(transport, config.namespace),
-    name: leaseName(config.agentId),
-    identity: electionIdentity(config.podName || Deno.hostname()),
-    timings,
-    onTick: (status) => telemetry.health.onElectionTick(status),
-  });
+  const identity = electionIdentity(config.podName || Deno.hostname());
+  // An agent with a former id must not manage its sessions at the same time: with its Lease, it becomes a standby replica.
+  const elections = [...config.adoptSessionsOf, config.agentId].map((agentId) =>
+    new LeaderElection({
+      leases: createLeaseApi(transport, config.namespace),
+      name: leaseName(agentId),
+      identity,
+      timings,
+      // This replica leads once it holds the last Lease, which is its own.
+      onTick: (status) =>
+        telemetry.health.onElectionTick(
+          status === "leading" && agentId !== config.agentId ? "standby" : status,
+        ),
+    })
+  );
   return {
-    acquire: (signal) => election.acquire(signal),
+    acquire: (signal) => acquireAll(elections, signal),
     [Symbol.dispose]: () => transport[Symbol.dispose](),
   };
 }

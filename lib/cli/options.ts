@@ -208,6 +208,11 @@ export const OPTIONS: readonly Option[] = [
     fallback: "baseline",
     help: "Pod Security Standard of session pods: baseline or restricted",
   }),
+  option("adoptSessionsOf", {
+    parse: list(agentId),
+    fallback: [],
+    help: "Former ids of this agent, whose sessions it manages, too",
+  }),
   option("ingressNamespaces", {
     parse: list(namespace),
     fallback: [],

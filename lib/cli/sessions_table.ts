@@ -70,7 +70,7 @@ export async function listSessions(
   { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Promise<string> {
   using transport = new Transport(() => loadAccess(config.kubeconfig));
-  const cache = new SessionCache(labelValue(config.agentId));
+  const cache = new SessionCache([config.agentId, ...config.adoptSessionsOf].map(labelValue));
   const signal = AbortSignal.timeout(timeoutMs);
   await loadSessions({ cache, transport }, { namespace: config.namespace, signal }).catch((error) => {
     if (!signal.aborted) throw error;

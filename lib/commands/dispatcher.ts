@@ -34,11 +34,17 @@ export interface DispatcherOptions {
   readonly observer?: CommandObserver;
 }
 
+/** The agent itself repairs a session. */
+interface RepairRequest {
+  readonly action: "repair_session";
+  readonly sessionId: string;
+}
+
 /** A command, or something that the agent does by itself, that is queued or running. */
 interface Task {
   /** Empty for what the agent does by itself. */
   readonly commandId: string;
-  readonly request: Pick<SessionRequest, "action" | "sessionId">;
+  readonly request: Pick<SessionRequest, "action" | "sessionId"> | RepairRequest;
   readonly spentMs: number;
   readonly cancel: AbortController;
 }
@@ -111,7 +117,10 @@ export class Dispatcher {
    *
    * @throws what `work` throws, or a {@linkcode CommandError} with failure `draining`
    */
-  async insert(request: SessionRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async insert(
+    request: SessionRequest | RepairRequest,
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     if (this.#isDraining) throw STOPPING;
     const cancel = new AbortController();
     // An infinite `spentMs` marks it as older than every command, so that it never supersedes a resumed one.
@@ -120,6 +129,11 @@ export class Dispatcher {
       cancel.signal.throwIfAborted();
       await work(cancel.signal);
     });
+  }
+
+  /** Queues a repair of a session, like {@linkcode insert}. */
+  async insertRepair(sessionId: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    await this.insert({ action: "repair_session", sessionId }, work);
   }
 
   /** Resumes the commands of the previous process: sends results that may not have arrived, and runs what was not finished. */

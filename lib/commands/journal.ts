@@ -32,6 +32,8 @@ export interface RecoveredState {
 export interface JournalOptions extends Omit<JournalWriterOptions, "extraChanges"> {
   /** Prefix of this agent's keys, because agents with other ids can share the ConfigMap. */
   readonly prefix: string;
+  /** Prefixes of agents whose sessions are adopted: their commands are resumed, too. @default none */
+  readonly adoptedPrefixes?: readonly string[];
   /** The sessions that exist now; every write includes their ids. */
   readonly sessions: { sessionIds(): readonly string[] };
 }
@@ -75,22 +77,31 @@ export class Journal implements Disposable {
    * @throws the signal's reason
    */
   async load(signal: AbortSignal): Promise<RecoveredState> {
-    const prefix = this.#key("");
-    const isOwn = (key: string) => key.startsWith(prefix) && OWN_KEY.test(key.slice(prefix.length));
-    const own = (await this.#writer.read(isOwn, signal)).sort(([a], [b]) => a < b ? -1 : 1);
+    const prefixes = [this.#options.prefix, ...this.#options.adoptedPrefixes ?? []].map((one) => `${one}.`);
+    const isOwn = (key: string) =>
+      prefixes.some((prefix) => key.startsWith(prefix) && OWN_KEY.test(key.slice(prefix.length)));
+    const own = (await this.#writer.read(isOwn, signal))
+      .sort(([a], [b]) => sequenceOf(a) - sequenceOf(b) || (a < b ? -1 : 1));
     for (const [key, text] of own) {
       const entry = parseEntry(text);
       if (!entry) continue;
-      this.#lastSequence = Math.max(this.#lastSequence, Number(key.slice(prefix.length)) || 0);
+      this.#lastSequence = Math.max(this.#lastSequence, sequenceOf(key));
       const known = this.#entries.get(entry.commandId);
       if (!known) this.#attach({ key, entry, bytes: bytesOf(text) });
       // The command was received again before the journal could be read. Of two keys, one would never be removed.
       else if (known.key !== key) this.#writer.change(key, null);
     }
-    const sessionIds = this.#writer.persisted(this.#key(SESSIONS_KEY))?.split("\n") ?? [];
+    const sessionIds = prefixes.flatMap((prefix) =>
+      this.#writer.persisted(`${prefix}${SESSIONS_KEY}`)?.split("\n") ?? []
+    );
+    // The sessions of adopted agents are listed under the own key from now on.
+    for (const prefix of prefixes.slice(1)) {
+      const key = `${prefix}${SESSIONS_KEY}`;
+      if (this.#writer.persisted(key) !== undefined) this.#writer.change(key, null);
+    }
     return {
       entries: [...this.#entries.values()].map(({ entry }) => entry),
-      sessionIds: sessionIds.filter((id) => id !== ""),
+      sessionIds: [...new Set(sessionIds)].filter((id) => id !== ""),
     };
   }
 
@@ -229,6 +240,11 @@ export class Journal implements Disposable {
     const text = this.#options.sessions.sessionIds().toSorted().join("\n");
     return text === (this.#writer.persisted(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
+}
+
+/** The sequence number at the end of a key; 0 for other keys. */
+function sequenceOf(key: string): number {
+  return Number(key.slice(-SEQUENCE_DIGITS)) || 0;
 }
 
 /**

@@ -111,7 +111,7 @@ export type CommandFailure = typeof COMMAND_FAILURES[number];
 
 /** A command failed; the message becomes the `error` of the `failed` result. */
 export class CommandError extends Error {
-  override readonly name = "CommandError";
+  override readonly name: string = "CommandError";
   readonly failure: CommandFailure;
   /** Cause from the table of failure causes, such as `ImagePullBackOff`; empty if none applies. */
   readonly reason: string;

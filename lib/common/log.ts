@@ -43,6 +43,7 @@ export const LOG_FIELDS = {
   bytes: "Size of a message in bytes",
   limit: "Maximum that is allowed",
   removed: "Number of results that are no longer kept",
+  sessions: "Number of sessions",
 } as const;
 
 /** Values of fields. */

@@ -66,6 +66,13 @@ export async function hasNoAgent(view: ClusterView, agentId: string): Promise<bo
     pods.every((pod) => hasAgentId(pod, agentId) === false);
 }
 
+/** The leader of an agent's id, or a pod that certainly has it; rejects with a {@linkcode KubernetesError}. */
+export async function runningAgent(view: ClusterView, agentId: string): Promise<string | undefined> {
+  const { leader, pods = [] } = await visibleAgents(view, agentId);
+  const pod = pods.find((one) => hasAgentId(one, agentId));
+  return leader !== undefined ? `${leader} is its leader` : pod && `pod ${nameOf(pod)}`;
+}
+
 /** Reads a setting with the precedence of the agent: flags, variables, file. */
 export function podSetting(pod: V1Pod, key: keyof Settings): PodSetting {
   const { flag = "", variable = "" } = OPTIONS.find((option) => option.key === key) ?? {};

@@ -49,8 +49,15 @@ export const PERMISSIONS: readonly Permission[] = [
   },
   {
     resource: "pods",
-    verbs: ["list", "watch"],
-    consequence: "the agent cannot detect that a session is ready",
+    verbs: ["list", "watch", "delete"],
+    consequence: "the agent cannot detect that a session is ready, and not delete pods without a Deployment",
+  },
+  {
+    group: "apps",
+    resource: "replicasets",
+    name: "",
+    verbs: ["list", "delete"],
+    consequence: "a session whose Deployment was deleted without its dependents cannot be stopped",
   },
   {
     resource: "events",

@@ -20,6 +20,8 @@ import {
   type V1Lease,
   type V1NetworkPolicy,
   type V1PersistentVolumeClaim,
+  type V1Pod,
+  type V1ReplicaSet,
   type V1Service,
   wrapHttpLibrary,
 } from "@kubernetes/client-node";
@@ -39,12 +41,29 @@ export interface ObjectApi<T> {
 /** Annotations to set; `null` removes an annotation. */
 type Annotations = Readonly<Record<string, string | null>>;
 
+/** Fields of an object to set; `null` removes a field. Source: RFC 7396. */
+export type MergePatch = Readonly<Record<string, unknown>>;
+
+/** Objects of one kind that other objects created, and that only need to be found and deleted. */
+export interface DependentApi<T> {
+  list(labelSelector: string): Promise<readonly T[]>;
+  /** Requests foreground deletion of the object with this uid; succeeds if it no longer exists. */
+  delete(name: string, uid: string): Promise<void>;
+}
+
 /** Operations on the objects of sessions in one namespace. */
 export interface SessionClient {
   readonly deployments: ObjectApi<V1Deployment>;
   readonly services: ObjectApi<V1Service>;
   readonly claims: ObjectApi<V1PersistentVolumeClaim>;
   readonly policies: ObjectApi<V1NetworkPolicy>;
+  readonly replicaSets: DependentApi<V1ReplicaSet>;
+  readonly pods: DependentApi<V1Pod>;
+  listDeployments(labelSelector: string): Promise<readonly V1Deployment[]>;
+  /** Changes fields of a Deployment and returns the changed object. */
+  patchDeployment(name: string, change: MergePatch): Promise<V1Deployment>;
+  /** Changes fields of a Service and returns the changed object. */
+  patchService(name: string, change: MergePatch): Promise<V1Service>;
   /** Sets the replicas and annotations of a Deployment and returns the changed object. */
   scale(name: string, change: { replicas: 0 | 1; annotations: Annotations }): Promise<V1Deployment>;
   /** Sets annotations of a Service and returns the changed object. */
@@ -85,6 +104,10 @@ export function createSessionClient(transport: Transport, namespace: string): Se
   const apps = new AppsV1Api(configuration);
   const core = new CoreV1Api(configuration);
   const networking = new NetworkingV1Api(configuration);
+  const patchDeployment = (name: string, body: MergePatch) =>
+    apps.patchNamespacedDeployment({ name, namespace, body }, MERGE_PATCH);
+  const patchService = (name: string, body: MergePatch) =>
+    core.patchNamespacedService({ name, namespace, body }, MERGE_PATCH);
   return {
     deployments: objectApi(namespace, {
       create: (request) => apps.createNamespacedDeployment(request),
@@ -106,16 +129,23 @@ export function createSessionClient(transport: Transport, namespace: string): Se
       read: (request) => networking.readNamespacedNetworkPolicy(request),
       delete: (request) => networking.deleteNamespacedNetworkPolicy(request),
     }),
+    replicaSets: {
+      list: async (labelSelector) =>
+        (await apps.listNamespacedReplicaSet({ namespace, labelSelector })).items,
+      delete: (name, uid) =>
+        orGone(apps.deleteNamespacedReplicaSet({ name, namespace, body: deleteOptions(uid) })),
+    },
+    pods: {
+      list: async (labelSelector) => (await core.listNamespacedPod({ namespace, labelSelector })).items,
+      delete: (name, uid) => orGone(core.deleteNamespacedPod({ name, namespace, body: deleteOptions(uid) })),
+    },
+    listDeployments: async (labelSelector) =>
+      (await apps.listNamespacedDeployment({ namespace, labelSelector })).items,
+    patchDeployment,
+    patchService,
     scale: (name, { replicas, annotations }) =>
-      apps.patchNamespacedDeployment(
-        { name, namespace, body: { metadata: { annotations }, spec: { replicas } } },
-        MERGE_PATCH,
-      ),
-    annotate: (name, annotations) =>
-      core.patchNamespacedService(
-        { name, namespace, body: { metadata: { annotations } } },
-        MERGE_PATCH,
-      ),
+      patchDeployment(name, { metadata: { annotations }, spec: { replicas } }),
+    annotate: (name, annotations) => patchService(name, { metadata: { annotations } }),
   };
 }
 

@@ -56,6 +56,26 @@ export function replicaName(identity: string): string {
   return identity.replace(/_[0-9a-f]{8}$/, "");
 }
 
+/**
+ * Acquires several leases in order. The leadership ends when one of them is lost.
+ *
+ * @throws the signal's reason when it is aborted first; no lease is held then
+ */
+export async function acquireAll(
+  elections: readonly LeaderElection[],
+  signal: AbortSignal,
+): Promise<Leadership> {
+  await using acquired = new AsyncDisposableStack();
+  const leaderships: Leadership[] = [];
+  for (const election of elections) leaderships.push(acquired.use(await election.acquire(signal)));
+  const held = acquired.move();
+  return {
+    lost: AbortSignal.any(leaderships.map(({ lost }) => lost)),
+    isHeld: () => leaderships.every((leadership) => leadership.isHeld()),
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
 /** One candidate in a leader election. */
 export class LeaderElection {
   readonly #name: string;

@@ -13,17 +13,11 @@ import type {
 } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
 import type { KubernetesError } from "../common/errors.ts";
-import {
-  AGENT_LABEL,
-  APP,
-  APP_LABEL,
-  SESSION_ANNOTATION,
-  SESSION_LABEL,
-  sessionName,
-  USER_LABEL,
-} from "../model/names.ts";
+import { SESSION_LABEL, USER_LABEL } from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
-import { isAlive, mountedClaim, nameOf, wantsPod } from "./objects.ts";
+import { ForeignObjects } from "./foreign_objects.ts";
+import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
+import { agentOf, isSessionObject, sessionIdOf } from "./ownership.ts";
 import { Waiters } from "./waiters.ts";
 
 /** Last observed objects of one session. */
@@ -77,9 +71,14 @@ export const DEFAULT_FORBIDDEN_GRACE_MS = 10_000;
 
 /** Cache of the objects of all sessions. */
 export class SessionCache {
-  readonly #agentLabel: string;
+  readonly #agentLabels: readonly string[];
   /** Session id → `kind/name` → object; the key `undefined` holds the home volumes of users, which belong to no single session. */
   readonly #objects = new Map<string | undefined, Map<string, Entry>>();
+  /** Uid → where the object is in the map above: its labels, and with them its session, can change. */
+  readonly #places = new Map<string, { readonly sessionId: string | undefined; readonly key: string }>();
+  readonly #foreign = new ForeignObjects();
+  /** By name. */
+  readonly #unwatchedClaims = new Map<string, V1PersistentVolumeClaim>();
   readonly #events = new EventLog();
   /** Uid → resource version at which an object was removed, or its labels no longer matched. */
   readonly #removed = new Map<string, number>();
@@ -88,12 +87,12 @@ export class SessionCache {
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
 
-  /** @param agentLabel value of the agent's label; objects of other agents are ignored */
+  /** @param agentLabels values of the agent's label: this agent's, and those of agents whose sessions it adopts */
   constructor(
-    agentLabel: string,
+    agentLabels: string | readonly string[],
     { forbiddenGraceMs = DEFAULT_FORBIDDEN_GRACE_MS }: SessionCacheOptions = {},
   ) {
-    this.#agentLabel = agentLabel;
+    this.#agentLabels = [agentLabels].flat();
     this.#waiters = new Waiters(forbiddenGraceMs);
   }
 
@@ -114,7 +113,8 @@ export class SessionCache {
       entries.find((entry) => entry.kind === kind)?.object as Kinds[K] | undefined;
     const deployment = first("deployment");
     const userHome = this.#objects.get(undefined)?.get(`claim/${mountedClaim(deployment) ?? ""}`)?.object;
-    const claim = first("claim") ?? userHome as V1PersistentVolumeClaim | undefined;
+    const claim = first("claim") ?? userHome as V1PersistentVolumeClaim | undefined ??
+      this.#unwatchedClaims.get(mountedClaim(deployment) ?? "");
     const pods = entries.filter((entry) => entry.kind === "pod").map((entry) => entry.object as V1Pod);
     const log = this.#events;
     return {
@@ -141,12 +141,22 @@ export class SessionCache {
       .every((known) => known.object.metadata?.uid !== object.metadata?.uid);
   }
 
-  /** Whether another session that is not being deleted mounts the claim too. */
-  isShared(claimName: string, sessionId: string): boolean {
-    return this.sessionIds().some((other) => {
-      const { deployment } = this.session(other);
-      return other !== sessionId && isAlive(deployment) && mountedClaim(deployment) === claimName;
-    });
+  /** The objects of sessions that this agent does not manage. */
+  get foreign(): Pick<ForeignObjects, "agentOfSession" | "sessionsByAgent" | "mounting"> {
+    return this.#foreign;
+  }
+
+  /** Whether a value of the agent's label is this agent's, or one of an agent whose sessions it adopts. */
+  isOwnAgent(agentLabel: string): boolean {
+    return this.#agentLabels.includes(agentLabel);
+  }
+
+  /** Whether the labels of an object make it one of the objects of this agent's sessions. */
+  covers(kind: Kind, object: KubernetesObject): boolean {
+    if (!isSessionObject(object)) return false;
+    // The home volume of a user belongs to the sessions of all agents, whichever created it.
+    if (kind === "claim" && !(SESSION_LABEL in (object.metadata?.labels ?? {}))) return true;
+    return this.#sessionOf(object) !== undefined;
   }
 
   /** Ids of all sessions with at least one object. */
@@ -170,6 +180,11 @@ export class SessionCache {
     this.#put({ kind, object, source: "response" });
   }
 
+  /** Adds an existing home volume that the watch does not cover, such as one of an earlier version of StreamSpace. */
+  putUnwatchedClaim(claim: V1PersistentVolumeClaim): void {
+    this.#unwatchedClaims.set(nameOf(claim), claim);
+  }
+
   /** Applies a watch event. */
   change(kind: Kind, change: "put" | "remove", object: KubernetesObject): void {
     if (change === "put") this.#put({ kind, object, source: "watch" });
@@ -186,6 +201,7 @@ export class SessionCache {
         this.#remove(kind, { object, version });
       }
     }
+    this.#foreign.retain(kind, present);
     for (const object of objects) this.#put({ kind, object, source: "list" });
     this.#unlisted.delete(kind);
     if (!this.isSynced) return;
@@ -229,21 +245,38 @@ export class SessionCache {
   #put(entry: Entry): void {
     const { kind, object, source } = entry;
     const { uid = "", resourceVersion } = object.metadata ?? {};
-    if (!this.#isKept(kind, object)) return;
+    if (!this.covers(kind, object)) return this.#putForeign(entry);
+    this.#foreign.delete(uid);
     if (source !== "list" && Number(resourceVersion) <= Number(this.#removed.get(uid))) return;
     this.#removed.delete(uid);
     const sessionId = this.#sessionOf(object);
-    const objects = this.#objects.get(sessionId) ?? new Map();
     const key = `${kind}/${nameOf(object)}`;
+    const place = this.#places.get(uid);
+    if (place && place.sessionId !== sessionId) this.#evict(uid, object);
+    const objects = this.#objects.get(sessionId) ?? new Map();
     const known: Entry | undefined = objects.get(key);
     if (isOutdated(entry, known)) return;
     const notify = () => this.#notify(sessionId, object);
     if (kind === "pod" || kind === "claim") {
       this.#events.track(object, { replaces: known?.object, onEvent: notify });
     }
+    const replaced = known?.object.metadata?.uid;
+    if (replaced !== undefined) this.#places.delete(replaced);
     objects.set(key, entry);
     this.#objects.set(sessionId, objects);
+    this.#places.set(uid, { sessionId, key });
     notify();
+  }
+
+  /** An object whose labels no longer name a session of this agent is gone for the session. */
+  #putForeign({ kind, object, source }: Entry): void {
+    if (source === "response") return;
+    this.#foreign.put(kind, object);
+    const uid = object.metadata?.uid ?? "";
+    const place = this.#places.get(uid);
+    const known = place && this.#objects.get(place.sessionId)?.get(place.key);
+    if (source === "watch" && known && isOutdated({ kind, object, source }, known)) return;
+    this.#evict(uid, object);
   }
 
   #remove(
@@ -251,39 +284,34 @@ export class SessionCache {
     { object, version }: { object: KubernetesObject; version: string | undefined },
   ): void {
     const uid = object.metadata?.uid;
-    if (uid === undefined || !this.#isKept(kind, object)) return;
+    if (uid === undefined) return;
+    this.#foreign.delete(uid);
+    if (!this.covers(kind, object) && !this.#places.has(uid)) return;
     this.#removed.set(uid, Number(version));
     const [oldest] = this.#removed.keys();
     if (this.#removed.size > REMEMBERED_REMOVALS && oldest !== undefined) this.#removed.delete(oldest);
+    this.#evict(uid, object);
+  }
+
+  /** Removes an object by its uid: another one may have its name by now, which its late removal must not affect. */
+  #evict(uid: string, object: KubernetesObject): void {
     this.#events.untrack(uid);
-    const sessionId = this.#sessionOf(object);
+    const place = this.#places.get(uid);
+    if (!place) return;
+    const { sessionId, key } = place;
+    this.#places.delete(uid);
     const objects = this.#objects.get(sessionId);
-    const key = `${kind}/${nameOf(object)}`;
-    // Another object may have the name by now; the late removal of the earlier one must not affect it.
-    if (objects?.get(key)?.object.metadata?.uid !== uid) return;
-    objects.delete(key);
-    if (objects.size === 0) this.#objects.delete(sessionId);
+    objects?.delete(key);
+    if (objects?.size === 0) this.#objects.delete(sessionId);
     this.#notify(sessionId, object);
   }
 
-  /** Objects without a session are kept only if they are home volumes. */
-  #isKept(kind: Kind, object: KubernetesObject): boolean {
-    return this.#isOurs(object) && (kind === "claim" || this.#sessionOf(object) !== undefined);
-  }
-
-  #isOurs({ metadata }: KubernetesObject): boolean {
-    const agent = metadata?.labels?.[AGENT_LABEL];
-    // The Go agent did not set the agent's label; this agent adopts its sessions.
-    return metadata?.labels?.[APP_LABEL] === APP && (agent === undefined || agent === this.#agentLabel);
-  }
-
-  /** Session id in the spelling of the Control Plane; `undefined` if the object belongs to no session. */
+  /** Session id; `undefined` if the object belongs to no session of this agent. */
   #sessionOf(object: KubernetesObject): string | undefined {
-    if (!this.#isOurs(object)) return undefined;
-    const { labels, annotations } = object.metadata ?? {};
-    const name = labels?.[SESSION_LABEL];
-    const id = annotations?.[SESSION_ANNOTATION];
-    return id !== undefined && sessionName(id) === name ? id : name;
+    const agent = agentOf(object);
+    // The Go agent did not set the agent's label; this agent adopts its sessions.
+    const isOurs = isSessionObject(object) && (agent === undefined || this.isOwnAgent(agent));
+    return isOurs ? sessionIdOf(object) : undefined;
   }
 
   #notify(sessionId: string | undefined, object: KubernetesObject): void {

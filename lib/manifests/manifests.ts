@@ -34,6 +34,7 @@ import {
   USER_ANNOTATION,
   USER_LABEL,
 } from "../model/names.ts";
+import { buildService, originalAnnotations } from "./restoration.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "../model/requests.ts";
 import type { Settings } from "../model/settings.ts";
@@ -76,7 +77,7 @@ export interface SessionManifests {
 
 /** Builds all objects of a session. */
 export function buildManifests(spec: SessionSpec): SessionManifests {
-  const { request, settings, template, homeVolume } = spec;
+  const { request, settings, homeVolume } = spec;
   const name = sessionName(request.sessionId);
   const selector = { [APP_LABEL]: APP, [SESSION_LABEL]: name };
   const labels = {
@@ -92,18 +93,12 @@ export function buildManifests(spec: SessionSpec): SessionManifests {
     [TEMPLATE_ANNOTATION]: request.template,
   };
   const metadata = { name, namespace: settings.namespace, labels, annotations };
-  const ports = template.ports.map(({ name, containerPort: port, protocol }) => ({ name, port, protocol }));
   const deployment = buildDeployment(spec, { metadata, selector });
   return {
     claim: homeVolume && buildClaim(homeVolume, metadata),
     policy: buildPolicy(settings, deployment),
     deployment,
-    service: {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { ...metadata, annotations: { ...annotations, [COMMAND_ANNOTATION]: spec.commandId } },
-      spec: { selector, ports: ports.map((port) => ({ ...port, targetPort: port.name })) },
-    },
+    service: buildService(deployment),
   };
 }
 
@@ -172,18 +167,15 @@ function runAnnotations({ request, startedAt }: SessionSpec): Record<string, str
 /** Builds a policy that allows ingress from these namespaces to the ports of a session; `undefined` without namespaces. */
 export function buildPolicy(
   { ingressNamespaces }: IngressSettings,
-  { metadata: { name, namespace, labels, annotations } = {}, spec }: V1Deployment,
+  deployment: V1Deployment,
 ): V1NetworkPolicy | undefined {
+  const { metadata: { name, namespace, labels } = {}, spec } = deployment;
   if (ingressNamespaces.length === 0) return undefined;
   const ports = spec?.template.spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
-  const originals = [SESSION_ANNOTATION, USER_ANNOTATION, TEMPLATE_ANNOTATION].flatMap((key) => {
-    const original = annotations?.[key];
-    return original === undefined ? [] : [[key, original]];
-  });
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
-    metadata: { name, namespace, labels, annotations: Object.fromEntries(originals) },
+    metadata: { name, namespace, labels, annotations: originalAnnotations(deployment) },
     spec: {
       podSelector: { matchLabels: spec?.selector.matchLabels ?? {} },
       policyTypes: ["Ingress"],

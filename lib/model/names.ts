@@ -29,6 +29,8 @@ export const USER_ANNOTATION = "stream.space/user";
 export const TEMPLATE_ANNOTATION = "stream.space/template";
 /** Annotation of pods with the display port. */
 export const DISPLAY_PORT_ANNOTATION = "stream.space/display-port";
+/** Annotation of Services with the claim name of the home volume, which a stop needs if the Deployment is gone. */
+export const HOME_ANNOTATION = "stream.space/home";
 /** Annotation with a hash of the start request. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 

@@ -17,6 +17,8 @@ export interface ListenAddress {
 /** Everything that an operator can set. Durations are in milliseconds. */
 export interface Settings {
   readonly agentId: string;
+  /** Ids of agents that no longer run and whose sessions this agent manages. */
+  readonly adoptSessionsOf: readonly string[];
   readonly controlPlaneUrl: string;
   readonly platform: string;
   readonly region: string;

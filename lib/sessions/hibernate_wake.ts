@@ -2,7 +2,7 @@
  * The operations `hibernate_session` and `wake_session`: scale a Deployment, wait for the cluster, and record the outcome.
  * @module
  */
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { CommandError, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { CommandResult, SessionState, SessionStatus } from "../control_plane/protocol.ts";
@@ -12,12 +12,14 @@ import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import type { SessionRequest } from "../model/requests.ts";
 import { type AnnotationRecorder, isInterrupted, type Outcome } from "../status/annotations.ts";
 import { problem } from "../status/causes.ts";
+import { LOST_HOME_ADVICE, NEW_HOME_ADVICE } from "../status/observed.ts";
 import { isHibernated, podsHoldingVolumes } from "../status/readiness.ts";
 import { displayPort, podFields, type StatusDetail, statusOf, type StatusSource } from "../status/status.ts";
 import { checkImage, type ImageRules } from "../templates/rules.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { type CommandContext, isContinuedElsewhere, requestError, statusDetail } from "./command_context.ts";
 import type { Provisioner } from "./provisioner.ts";
+import type { SessionRepair } from "./session_repair.ts";
 import { type OperationTimings, waitUntil, waitUntilReady } from "./waiting.ts";
 
 /** What these operations need. */
@@ -34,16 +36,21 @@ export interface ScaleOptions {
   readonly timings: OperationTimings;
 }
 
+/** So often a start or wake restores parts of its session while somebody else removes them. */
+const MAX_REPAIRS = 5;
+
 /** Scales sessions to zero and up again. */
 export class ScaleOperations {
   readonly #options: ScaleOptions;
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
+  readonly #repair: SessionRepair;
 
-  constructor(options: ScaleOptions, provisioner: Provisioner) {
+  constructor(options: ScaleOptions, next: { provisioner: Provisioner; repair: SessionRepair }) {
     this.#options = options;
     this.#cache = options.cache;
-    this.#provisioner = provisioner;
+    this.#provisioner = next.provisioner;
+    this.#repair = next.repair;
   }
 
   /** Hibernates a session. */
@@ -84,6 +91,7 @@ export class ScaleOperations {
       if (!isScaledUp) {
         await this.#checkHomeVolume(sessionId, deployment);
         await this.#reconcilePolicy(sessionId, { deployment, signal });
+        await this.#repair.repair({ sessionId, signal, timeoutMs: this.#options.startTimeoutMs });
         await this.#provisioner.scale(nameOf(deployment), { ...context, replicas: 1 });
       }
       return await this.awaitReady(sessionId, context);
@@ -94,10 +102,29 @@ export class ScaleOperations {
     }
   }
 
-  /** Waits until a session is ready, reports its progress, and records the outcome. */
+  /** Waits until a session is ready and its Service leads to it, reports its progress, and records the outcome. */
   async awaitReady(sessionId: string, context: CommandContext): Promise<Outcome> {
-    const { commandId, spentMs, signal } = context;
-    const pod = await waitUntilReady(this.#cache, sessionId, {
+    const { commandId, signal } = context;
+    let pod = await this.#awaitPod(sessionId, context);
+    for (let repairs = 0; this.#repair.isIncomplete(sessionId); repairs += 1) {
+      if (repairs === MAX_REPAIRS) {
+        throw new CommandError("cluster", "its objects are changed again and again");
+      }
+      await this.#repair.repair({ sessionId, signal, timeoutMs: this.#options.startTimeoutMs });
+      pod = await this.#awaitPod(sessionId, context);
+    }
+    // A stop that arrived just now takes precedence.
+    signal.throwIfAborted();
+    const names = this.#objectNames(sessionId);
+    const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
+    return await this.#options.recorder.recordOutcome(commandId, {
+      result,
+      status: statusOf(sessionId, "running", { pod }),
+    });
+  }
+
+  async #awaitPod(sessionId: string, { spentMs, signal }: CommandContext): Promise<V1Pod> {
+    return await waitUntilReady(this.#cache, sessionId, {
       timeoutMs: this.#options.startTimeoutMs,
       spentMs,
       signal,
@@ -106,14 +133,6 @@ export class ScaleOperations {
         const { deployment } = this.#cache.session(sessionId);
         this.report(sessionId, "pending", { detail, deployment });
       },
-    });
-    // A stop that arrived just now takes precedence.
-    signal.throwIfAborted();
-    const names = this.#objectNames(sessionId);
-    const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
-    return await this.#options.recorder.recordOutcome(commandId, {
-      result,
-      status: statusOf(sessionId, "running", { pod }),
     });
   }
 
@@ -178,11 +197,9 @@ export class ScaleOperations {
     const { claim: cached } = this.#cache.session(sessionId);
     const claim = cached && nameOf(cached) === name ? cached : await this.#provisioner.readClaim(name);
     if (isAlive(claim)) return;
-    const advice = "stop the session and start it again, which creates an empty home volume";
     const details = claim
-      ? `it is being deleted; ${advice} once it is gone`
-      : "it was deleted while the session was hibernated; restore the PersistentVolumeClaim with this name, or " +
-        advice;
+      ? `it is being deleted; ${NEW_HOME_ADVICE} once it is gone`
+      : `it was deleted while the session was hibernated; ${LOST_HOME_ADVICE}`;
     const { reason, message } = problem("VolumeGone", { volume: JSON.stringify(name), details });
     throw new CommandError("start_failed", message, { reason });
   }

@@ -22,20 +22,30 @@ import {
   statusDetail,
 } from "./command_context.ts";
 import { ScaleOperations, type ScaleOptions } from "./hibernate_wake.ts";
+import { HomeDeletion } from "./home_deletion.ts";
 import { Provisioner, type ProvisionerOptions } from "./provisioner.ts";
+import { SessionFinder } from "./session_finder.ts";
+import { SessionRepair, type SessionRepairOptions } from "./session_repair.ts";
 import { StartOperation, type StartOptions } from "./start.ts";
 import { StopOperation } from "./stop.ts";
 import type { OperationTimings } from "./waiting.ts";
 
 /** What the operations need. */
-export type OperationsOptions = Omit<ProvisionerOptions & StartOptions & ScaleOptions, "timings"> & {
-  /** @default {DEFAULT_TIMINGS} */
-  readonly timings?: OperationTimings;
-};
+export type OperationsOptions =
+  & Omit<
+    ProvisionerOptions & StartOptions & ScaleOptions & SessionRepairOptions,
+    "timings" | "finder" | "provisioner"
+  >
+  & {
+    /** @default {DEFAULT_TIMINGS} */
+    readonly timings?: OperationTimings;
+  };
 
 /** Executes requests. Requests of one session must not overlap. */
 export class SessionOperations {
+  readonly repair: SessionRepair;
   readonly #cache: SessionCache;
+  readonly #finder: SessionFinder;
   readonly #starting: StartOperation;
   readonly #stopping: StopOperation;
   readonly #scaling: ScaleOperations;
@@ -44,12 +54,16 @@ export class SessionOperations {
 
   constructor({ timings = DEFAULT_TIMINGS, ...others }: OperationsOptions) {
     const options = { ...others, timings };
-    const { cache, startTimeoutMs } = options;
-    const provisioner = new Provisioner(options);
+    const { client, cache, startTimeoutMs } = options;
+    const finder = new SessionFinder(client, cache);
+    const homes = new HomeDeletion(client, cache);
+    const provisioner = new Provisioner({ ...options, finder });
     this.#cache = cache;
-    this.#scaling = new ScaleOperations(options, provisioner);
-    this.#starting = new StartOperation(options, { provisioner, scaling: this.#scaling });
-    this.#stopping = new StopOperation(cache, { provisioner, timeoutMs: timings.terminationTimeoutMs });
+    this.#finder = finder;
+    this.repair = new SessionRepair({ ...options, finder, provisioner });
+    this.#scaling = new ScaleOperations(options, { provisioner, repair: this.repair });
+    this.#starting = new StartOperation(options, { provisioner, homes, scaling: this.#scaling });
+    this.#stopping = new StopOperation({ ...options, finder, provisioner, homes });
     this.#onStatus = options.onStatus;
     this.#syncTimeoutMs = startTimeoutMs;
   }
@@ -72,12 +86,15 @@ export class SessionOperations {
       isBegun = true;
       switch (request.action) {
         case "start_session":
+          this.#finder.rejectForeign(sessionId);
           return await this.#starting.start(request, context);
         case "stop_session":
           return await this.#stopping.stop(request, signal);
         case "hibernate_session":
+          await this.#finder.reveal(sessionId);
           return await this.#scaling.hibernate(sessionId, context);
         case "wake_session":
+          await this.#finder.reveal(sessionId);
           return await this.#scaling.wake(request, context);
       }
     } catch (error) {
@@ -137,7 +154,9 @@ export class SessionOperations {
     error: CommandError,
     signal: AbortSignal,
   ): void {
-    if (isContinuedElsewhere(signal)) return;
+    // Another agent reports its sessions.
+    const isForeign = this.#cache.foreign.agentOfSession(sessionId) !== undefined && !this.#exists(sessionId);
+    if (isForeign || isContinuedElsewhere(signal)) return;
     const objects = this.#cache.session(sessionId);
     const status = this.#exists(sessionId)
       ? observedStatus(sessionId, { objects, lastReported: undefined, disruption: undefined })

@@ -5,33 +5,37 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type {
-  KubernetesObject,
+  V1Deployment,
   V1NetworkPolicy,
   V1PersistentVolumeClaim,
   V1Service,
 } from "@kubernetes/client-node";
-import { delay } from "@std/async";
-import { CommandError, KubernetesError } from "../common/errors.ts";
-import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
+import type { SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
+import { isPartOf } from "../kubernetes/ownership.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeVolumeOf } from "../manifests/home.ts";
 import type { SessionManifests } from "../manifests/manifests.ts";
-import { COMMAND_ANNOTATION, RUNNING_SINCE_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
-import { type OperationTimings, remainingMs, waitUntil } from "./waiting.ts";
-
-/** Options for creating an object. */
-export interface CreationOptions {
-  readonly sessionId: string;
-  readonly signal: AbortSignal;
-  /** Longest wait for the objects of an earlier session with the same names to be deleted, in milliseconds. */
-  readonly timeoutMs: number;
-}
+import {
+  COMMAND_ANNOTATION,
+  RUNNING_SINCE_ANNOTATION,
+  SESSION_LABEL,
+  USER_ANNOTATION,
+  USER_LABEL,
+} from "../model/names.ts";
+import {
+  BeingDeletedError,
+  type CreationOptions,
+  deleteObject,
+  HiddenSessionError,
+  ObjectCreator,
+} from "./object_creation.ts";
+import type { SessionFinder } from "./session_finder.ts";
+import { type OperationTimings, waitUntilDeleted } from "./waiting.ts";
 
 /** Options for creating a session. */
 export interface SessionCreationOptions extends CreationOptions {
-  readonly user: string;
   /** Called when the creation gets one of the limited slots. */
   readonly onAdmitted?: (() => void) | undefined;
 }
@@ -40,6 +44,7 @@ export interface SessionCreationOptions extends CreationOptions {
 export interface ProvisionerOptions {
   readonly client: SessionClient;
   readonly cache: SessionCache;
+  readonly finder: SessionFinder;
   /** How many sessions may be created or scaled up at the same time. */
   readonly maxConcurrentStarts: number;
   readonly timings: Pick<OperationTimings, "pollIntervalMs">;
@@ -58,13 +63,17 @@ export interface ScaleChange {
 export class Provisioner {
   readonly #client: SessionClient;
   readonly #cache: SessionCache;
+  readonly #finder: SessionFinder;
+  readonly #creator: ObjectCreator;
   /** Limits concurrent requests of starts and wakes; waiting for the cluster is not limited. */
   readonly #slots: Semaphore;
   readonly #pollIntervalMs: number;
 
-  constructor({ client, cache, maxConcurrentStarts, timings }: ProvisionerOptions) {
+  constructor({ client, cache, finder, maxConcurrentStarts, timings }: ProvisionerOptions) {
     this.#client = client;
     this.#cache = cache;
+    this.#finder = finder;
+    this.#creator = new ObjectCreator(cache, finder);
     this.#slots = new Semaphore(maxConcurrentStarts);
     this.#pollIntervalMs = timings.pollIntervalMs;
   }
@@ -118,14 +127,6 @@ export class Provisioner {
     return await this.#client.claims.read(name);
   }
 
-  /** The home volume, unless other sessions of the user mount it, too. */
-  unlessShared(
-    claim: V1PersistentVolumeClaim | undefined,
-    sessionId: string,
-  ): V1PersistentVolumeClaim | undefined {
-    return claim && this.#cache.isShared(nameOf(claim), sessionId) ? undefined : claim;
-  }
-
   /** Creates objects, again after each deletion of an earlier object with the same name. */
   async #retryAfterDeletions(create: () => Promise<void>, options: CreationOptions): Promise<void> {
     const startedAt = performance.now();
@@ -134,7 +135,15 @@ export class Provisioner {
         return await create();
       } catch (error) {
         if (!(error instanceof BeingDeletedError)) throw error;
-        await this.#waitUntilGone(error, { ...options, startedAt });
+        const { object, read, message } = error;
+        await waitUntilDeleted(this.#cache, options.sessionId, {
+          ...options,
+          object,
+          read,
+          startedAt,
+          pending: () => message,
+          pollIntervalMs: this.#pollIntervalMs,
+        });
       }
     }
   }
@@ -142,129 +151,78 @@ export class Provisioner {
   /** Creates the claim and the policy before the Deployment, because the pod needs both. The Service is independent. */
   async #createAll(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
     options.onAdmitted?.();
-    const { policy } = manifests;
+    const { claim, policy, service } = manifests;
     const createWorkload = async () => {
       await allSettled([
-        this.#createClaim(manifests, options),
+        ...(claim ? [this.#createClaim(claim, options)] : []),
         ...(policy ? [this.#createPolicy(policy, options)] : []),
       ]);
       options.signal.throwIfAborted();
       await this.#createDeployment(manifests, options);
     };
-    await allSettled([createWorkload(), this.#createService(manifests, options)]);
+    await allSettled([createWorkload(), this.#createService(service, options)]);
   }
 
   async #createDeployment({ deployment }: SessionManifests, options: CreationOptions): Promise<void> {
-    const { deployments } = this.#client;
-    const created = await this.#createObject(deployments, deployment, { ...options, isUsable: always });
+    const restoreLabels = async (existing: V1Deployment) => {
+      await this.#finder.restoreLabels(existing, options.sessionId);
+      throw new HiddenSessionError();
+    };
+    const created = await this.#creator.create(this.#client.deployments, deployment, {
+      ...options,
+      kind: "Deployment",
+      isUsable: always,
+      restoreLabels,
+    });
     this.#cache.put("deployment", created);
   }
 
-  async #createService({ service }: SessionManifests, options: CreationOptions): Promise<void> {
+  /** Creates the Service of a session, or uses its existing one. */
+  async createService(service: V1Service, options: CreationOptions): Promise<void> {
+    await this.#retryAfterDeletions(() => this.#createService(service, options), options);
+  }
+
+  async #createService(service: V1Service, options: CreationOptions): Promise<void> {
     // An interrupted start with another template may have left a Service with another port.
-    const isUsable = (existing: V1Service) => isDeepStrictEqual(portsOf(existing), portsOf(service));
-    const created = await this.#createObject(this.#client.services, service, { ...options, isUsable });
+    const isUsable = (existing: V1Service) =>
+      isDeepStrictEqual(portsOf(existing), portsOf(service)) &&
+      isDeepStrictEqual({ ...existing.spec?.selector }, service.spec?.selector);
+    const restoreLabels = (existing: V1Service) =>
+      this.#client.patchService(nameOf(existing), { metadata: { labels: service.metadata?.labels } });
+    const created = await this.#creator.create(this.#client.services, service, {
+      ...options,
+      kind: "Service",
+      isUsable,
+      restoreLabels,
+    });
     this.#cache.put("service", created);
   }
 
-  async #createClaim({ claim }: SessionManifests, options: SessionCreationOptions): Promise<void> {
-    if (!claim) return;
-    const { user, sessionId } = options;
+  async #createClaim(claim: V1PersistentVolumeClaim, options: CreationOptions): Promise<void> {
+    const { sessionId } = options;
+    const user = claim.metadata?.annotations?.[USER_ANNOTATION] ?? claim.metadata?.labels?.[USER_LABEL] ?? "";
     const isOurs = (existing: V1PersistentVolumeClaim) =>
-      SESSION_LABEL in (claim.metadata?.labels ?? {})
+      SESSION_LABEL in (existing.metadata?.labels ?? {})
         ? this.#cache.owns(existing, sessionId)
-        : isHomeVolumeOf(existing, user);
-    const { claims } = this.#client;
-    this.#cache.put(
-      "claim",
-      await this.#createObject(claims, claim, { ...options, isUsable: always, isOurs }),
-    );
+        : isHomeVolumeOf(existing, user) || isPartOf(existing, sessionId);
+    const created = await this.#creator.create(this.#client.claims, claim, {
+      ...options,
+      kind: "PersistentVolumeClaim",
+      isUsable: always,
+      isOurs,
+    });
+    this.#cache.put("claim", created);
   }
 
   async #createPolicy(policy: V1NetworkPolicy, options: CreationOptions): Promise<void> {
     // A policy from other settings allows the wrong clients.
     const isUsable = (existing: V1NetworkPolicy) => isSamePolicy(existing, policy);
-    const created = await this.#createObject(this.#client.policies, policy, { ...options, isUsable });
+    const created = await this.#creator.create(this.#client.policies, policy, {
+      ...options,
+      kind: "NetworkPolicy",
+      isUsable,
+    });
     this.#cache.put("policy", created);
-  }
-
-  /**
-   * Creates an object, or returns the session's existing one, such as the home volume of an earlier start.
-   *
-   * @throws {BeingDeletedError} if an object of the session with this name is being deleted
-   */
-  async #createObject<T extends KubernetesObject>(
-    api: ObjectApi<T>,
-    manifest: T,
-    options: CreationOptions & {
-      /** Whether an existing object can be used; otherwise it is replaced. */
-      readonly isUsable: (existing: T) => boolean;
-      readonly isOurs?: (existing: T) => boolean;
-    },
-  ): Promise<T> {
-    const name = nameOf(manifest);
-    const { isOurs = (existing: T) => this.#cache.owns(existing, options.sessionId) } = options;
-    while (true) {
-      options.signal.throwIfAborted();
-      const { created, existing } = await createOrRead(api, manifest);
-      if (created) return created;
-      // Deleted since the request: try again.
-      if (!existing) continue;
-      if (!isOurs(existing)) {
-        const problem = `"${name}" already exists in the cluster and does not belong to this session`;
-        throw new CommandError("conflict", problem);
-      }
-      if (isAlive(existing)) {
-        if (options.isUsable(existing)) return existing;
-        await deleteObject(api, existing);
-      }
-      throw new BeingDeletedError(existing, () => api.read(name));
-    }
-  }
-
-  async #waitUntilGone(
-    { message, object, read }: BeingDeletedError,
-    options: CreationOptions & { readonly startedAt: number },
-  ): Promise<void> {
-    const { sessionId, signal } = options;
-    const isGone = () => this.#cache.isGone(object, sessionId);
-    const pending = () => message;
-    if (!isGone()) return await waitUntil(this.#cache, sessionId, { ...options, isDone: isGone, pending });
-    // The watch does not cover every object, such as a home volume that another agent created.
-    while ((await read())?.metadata?.uid === object.metadata?.uid) {
-      await delay(Math.min(this.#pollIntervalMs, remainingMs(options, pending)), { signal });
-    }
-  }
-}
-
-/** An object of an earlier session that is being deleted has the name of a new object. */
-class BeingDeletedError extends Error {
-  override readonly name = "BeingDeletedError";
-  readonly object: KubernetesObject;
-  readonly read: () => Promise<KubernetesObject | undefined>;
-
-  constructor(object: KubernetesObject, read: () => Promise<KubernetesObject | undefined>) {
-    super(`"${object.metadata?.name}" of an earlier session is still being deleted`);
-    this.object = object;
-    this.read = read;
-  }
-}
-
-/** Creates an object, or reads the one that has its name; neither if that was deleted in between. */
-async function createOrRead<T extends KubernetesObject>(
-  api: ObjectApi<T>,
-  manifest: T,
-): Promise<{ created?: T; existing?: T | undefined }> {
-  const name = nameOf(manifest);
-  try {
-    return { created: await api.create(manifest) };
-  } catch (error) {
-    if (!(error instanceof KubernetesError)) throw error;
-    if (error.reason === "AlreadyExists") return { existing: await api.read(name) };
-    // The API server checks quotas before names, so the object may exist nevertheless.
-    const existing = error.status === 403 ? await api.read(name).catch(() => undefined) : undefined;
-    if (!existing) throw error;
-    return { existing };
   }
 }
 
@@ -275,15 +233,8 @@ async function allSettled(tasks: readonly Promise<unknown>[]): Promise<void> {
   if (failed) throw failed.reason;
 }
 
-async function deleteObject<T extends KubernetesObject>(
-  api: ObjectApi<T>,
-  object: T | undefined,
-): Promise<void> {
-  const { name, uid, deletionTimestamp } = object?.metadata ?? {};
-  if (name && uid && !deletionTimestamp) await api.delete(name, uid);
-}
-
-function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
+/** Whether two policies allow the same. */
+export function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
   return isDeepStrictEqual(plainObject(one.spec), plainObject(other.spec));
 }
 

@@ -24,7 +24,10 @@ import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
 import type { SessionCapacity } from "./capacity.ts";
 import { type CommandContext, isContinuedElsewhere, requestError, statusDetail } from "./command_context.ts";
 import type { ScaleOperations } from "./hibernate_wake.ts";
+import type { HomeDeletion } from "./home_deletion.ts";
+import { HiddenSessionError } from "./object_creation.ts";
 import type { Provisioner } from "./provisioner.ts";
+import { ForeignSessionError } from "./session_finder.ts";
 import { type OperationTimings, waitUntil } from "./waiting.ts";
 
 /** What a start needs. */
@@ -45,12 +48,17 @@ export class StartOperation {
   readonly #options: StartOptions;
   readonly #cache: SessionCache;
   readonly #provisioner: Provisioner;
+  readonly #homes: HomeDeletion;
   readonly #scaling: ScaleOperations;
 
-  constructor(options: StartOptions, next: { provisioner: Provisioner; scaling: ScaleOperations }) {
+  constructor(
+    options: StartOptions,
+    next: { provisioner: Provisioner; homes: HomeDeletion; scaling: ScaleOperations },
+  ) {
     this.#options = options;
     this.#cache = options.cache;
     this.#provisioner = next.provisioner;
+    this.#homes = next.homes;
     this.#scaling = next.scaling;
   }
 
@@ -71,16 +79,21 @@ export class StartOperation {
       const { onAdmitted } = context;
       await this.#provisioner.create(manifests, {
         sessionId,
-        user: request.user,
         signal,
         timeoutMs,
         onAdmitted,
       });
       return await this.#scaling.awaitReady(sessionId, context);
     } catch (error) {
+      const { deployment } = this.#cache.session(sessionId);
+      if (error instanceof HiddenSessionError && isAlive(deployment)) {
+        return await this.#startExisting(request, { deployment, context });
+      }
       // Even if nothing was created now, an earlier process may have created objects with other settings.
       if (!isContinuedElsewhere(signal)) {
-        await this.#rollBack(sessionId, { signal, detail: statusDetail(requestError(request, error)) });
+        const detail = statusDetail(requestError(request, error));
+        const isForeign = error instanceof ForeignSessionError;
+        await this.#rollBack(sessionId, { signal, detail, isReported: !isForeign });
       }
       throw error;
     }
@@ -110,7 +123,7 @@ export class StartOperation {
   /** Deletes what a failed start created, except a home volume with data, and reports why it failed. */
   async #rollBack(
     sessionId: string,
-    { signal, detail }: { signal: AbortSignal; detail: StatusDetail },
+    { signal, detail, isReported }: { signal: AbortSignal; detail: StatusDetail; isReported: boolean },
   ): Promise<void> {
     const { deployment, service, claim, policy } = this.#cache.session(sessionId);
     try {
@@ -119,7 +132,8 @@ export class StartOperation {
       await this.#provisioner.delete({ policy });
       // A volume that was never bound has no data, and its storage class may be the wrong one for the next start.
       if ((claim?.status?.phase ?? "Pending") === "Pending") {
-        await this.#provisioner.delete({ claim: this.#provisioner.unlessShared(claim, sessionId) });
+        const isShared = claim && (await this.#homes.mounting(claim, sessionId)).length > 0;
+        if (!isShared) await this.#provisioner.delete({ claim });
       }
     } catch (error) {
       const reason = messageOf(error);
@@ -128,7 +142,7 @@ export class StartOperation {
         reason,
       });
     }
-    this.#scaling.report(sessionId, "failed", { detail, deployment });
+    if (isReported) this.#scaling.report(sessionId, "failed", { detail, deployment });
   }
 
   /**

@@ -2,54 +2,101 @@
  * The operation `stop_session`: deletes a session's objects. The home volume is deleted only on request.
  * @module
  */
-import type { KubernetesObject, V1PersistentVolumeClaim } from "@kubernetes/client-node";
+import type { KubernetesObject } from "@kubernetes/client-node";
+import { log } from "../common/log.ts";
+import type { SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import type { StopRequest } from "../model/requests.ts";
 import type { Outcome } from "../status/annotations.ts";
 import { statusOf } from "../status/status.ts";
+import type { HomeDecision, HomeDeletion } from "./home_deletion.ts";
 import type { Provisioner } from "./provisioner.ts";
-import { type TimeLimit, waitUntil } from "./waiting.ts";
+import type { SessionFinder } from "./session_finder.ts";
+import { type OperationTimings, type TimeLimit, waitUntil, waitUntilDeleted } from "./waiting.ts";
 
 type WaitLimits = { readonly sessionId: string; readonly signal: AbortSignal } & TimeLimit;
 
+/** What a stop needs. */
+export interface StopOptions {
+  readonly client: SessionClient;
+  readonly cache: SessionCache;
+  readonly finder: SessionFinder;
+  readonly provisioner: Provisioner;
+  readonly homes: HomeDeletion;
+  readonly timings: Pick<OperationTimings, "terminationTimeoutMs" | "pollIntervalMs">;
+}
+
 /** Stops sessions. */
 export class StopOperation {
+  readonly #options: StopOptions;
   readonly #cache: SessionCache;
-  readonly #provisioner: Provisioner;
-  readonly #timeoutMs: number;
 
-  constructor(
-    cache: SessionCache,
-    { provisioner, timeoutMs }: { provisioner: Provisioner; timeoutMs: number },
-  ) {
-    this.#cache = cache;
-    this.#provisioner = provisioner;
-    this.#timeoutMs = timeoutMs;
+  constructor(options: StopOptions) {
+    this.#options = options;
+    this.#cache = options.cache;
   }
 
   /** Deletes a session and waits until all of its objects are gone. */
   async stop(request: StopRequest, signal: AbortSignal): Promise<Outcome> {
     const { sessionId, deletePVC } = request;
-    const { deployment, service, claim, policy } = this.#cache.session(sessionId);
-    const limits = { sessionId, signal, timeoutMs: this.#timeoutMs, startedAt: performance.now() };
-    await this.#provisioner.delete({ deployment, service });
-    const homeVolume = deletePVC ? await this.#homeToDelete(claim, limits) : undefined;
-    await this.#provisioner.delete({ claim: homeVolume });
-    await this.#waitUntilGone(({ deployment, service, pods }) => [
-      deployment,
-      service,
-      ...pods,
-      homeVolume && !this.#cache.isGone(homeVolume, sessionId) ? homeVolume : undefined,
-    ], limits);
+    const { provisioner, finder, timings } = this.#options;
+    const deployment = await finder.deployment(sessionId);
+    const service = await finder.service(sessionId);
+    const { claim, policy } = this.#cache.session(sessionId);
+    const timeoutMs = timings.terminationTimeoutMs;
+    const limits = { sessionId, signal, timeoutMs, startedAt: performance.now() };
+    await provisioner.delete({ deployment, service });
+    const home = deletePVC
+      ? await this.#decideAboutHome({ deployment, service, claim }, limits)
+      : { kind: "none" as const };
+    const homeVolume = home.kind === "delete" ? home.claim : undefined;
+    await provisioner.delete({ claim: homeVolume });
+    await this.#waitUntilAllGone({ deployment, service, claim: homeVolume }, limits);
     // The policy protects the pods, so it is deleted after them.
-    await this.#provisioner.delete({ policy });
+    await provisioner.delete({ policy });
     await this.#waitUntilGone(({ policy }) => [policy], limits);
     const deleted = Object.entries({ deployment, service, policy, claim: homeVolume })
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
     // The status is reported even if no object existed: only the status ends a session for the Control Plane.
-    const result = { sessionId, state: "terminated", deleted };
+    const result = { sessionId, state: "terminated", deleted, ...keptHome(home) };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+  }
+
+  async #waitUntilAllGone(
+    { deployment, service, claim }: Partial<SessionObjects>,
+    limits: WaitLimits,
+  ): Promise<void> {
+    const { deployments, services, claims } = this.#options.client;
+    await this.#waitUntilDeleted(deployment, deployments.read, limits);
+    // A Deployment that is deleted with its dependents is the last to go.
+    if (!deployment || this.#cache.session(limits.sessionId).pods.some(isAlive)) {
+      await this.#options.finder.deleteOrphans(limits.sessionId);
+    }
+    await this.#waitUntilGone(({ pods }) => pods, limits);
+    await this.#waitUntilDeleted(service, services.read, limits);
+    await this.#waitUntilDeleted(claim, claims.read, limits);
+  }
+
+  async #waitUntilDeleted(
+    object: KubernetesObject | undefined,
+    read: (name: string) => Promise<KubernetesObject | undefined>,
+    { sessionId, ...limits }: WaitLimits,
+  ): Promise<void> {
+    if (!object) return;
+    await waitUntilDeleted(this.#cache, sessionId, {
+      ...limits,
+      object,
+      read: () => read(nameOf(object)),
+      pending: () => `${this.#remaining(sessionId, object)} is still being deleted`,
+      pollIntervalMs: this.#options.timings.pollIntervalMs,
+    });
+  }
+
+  /** A Deployment that is being deleted waits for its pods, so that both are named. */
+  #remaining(sessionId: string, object: KubernetesObject): string {
+    const { pods } = this.#cache.session(sessionId);
+    return [object, ...pods.filter((pod) => pod !== object)].map((one) => `"${nameOf(one)}"`).join(", ");
   }
 
   async #waitUntilGone(
@@ -66,18 +113,28 @@ export class StopOperation {
   }
 
   /**
-   * The home volume to delete, unless another session uses it. It is chosen after the cache shows the Deployment's deletion: if the last two
-   * sessions of a user are stopped at the same time, the later one sees that it is the last.
+   * Decides about the home volume after the cache shows the Deployment's deletion: if the last two sessions of a user are stopped at the same
+   * time, the later one sees that it is the last.
    */
-  async #homeToDelete(
-    claim: V1PersistentVolumeClaim | undefined,
+  async #decideAboutHome(
+    objects: Partial<SessionObjects>,
     { sessionId, ...limits }: WaitLimits,
-  ): Promise<V1PersistentVolumeClaim | undefined> {
+  ): Promise<HomeDecision> {
     await waitUntil(this.#cache, sessionId, {
       ...limits,
       isDone: ({ deployment }) => !isAlive(deployment),
       pending: ({ deployment }) => `"${deployment && nameOf(deployment)}" is not being deleted yet`,
     });
-    return this.#provisioner.unlessShared(claim, sessionId);
+    const home = await this.#options.homes.decide(sessionId, objects);
+    if (home.kind === "keep") {
+      const { name, reason } = home;
+      log.info("Home volume {name} of session {sessionId} is kept: {reason}", { name, sessionId, reason });
+    }
+    return home;
   }
+}
+
+/** The part of the result that says why the home volume is left although its deletion was requested. */
+function keptHome(home: HomeDecision): { kept?: readonly string[] } {
+  return home.kind === "keep" ? { kept: [`claim/${home.name}: ${home.reason}`] } : {};
 }

@@ -2,7 +2,8 @@
  * Waits for conditions on a session's objects in the shared cache. Every wait has a timeout and can be cancelled.
  * @module
  */
-import type { V1Pod } from "@kubernetes/client-node";
+import type { KubernetesObject, V1Pod } from "@kubernetes/client-node";
+import { delay } from "@std/async";
 import { CommandError } from "../common/errors.ts";
 import { formatDuration } from "../common/quantities.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
@@ -53,6 +54,35 @@ export async function waitUntil(cache: SessionCache, sessionId: string, options:
       return { recheckInMs: Math.ceil(recheckInMs) };
     },
   });
+}
+
+/** Options of {@linkcode waitUntilDeleted}. */
+export interface DeletionWaitOptions extends TimeLimit {
+  readonly signal: AbortSignal;
+  readonly object: KubernetesObject;
+  readonly read: () => Promise<KubernetesObject | undefined>;
+  /** As for {@linkcode waitUntil}. */
+  readonly pending: () => string;
+  readonly pollIntervalMs: number;
+}
+
+/**
+ * Waits until an object of a session, cached or not, is deleted.
+ *
+ * @throws {CommandError} with failure `timeout`, or the signal's reason
+ */
+export async function waitUntilDeleted(
+  cache: SessionCache,
+  sessionId: string,
+  { object, read, pollIntervalMs, ...options }: DeletionWaitOptions,
+): Promise<void> {
+  const { signal, pending, timeoutMs, startedAt = performance.now() } = options;
+  const isGone = () => cache.isGone(object, sessionId);
+  if (!isGone()) return await waitUntil(cache, sessionId, { ...options, startedAt, isDone: isGone });
+  // The watch does not cover every object, such as a home volume that another agent created.
+  while ((await read())?.metadata?.uid === object.metadata?.uid) {
+    await delay(Math.min(pollIntervalMs, remainingMs({ timeoutMs, startedAt }, pending)), { signal });
+  }
 }
 
 /**

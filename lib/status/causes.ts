@@ -259,6 +259,13 @@ export const CAUSES = {
     message: "its Deployment was deleted",
     graceMs: IMMEDIATELY,
   },
+  // https://kubernetes.io/docs/concepts/services-networking/service/
+  ServiceMissing: {
+    description:
+      "The pod runs, but the Service does not lead to it and cannot be restored; see the agent's log",
+    message: "its Service is missing or does not lead to its pod",
+    graceMs: IMMEDIATELY,
+  },
   // https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
   Timeout: {
     description: "The session is not ready in time, and no other cause is known",

@@ -105,10 +105,13 @@ export class Monitor implements Disposable {
     const objects = cache.session(sessionId);
     const unready = this.#unready.get(sessionId);
     const disruption = disruptionOf(objects, lastReported) ?? unready?.disruption;
-    const status = lastReported && !busy.has(sessionId)
+    const isForeign = cache.foreign.agentOfSession(sessionId) !== undefined && !objects.deployment;
+    const status = lastReported && !busy.has(sessionId) && !isForeign
       ? observedStatus(sessionId, { objects, lastReported, disruption })
       : undefined;
-    if (lastReported?.state === "running" && status?.state === "pending" && !isGraceOver) {
+    // The garbage collector deletes the pod of a deleted Deployment a moment later.
+    const isPassing = status?.state === "pending" || (status?.state === "failed" && objects.pods.length > 0);
+    if (lastReported?.state === "running" && isPassing && !isGraceOver) {
       const timer = unready?.timer ?? this.#checkAfterGrace(sessionId);
       this.#unready.set(sessionId, { timer, disruption });
       return;

@@ -2,15 +2,20 @@
  * The status of a session as its Kubernetes objects show it, and whether it differs from the last reported one. Pure.
  * @module
  */
+import type { V1Pod } from "@kubernetes/client-node";
 import type { SessionStatus } from "../control_plane/protocol.ts";
-import { isAlive } from "../kubernetes/objects.ts";
+import { isAlive, mountedClaim } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
-import type { Problem } from "./causes.ts";
+import { type Problem, problem } from "./causes.ts";
 import { restartProblem } from "./container_diagnosis.ts";
 import { isHibernatedByMaxDuration, maxDurationDetail } from "./max_duration.ts";
 import { podDisruption, podView } from "./pod_diagnosis.ts";
-import { checkReadiness, isHibernated, isReady } from "./readiness.ts";
+import { checkReadiness, currentPod, isHibernated, isReady } from "./readiness.ts";
 import { statusOf } from "./status.ts";
+
+/** What a user can do after the loss of a home volume. */
+export const NEW_HOME_ADVICE = "stop the session and start it again, which creates an empty home volume";
+export const LOST_HOME_ADVICE = "restore the PersistentVolumeClaim with this name, or " + NEW_HOME_ADVICE;
 
 /** A session's objects and what is known from before. */
 export interface Observation {
@@ -29,11 +34,14 @@ export function observedStatus(
   { objects, lastReported, disruption }: Observation,
 ): SessionStatus | undefined {
   const { deployment, service, pods } = objects;
-  if (deployment?.metadata?.deletionTimestamp || (!deployment && pods.length > 0)) return undefined;
-  if (!deployment && !service) return statusOf(sessionId, "terminated");
+  if (deployment?.metadata?.deletionTimestamp) return undefined;
+  // A pod that is not being deleted was left by a deletion without dependents.
+  if (!deployment && pods.length > 0 && currentPod(pods) === undefined) return undefined;
+  if (!deployment && !service && pods.length === 0) return statusOf(sessionId, "terminated");
   if (deployment?.spec?.replicas === 0) {
     if (!isHibernated(objects)) return undefined;
-    const detail = isHibernatedByMaxDuration(deployment) ? maxDurationDetail(deployment) : undefined;
+    const detail = homeProblem(objects) ??
+      (isHibernatedByMaxDuration(deployment) ? maxDurationDetail(deployment) : undefined);
     return statusOf(sessionId, "hibernated", { deployment, detail });
   }
   const readiness = checkReadiness(objects);
@@ -43,8 +51,11 @@ export function observedStatus(
     // Of two replicas, the first one stays the reported one when the number is corrected.
     const pod = lastReadyPod ?? readiness.pod;
     const isSamePod = lastPod === pod.metadata?.name;
-    const detail = isSamePod ? restartProblem(pod, podView(pod, objects).events) : disruption;
-    return statusOf(sessionId, "running", { pod, detail });
+    if (!isServed(objects, pod)) {
+      return statusOf(sessionId, "pending", { deployment, detail: problem("ServiceMissing", {}) });
+    }
+    const restart = isSamePod ? restartProblem(pod, podView(pod, objects).events) : disruption;
+    return statusOf(sessionId, "running", { pod, detail: restart ?? homeProblem(objects) });
   }
   // A second replica is a problem, but the session runs: the first pod still serves it.
   if (lastReadyPod && readiness.state === "failing" && readiness.problem.reason === "ReplicasChanged") {
@@ -53,6 +64,26 @@ export function observedStatus(
   // A current problem is more useful than the disruption that led to it.
   const detail = readiness.state === "failing" ? readiness.problem : disruption;
   return statusOf(sessionId, deployment ? "pending" : "failed", { deployment, detail });
+}
+
+/** Whether the Service of a session leads to its pod. */
+function isServed({ service }: SessionObjects, { metadata }: V1Pod): boolean {
+  if (!isAlive(service)) return false;
+  const selector = Object.entries(service.spec?.selector ?? {});
+  return selector.length > 0 && selector.every(([key, value]) => metadata?.labels?.[key] === value);
+}
+
+/** A session whose home volume was deleted cannot wake; until its pod ends, Kubernetes keeps the volume. */
+function homeProblem({ deployment, claim }: SessionObjects): Problem | undefined {
+  const name = mountedClaim(deployment);
+  if (name === undefined || isAlive(claim)) return undefined;
+  const isRunning = deployment?.spec?.replicas !== 0;
+  const details = claim && isRunning
+    ? "it is being deleted, and its files are lost when the session's pod ends"
+    : claim
+    ? `it is being deleted; ${NEW_HOME_ADVICE} once it is gone`
+    : `it was deleted; ${LOST_HOME_ADVICE}`;
+  return problem("VolumeGone", { volume: JSON.stringify(name), details });
 }
 
 /** Why the pod that was last reported as running is gone or being removed: it explains the replacement pod, or that there is none. */

@@ -48,6 +48,7 @@ function problemOf(sources: Sources): string {
 /** For each option a text that is not its default, and its parsed value. */
 const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [string, Settings[K]] } = {
   agentId: ["k8s-prod-us-east-1", "k8s-prod-us-east-1"],
+  adoptSessionsOf: ["k8s-old,k8s-older", ["k8s-old", "k8s-older"]],
   controlPlaneUrl: ["https://control.example.com/base/", "https://control.example.com/base/"],
   platform: ["openshift", "openshift"],
   region: ["us-east-1", "us-east-1"],
@@ -143,6 +144,7 @@ for (const option of OPTIONS) {
 Deno.test("loadConfig() uses the documented defaults for unset settings", () => {
   assertEquals(withRequired({}), {
     agentId: "a1",
+    adoptSessionsOf: [],
     controlPlaneUrl: "wss://cp.example.com",
     platform: "kubernetes",
     region: "",

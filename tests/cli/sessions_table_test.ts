@@ -45,6 +45,10 @@ function cacheOf(...sessions: ReadonlyArray<readonly [V1Deployment | undefined, 
   for (const [deployment, pod] of sessions) {
     if (deployment) cache.put("deployment", deployment);
     if (pod) cache.put("pod", pod);
+    const name = deployment?.metadata?.name ?? "";
+    if (name) {
+      cache.put("service", { metadata: metadata(name), spec: { selector: { session: name } } } as V1Service);
+    }
   }
   return cache;
 }

@@ -4,6 +4,8 @@ import {
   type KubernetesObject,
   type V1Deployment,
   type V1NetworkPolicy,
+  type V1Pod,
+  type V1ReplicaSet,
   type V1Role,
   type V1Secret,
   type V1Service,
@@ -108,6 +110,24 @@ onEachCluster(
       const problem = `"${sessionId}" already exists in the cluster and does not belong to this session`;
       assert(String(rejected.error).endsWith(problem), String(rejected.error));
     }
+
+    // What a Deployment left is deleted with the session.
+    const labels = { app: "streamspace-session", session: "left" };
+    const spec = { containers: [{ name: "session", image: "example.com/left:1" }] };
+    const selector = { matchLabels: labels };
+    const set = { spec: { replicas: 0, selector, template: { metadata: { labels }, spec } } };
+    await cluster.create(
+      {
+        apiVersion: "apps/v1",
+        kind: "ReplicaSet",
+        metadata: { name: "left", labels },
+        ...set,
+      } as V1ReplicaSet,
+    );
+    await cluster.create(
+      { apiVersion: "v1", kind: "Pod", metadata: { name: "left", labels }, spec } as V1Pod,
+    );
+    assertEquals((await stage.command("stop_session", { sessionId: "left" })).error, undefined);
 
     // The lease is released at the end.
     stage.agent.stop();

@@ -397,17 +397,55 @@ Deno.test("SessionCache.session() returns the user's home volume for each sessio
     "home-alice",
     undefined,
   ]);
-  assertEquals(["s1", "s3"].map((id) => cache.isShared("home-alice", id)), [true, true]);
-  assertEquals(cache.isShared("other", "s3"), false);
-  const { metadata, ...rest } = withHome("s2", "home-alice");
-  const leaving = { ...metadata, resourceVersion: "101", deletionTimestamp: new Date(0) };
-  await cluster.emit("deployments", "MODIFIED", { ...rest, metadata: leaving });
-  assertEquals(["s1", "s2"].map((id) => cache.isShared("home-alice", id)), [false, true]);
   assertEquals(cache.sessionIds(), ["s1", "s2", "s3"]);
   assertEquals(cache.isGone(home, "s1"), false);
   await cluster.emit("persistentvolumeclaims", "DELETED", home);
   assertEquals(cache.isGone(home, "s1"), true);
   assertEquals(cache.session("s1").claim, undefined);
+});
+
+Deno.test("SessionCache removes an object from a session when its labels name another one, or none", () => {
+  const cache = new SessionCache("a1");
+  const changed: string[] = [];
+  cache.change("deployment", "put", object("s1"));
+  cache.change("pod", "put", object("s1-a"));
+  cache.listen((sessionId) => changed.push(sessionId));
+  cache.change("deployment", "put", object("s1", { version: 2, labels: { ...LABELS, session: "s2" } }));
+  cache.change("pod", "put", object("s1-a", { version: 2, labels: { app: "streamspace-session" } }));
+  assertEquals([known(cache), known(cache, "s2")], [{}, { deployment: "2" }]);
+  assertEquals(changed, ["s1", "s2", "s1"]);
+  cache.change("deployment", "remove", object("s1", { version: 3, labels: { app: "streamspace-session" } }));
+  assertEquals(cache.sessionIds(), []);
+});
+
+Deno.test("SessionCache.foreign names the agents of other sessions, and what mounts a claim", () => {
+  const cache = new SessionCache(["a1", "a0"]);
+  const of = (agent: string, session: string) => ({
+    ...withHome(session, "home-alice"),
+    metadata: object(session, { labels: { ...LABELS, session, "stream.space/agent": agent } }).metadata,
+  });
+  for (const [agent, id] of [["a2", "s3"], ["a2", "s2"], ["a1", "s1"], ["a0", "s0"]] as const) {
+    cache.change("deployment", "put", of(agent, id));
+  }
+  cache.change(
+    "claim",
+    "put",
+    object("home-alice", { labels: { ...USER_LABELS, "stream.space/agent": "a2" } }),
+  );
+  assertEquals(cache.sessionIds(), ["s1", "s0"]);
+  assertEquals(cache.session("s1").claim?.metadata?.name, "home-alice");
+  assertEquals([...cache.foreign.sessionsByAgent()], [["a2", ["s2", "s3"]]]);
+  assertEquals(["s1", "s2", "s9"].map((id) => cache.foreign.agentOfSession(id)), [
+    undefined,
+    "a2",
+    undefined,
+  ]);
+  assertEquals(cache.foreign.mounting("home-alice"), [
+    'Deployment "s3" of agent "a2"',
+    'Deployment "s2" of agent "a2"',
+  ]);
+  cache.replace("deployment", [of("a1", "s1")], "5");
+  assertEquals([...cache.foreign.sessionsByAgent()], []);
 });
 
 Deno.test("SessionCache.waitFor() rechecks a session when the home volume of its user changes", async () => {

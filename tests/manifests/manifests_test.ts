@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { V1Deployment } from "@kubernetes/client-node";
+import { HOME_ANNOTATION } from "../../lib/model/names.ts";
 import { buildManifests, buildPolicy, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
 import { labelValue } from "../../lib/model/names.ts";
 import type { HomeVolume } from "../../lib/manifests/home.ts";
@@ -143,13 +144,14 @@ Deno.test("buildManifests() annotates the maximum duration and idle timeout", ()
 
 Deno.test("buildManifests() adds and mounts the claim of a home volume", () => {
   const request = { ...REQUEST, persistentHome: true };
-  const { claim, deployment } = buildManifests({ ...SPEC, request, homeVolume: HOME });
+  const { claim, deployment, service } = buildManifests({ ...SPEC, request, homeVolume: HOME });
   assertEquals<unknown>(claim, {
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
     metadata: { ...METADATA, name: `${ID}-home` },
     spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
   });
+  assertEquals(service.metadata?.annotations?.[HOME_ANNOTATION], `${ID}-home`);
   assertEquals<unknown>(
     deployment,
     deploymentOf({

@@ -47,6 +47,7 @@ class Bench implements AsyncDisposable {
       cache: this.#cache,
       templateObjects: { synced: (signal) => abortable(this.templateObjects.promise, signal) },
       recorder: new AnnotationRecorder({} as SessionClient, this.#cache),
+      reported: new Map(),
       capacity: new SessionCapacity(this.#cache, { maxSessions: 1, maxCpu: 1, maxMemory: 1 }),
       maxConcurrentStarts: 1,
       settings: SETTINGS,

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import type { V1Deployment, V1Pod, V1Service } from "@kubernetes/client-node";
 import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
@@ -79,7 +79,8 @@ function monitoredSession(situation: Situation = {}): {
     : {};
   cache.put("service", {
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS, annotations },
-  });
+    spec: { selector: LABELS },
+  } as V1Service);
   const sent: string[] = [];
   const recorded: string[] = [];
   const outbox = new Outbox();
@@ -104,6 +105,27 @@ function monitoredSession(situation: Situation = {}): {
     );
   return { cache, reports, sent, recorded, busy, monitor };
 }
+
+Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", () => {
+  using time = new FakeTime();
+  const { cache, reports, monitor } = monitoredSession();
+  using _ = monitor;
+  const metadata = { name: "s1", uid: "service", resourceVersion: "4", labels: LABELS };
+  cache.put("service", { metadata, spec: { selector: { session: "other" } } } as V1Service);
+  time.tick(1999);
+  assertEquals(reports(), []);
+  time.tick(1);
+  assertEquals(reports(), ["pending ServiceMissing its Service is missing or does not lead to its pod"]);
+});
+
+Deno.test("monitor reports a pod whose Deployment is gone, unless it is deleted within the grace period", () => {
+  using time = new FakeTime();
+  const { cache, reports, monitor } = monitoredSession();
+  using _ = monitor;
+  cache.change("deployment", "remove", deployment(1, 5));
+  time.tick(2000);
+  assertEquals(reports(), ["failed DeploymentDeleted its Deployment was deleted"]);
+});
 
 /** Scales the session to zero, optionally with annotations; its pod has ended. */
 function hibernate(cache: SessionCache, annotations: Record<string, string> = {}): void {

@@ -57,6 +57,8 @@ export interface StageOptions {
   readonly timings?: Partial<Timings>;
   /** Path of another kubeconfig for the agent. */
   readonly kubeconfig?: string;
+  /** @default {AGENT_ID} */
+  readonly agentId?: string;
   /** Namespace for sessions. @default the test's own */
   readonly namespace?: string;
   /** Whether the agent reaches the API server and the Control Plane through proxies that inject faults. @default {false} */
@@ -170,14 +172,14 @@ export class Stage<Agent extends RunningAgent = LocalAgent> implements AsyncDisp
 
   /** Starts one more agent beside the stage's, with the same options or others; the test disposes it. */
   async startReplica(options: StageOptions = {}): Promise<Agent> {
-    const { args = [], env = {}, timings, kubeconfig, namespace, throughProxies } = {
+    const { agentId = AGENT_ID, args = [], env = {}, timings, kubeconfig, namespace, throughProxies } = {
       ...this.#options,
       ...options,
     };
     const proxies = throughProxies ? this.#proxies : undefined;
     return await this.#launcher({
       args: [
-        `--agent-id=${AGENT_ID}`,
+        `--agent-id=${agentId}`,
         `--control-plane-url=${proxies?.controlPlaneUrl ?? this.controlPlane.url}`,
         `--kubeconfig=${kubeconfig ?? proxies?.kubeconfig ?? this.cluster.kubeconfig}`,
         `--namespace=${namespace ?? this.cluster.namespace}`,
@@ -192,7 +194,11 @@ export class Stage<Agent extends RunningAgent = LocalAgent> implements AsyncDisp
 
   /** Sends a command and returns its id. */
   send(action: string, payload: Readonly<Record<string, unknown>>): string {
-    return this.controlPlane.command(AGENT_ID, { action, sessionId: String(payload.sessionId), payload });
+    return this.controlPlane.command(this.#options.agentId ?? AGENT_ID, {
+      action,
+      sessionId: String(payload.sessionId),
+      payload,
+    });
   }
 
   /** Sends a command and returns the payload of its result. */

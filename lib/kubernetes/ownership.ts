@@ -1,0 +1,64 @@
+/**
+ * Decides which session and which agent an object belongs to. Labels decide normally. An object whose labels were edited is recognized by what
+ * nobody edits by accident: the selector of a Deployment, which is immutable, and the annotation with the session's ID. Pure.
+ * @module
+ */
+import type { KubernetesObject, V1PodSpec } from "@kubernetes/client-node";
+import {
+  AGENT_LABEL,
+  APP,
+  APP_LABEL,
+  SESSION_ANNOTATION,
+  SESSION_LABEL,
+  sessionName,
+} from "../model/names.ts";
+import { nameOf } from "./objects.ts";
+
+/** The fields of Deployments and pods that are read here. */
+interface Workload extends KubernetesObject {
+  readonly spec?: V1PodSpec & {
+    readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+    readonly template?: {
+      readonly metadata?: { readonly labels?: Readonly<Record<string, string>> };
+      readonly spec?: V1PodSpec;
+    };
+  };
+}
+
+/** Whether an object has the label of all objects of sessions. */
+export function isSessionObject({ metadata }: KubernetesObject): boolean {
+  return metadata?.labels?.[APP_LABEL] === APP;
+}
+
+/** Label value of the agent that created an object; `undefined` for an object of the Go agent. */
+export function agentOf(object: KubernetesObject): string | undefined {
+  const { template } = (object as Workload).spec ?? {};
+  return object.metadata?.labels?.[AGENT_LABEL] ?? template?.metadata?.labels?.[AGENT_LABEL];
+}
+
+/** Session id of an object in the spelling of the Control Plane; `undefined` if its labels name no session. */
+export function sessionIdOf({ metadata }: KubernetesObject): string | undefined {
+  const name = metadata?.labels?.[SESSION_LABEL];
+  const id = metadata?.annotations?.[SESSION_ANNOTATION];
+  return id !== undefined && sessionName(id) === name ? id : name;
+}
+
+/** Whether an object belongs to a session even if its labels do not say so. */
+export function isPartOf(object: KubernetesObject, sessionId: string): boolean {
+  const selector = (object as Workload).spec?.selector?.matchLabels;
+  if (selector) return selector[APP_LABEL] === APP && selector[SESSION_LABEL] === sessionName(sessionId);
+  return object.metadata?.annotations?.[SESSION_ANNOTATION] === sessionId;
+}
+
+/** Names of the PersistentVolumeClaims that a Deployment's pods, or a pod, mount. */
+export function mountedClaims(object: KubernetesObject): string[] {
+  const { spec } = object as Workload;
+  const { volumes = [] } = spec?.template?.spec ?? spec ?? {};
+  return volumes.flatMap(({ persistentVolumeClaim: claim }) => claim ? [claim.claimName] : []);
+}
+
+/** Kind, name and, if it is not this one, the agent of an object, such as `Deployment "s2" of agent "k8s-b"`. */
+export function describe(kind: string, object: KubernetesObject): string {
+  const agent = agentOf(object);
+  return `${kind} "${nameOf(object)}"${agent === undefined ? "" : ` of agent "${agent}"`}`;
+}
