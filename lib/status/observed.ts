@@ -80,8 +80,6 @@ function homeProblem({ deployment, claim }: SessionObjects): Problem | undefined
   const isRunning = deployment?.spec?.replicas !== 0;
   const details = claim && isRunning
     ? "it is being deleted, and its files are lost when the session's pod ends"
-    : claim
-    ? `it is being deleted; ${NEW_HOME_ADVICE} once it is gone`
     : `it was deleted; ${LOST_HOME_ADVICE}`;
   return problem("VolumeGone", { volume: JSON.stringify(name), details });
 }

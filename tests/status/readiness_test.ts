@@ -175,8 +175,8 @@ Deno.test("every cause of the table has a test, except those that waits and the 
     [...CONTAINER_PROBLEMS, ...POD_PROBLEMS, ...PASSING].map(([, , reason]) => reason),
   );
   assertEquals(Object.keys(CAUSES).filter((reason) => !found.has(reason)), [
-    "ServiceMissing",
     "Forbidden",
+    "ServiceMissing",
     "Timeout",
   ]);
 });
