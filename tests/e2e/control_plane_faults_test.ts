@@ -59,9 +59,12 @@ onEachCluster(
     const reached = proxies.hang("patch configmaps");
     const commandId = stage.send("start_session", { sessionId: "s1", ...START });
     await reached;
+    proxies.controlPlaneLink.mode = { kind: "refuse" };
     proxies.controlPlaneLink.reset();
     await stage.agent.line(/Disconnected from Control Plane/);
     proxies.api.clearFaults();
+    await stage.agent.line(new RegExp(`Queued the result of command ${commandId} until the link is up`));
+    proxies.controlPlaneLink.mode = { kind: "pass" };
     assertEquals((await controlPlane.result(commandId)).type, "complete");
     await stage.roundTrip();
     const acks = controlPlane.messages.filter(({ message }) => message.type === "ack");
@@ -70,7 +73,7 @@ onEachCluster(
       1,
       1,
     ]);
-    // The agent registers again before it connects again.
+    // A reconnect needs no registration.
     assertEquals([controlPlane.registrations.length, controlPlane.connections.length], [1, 2]);
     assertEquals([...controlPlane.problems], []);
   },
