@@ -127,7 +127,7 @@ Deno.test("invalid settings end the program with exit code 2 and all problems in
     "  - --no-such-flag is unknown: see --help",
     "  - --agent-id (AGENT_ID) is required: Unique agent identifier, such as k8s-prod-us-east-1",
     "  - --control-plane-url (CONTROL_PLANE_URL) is required: Control Plane URL, such as wss://control.example.com",
-    '  - --max-cpu (MAX_CPU) must be an amount of cores: current value is "lots" (--max-cpu)',
+    '  - --max-cpu (MAX_CPU) must be an amount of cores such as 64 or 64000m: current value is "lots" (--max-cpu)',
     '  - --heartbeat-interval (HEARTBEAT_INTERVAL) must be between 1s and 20s: current value is "1h" (HEARTBEAT_INTERVAL)',
   ]);
 });
@@ -142,7 +142,7 @@ onEachCluster(
     assertEquals(await stage.agent.exit(), 2);
     assertStringIncludes(
       stage.agent.output.at(-1) ?? "",
-      `  - --health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${listener.addr.port}: it is in use by another program, choose another or off`,
+      `  - --health-addr (HEALTH_ADDR): cannot listen on 127.0.0.1:${listener.addr.port}: it is in use by another program, choose another address or off`,
     );
   },
   [MEMORY],
