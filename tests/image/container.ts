@@ -1,13 +1,13 @@
 /**
- * A container without a container engine: a root folder goes in, processes run in it that see nothing else. It has namespaces of its
- * own for mounts and processes, a read-only root and a user without rights, as the Deployment asks for. Needs root on Linux.
+ * A container without a container engine: processes run in a root folder and see nothing else. It has its own namespaces for mounts and
+ * processes, a read-only root and an unprivileged user, as the Deployment requires. Needs root on Linux.
  * @module
  */
 
-/** What programs in the image and the tools of this machine are found by; the base image has the same. */
+/** Search path for the programs of the image and of this machine; the same as in the base image. */
 const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
 
-/** A running container; dispose it to end all that runs in it. */
+/** A running container; disposing it kills all its processes. */
 export class Container implements AsyncDisposable {
   readonly #unshare: Deno.ChildProcess;
   readonly #user: string;
@@ -21,7 +21,7 @@ export class Container implements AsyncDisposable {
     void unshare.status.then(() => this.#hasEnded = true);
   }
 
-  /** Starts `command` as the container's first process, and waits until its standard error says `sign`. */
+  /** Starts `command` as the container's first process, and waits until its standard error contains `sign`. */
   static async start(
     root: string,
     options: { command: readonly string[]; user: string; sign: string },
@@ -48,35 +48,35 @@ export class Container implements AsyncDisposable {
     return new Container(unshare, { user: options.user, init: Number(children.trim()) });
   }
 
-  /** Runs a program to its end, as the kubelet runs a probe, and gives its exit code. */
+  /** Runs a program, as the kubelet runs a probe, and returns its exit code. */
   async exec(...command: string[]): Promise<number> {
     const { code } = await this.#enter(command).output();
     return code;
   }
 
-  /** Starts a program, and gives it once its standard error says `sign`. */
+  /** Starts a program, and returns when its standard error contains `sign`. */
   async spawn(command: readonly string[], sign: string): Promise<Deno.ChildProcess> {
     const child = this.#enter(command).spawn();
     await seen(child.stderr, sign);
     return child;
   }
 
-  /** Sends a signal to the first process and gives the exit code with which the container ends. */
+  /** Sends a signal to the first process and returns the exit code of the container. */
   async stop(signal: Deno.Signal): Promise<number> {
     Deno.kill(this.#init, signal);
     return (await this.#unshare.status).code;
   }
 
-  /** The effective user of the first process, as the kernel has it. */
+  /** The effective user of the first process, as the kernel reports it. */
   async initUser(): Promise<string> {
     const status = await Deno.readTextFile(`/proc/${this.#init}/status`);
     const id = (field: string) => new RegExp(`^${field}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1];
     return `${id("Uid")}:${id("Gid")}`;
   }
 
-  /** The first process takes all others with it. */
+  /** The kernel kills all other processes with the first one. */
   async [Symbol.asyncDispose](): Promise<void> {
-    // Before its standard input ends: a process that waits for that would be gone, and another have its number.
+    // Before closing its standard input: a process that exits on that could have passed on its id.
     if (!this.#hasEnded) Deno.kill(this.#init, "SIGKILL");
     await this.#unshare.stdin.close();
     await this.#unshare.status;
@@ -99,7 +99,7 @@ export class Container implements AsyncDisposable {
   }
 }
 
-/** Waits until a program's output holds `sign`. The rest is read too, as a program whose output nobody takes would end. */
+/** Waits until a program's output contains `sign`. It reads the rest, too, because a closed pipe would end the program. */
 async function seen(output: ReadableStream<Uint8Array>, sign: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const readAll = async () => {

@@ -1,14 +1,14 @@
 /**
- * What a Dockerfile's final stage consists of: its text goes in; copies, user and entry point come out. Pure.
- * It reads the instructions that this project's Dockerfile has, and no others.
+ * Parses the final stage of a Dockerfile: its base, copies, user and entry point. It supports only the instructions that this project's
+ * Dockerfile uses. Pure.
  * @module
  */
 
-/** One `COPY --from=…`: files of another stage or image into this one. */
+/** One `COPY --from=…`: copies files of another stage or image. */
 export interface Copy {
   readonly from: string;
   readonly sources: readonly string[];
-  /** A path that ends in a slash is a folder. */
+  /** A folder if it ends in a slash. */
   readonly target: string;
 }
 
@@ -20,7 +20,7 @@ export interface FinalStage {
   readonly entrypoint: readonly string[];
 }
 
-/** The images that a Dockerfile builds upon, stages included, in the order in which they are named. */
+/** The base images of all stages, in order. */
 export function baseImages(dockerfile: string): string[] {
   return instructions(dockerfile).filter(([word]) => word === "FROM").map(([, rest]) =>
     rest.split(/\s+/)[0] ?? ""
@@ -28,9 +28,9 @@ export function baseImages(dockerfile: string): string[] {
 }
 
 /**
- * Reads the last stage.
+ * Parses the last stage.
  *
- * @throws {SyntaxError} at an instruction that would change the image and is not understood here
+ * @throws {SyntaxError} for an unsupported instruction
  */
 export function finalStage(dockerfile: string): FinalStage {
   const all = instructions(dockerfile);

@@ -1,25 +1,25 @@
 /**
- * The image's root folder as the Dockerfile's final stage makes it: files of this machine go in, a folder comes out.
+ * Assembles the root folder of the image from files of this machine, as the Dockerfile's final stage does.
  * @module
  */
 import type { FinalStage } from "./dockerfile.ts";
 
-/** What stands in for the images that the final stage copies from. */
+/** Replacements for the images that the final stage copies from. */
 export interface Sources {
-  /** The agent's executable, for a copy from the build stage. */
+  /** The agent's executable, for copies from the build stage. */
   readonly executable: string;
-  /** Finds a file of an image by its path there. */
+  /** Returns the file that replaces a path of an image. */
   readonly imageFile: (path: string) => Promise<string>;
 }
 
-/** The libraries in gcr.io/distroless/cc: glibc's, and the two of GCC. */
+/** The libraries in gcr.io/distroless/cc: those of glibc, and two of GCC. */
 const BASE_LIBRARIES =
   /^(ld-linux-[\w-]+\.so\.\d|lib(c|m|dl|rt|pthread|resolv|util)\.so\.\d|libgcc_s\.so\.1|libstdc\+\+\.so\.6)$/;
 
 /**
  * Fills an empty folder.
  *
- * @throws {Error} when the executable needs a library that the base image has not
+ * @throws {Error} when the executable needs a library that the base image does not have
  */
 export async function assembleRoot(root: string, stage: FinalStage, sources: Sources): Promise<void> {
   for (const library of await libraries(sources.executable)) {
@@ -33,7 +33,7 @@ export async function assembleRoot(root: string, stage: FinalStage, sources: Sou
       const file = from === "build" ? sources.executable : await sources.imageFile(path);
       const inImage = target.endsWith("/") ? `${target}${path.replace(/^.*\//, "")}` : target;
       await copyInto(root, { file, path: inImage });
-      // What stands in for a static program may need libraries.
+      // The replacement of a static program may need libraries.
       for (const library of await libraries(file)) await copyInto(root, { file: library, path: library });
     }
   }
