@@ -6,7 +6,7 @@
 import { deadline } from "@std/async";
 import { parseRetryAfter } from "../common/backoff.ts";
 import { plainReason } from "../common/connection_problem.ts";
-import { LinkError } from "../common/errors.ts";
+import { LinkError, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 import {
@@ -215,8 +215,11 @@ async function describeFailure(
       const retryAfterMs = parseRetryAfter(headers);
       return new LinkError(`${problem}: ${rejection}`, { cause, status, retryAfterMs });
     }
-  } catch {
-    // Without a response, the error of the WebSocket is all there is.
+  } catch (error) {
+    // The WebSocket's own message lacks the reason, such as a refused connection.
+    if (!options.signal.aborted) {
+      return new LinkError(`${problem}: ${plainReason(messageOf(error))}`, { cause });
+    }
   }
   return new LinkError(`${problem}: ${plainReason(cause.message)}`, { cause });
 }

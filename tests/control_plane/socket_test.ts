@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { delay } from "@std/async";
 import { TcpProxy } from "../../dev/faults/tcp_proxy.ts";
+import { LinkError } from "../../lib/common/errors.ts";
 import { Socket, type SocketOptions } from "../../lib/control_plane/socket.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
@@ -33,6 +34,21 @@ class EchoServer implements AsyncDisposable {
     await this.#server.shutdown();
   }
 }
+
+Deno.test("Socket.connect() names the reason when nothing listens", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  const url = `ws://127.0.0.1:${port}/connect`;
+  const error = await assertRejects(
+    () => Socket.connect(`${url}?agent_id=a`, { credentials, signal: never }),
+    LinkError,
+  );
+  assertEquals(
+    error.message,
+    `Cannot open the WebSocket at ${url}: tcp connect error: Connection refused (os error 111)`,
+  );
+});
 
 Deno.test("C6 Socket ends when its peer does not answer pings", async () => {
   await using server = new EchoServer();
