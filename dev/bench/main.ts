@@ -32,7 +32,15 @@ interface Bench {
 }
 
 async function main(): Promise<void> {
-  const flags = parseArgs(Deno.args, { string: ["kubeconfig", "rounds", "output"] });
+  const flags = parseArgs(Deno.args, {
+    string: ["kubeconfig", "rounds", "output"],
+    unknown: (argument) => {
+      console.error(
+        `${argument} is unknown\nUsage: deno task bench [--kubeconfig FILE] [--rounds N] [--output FILE.md]`,
+      );
+      Deno.exit(2);
+    },
+  });
   const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
   await using memory = given === "" ? Cluster.start() : undefined;
   await using file = memory && await KubeconfigFile.write(memory.kubeconfig());

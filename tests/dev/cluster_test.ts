@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Cluster } from "@streamspace/memory-cluster";
 import { type Answer, call, claim, deployment, typedClients, waitFor } from "./cluster_client.ts";
 
@@ -228,5 +228,21 @@ Deno.test("authorize() decides about requests and access reviews", async () => {
     const spec = { resourceAttributes: { verb: "list", resource, namespace: "default" } };
     const answer = await call(cluster, path, { body: { spec } });
     assertEquals(answer.status.allowed, resource === "pods");
+  }
+});
+
+Deno.test("cluster task rejects invalid flags with exit code 2", async () => {
+  const main = new URL("../../dev/cluster/main.ts", import.meta.url).pathname;
+  for (
+    const [flag, problem] of [
+      ["--help", "--help is unknown"],
+      ["--port=x", '--port must be a number: current value is "x"'],
+      ["--kubeconfig=/nonexistent/file", "Cannot write --kubeconfig: "],
+    ] as const
+  ) {
+    const command = new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-check", main, flag] });
+    const { code, stderr } = await command.output();
+    assertEquals(code, 2);
+    assertStringIncludes(new TextDecoder().decode(stderr), problem);
   }
 });
