@@ -5,21 +5,26 @@
 import {
   type KubernetesObject,
   KubernetesObjectApi,
+  PatchStrategy,
   type V1ConfigMap,
   type V1Deployment,
+  type V1NetworkPolicy,
   type V1PersistentVolumeClaim,
   type V1Pod,
+  type V1ReplicaSet,
   type V1Service,
 } from "@kubernetes/client-node";
 import { deadline, retry } from "@std/async";
 import { clientNodeConfig } from "../api_server.ts";
-import { SESSION_LABEL } from "../../lib/model/names.ts";
+import { APP_LABEL, SESSION_LABEL } from "../../lib/model/names.ts";
 import type { Deletion } from "./event.ts";
 
 /** The objects of a session. */
 export interface SessionParts {
   deployment?: V1Deployment;
   service?: V1Service;
+  policy?: V1NetworkPolicy;
+  replicaSet?: V1ReplicaSet;
   claim?: V1PersistentVolumeClaim;
   readonly pods: V1Pod[];
 }
@@ -30,6 +35,8 @@ const DEPLOYMENT = ["apps/v1", "Deployment"] as const;
 const SERVICE = ["v1", "Service"] as const;
 const CLAIM = ["v1", "PersistentVolumeClaim"] as const;
 const POD = ["v1", "Pod"] as const;
+const REPLICA_SET = ["apps/v1", "ReplicaSet"] as const;
+const POLICY = ["networking.k8s.io/v1", "NetworkPolicy"] as const;
 
 /** Works in a namespace of its own, which it deletes in the end. */
 export class Administrator implements AsyncDisposable {
@@ -51,7 +58,9 @@ export class Administrator implements AsyncDisposable {
 
   /** All sessions with at least one object, by their ids. */
   async sessions(): Promise<Map<string, SessionParts>> {
-    const [deployments, services, claims, pods] = await Promise.all([
+    const [policies, replicaSets, deployments, services, claims, pods] = await Promise.all([
+      this.#list<V1NetworkPolicy>(POLICY),
+      this.#list<V1ReplicaSet>(REPLICA_SET),
       this.#list<V1Deployment>(DEPLOYMENT),
       this.#list<V1Service>(SERVICE),
       this.#list<V1PersistentVolumeClaim>(CLAIM),
@@ -64,6 +73,8 @@ export class Administrator implements AsyncDisposable {
       sessions.set(sessionId, parts);
       return parts;
     };
+    for (const policy of policies) of(policy).policy = policy;
+    for (const replicaSet of replicaSets) of(replicaSet).replicaSet = replicaSet;
     for (const deployment of deployments) of(deployment).deployment = deployment;
     for (const service of services) of(service).service = service;
     for (const claim of claims) of(claim).claim = claim;
@@ -79,13 +90,21 @@ export class Administrator implements AsyncDisposable {
 
   /** Deletes objects of a session and returns their names. */
   async delete({ sessionId, target }: Deletion): Promise<string[]> {
-    const { deployment, service, claim, pods } = (await this.sessions()).get(sessionId) ?? { pods: [] };
+    const parts: SessionParts = (await this.sessions()).get(sessionId) ?? { pods: [] };
+    const { deployment, service, policy, replicaSet, claim, pods } = parts;
+    if (target === "labels") return deployment ? [await this.#removeLabel(deployment)] : [];
     const targets: (readonly [kind: readonly [string, string], object: KubernetesObject | undefined])[] =
       target === "pod"
         ? pods.map((pod) => [POD, pod] as const)
+        : target === "replicaset"
+        ? [[REPLICA_SET, replicaSet]]
+        : target === "service"
+        ? [[SERVICE, service]]
+        : target === "policy"
+        ? [[POLICY, policy]]
         : target === "deployment"
         ? [[DEPLOYMENT, deployment]]
-        : [[DEPLOYMENT, deployment], [SERVICE, service], [CLAIM, claim]];
+        : [[DEPLOYMENT, deployment], [SERVICE, service], [POLICY, policy], [CLAIM, claim]];
     const present = targets.filter(([, object]) => object !== undefined);
     await Promise.all(present.map(([kind, object]) => this.#delete(kind, object?.metadata?.name ?? "")));
     return present.map(([[, kind], object]) => `${kind}/${object?.metadata?.name}`);
@@ -94,6 +113,18 @@ export class Administrator implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const metadata = { name: this.namespace };
     await inTime(this.#objects.delete({ apiVersion: "v1", kind: "Namespace", metadata }));
+  }
+
+  async #removeLabel({ metadata }: V1Deployment): Promise<string> {
+    const [apiVersion, kind] = DEPLOYMENT;
+    const name = metadata?.name ?? "";
+    const labels = { [APP_LABEL]: null as unknown as string };
+    const object = { apiVersion, kind, metadata: { name, namespace: this.namespace, labels } };
+    const options = [undefined, undefined, undefined, undefined, PatchStrategy.MergePatch] as const;
+    await inTime(this.#objects.patch(object, ...options)).catch((error) => {
+      if (!String(error).includes("404")) throw error;
+    });
+    return `the label ${APP_LABEL} of Deployment/${name}`;
   }
 
   /** Retries, as the API server may just have been frozen. */

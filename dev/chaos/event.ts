@@ -79,11 +79,11 @@ export interface FreezeServer {
   readonly ms: number;
 }
 
-/** An administrator deletes objects of a session. */
+/** An administrator deletes objects of a session, or removes the label `app` of its Deployment (`labels`). */
 export interface Deletion {
   readonly kind: "administrator";
   readonly sessionId: string;
-  readonly target: "pod" | "deployment" | "session";
+  readonly target: "pod" | "replicaset" | "service" | "policy" | "labels" | "deployment" | "session";
 }
 
 /** One event. */

@@ -174,7 +174,10 @@ function applyOrPostpone(branch: Branch, isConcurrent: (deletion: PastDeletion) 
 }
 
 function remove(state: SessionState, { target }: PastDeletion): readonly SessionState[] {
-  if (target === "pod" || state.kind === "absent") return [state];
+  if (state.kind === "absent") return [state];
+  if (target === "service") return state.kind === "broken" ? [ABSENT] : [state];
+  // A Deployment creates its pods and ReplicaSets again, and the agent restores the rest.
+  if (target !== "deployment" && target !== "session") return [state];
   // Objects that a concurrent start created after the administrator listed them are not deleted.
   if (target === "session") return [ABSENT, BROKEN, OTHER];
   return state.kind === "other" ? [OTHER, ABSENT] : [BROKEN];

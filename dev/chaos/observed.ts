@@ -3,16 +3,18 @@
  * @module
  */
 import { mountedClaim } from "../../lib/kubernetes/objects.ts";
+import { APP, APP_LABEL } from "../../lib/model/names.ts";
 import type { SessionParts } from "./administrator.ts";
 import type { SessionState } from "./model.ts";
 
 /** The state of a session according to its objects. */
-export function observe({ deployment, service, pods }: SessionParts): SessionState {
+export function observe({ deployment, service, policy, pods }: SessionParts): SessionState {
   if (!deployment) {
     if (pods.length > 0) return { kind: "other" };
     return { kind: service ? "broken" : "absent" };
   }
-  if (!service || deployment.metadata?.deletionTimestamp) return { kind: "other" };
+  const isComplete = service && policy && deployment.metadata?.labels?.[APP_LABEL] === APP;
+  if (!isComplete || deployment.metadata?.deletionTimestamp) return { kind: "other" };
   const settings = settingsIn(deployment);
   if (deployment.spec?.replicas === 1 && pods.length === 1) return { kind: "running", settings };
   if (deployment.spec?.replicas === 0 && pods.length === 0) return { kind: "hibernated", settings };
@@ -20,13 +22,14 @@ export function observe({ deployment, service, pods }: SessionParts): SessionSta
 }
 
 /** A description of the objects of a session. */
-export function describeParts({ deployment, service, claim, pods }: SessionParts): string {
+export function describeParts({ deployment, service, policy, claim, pods }: SessionParts): string {
   const texts = [
     deployment &&
     `Deployment (${deployment.spec?.replicas} replicas${
       deployment.metadata?.deletionTimestamp ? ", being deleted" : ""
     })`,
     service && "Service",
+    policy && "NetworkPolicy",
     claim && "PersistentVolumeClaim",
     ...pods.map(({ metadata, status }) =>
       `Pod ${metadata?.name} (${status?.phase}${metadata?.deletionTimestamp ? ", being deleted" : ""})`

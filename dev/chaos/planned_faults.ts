@@ -72,7 +72,15 @@ export function deletion(random: Random): Deletion {
   return {
     kind: "administrator",
     sessionId: random.pick(SESSION_IDS),
-    target: random.weighted([[6, "pod"], [3, "deployment"], [2, "session"]]),
+    target: random.weighted([
+      [6, "pod"],
+      [2, "replicaset"],
+      [4, "service"],
+      [2, "policy"],
+      [2, "labels"],
+      [3, "deployment"],
+      [2, "session"],
+    ]),
   };
 }
 

@@ -91,6 +91,7 @@ function agentArgs(namespace: string): string[] {
     `--templates=${JSON.stringify(TEMPLATES)}`,
     "--storage-size=1Gi",
     "--leader-election",
+    "--ingress-namespaces=chaos-clients",
     "--reconnect-attempts=0",
     "--start-timeout=40s",
     "--drain-timeout=10s",

@@ -100,12 +100,22 @@ Deno.test("expectSession() allows a home volume unless a stop deleted it", () =>
 });
 
 Deno.test("observe() compares a session with its start, whatever volumes its template has", () => {
-  const labels = { user: "u", template: "firefox" };
+  const labels = { app: "streamspace-session", user: "u", template: "firefox" };
   const containers = [{ name: "session", resources: { limits: { memory: "256Mi", cpu: "100m" } } }];
   const volumes = [{ name: "shm", emptyDir: {} }];
   const spec = { replicas: 0, selector: {}, template: { spec: { containers, volumes } } };
-  assertEquals(observe({ deployment: { metadata: { labels }, spec }, service: {}, pods: [] }), {
-    kind: "hibernated",
-    settings: AS_TEXT,
-  });
+  const parts = { deployment: { metadata: { labels }, spec }, service: {}, policy: {}, pods: [] };
+  assertEquals(observe(parts), { kind: "hibernated", settings: AS_TEXT });
+  const { policy: _, ...withoutPolicy } = parts;
+  assertEquals(observe(withoutPolicy), { kind: "other" });
+  const unlabelled = { ...parts.deployment, metadata: { labels: { user: "u", template: "firefox" } } };
+  assertEquals(observe({ ...parts, deployment: unlabelled }), { kind: "other" });
+});
+
+Deno.test("expectSession() expects that the agent restores what it can", () => {
+  for (const target of ["service", "policy", "replicaset", "labels"] as const) {
+    const deletion = { kind: "administrator", sessionId: "s1", target, from: 0, to: 1 } as const;
+    const { states } = expectSession([], { deletions: [deletion], staleMs: () => 0 });
+    assertEquals(states, [{ kind: "absent" }]);
+  }
 });
