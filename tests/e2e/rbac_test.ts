@@ -114,8 +114,10 @@ onEachCluster(
     // What a Deployment left is deleted with the session.
     const labels = { app: "streamspace-session", session: "left" };
     const spec = { containers: [{ name: "session", image: "example.com/left:1" }] };
-    const selector = { matchLabels: labels };
-    const set = { spec: { replicas: 0, selector, template: { metadata: { labels }, spec } } };
+    // Its own label, so that it does not adopt the pod.
+    const setLabels = { ...labels, set: "left" };
+    const selector = { matchLabels: setLabels };
+    const set = { spec: { replicas: 0, selector, template: { metadata: { labels: setLabels }, spec } } };
     await cluster.create(
       {
         apiVersion: "apps/v1",
