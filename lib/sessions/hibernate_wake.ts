@@ -124,16 +124,30 @@ export class ScaleOperations {
   }
 
   async #awaitPod(sessionId: string, { spentMs, signal }: CommandContext): Promise<V1Pod> {
-    return await waitUntilReady(this.#cache, sessionId, {
-      timeoutMs: this.#options.startTimeoutMs,
-      spentMs,
-      signal,
-      timings: this.#options.timings,
-      onProgress: (detail) => {
-        const { deployment } = this.#cache.session(sessionId);
-        this.report(sessionId, "pending", { detail, deployment });
-      },
-    });
+    return await this.#whileVisible(sessionId, () =>
+      waitUntilReady(this.#cache, sessionId, {
+        timeoutMs: this.#options.startTimeoutMs,
+        spentMs,
+        signal,
+        timings: this.#options.timings,
+        onProgress: (detail) => {
+          const { deployment } = this.#cache.session(sessionId);
+          this.report(sessionId, "pending", { detail, deployment });
+        },
+      }));
+  }
+
+  /** Repeats a wait that failed because somebody changed the labels of the Deployment, after they are restored. */
+  async #whileVisible<T>(sessionId: string, wait: () => Promise<T>): Promise<T> {
+    for (let repairs = 0;; repairs += 1) {
+      try {
+        return await wait();
+      } catch (error) {
+        if (this.#cache.session(sessionId).deployment || repairs === MAX_REPAIRS) throw error;
+        await this.#repair.reveal(sessionId);
+        if (!isAlive(this.#cache.session(sessionId).deployment)) throw error;
+      }
+    }
   }
 
   /** Reports a status that is not part of the outcome. */
@@ -142,6 +156,10 @@ export class ScaleOperations {
   }
 
   async #waitUntilHibernated(sessionId: string, signal: AbortSignal): Promise<void> {
+    await this.#whileVisible(sessionId, () => this.#waitForScale(sessionId, signal));
+  }
+
+  async #waitForScale(sessionId: string, signal: AbortSignal): Promise<void> {
     await waitUntil(this.#cache, sessionId, {
       signal,
       timeoutMs: this.#options.timings.terminationTimeoutMs,

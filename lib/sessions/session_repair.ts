@@ -63,6 +63,11 @@ export class SessionRepair {
     ];
   }
 
+  /** Restores the labels of a session's Deployment, if it exists without them. */
+  async reveal(sessionId: string): Promise<void> {
+    await this.#options.finder.reveal(sessionId);
+  }
+
   /** Whether a session lacks a part that can be restored. */
   isIncomplete(sessionId: string): boolean {
     return this.damage(sessionId).some((part) => RESTORABLE.includes(part));

@@ -221,3 +221,20 @@ onEachCluster(
     assertEquals(await cluster.leftovers(), []);
   },
 );
+
+onEachCluster("a start goes on after somebody removes the label app of its Deployment", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  const commandId = stage.send("start_session", { ...START, template: "stuck", sessionId: "s1" });
+  const labels = async () => {
+    const [deployment] = await cluster.list("apps/v1", "Deployment");
+    return deployment?.metadata?.labels?.app;
+  };
+  await cluster.until(async () => await labels() !== undefined);
+  const none = { app: null as unknown as string };
+  await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "s1", labels: none } });
+  await cluster.until(async () => await labels() === "streamspace-session");
+  await stage.roundTrip();
+  assertEquals(stage.results(commandId), []);
+  assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
+  assertEquals(await cluster.leftovers(), []);
+});
