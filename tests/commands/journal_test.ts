@@ -49,6 +49,24 @@ Deno.test("Journal.load() returns pending commands in the order they were receiv
   assertEquals((await recovered(store)).entries, [entry("c2"), entry("c1"), entry("c3", 500)]);
 });
 
+Deno.test("Journal takes over the entries of adopted agents, and leaves those of others", async () => {
+  const store = new MemoryJournalStore();
+  const digits = (nth: number) => String(nth).padStart(16, "0");
+  store.data[`old.${digits(1)}`] = JSON.stringify(entry("c1"));
+  store.data[`agent.${digits(2)}`] = JSON.stringify(entry("c2"));
+  store.data[`old.${digits(3)}`] = JSON.stringify(entry("c3"));
+  store.data["old.sessions"] = "s1\ns2";
+  const other = { [`older.${digits(4)}`]: JSON.stringify(entry("c4")), "older.sessions": "s4" };
+  Object.assign(store.data, other);
+  using journal = store.journal({ sessionIds: () => ["s1", "s2"], adoptedPrefixes: ["old"] });
+  const { entries, sessionIds } = await journal.load(never);
+  assertEquals(entries.map(({ commandId }) => commandId), ["c1", "c2", "c3"]);
+  assertEquals(sessionIds, ["s1", "s2"]);
+  journal.forget(["c1", "c2", "c3"]);
+  await journal.flush(never);
+  assertEquals(store.data, { ...other, "agent.sessions": "s1\ns2" });
+});
+
 Deno.test("Journal.add() numbers entries after those of the previous process", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();

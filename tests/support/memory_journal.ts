@@ -22,11 +22,18 @@ export class MemoryJournalStore implements JournalStore {
   capacity = Infinity;
 
   /** A journal that is stored here. */
-  journal(options: { sessionIds?: () => readonly string[]; writeTimeoutMs?: number } = {}): Journal {
+  journal(
+    options: {
+      sessionIds?: () => readonly string[];
+      writeTimeoutMs?: number;
+      adoptedPrefixes?: readonly string[];
+    } = {},
+  ): Journal {
     const { sessionIds = () => [], writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
     return new Journal({
       store: this,
       prefix: "agent",
+      adoptedPrefixes: options.adoptedPrefixes ?? [],
       sessions: { sessionIds },
       writeTimeoutMs,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
