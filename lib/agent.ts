@@ -14,7 +14,7 @@ import {
 import { log } from "./common/log.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
-import { failedStarts } from "./commands/journal.ts";
+import { failedStarts, uncertainSessions } from "./commands/journal.ts";
 import { ClusterView } from "./doctor/cluster_view.ts";
 import { checkAtStartup } from "./doctor/doctor.ts";
 import { runningAgent } from "./doctor/other_agents.ts";
@@ -193,7 +193,8 @@ async function recover(components: Components, signal: AbortSignal): Promise<voi
   // Before the monitor, which does not report what the reconciler restores.
   reconciler.start();
   const failed = failedStarts(entries);
-  const uncertain = entries.flatMap(({ request }) => request ? [request.sessionId] : []);
+  const existing = new Set([...sessionIds, ...cache.sessionIds()]);
+  const uncertain = uncertainSessions(entries, (sessionId) => existing.has(sessionId));
   const isOther = (sessionId: string) => !failed.has(sessionId);
   monitor.start({ known: sessionIds.filter(isOther), uncertain: uncertain.filter(isOther) });
   dispatcher.reportFailedStarts(failed);

@@ -173,7 +173,10 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
     reported,
     reporter,
     busy,
-    recordStatus: (status) => recorder.recordStatus(status),
+    recordStatus: async (status) => {
+      journal.recordSessions();
+      await recorder.recordStatus(status);
+    },
     unreadyGraceMs: timings.unreadyGraceMs,
   });
   const api = createCustomObjectApi(transport, { namespace, resource: "sessions" });
@@ -219,7 +222,7 @@ function createOperations(
     templates: { cluster: templateObjects, table: config.templates, rules: config },
     startTimeoutMs: config.startTimeout,
     timings,
-    onStatus: (status) => void reporter.status(status),
+    onStatus: (status) => reporter.status(status),
   });
 }
 

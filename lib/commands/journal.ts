@@ -163,6 +163,11 @@ export class Journal implements Disposable {
     if (known.length > 0) this.#writer.commitLater();
   }
 
+  /** Records in the background which sessions exist, if that changed: a session that ended without a command is not reported again. */
+  recordSessions(): void {
+    this.#writer.commitLater();
+  }
+
   /** Waits until everything is written; rejects with the signal's reason if that comes first. */
   async flush(signal: AbortSignal): Promise<void> {
     await this.#writer.flush(signal);
@@ -255,12 +260,32 @@ export function failedStarts(entries: readonly JournalEntry[]): Map<string, stri
   const errors = new Map<string, string>();
   for (const { request, result } of entries) {
     if (!request) continue;
-    errors.delete(request.sessionId);
-    if (request.action === "start_session" && result?.type === "failed") {
-      errors.set(request.sessionId, result.payload.error);
-    }
+    const { action, sessionId } = request;
+    if (action === "start_session" && result?.type === "failed") errors.set(sessionId, result.payload.error);
+    else if (!isScaling(action) || result?.type === "complete") errors.delete(sessionId);
   }
   return errors;
+}
+
+/**
+ * The sessions whose last status may not have reached the Control Plane, because a command was not finished or its result may not have arrived.
+ *
+ * @param isKnown whether a session existed; of others, a hibernation or wake that did not complete reports nothing
+ */
+export function uncertainSessions(
+  entries: readonly JournalEntry[],
+  isKnown: (sessionId: string) => boolean,
+): string[] {
+  return entries.flatMap(({ request, result }) => {
+    if (!request) return [];
+    const { action, sessionId } = request;
+    return isScaling(action) && result?.type !== "complete" && !isKnown(sessionId) ? [] : [sessionId];
+  });
+}
+
+/** Whether a command neither creates nor deletes a session. */
+function isScaling(action: string): boolean {
+  return action === "hibernate_session" || action === "wake_session";
 }
 
 function bytesOf(text: string): number {

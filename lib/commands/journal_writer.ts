@@ -131,8 +131,9 @@ export class JournalWriter implements Disposable {
     clearTimeout(this.#retry);
     const backoff = new Backoff();
     let maxEntries = Infinity;
-    while (!signal.aborted && this.#changes.size > 0) {
+    while (!signal.aborted) {
       const batch = this.#batch(maxEntries);
+      if (batch.size === 0) break;
       try {
         await this.#options.store.write(Object.fromEntries(batch));
         this.#applied(batch);

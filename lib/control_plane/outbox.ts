@@ -31,11 +31,23 @@ const MAX_UNCERTAIN = 10_000;
 /** Messages that are still useful after a reconnect. */
 type Durable = Extract<Outbound, { type: "complete" | "failed" | "status" }>;
 
+/** How a message is sent. */
+interface SendOptions {
+  readonly waitedMs?: number | undefined;
+  readonly onSent?: (() => void) | undefined;
+}
+
 /** A result that is ready, but too early for the Control Plane. */
 interface HeldResult {
   readonly result: Result;
   /** When it is sent, on the clock of `performance.now()`. */
   readonly dueAt: number;
+}
+
+/** A status that waits for a link. */
+interface WaitingStatus {
+  readonly message: Durable;
+  readonly onSent: () => void;
 }
 
 interface Sent {
@@ -52,7 +64,7 @@ export class Outbox implements Disposable {
   #recent: Sent[] = [];
   /** Since when the oldest waiting message has been waiting. */
   #waitingSince = 0;
-  readonly #statuses = new Map<string, Durable>();
+  readonly #statuses = new Map<string, WaitingStatus>();
   /** When commands without a result arrived, by command id. */
   readonly #receivedAt = new Map<string, number>();
   /** By the time when they are due. */
@@ -85,9 +97,8 @@ export class Outbox implements Disposable {
     const statuses = [...this.#statuses.values()];
     this.#results = [];
     this.#statuses.clear();
-    for (const message of [...results, ...statuses]) {
-      if (!this.#transmit(message)) this.#keep(message, oldestMs);
-    }
+    for (const message of results) this.#deliver(message, { waitedMs: oldestMs });
+    for (const { message, onSent } of statuses) this.#deliver(message, { waitedMs: oldestMs, onSent });
     this.#checkEmpty();
   }
 
@@ -100,13 +111,16 @@ export class Outbox implements Disposable {
     this.#wire = undefined;
     const { oldestMs } = this.backlog;
     this.#settle(isDelivered ? Infinity : performance.now() - UNCERTAIN_MS);
-    const uncertain = this.#recent.map(({ message }) => message);
     // Unsent messages are newer than those that may not have arrived.
-    const unsent = [...this.#results, ...this.#statuses.values()];
+    const results = this.#results;
+    const statuses = [...this.#statuses.values()];
+    const uncertain = this.#recent;
     this.#recent = [];
     this.#results = [];
     this.#statuses.clear();
-    for (const message of [...uncertain, ...unsent]) this.#keep(message, oldestMs);
+    for (const { message } of uncertain) this.#keep(message, { waitedMs: oldestMs });
+    for (const message of results) this.#keep(message, { waitedMs: oldestMs });
+    for (const { message, onSent } of statuses) this.#keep(message, { waitedMs: oldestMs, onSent });
   }
 
   /**
@@ -122,17 +136,18 @@ export class Outbox implements Disposable {
    * {@linkcode Outbox.commandReceived}.
    *
    * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
+   * @param options.onSent called once a status is sent, which is never if a later status of the session replaces it before
    * @returns whether it was sent now
    */
-  send(message: Outbound, { waitedMs = 0 }: { waitedMs?: number } = {}): boolean {
-    if (message.type !== "complete" && message.type !== "failed") return this.#deliver(message, 0);
+  send(message: Outbound, { waitedMs = 0, onSent }: SendOptions = {}): boolean {
+    if (message.type !== "complete" && message.type !== "failed") return this.#deliver(message, { onSent });
     const { commandId } = message.payload;
     const dueAt = (this.#receivedAt.get(commandId) ?? -Infinity) + this.#holdMs;
     this.#receivedAt.delete(commandId);
     if (dueAt <= performance.now()) {
       // Earlier results first, whose timer may be late.
       this.#sendDue();
-      return this.#deliver(message, waitedMs);
+      return this.#deliver(message, { waitedMs });
     }
     this.#hold({ result: message, dueAt });
     return false;
@@ -172,14 +187,17 @@ export class Outbox implements Disposable {
     if (this.#isEmpty()) this.#onEmpty();
   }
 
-  #deliver(message: Outbound, waitedMs: number): boolean {
-    if (this.#transmit(message)) return true;
+  #deliver(message: Outbound, options: SendOptions): boolean {
+    if (this.#transmit(message)) {
+      options.onSent?.();
+      return true;
+    }
     if (message.type === "complete" || message.type === "failed") {
       log.info("Queued the result of command {commandId} until the link is up", {
         commandId: message.payload.commandId,
       });
     }
-    this.#keep(message, waitedMs);
+    this.#keep(message, options);
     return false;
   }
 
@@ -198,7 +216,7 @@ export class Outbox implements Disposable {
     const now = performance.now();
     const later = this.#held.findIndex(({ dueAt }) => dueAt > now);
     const due = this.#held.splice(0, later < 0 ? this.#held.length : later);
-    for (const { result } of due) this.#deliver(result, 0);
+    for (const { result } of due) this.#deliver(result, {});
     this.#setHoldTimer();
     this.#checkEmpty();
   }
@@ -219,7 +237,7 @@ export class Outbox implements Disposable {
     return true;
   }
 
-  #keep(message: Outbound, waitedMs = 0): void {
+  #keep(message: Outbound, { waitedMs = 0, onSent = () => {} }: SendOptions): void {
     const since = performance.now() - waitedMs;
     this.#waitingSince = this.waiting === 0 ? since : Math.min(this.#waitingSince, since);
     switch (message.type) {
@@ -228,7 +246,7 @@ export class Outbox implements Disposable {
         this.#results.push(message);
         break;
       case "status":
-        this.#statuses.set(message.payload.sessionId, message);
+        this.#statuses.set(message.payload.sessionId, { message, onSent });
         break;
     }
   }

@@ -40,14 +40,14 @@ export class Reporter {
   /**
    * Reports the status of a session, and logs it.
    *
-   * @returns whether it was sent now; otherwise it waits for a link
+   * @param options.onSent called once it is sent, which is never if a later status of the session replaces it before
    */
-  status(status: SessionStatus): boolean {
+  status(status: SessionStatus, options: { onSent?: () => void } = {}): void {
     this.#reported.set(status);
     const { sessionId, state, platformMetadata: { message } } = status;
     if (message) log.info("Session {sessionId} is {state}: {reason}", { sessionId, state, reason: message });
     else log.info("Session {sessionId} is {state}", { sessionId, state });
-    return this.#outbox.send({ type: "status", payload: status });
+    this.#outbox.send({ type: "status", payload: status }, options);
   }
 
   /** Drops statuses of a session that are not delivered yet, as a stop was received: sent after it, they would undo it. */

@@ -70,9 +70,10 @@ export class Monitor implements Disposable {
     this.#check(sessionId, { isGraceOver: false });
   }
 
-  /** Reports a status. One that waits for a connection is not recorded, as the next process may have to report it. */
+  /** Reports a status. It is recorded once it is sent: until then, the next process may have to report it. */
   report(status: SessionStatus): void {
-    if (this.#options.reporter.status(status)) void this.#options.recordStatus(status);
+    const { reporter, recordStatus } = this.#options;
+    reporter.status(status, { onSent: () => void recordStatus(status) });
   }
 
   /** Stops listening. */

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { failedStarts, type JournalEntry } from "../../lib/commands/journal.ts";
+import { failedStarts, type JournalEntry, uncertainSessions } from "../../lib/commands/journal.ts";
 import { completed, failed } from "../../lib/control_plane/protocol.ts";
 import { DispatcherBench, FIELDS, settled } from "../support/dispatcher_bench.ts";
 import { LogCapture } from "../support/log_capture.ts";
@@ -54,17 +54,17 @@ Deno.test("Dispatcher reports rejected starts again after the previous process e
   assertEquals(next.operations.failedStarts, bench.operations.failedStarts);
 });
 
-Deno.test("failedStarts() finds sessions whose last command is a start that failed", () => {
-  const entry = (
-    sessionId: string,
-    action: "start_session" | "stop_session",
-    isOk: boolean,
-  ): JournalEntry => ({
-    commandId: "c",
-    receivedAt: 1,
-    request: { action, sessionId },
-    result: isOk ? completed("c", {}) : failed("c", `no ${sessionId}`),
-  });
+function entry(
+  sessionId: string,
+  action: "start_session" | "stop_session" | "wake_session",
+  isOk?: boolean,
+): JournalEntry {
+  const unfinished: JournalEntry = { commandId: "c", receivedAt: 1, request: { action, sessionId } };
+  if (isOk === undefined) return unfinished;
+  return { ...unfinished, result: isOk ? completed("c", {}) : failed("c", `no ${sessionId}`) };
+}
+
+Deno.test("failedStarts() finds sessions whose last effective command is a start that failed", () => {
   const { request, ...noSession } = entry("", "start_session", false);
   assertEquals(request?.sessionId, "");
   assertEquals(
@@ -77,9 +77,27 @@ Deno.test("failedStarts() finds sessions whose last command is a start that fail
       entry("s3", "stop_session", false),
       entry("s4", "start_session", false),
       entry("s4", "start_session", true),
+      entry("s5", "start_session", false),
+      entry("s5", "wake_session", false),
+      entry("s6", "start_session", false),
+      entry("s6", "wake_session"),
+      entry("s7", "start_session", false),
+      entry("s7", "wake_session", true),
     ]),
-    new Map([["s1", "no s1"]]),
+    new Map([["s1", "no s1"], ["s5", "no s5"], ["s6", "no s6"]]),
   );
+});
+
+Deno.test("uncertainSessions() leaves out unknown sessions that could not be scaled", () => {
+  const entries = [
+    entry("s1", "start_session"),
+    entry("s2", "stop_session", false),
+    entry("s3", "wake_session"),
+    entry("s4", "wake_session", false),
+    entry("s5", "wake_session", false),
+    entry("s6", "wake_session", true),
+  ];
+  assertEquals(uncertainSessions(entries, (sessionId) => sessionId === "s5"), ["s1", "s2", "s5", "s6"]);
 });
 
 Deno.test("Dispatcher warns of a field that it ignores", async () => {

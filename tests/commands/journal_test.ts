@@ -409,3 +409,17 @@ Deno.test("Journal.usage shows entries, bytes and whether writing fails", async 
   await journal.add(entry("c2"));
   assertEquals([journal.usage.entries, journal.usage.isFailing], [2, true]);
 });
+
+Deno.test("Journal.recordSessions() writes the ids of the sessions if they changed", async () => {
+  const store = new MemoryJournalStore();
+  const sessionIds = ["s1", "s2"];
+  using journal = store.journal({ sessionIds: () => sessionIds });
+  await journal.add(entry("c1"));
+  sessionIds.pop();
+  for (const _ of [1, 2]) {
+    journal.recordSessions();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assertEquals((await recovered(store)).sessionIds, ["s1"]);
+  assertEquals(store.writes.length, 2);
+});

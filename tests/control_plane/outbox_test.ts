@@ -325,3 +325,21 @@ Deno.test("Outbox.backlog counts the waiting messages and the age of the oldest"
   await time.tickAsync(2000);
   assertEquals(outbox.backlog, { results: 2, statuses: 1, oldestMs: 2000 });
 });
+
+Deno.test("Outbox.send() calls onSent when a status is sent, unless a later status replaced it", () => {
+  using outbox = new Outbox();
+  const sent: string[] = [];
+  const send = (state: SessionState, sessionId = "s1") =>
+    outbox.send(status(sessionId, state), { onSent: () => sent.push(`${sessionId} ${state}`) });
+  send("pending");
+  send("running");
+  outbox.detach({ isDelivered: false });
+  assertEquals(sent, []);
+  outbox.attach(new FakeWire());
+  assertEquals(sent, ["s1 running"]);
+  send("hibernated", "s2");
+  assertEquals(sent, ["s1 running", "s2 hibernated"]);
+  outbox.detach({ isDelivered: false });
+  outbox.attach(new FakeWire());
+  assertEquals(sent, ["s1 running", "s2 hibernated"]);
+});

@@ -66,6 +66,7 @@ function monitoredSession(situation: Situation = {}): {
   reports: () => string[];
   sent: string[];
   recorded: string[];
+  outbox: Outbox;
   busy: BusySessions;
   monitor: Monitor;
 } {
@@ -103,7 +104,7 @@ function monitoredSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, reports, sent, recorded, busy, monitor };
+  return { cache, reports, sent, recorded, outbox, busy, monitor };
 }
 
 Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", () => {
@@ -452,11 +453,28 @@ for (const { name, situation, expected } of TAKEOVERS) {
   });
 }
 
-Deno.test("monitor records a status that was sent, and not one that waits for a connection", () => {
+Deno.test("monitor records a status when it is sent, which is later if there is no connection", () => {
   for (const isLinkDown of [false, true]) {
-    const { cache, recorded, monitor } = monitoredSession({ isLinkDown });
+    const { cache, recorded, outbox, monitor } = monitoredSession({ isLinkDown });
     using _ = monitor;
     hibernate(cache);
     assertEquals(recorded, isLinkDown ? [] : ["hibernated"]);
+    outbox.attach({ send: () => true });
+    assertEquals(recorded, ["hibernated"]);
   }
+});
+
+Deno.test("monitor of a new process reports a lost Deployment until it was sent, and never again", () => {
+  const recordedStatus = { state: "running", podName: "p1" };
+  const first = monitoredSession({ recorded: recordedStatus, isLinkDown: true, known: ["s1"] });
+  using _first = first.monitor;
+  first.cache.change("pod", "remove", pod("p1", { version: 3, isReady: false }));
+  first.cache.change("deployment", "remove", deployment(1, 4));
+  first.outbox.attach({ send: () => true });
+  assertEquals(first.recorded, ["failed"]);
+  const next = monitoredSession({ recorded: { state: "failed", podName: "" }, known: ["s1"] });
+  using _next = next.monitor;
+  next.cache.change("pod", "remove", pod("p1", { version: 3, isReady: false }));
+  next.cache.change("deployment", "remove", deployment(1, 4));
+  assertEquals(next.reports(), []);
 });
