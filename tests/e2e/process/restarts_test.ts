@@ -3,6 +3,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import type { V1ConfigMap } from "@kubernetes/client-node";
 import { Actor } from "../../support/actor.ts";
 import { AGENT_ID, killAndRestart, onEachCluster, Stage, START } from "../../support/stage.ts";
 
@@ -81,6 +82,44 @@ onEachCluster(
     });
   },
 );
+
+onEachCluster("what ended without a process is reported once, whatever restarts follow", async (cluster) => {
+  await using stage = await Stage.startProcess(cluster, { throughProxies: true });
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await stage.command("start_session", { sessionId: "s2", ...START });
+  stage.agent.stop();
+  await stage.agent.ended();
+  await cluster.delete("apps/v1", "Deployment", "s1");
+  await cluster.delete("apps/v1", "Deployment", "s2");
+  await cluster.delete("v1", "Service", "s2");
+  await cluster.untilLeft(["Service/s1"]);
+  await stage.startNext();
+  const expected = [["pending", "running", "failed"], ["pending", "running", "terminated"]];
+  const states = () => [stage.states("s1"), stage.states("s2")];
+  await stage.controlPlane.waitFor(() => String(states()) === String(expected));
+  await cluster.until(async () => {
+    const [service] = await cluster.list("v1", "Service");
+    const journals = await cluster.list("v1", "ConfigMap") as V1ConfigMap[];
+    return service?.metadata?.annotations?.["stream.space/status"]?.includes("failed") === true &&
+      !journals.some(({ data = {} }) => Object.values(data).includes("s1\ns2"));
+  });
+  for (const _ of [1, 2]) {
+    await killAndRestart(stage);
+    // The monitor of the new process reports before it answers a command.
+    await stage.command("wake_session", { sessionId: "s3" });
+    assertEquals(states(), expected);
+  }
+});
+
+onEachCluster("a session stays failed when a wake of it fails and the agent is killed", async (cluster) => {
+  await using stage = await Stage.startProcess(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START, template: "unknown" });
+  await stage.command("wake_session", { sessionId: "s1" });
+  await killAndRestart(stage);
+  await stage.command("wake_session", { sessionId: "s2" });
+  await stage.roundTrip();
+  assertEquals(new Set(stage.states("s1")), new Set(["failed"]));
+});
 
 onEachCluster("the next process completes a start with the template of the command", async (cluster) => {
   await using stage = await Stage.startProcess(cluster);
