@@ -13,7 +13,7 @@ import { formatDuration } from "../common/quantities.ts";
 import type { RequestLimits } from "../model/settings.ts";
 import { CommandResults } from "./command_results.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
-import type { CommandObserver, Operations } from "./interfaces.ts";
+import type { CommandObserver, CommandTask, Operations, RepairRequest, Task } from "./interfaces.ts";
 import { Lanes } from "./lanes.ts";
 import { PendingStops } from "./pending_stops.ts";
 import type { BusySessions } from "../status/busy_sessions.ts";
@@ -32,26 +32,6 @@ export interface DispatcherOptions {
   /** Whether this process is still the leader; if not, another process sends the results. @default {always} */
   readonly isLeading?: () => boolean;
   readonly observer?: CommandObserver;
-}
-
-/** The agent itself repairs a session. */
-interface RepairRequest {
-  readonly action: "repair_session";
-  readonly sessionId: string;
-}
-
-/** A command, or something that the agent does by itself, that is queued or running. */
-interface Task {
-  /** Empty for what the agent does by itself. */
-  readonly commandId: string;
-  readonly request: Pick<SessionRequest, "action" | "sessionId"> | RepairRequest;
-  readonly spentMs: number;
-  readonly cancel: AbortController;
-}
-
-/** A command that is queued or running. */
-interface CommandTask extends Task {
-  readonly request: SessionRequest;
 }
 
 /** Limits for resumed commands: they were accepted, so that the operation decides, fails if it must, and removes what it created. */

@@ -1,5 +1,5 @@
 /**
- * What the dispatcher uses of other components: the operations that carry out requests, and the observer of commands.
+ * What the dispatcher works with: its tasks, the operations that carry out requests, and the observer of commands.
  * @module
  */
 import type { CommandError } from "../common/errors.ts";
@@ -30,4 +30,24 @@ export interface CommandObserver {
   admitted(commandId: string): void;
   /** @param error why the command failed */
   ended(commandId: string, outcome: "complete" | "failed" | "handed_over", error?: unknown): void;
+}
+
+/** The agent itself repairs a session. */
+export interface RepairRequest {
+  readonly action: "repair_session";
+  readonly sessionId: string;
+}
+
+/** A command, or something that the agent does by itself, that is queued or running. */
+export interface Task {
+  /** Empty for what the agent does by itself. */
+  readonly commandId: string;
+  readonly request: Pick<SessionRequest, "action" | "sessionId"> | RepairRequest;
+  readonly spentMs: number;
+  readonly cancel: AbortController;
+}
+
+/** A command that is queued or running. */
+export interface CommandTask extends Task {
+  readonly request: SessionRequest;
 }
