@@ -192,7 +192,7 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
     observer: telemetry.commands,
   });
   const { repair } = operations;
-  const timeoutMs = timings.terminationTimeoutMs;
+  const timeoutMs = timings.repairTimeoutMs;
   const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs });
   const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
   return { capacity, monitor, sessionObjects, dispatcher, reconciler, expiry };

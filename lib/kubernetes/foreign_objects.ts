@@ -14,6 +14,7 @@ interface ForeignObject {
   readonly sessionId: string | undefined;
   /** Names of the claims that its pods mount, unless it is being deleted. */
   readonly claims: readonly string[];
+  readonly isEnding: boolean;
   readonly description: string;
 }
 
@@ -32,6 +33,7 @@ export class ForeignObjects {
       agent: agentOf(object),
       sessionId: sessionIdOf(object),
       claims: isAlive(object) && kind in DESCRIBED_KINDS ? mountedClaims(object) : [],
+      isEnding: !isAlive(object),
       description: describe(DESCRIBED_KINDS[kind] ?? kind, object),
     });
   }
@@ -62,10 +64,16 @@ export class ForeignObjects {
     return new Map([...sessions].map(([agent, ids]) => [agent, [...ids].toSorted()]));
   }
 
-  /** Descriptions of the objects whose pods mount a claim. */
+  /** Descriptions of the objects whose pods mount a claim, except for pods that end with their Deployment. */
   mounting(claimName: string): string[] {
-    return [...this.#objects.values()].filter(({ claims }) => claims.includes(claimName))
-      .map(({ description }) => description);
+    const objects = [...this.#objects.values()];
+    const ending = new Set(
+      objects.flatMap((one) => one.kind === "deployment" && one.isEnding ? [one.sessionId] : []),
+    );
+    ending.delete(undefined);
+    return objects.filter(({ kind, sessionId, claims }) =>
+      claims.includes(claimName) && !(kind === "pod" && ending.has(sessionId))
+    ).map(({ description }) => description);
   }
 
   #sessions(): ForeignObject[] {

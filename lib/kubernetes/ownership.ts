@@ -36,11 +36,20 @@ export function agentOf(object: KubernetesObject): string | undefined {
   return object.metadata?.labels?.[AGENT_LABEL] ?? template?.metadata?.labels?.[AGENT_LABEL];
 }
 
-/** Session id of an object in the spelling of the Control Plane; `undefined` if its labels name no session. */
-export function sessionIdOf({ metadata }: KubernetesObject): string | undefined {
-  const name = metadata?.labels?.[SESSION_LABEL];
-  const id = metadata?.annotations?.[SESSION_ANNOTATION];
-  return id !== undefined && sessionName(id) === name ? id : name;
+/**
+ * Session id of an object in the spelling of the Control Plane; `undefined` if its labels name no session, or a session to which it does not
+ * belong: somebody changed them, and another session must not get its objects.
+ */
+export function sessionIdOf(object: KubernetesObject): string | undefined {
+  const { labels, annotations, name } = object.metadata ?? {};
+  const label = labels?.[SESSION_LABEL];
+  const selected = (object as Workload).spec?.selector?.matchLabels?.[SESSION_LABEL];
+  if (selected !== undefined && selected !== label) return undefined;
+  const id = annotations?.[SESSION_ANNOTATION];
+  if (id === undefined) return label;
+  if (sessionName(id) === label) return id;
+  // The annotation of an object with the session's name was changed, not its label.
+  return name === label || selected === label ? label : undefined;
 }
 
 /** Whether an object belongs to a session even if its labels do not say so. */

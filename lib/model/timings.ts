@@ -56,6 +56,8 @@ export interface Timings {
   readonly journalFlushMs: number;
   /** Longest wait for a session's pods and volumes to be released or deleted. */
   readonly terminationTimeoutMs: number;
+  /** Longest wait of a repair for an object that is being deleted: the commands of the session wait for the repair. */
+  readonly repairTimeoutMs: number;
   /** Longest wait for the objects of a failed start to be deleted. */
   readonly rollBackTimeoutMs: number;
   /** Time between two reads of an object that no watch covers. */
@@ -111,6 +113,7 @@ export const DEFAULT_TIMINGS: Timings = {
   journalRejectedRetryMs: 30_000,
   journalFlushMs: 2000,
   terminationTimeoutMs: 120_000,
+  repairTimeoutMs: 2000,
   rollBackTimeoutMs: 5000,
   pollIntervalMs: 1000,
   progressIntervalMs: 1000,

@@ -6,7 +6,7 @@
 import type { KubernetesObject, V1PersistentVolumeClaim } from "@kubernetes/client-node";
 import type { SessionClient } from "../kubernetes/client.ts";
 import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
-import { describe, isPartOf, mountedClaims } from "../kubernetes/ownership.ts";
+import { agentOf, describe, isPartOf, mountedClaims } from "../kubernetes/ownership.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { isHomeVolumeOf } from "../manifests/home.ts";
 import {
@@ -48,11 +48,15 @@ export class HomeDeletion {
     const name = objects.claim ? nameOf(objects.claim) : mountedClaim(deployment) ??
       service?.metadata?.annotations?.[HOME_ANNOTATION] ?? homeClaimName(sessionId);
     // The watch does not cover every volume, such as one of an earlier version of StreamSpace.
-    const claim = objects.claim ?? await this.#readUnlessAbsent(name, sessionId, objects);
+    const claim = objects.claim ?? await this.#readUnlessAbsent(name, objects);
     if (!claim) return { kind: "none" };
     const user = (deployment ?? service)?.metadata?.annotations?.[USER_ANNOTATION] ??
       (deployment ?? service)?.metadata?.labels?.[USER_LABEL];
     if (!this.#isHomeOf(claim, sessionId, user)) {
+      const agent = agentOf(claim);
+      if (agent !== undefined && !this.#cache.isOwnAgent(agent)) {
+        return { kind: "keep", name, reason: `it belongs to agent "${agent}"` };
+      }
       return { kind: "keep", name, reason: "it does not belong to the session or its user" };
     }
     const [mounting] = await this.mounting(claim, sessionId);
@@ -67,8 +71,7 @@ export class HomeDeletion {
     if (cached.length > 0) return cached;
     const user = claim.metadata?.labels?.[USER_LABEL];
     const isOther = (object: KubernetesObject) =>
-      isAlive(object) && mountedClaims(object).includes(name) && !isPartOf(object, sessionId) &&
-      !this.#cache.owns(object, sessionId);
+      isAlive(object) && mountedClaims(object).includes(name) && !this.#cache.owns(object, sessionId);
     const strangers = `${APP_LABEL}!=${APP}`;
     // A watch can be late. Sessions that share the volume carry the label of its user.
     const [deployments, siblings, pods] = await Promise.all([
@@ -77,7 +80,9 @@ export class HomeDeletion {
       this.#client.pods.list(strangers),
     ]);
     return [
-      ...[...deployments, ...siblings].filter(isOther).map((one) => describe("Deployment", one)),
+      ...[...deployments, ...siblings].filter((one) => isOther(one) && !isPartOf(one, sessionId))
+        .map((one) => describe("Deployment", one)),
+      // Also a pod of the session whose labels were changed: nobody deletes it, so that the volume could not be deleted either.
       ...pods.filter((pod) => isOther(pod) && !hasEnded(pod)).map((one) => describe("Pod", one)),
     ];
   }
@@ -92,21 +97,22 @@ export class HomeDeletion {
     });
   }
 
-  /** A session that has no other trace has no home volume of its own outside of the cache, so that it costs no request. */
+  /** A session without a Deployment may have left its home volume, which the cache lacks if it is another agent's or its labels were changed. */
   async #readUnlessAbsent(
     name: string,
-    sessionId: string,
-    { deployment, service }: Partial<SessionObjects>,
+    { deployment }: Partial<SessionObjects>,
   ): Promise<V1PersistentVolumeClaim | undefined> {
-    if (!deployment && !service && name === homeClaimName(sessionId)) return undefined;
     if (deployment && mountedClaim(deployment) === undefined) return undefined;
     return await this.#client.claims.read(name);
   }
 
   #isHomeOf(claim: V1PersistentVolumeClaim, sessionId: string, user: string | undefined): boolean {
     if (this.#cache.owns(claim, sessionId)) return true;
+    const agent = agentOf(claim);
+    const isOurs = agent === undefined || this.#cache.isOwnAgent(agent);
+    // Its labels may have been changed.
+    if (nameOf(claim) === homeClaimName(sessionId)) return isOurs && isPartOf(claim, sessionId);
     if (SESSION_LABEL in (claim.metadata?.labels ?? {})) return false;
-    if (nameOf(claim) === homeClaimName(sessionId)) return isPartOf(claim, sessionId);
     return user !== undefined && isHomeVolumeOf(claim, user);
   }
 }

@@ -9,6 +9,7 @@ import type { ObjectApi } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import { agentOf, isSessionObject } from "../kubernetes/ownership.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
+import { SESSION_LABEL } from "../model/names.ts";
 import { ForeignSessionError, type SessionFinder } from "./session_finder.ts";
 
 /** Options for creating an object. */
@@ -81,8 +82,11 @@ export class ObjectCreator {
     api: ObjectApi<T>,
     { manifest, created, options }: { manifest: T; created: T; options: ObjectOptions<T> },
   ): Promise<T> {
-    const { isOurs = (object: T) => this.#cache.owns(object, options.sessionId) } = options;
-    if (isOurs(created)) return created;
+    const hasSession = SESSION_LABEL in (manifest.metadata?.labels ?? {});
+    const isOurs = hasSession || !options.isOurs
+      ? this.#cache.owns(created, options.sessionId)
+      : options.isOurs(created);
+    if (isOurs) return created;
     await deleteObject(api, created);
     const [label, value] =
       Object.entries(manifest.metadata?.labels ?? {}).find(([label, value]) =>

@@ -32,7 +32,7 @@ import {
   ObjectCreator,
 } from "./object_creation.ts";
 import type { SessionFinder } from "./session_finder.ts";
-import { type OperationTimings, waitUntilDeleted } from "./waiting.ts";
+import { type OperationTimings, waitUntil, waitUntilDeleted } from "./waiting.ts";
 
 /** Options for creating a session. */
 export interface SessionCreationOptions extends CreationOptions {
@@ -80,6 +80,7 @@ export class Provisioner {
 
   /** Creates the objects of a session. When it throws, no request is in progress any more. */
   async create(manifests: SessionManifests, options: SessionCreationOptions): Promise<void> {
+    await this.#removeOrphans(options);
     // The slot is released before each wait for a deletion.
     const create = () => this.#slots.run(() => this.#createAll(manifests, options), options.signal);
     await this.#retryAfterDeletions(create, options);
@@ -125,6 +126,21 @@ export class Provisioner {
   /** Reads a claim that the cache may not have, such as the home volume that another agent created. */
   async readClaim(name: string): Promise<V1PersistentVolumeClaim | undefined> {
     return await this.#client.claims.read(name);
+  }
+
+  /** Removes pods of a Deployment that was deleted without its dependents: the new one would adopt them and then replace them. */
+  async #removeOrphans({ sessionId, signal, timeoutMs }: CreationOptions): Promise<void> {
+    const { deployment, pods } = this.#cache.session(sessionId);
+    // If the Deployment only lost its labels, the creation finds it.
+    if (deployment || !pods.some(isAlive) || await this.#finder.deployment(sessionId)) return;
+    await this.#finder.deleteOrphans(sessionId);
+    await waitUntil(this.#cache, sessionId, {
+      signal,
+      timeoutMs,
+      isDone: ({ pods }) => !pods.some(isAlive),
+      pending: ({ pods }) =>
+        `pod "${pods.filter(isAlive).map(nameOf).join('", "')}" of an earlier run still exists`,
+    });
   }
 
   /** Creates objects, again after each deletion of an earlier object with the same name. */
@@ -203,7 +219,7 @@ export class Provisioner {
     const user = claim.metadata?.annotations?.[USER_ANNOTATION] ?? claim.metadata?.labels?.[USER_LABEL] ?? "";
     const isOurs = (existing: V1PersistentVolumeClaim) =>
       SESSION_LABEL in (existing.metadata?.labels ?? {})
-        ? this.#cache.owns(existing, sessionId)
+        ? this.#finder.isOurs(existing, sessionId)
         : isHomeVolumeOf(existing, user) || isPartOf(existing, sessionId);
     const created = await this.#creator.create(this.#client.claims, claim, {
       ...options,

@@ -71,11 +71,13 @@ export class SessionFinder {
     return found && this.isOurs(found, sessionId) ? found : undefined;
   }
 
-  /** Whether an object belongs to a session of this agent, even if its labels do not say so. */
+  /** Whether an object belongs to a session of this agent, even if its labels do not say so. The session belongs to the agent of its Deployment. */
   isOurs(object: KubernetesObject, sessionId: string): boolean {
+    if (this.#cache.owns(object, sessionId)) return true;
     const agent = agentOf(object);
-    return this.#cache.owns(object, sessionId) ||
-      (isPartOf(object, sessionId) && (agent === undefined || this.#cache.isOwnAgent(agent)));
+    const isOurSession = agent === undefined || this.#cache.isOwnAgent(agent) ||
+      this.#cache.session(sessionId).deployment !== undefined;
+    return isPartOf(object, sessionId) && isOurSession;
   }
 
   /** Restores the labels of a session's Deployment, unless they are intact; those of its pods are the same. */

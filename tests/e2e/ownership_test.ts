@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async";
 import type { KubernetesObject, V1Deployment } from "@kubernetes/client-node";
-import type { TestCluster } from "../support/clusters.ts";
+import { REAL, type TestCluster } from "../support/clusters.ts";
 import { AGENT_ID, type AnyStage, onEachCluster, Stage, START, START_WITH_HOME } from "../support/stage.ts";
 
 const OTHER = "k8s-other";
@@ -235,6 +235,74 @@ onEachCluster("a start goes on after somebody removes the label app of its Deplo
   await cluster.until(async () => await labels() === "streamspace-session");
   await stage.roundTrip();
   assertEquals(stage.results(commandId), []);
+  assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
+  assertEquals(await cluster.leftovers(), []);
+});
+
+onEachCluster("the last two sessions of a user, of two agents, are stopped at once", async (cluster) => {
+  await using stage = await Stage.start(cluster, { args: [PER_USER] });
+  await using other = await Stage.start(cluster, { args: [PER_USER], agentId: OTHER });
+  await start(stage, "s1", START_WITH_HOME);
+  await start(other, "s2", START_WITH_HOME);
+  const otherStop = other.controlPlane.command(OTHER, {
+    action: "stop_session",
+    sessionId: "s2",
+    payload: { sessionId: "s2", deletePVC: true },
+  });
+  await Promise.all([deletePvc(stage), other.controlPlane.result(otherStop)]);
+  assertEquals(await cluster.leftovers(), []);
+});
+
+onEachCluster("a stop keeps a home volume that a pod with changed labels still mounts", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage, "s1", START_WITH_HOME);
+  const name = (await cluster.list("v1", "Pod"))[0]?.metadata?.name ?? "";
+  const labels = { app: null as unknown as string };
+  await cluster.change({ apiVersion: "v1", kind: "Pod", metadata: { name, labels } });
+  const kept = `claim/s1-home: Pod "${name}" of agent "${AGENT_ID}" mounts it, too`;
+  assertEquals((await deletePvc(stage)).kept, [kept]);
+}, [REAL]);
+
+onEachCluster("a home volume whose labels were changed is used and deleted", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage, "s1", START_WITH_HOME);
+  await stage.command("stop_session", { sessionId: "s1" });
+  const labels = { app: null as unknown as string };
+  await cluster.change({
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "s1-home", labels },
+  });
+  await start(stage, "s1", START_WITH_HOME);
+  await stage.command("stop_session", { sessionId: "s1" });
+  assertEquals((await deletePvc(stage)).deleted, ["claim/s1-home"]);
+});
+
+onEachCluster("a stop says that a home volume belongs to another agent", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage, "s1", START_WITH_HOME);
+  await stage.command("stop_session", { sessionId: "s1" });
+  await using renamed = await Stage.start(cluster, { agentId: OTHER });
+  assertEquals(await deletePvc(renamed), {
+    sessionId: "s1",
+    state: "terminated",
+    deleted: [],
+    kept: [`claim/s1-home: it belongs to agent "${AGENT_ID}"`],
+  });
+});
+
+onEachCluster("a start does not use the pod that a deleted Deployment left", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage, "s1");
+  const [before] = await cluster.list("v1", "Pod");
+  await deleteWithoutDependents(cluster, {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "s1" },
+  });
+  await stage.untilState("s1", "failed");
+  const { result } = await stage.command("start_session", { ...START, sessionId: "s1", memory: "1Gi" });
+  assert((result as { podName: string }).podName !== before?.metadata?.name);
   assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
   assertEquals(await cluster.leftovers(), []);
 });

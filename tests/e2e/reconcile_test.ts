@@ -18,6 +18,10 @@ const TRICKS: Readonly<Record<string, (cluster: TestCluster) => Promise<void>>> 
     cluster.change({ ...SERVICE, spec: { ports: [{ name: "vnc", port: 1234, targetPort: 1234 }] } }),
   "lost its label app": (cluster) =>
     cluster.change({ ...SERVICE, metadata: { name: "s1", labels: { app: null as unknown as string } } }),
+  "got the label of another agent": (cluster) =>
+    cluster.change({ ...SERVICE, metadata: { name: "s1", labels: { "stream.space/agent": "other" } } }),
+  "got the label of another session": (cluster) =>
+    cluster.change({ ...SERVICE, metadata: { name: "s1", labels: { session: "s2" } } }),
   "lost its label session": (cluster) =>
     cluster.change({ ...SERVICE, metadata: { name: "s1", labels: { session: null as unknown as string } } }),
 };
@@ -167,5 +171,19 @@ onEachCluster(
     }
     const restored = stage.requestCount("create services") - before;
     assert(restored >= 1 && restored <= 5, `restored ${restored} times`);
+  },
+);
+
+onEachCluster(
+  "a Service whose deletion hangs is reported, and a hibernation does not wait for it",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster, { timings: { repairTimeoutMs: 50 } });
+    await start(stage);
+    await cluster.setFinalizers(SERVICE, ["example.com/load-balancer"]);
+    await cluster.delete("v1", "Service", "s1");
+    await stage.untilMessage("s1", "its Service is missing or does not lead to its pod");
+    assertEquals((await stage.command("hibernate_session", { sessionId: "s1" })).error, undefined);
+    await cluster.setFinalizers(SERVICE, []);
+    await stage.agent.line(/Restored the Service/);
   },
 );

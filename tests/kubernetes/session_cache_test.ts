@@ -596,3 +596,29 @@ Deno.test("SessionCache.waitFor() goes on when a kind can be watched again in ti
   stop.abort(new Error("stopped"));
   await waiting;
 });
+
+Deno.test("SessionCache ignores foreign pods that end with their Deployment as users of a home volume", () => {
+  const cache = new SessionCache("a1");
+  const labels = { ...LABELS, session: "s2", "stream.space/agent": "a2" };
+  const volumes = [{ name: "home", persistentVolumeClaim: { claimName: "home-alice" } }];
+  const pod = { ...object("s2-x", { labels }), spec: { volumes } };
+  cache.change("pod", "put", pod);
+  cache.change("deployment", "put", object("s2", { labels }));
+  assertEquals(cache.foreign.mounting("home-alice"), ['Pod "s2-x" of agent "a2"']);
+  cache.change("deployment", "put", object("s2", { labels, version: 2, isDeleted: true }));
+  assertEquals(cache.foreign.mounting("home-alice"), []);
+});
+
+Deno.test("SessionCache does not give a session the objects of another one whose label was changed", () => {
+  const cache = new SessionCache("a1");
+  const labels = { ...LABELS, session: "s2" };
+  const service = object("s1", { uid: "service", labels });
+  cache.change("service", "put", {
+    ...service,
+    metadata: { ...service.metadata, annotations: { [SESSION_ANNOTATION]: "s1" } },
+  });
+  const selector = { matchLabels: { app: "streamspace-session", session: "s1" } };
+  const deployment = { ...object("s1", { labels }), spec: { selector, template: {} } };
+  cache.change("deployment", "put", deployment);
+  assertEquals(cache.sessionIds(), []);
+});
