@@ -114,7 +114,8 @@ function serverOf(cluster: Entry): string {
   if (cluster.text("tls-server-name")) {
     throw cluster.error("tls-server-name is set, which Deno does not support");
   }
-  return server.replace(/\/+$/, "");
+  // The client library requires the scheme in lower case.
+  return server.replace(/^https?/i, (scheme) => scheme.toLowerCase()).replace(/\/+$/, "");
 }
 
 /** Only the kubeconfig sets a proxy for Kubernetes; the proxy variables of the environment apply to the Control Plane. */

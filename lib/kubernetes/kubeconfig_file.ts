@@ -94,9 +94,15 @@ export class Entry {
     return value;
   }
 
-  /** Whether a field is true. */
+  /**
+   * Whether a field is true; false if it is not set.
+   *
+   * @throws {KubeconfigError} if it is neither true nor false
+   */
   flag(field: string): boolean {
-    return this.#settings[field] === true;
+    const value = this.#isSet(field) ? this.#settings[field] : false;
+    if (typeof value !== "boolean") throw this.error(`${field} must be true or false, without quotes`);
+    return value;
   }
 
   /**

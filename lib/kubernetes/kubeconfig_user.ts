@@ -27,6 +27,9 @@ export interface UserCredentials {
   readonly read: () => Promise<Identity>;
 }
 
+/** What a header cannot contain, or `fetch` removes: Kubernetes would see another user. */
+// deno-lint-ignore no-control-regex
+const UNSENDABLE = /^[ \t]|[ \t]$|[\0-\x08\x0a-\x1f\x7f]/;
 /** Fields that `kubectl config view` replaces. */
 const REDACTED = /^(DATA\+OMITTED|REDACTED)$/;
 const AUTH_PROVIDERS: readonly string[] = ["oidc", "gcp", "azure"];
@@ -208,18 +211,22 @@ function impersonationOf(user: Entry): Header[] {
     if (field) throw user.error(`${field} is set without as, the user to impersonate`);
     return [];
   }
+  const header = (field: string, [header, value]: Header): Header => {
+    if (UNSENDABLE.test(value)) {
+      throw user.error(`${field} must not begin or end with a space, or contain control characters`);
+    }
+    return [header, utf8Bytes(value)];
+  };
   return [
-    header("Impersonate-User", name),
-    ...(uid ? [header("Impersonate-Uid", uid)] : []),
-    ...groups.map((group) => header("Impersonate-Group", group)),
+    header("as", ["Impersonate-User", name]),
+    ...(uid ? [header("as-uid", ["Impersonate-Uid", uid])] : []),
+    ...groups.map((group) => header("as-groups", ["Impersonate-Group", group])),
     ...extra.flatMap(([key, values]) =>
-      values.map((value) => header(`Impersonate-Extra-${escapeHeaderName(key)}`, value))
+      values.map((value) =>
+        header(`as-user-extra.${key}`, [`Impersonate-Extra-${escapeHeaderName(key)}`, value])
+      )
     ),
   ];
-}
-
-function header(name: string, value: string): Header {
-  return [name, utf8Bytes(value)];
 }
 
 /** UTF-8 as one character per byte, as `fetch` takes the values of headers. */

@@ -136,6 +136,8 @@ const MISSING = "none of token, tokenFile, client-certificate and exec is set";
 const ANONYMOUS = "Kubernetes would treat the agent as system:anonymous";
 const PLACEHOLDER = "is DATA+OMITTED, a placeholder of kubectl config view: export it with --raw";
 
+const UNSENDABLE = "must not begin or end with a space, or contain control characters";
+
 const REJECTED_USERS: ReadonlyArray<readonly [user: unknown, problem: string]> = [
   [{}, `${MISSING}: ${ANONYMOUS}`],
   [null, `${MISSING}: ${ANONYMOUS}`],
@@ -189,6 +191,11 @@ const REJECTED_USERS: ReadonlyArray<readonly [user: unknown, problem: string]> =
   [{ token: SECRET, "as-user-extra": {} }, "as-user-extra is set without as, the user to impersonate"],
   [{ token: SECRET, as: "a", "as-groups": "g" }, "as-groups must be a list of texts"],
   [{ token: SECRET, as: "a", "as-user-extra": { k: "v" } }, "as-user-extra.k must be a list of texts"],
+  [{ token: SECRET, as: " alice" }, `as ${UNSENDABLE}`],
+  [{ token: SECRET, as: "alice\nbob" }, `as ${UNSENDABLE}`],
+  [{ token: SECRET, as: "a", "as-uid": "1\t" }, `as-uid ${UNSENDABLE}`],
+  [{ token: SECRET, as: "a", "as-groups": ["g", "g2 "] }, `as-groups ${UNSENDABLE}`],
+  [{ token: SECRET, as: "a", "as-user-extra": { k: ["v\r"] } }, `as-user-extra.k ${UNSENDABLE}`],
   [{ exec: {} }, "exec has no command"],
   [
     { exec: { command: "aws", interactiveMode: "Always" } },
@@ -243,6 +250,10 @@ const REJECTED: ReadonlyArray<readonly [content: unknown, problem: string]> = [
   [
     kubeconfig({ user: USER, cluster: { server: "https://a:s3cret@10.0.0.1" } }),
     'cluster "c": server must not contain a user, password, query or fragment',
+  ],
+  [
+    kubeconfig({ user: USER, cluster: { server: SERVER, "insecure-skip-tls-verify": "true" } }),
+    'cluster "c": insecure-skip-tls-verify must be true or false, without quotes',
   ],
   [
     kubeconfig({ user: USER, cluster: { server: SERVER, "insecure-skip-tls-verify": true } }),
@@ -498,3 +509,9 @@ for (const [files, env, message] of REJECTED_PODS) {
     assertEquals(error.message, message.replaceAll("FOLDER", pod.folder.path));
   });
 }
+
+Deno.test("loadAccess() accepts the scheme of the server in upper case", () => {
+  using folder = new Folder();
+  const cluster = { server: "HTTPS://Host:6443/" };
+  assertEquals(load(folder, kubeconfig({ user: USER, cluster })).server, "https://Host:6443");
+});
