@@ -14,10 +14,11 @@ import {
 } from "../model/names.ts";
 import { nameOf } from "./objects.ts";
 
-/** The fields of Deployments and pods that are read here. */
+/** The fields of Deployments, pods, Services and NetworkPolicies that are read here. */
 interface Workload extends KubernetesObject {
   readonly spec?: V1PodSpec & {
     readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+    readonly podSelector?: { readonly matchLabels?: Readonly<Record<string, string>> };
     readonly template?: {
       readonly metadata?: { readonly labels?: Readonly<Record<string, string>> };
       readonly spec?: V1PodSpec;
@@ -54,9 +55,14 @@ export function sessionIdOf(object: KubernetesObject): string | undefined {
 
 /** Whether an object belongs to a session even if its labels do not say so. */
 export function isPartOf(object: KubernetesObject, sessionId: string): boolean {
-  const selector = (object as Workload).spec?.selector?.matchLabels;
-  if (selector) return selector[APP_LABEL] === APP && selector[SESSION_LABEL] === sessionName(sessionId);
-  return object.metadata?.annotations?.[SESSION_ANNOTATION] === sessionId;
+  const { selector, podSelector } = (object as Workload).spec ?? {};
+  const selects = (labels: Readonly<Record<string, unknown>> = {}) =>
+    labels[APP_LABEL] === APP && labels[SESSION_LABEL] === sessionName(sessionId);
+  if (selector?.matchLabels) return selects(selector.matchLabels);
+  if (object.metadata?.annotations?.[SESSION_ANNOTATION] === sessionId) return true;
+  // A Service or NetworkPolicy that lost its annotations, too.
+  return nameOf(object) === sessionName(sessionId) &&
+    (selects(selector) || selects(podSelector?.matchLabels));
 }
 
 /** Names of the PersistentVolumeClaims that a Deployment's pods, or a pod, mount. */

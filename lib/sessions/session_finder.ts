@@ -3,7 +3,7 @@
  * dependents, and recognizes sessions of other agents. Costs requests only if the cache shows no Deployment.
  * @module
  */
-import type { KubernetesObject, V1Deployment, V1Service } from "@kubernetes/client-node";
+import type { KubernetesObject, V1Deployment, V1NetworkPolicy, V1Service } from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -68,6 +68,12 @@ export class SessionFinder {
     const cached = this.#cache.session(sessionId).service;
     if (cached) return cached;
     const found = await this.#client.services.read(sessionName(sessionId));
+    return found && this.isOurs(found, sessionId) ? found : undefined;
+  }
+
+  /** The NetworkPolicy of a session, also if its labels were changed. */
+  async policy(sessionId: string): Promise<V1NetworkPolicy | undefined> {
+    const found = await this.#client.policies.read(sessionName(sessionId));
     return found && this.isOurs(found, sessionId) ? found : undefined;
   }
 

@@ -2,11 +2,12 @@
  * The operation `stop_session`: deletes a session's objects. The home volume is deleted only on request.
  * @module
  */
-import type { KubernetesObject } from "@kubernetes/client-node";
+import type { KubernetesObject, V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
 import { log } from "../common/log.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import type { StopRequest } from "../model/requests.ts";
 import type { Outcome } from "../status/annotations.ts";
 import { statusOf } from "../status/status.ts";
@@ -24,6 +25,7 @@ export interface StopOptions {
   readonly finder: SessionFinder;
   readonly provisioner: Provisioner;
   readonly homes: HomeDeletion;
+  readonly settings: IngressSettings;
   readonly timings: Pick<OperationTimings, "terminationTimeoutMs" | "pollIntervalMs">;
 }
 
@@ -43,7 +45,8 @@ export class StopOperation {
     const { provisioner, finder, timings } = this.#options;
     const deployment = await finder.deployment(sessionId);
     const service = await finder.service(sessionId);
-    const { claim, policy } = this.#cache.session(sessionId);
+    const { claim } = this.#cache.session(sessionId);
+    const policy = await this.#policy(sessionId, deployment);
     const timeoutMs = timings.terminationTimeoutMs;
     const limits = { sessionId, signal, timeoutMs, startedAt: performance.now() };
     await provisioner.delete({ deployment, service });
@@ -61,6 +64,17 @@ export class StopOperation {
     // The status is reported even if no object existed: only the status ends a session for the Control Plane.
     const result = { sessionId, state: "terminated", deleted, ...keptHome(home) };
     return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+  }
+
+  /** A policy that should exist and is not in the cache may have lost its labels. */
+  async #policy(
+    sessionId: string,
+    deployment: V1Deployment | undefined,
+  ): Promise<V1NetworkPolicy | undefined> {
+    const { policy } = this.#cache.session(sessionId);
+    const { finder, settings } = this.#options;
+    const isExpected = deployment !== undefined && buildPolicy(settings, deployment) !== undefined;
+    return policy ?? (isExpected ? await finder.policy(sessionId) : undefined);
   }
 
   async #waitUntilAllGone(

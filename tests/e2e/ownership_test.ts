@@ -306,3 +306,32 @@ onEachCluster("a start does not use the pod that a deleted Deployment left", asy
   assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
   assertEquals(await cluster.leftovers(), []);
 });
+
+for (const withAnnotations of [true, false]) {
+  onEachCluster(
+    `a stop deletes objects that lost their labels${
+      withAnnotations ? "" : " and annotations"
+    } while no agent was running`,
+    async (cluster) => {
+      await using stage = await Stage.start(cluster, { args: ["--ingress-namespaces=edge"] });
+      await start(stage, "s1");
+      await stage.agent[Symbol.asyncDispose]();
+      const none = (names: object = {}) =>
+        Object.fromEntries(Object.keys(names).map((name) => [name, null as unknown as string]));
+      const kinds = { Deployment: "apps/v1", Service: "v1", NetworkPolicy: "networking.k8s.io/v1" };
+      for (const [kind, apiVersion] of Object.entries(kinds)) {
+        const [object] = await cluster.list(apiVersion, kind);
+        const { labels, annotations } = object?.metadata ?? {};
+        const metadata = {
+          name: "s1",
+          labels: none(labels),
+          ...(withAnnotations ? {} : { annotations: none(annotations) }),
+        };
+        await cluster.change({ apiVersion, kind, metadata });
+      }
+      await stage.startNext();
+      assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
+      assertEquals(await cluster.leftovers(), []);
+    },
+  );
+}
