@@ -3,7 +3,13 @@
  * dependents, and recognizes sessions of other agents. Costs requests only if the cache shows no Deployment.
  * @module
  */
-import type { KubernetesObject, V1Deployment, V1NetworkPolicy, V1Service } from "@kubernetes/client-node";
+import type {
+  KubernetesObject,
+  V1Deployment,
+  V1NetworkPolicy,
+  V1Pod,
+  V1Service,
+} from "@kubernetes/client-node";
 import { CommandError } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -103,12 +109,17 @@ export class SessionFinder {
     const { replicaSets, pods } = this.#client;
     const selector = `${APP_LABEL}=${APP},${SESSION_LABEL}=${sessionName(sessionId)}`;
     const sets = (await replicaSets.list(selector)).filter((set) => this.#cache.owns(set, sessionId));
-    const controllers = new Set(sets.map(({ metadata }) => metadata?.uid));
-    const bare = this.#cache.session(sessionId).pods.filter((pod) =>
-      isAlive(pod) && !pod.metadata?.ownerReferences?.some(({ uid }) => controllers.has(uid))
-    );
+    const listed = new Set(sets.map(({ metadata }) => metadata?.uid));
+    const remaining = new Map(sets.filter(isAlive).map((set) => [set.metadata?.uid ?? "", nameOf(set)]));
+    const bare: V1Pod[] = [];
+    for (const pod of this.#cache.session(sessionId).pods.filter(isAlive)) {
+      const owner = pod.metadata?.ownerReferences?.find(({ kind }) => kind === "ReplicaSet");
+      if (!owner) bare.push(pod);
+      // A ReplicaSet whose labels were changed would replace its pod.
+      else if (!listed.has(owner.uid)) remaining.set(owner.uid, owner.name);
+    }
     await Promise.all([
-      ...sets.filter(isAlive).map((set) => replicaSets.delete(nameOf(set), set.metadata?.uid ?? "")),
+      ...[...remaining].map(([uid, name]) => replicaSets.delete(name, uid)),
       ...bare.map((pod) => pods.delete(nameOf(pod), pod.metadata?.uid ?? "")),
     ]);
   }

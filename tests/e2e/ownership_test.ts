@@ -335,3 +335,20 @@ for (const withAnnotations of [true, false]) {
     },
   );
 }
+
+onEachCluster("a stop deletes an orphaned ReplicaSet whose labels were changed", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage, "s1");
+  await deleteWithoutDependents(cluster, {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "s1" },
+  });
+  await stage.untilState("s1", "failed");
+  const name = (await cluster.list("apps/v1", "ReplicaSet"))[0]?.metadata?.name ?? "";
+  const labels = { app: null as unknown as string };
+  await cluster.change({ apiVersion: "apps/v1", kind: "ReplicaSet", metadata: { name, labels } });
+  assertEquals((await stage.command("stop_session", { sessionId: "s1" })).error, undefined);
+  await cluster.until(async () => (await cluster.list("apps/v1", "ReplicaSet")).length === 0);
+  assertEquals(await cluster.leftovers(), []);
+});
