@@ -4,7 +4,7 @@
  */
 import { failed, type Result } from "../control_plane/protocol.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import { failureCode, messageOf } from "../common/errors.ts";
+import { CommandError, failureCode, messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { Journal } from "./journal.ts";
 
@@ -63,7 +63,8 @@ export class CommandResults {
   async fail(commandId: string, error: unknown): Promise<void> {
     if (this.get(commandId) !== "pending") return;
     const result = failed(commandId, messageOf(error));
-    await this.#options.journal.setResult(result, { isRecorded: false });
+    const { reason = "" } = error instanceof CommandError ? error : {};
+    await this.#options.journal.setResult(result, { isRecorded: false, reason });
     this.send(result, error);
   }
 }

@@ -136,10 +136,8 @@ export class Dispatcher {
   }
 
   /** Reports sessions whose starts failed at the previous process, which may have ended before it reported them. */
-  reportFailedStarts(errors: ReadonlyMap<string, string>): void {
-    for (const [sessionId, error] of errors) {
-      this.#reportFailedStart(sessionId, new CommandError("invalid", error));
-    }
+  reportFailedStarts(errors: ReadonlyMap<string, CommandError>): void {
+    for (const [sessionId, error] of errors) this.#reportFailedStart(sessionId, error);
   }
 
   /**

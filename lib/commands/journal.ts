@@ -18,6 +18,8 @@ export interface JournalEntry {
   readonly request?: Pick<SessionRequest, "action" | "sessionId">;
   /** The result, which may not have arrived. */
   readonly result?: Result;
+  /** The reason of a failure, as in a status. Absent if there is none. */
+  readonly reason?: string;
 }
 
 /** What the previous process left. */
@@ -146,14 +148,23 @@ export class Journal implements Disposable {
    *
    * @param options.isRecorded whether the session's objects hold the result, which makes a write of its own unnecessary until the session's
    *   next command replaces it there
+   * @param options.reason the reason of a failure. @default none
    */
-  async setResult(result: Result, { isRecorded }: { isRecorded: boolean }): Promise<void> {
+  async setResult(
+    result: Result,
+    { isRecorded, reason }: { isRecorded: boolean; reason?: string },
+  ): Promise<void> {
     const stored = this.#entries.get(result.payload.commandId);
     if (!stored) return;
     const { request, ...entry } = stored.entry;
     // The rest of the request, such as a whole template, would only take room from other commands.
     const summary = request && { action: request.action, sessionId: request.sessionId };
-    this.#put(stored.key, { ...entry, ...(summary ? { request: summary } : {}), result });
+    this.#put(stored.key, {
+      ...entry,
+      ...(summary ? { request: summary } : {}),
+      result,
+      ...(reason ? { reason } : {}),
+    });
     if (!isRecorded || this.#hasPending(request?.sessionId)) await this.#writer.commit();
   }
 
@@ -256,13 +267,14 @@ function sequenceOf(key: string): number {
  * The sessions whose last command is a start that failed, with its error. The previous process may have ended before it reported that the session
  * failed.
  */
-export function failedStarts(entries: readonly JournalEntry[]): Map<string, string> {
-  const errors = new Map<string, string>();
-  for (const { request, result } of entries) {
+export function failedStarts(entries: readonly JournalEntry[]): Map<string, CommandError> {
+  const errors = new Map<string, CommandError>();
+  for (const { request, result, reason = "" } of entries) {
     if (!request) continue;
     const { action, sessionId } = request;
-    if (action === "start_session" && result?.type === "failed") errors.set(sessionId, result.payload.error);
-    else if (!isScaling(action) || result?.type === "complete") errors.delete(sessionId);
+    if (action === "start_session" && result?.type === "failed") {
+      errors.set(sessionId, new CommandError("invalid", result.payload.error, { reason: String(reason) }));
+    } else if (!isScaling(action) || result?.type === "complete") errors.delete(sessionId);
   }
   return errors;
 }

@@ -67,25 +67,29 @@ function entry(
 Deno.test("failedStarts() finds sessions whose last effective command is a start that failed", () => {
   const { request, ...noSession } = entry("", "start_session", false);
   assertEquals(request?.sessionId, "");
-  assertEquals(
-    failedStarts([
-      noSession,
-      entry("s1", "start_session", true),
-      entry("s1", "start_session", false),
-      entry("s2", "start_session", false),
-      entry("s2", "stop_session", true),
-      entry("s3", "stop_session", false),
-      entry("s4", "start_session", false),
-      entry("s4", "start_session", true),
-      entry("s5", "start_session", false),
-      entry("s5", "wake_session", false),
-      entry("s6", "start_session", false),
-      entry("s6", "wake_session"),
-      entry("s7", "start_session", false),
-      entry("s7", "wake_session", true),
-    ]),
-    new Map([["s1", "no s1"], ["s5", "no s5"], ["s6", "no s6"]]),
-  );
+  const errors = failedStarts([
+    noSession,
+    entry("s1", "start_session", true),
+    entry("s1", "start_session", false),
+    entry("s2", "start_session", false),
+    entry("s2", "stop_session", true),
+    entry("s3", "stop_session", false),
+    entry("s4", "start_session", false),
+    entry("s4", "start_session", true),
+    entry("s5", "start_session", false),
+    entry("s5", "wake_session", false),
+    entry("s6", "start_session", false),
+    entry("s6", "wake_session"),
+    entry("s7", "start_session", false),
+    entry("s7", "wake_session", true),
+    { ...entry("s8", "start_session", false), reason: "ImagePull" },
+  ]);
+  assertEquals([...errors].map(([sessionId, { message, reason }]) => [sessionId, message, reason]), [
+    ["s1", "no s1", ""],
+    ["s5", "no s5", ""],
+    ["s6", "no s6", ""],
+    ["s8", "no s8", "ImagePull"],
+  ]);
 });
 
 Deno.test("uncertainSessions() leaves out unknown sessions that could not be scaled", () => {

@@ -121,6 +121,17 @@ onEachCluster("a session stays failed when a wake of it fails and the agent is k
   assertEquals(new Set(stage.states("s1")), new Set(["failed"]));
 });
 
+onEachCluster("the next process reports a failed start again with its reason", async (cluster) => {
+  await using stage = await Stage.startProcess(cluster, { args: ["--start-timeout=1s"] });
+  await stage.command("start_session", STUCK);
+  await stage.untilState("s1", "failed");
+  const { platformMetadata } = stage.lastStatus("s1");
+  const before = stage.states("s1").length;
+  await killAndRestart(stage);
+  await stage.controlPlane.waitFor(() => stage.states("s1").length > before);
+  assertEquals(stage.lastStatus("s1").platformMetadata, platformMetadata);
+});
+
 onEachCluster("the next process completes a start with the template of the command", async (cluster) => {
   await using stage = await Stage.startProcess(cluster);
   const spec = { baseImage: "example.com/web:1", ports: [{ name: "web", containerPort: 6901 }] };
