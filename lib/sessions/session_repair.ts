@@ -3,7 +3,7 @@
  * `lib/manifests/restoration.ts`. A lost home volume is only found to be lost. Runs as a part of a command, or alone in the lane of the session.
  * @module
  */
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1OwnerReference } from "@kubernetes/client-node";
 import { log } from "../common/log.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
@@ -125,7 +125,8 @@ export class SessionRepair {
       // The previous Service recorded it for the next process.
       ...(lastReported ? statusAnnotation(lastReported) : {}),
     };
-    await provisioner.createService({ ...service, metadata: { ...service.metadata, annotations } }, options);
+    const metadata = { ...service.metadata, annotations, ownerReferences: [ownerReference(deployment)] };
+    await provisioner.createService({ ...service, metadata }, options);
   }
 
   /** A lost home volume is not replaced by an empty one: somebody may restore it, and the monitor reports that it is missing. */
@@ -135,4 +136,10 @@ export class SessionRepair {
     if (claim) this.#cache.putUnwatchedClaim(claim);
     else log.warn("Home volume {name} of session {sessionId} was deleted", { name, sessionId });
   }
+}
+
+/** Kubernetes deletes a restored Service with its Deployment, so that none is left if somebody is deleting both, one after the other. */
+function ownerReference({ metadata }: V1Deployment): V1OwnerReference {
+  const { name = "", uid = "" } = metadata ?? {};
+  return { apiVersion: "apps/v1", kind: "Deployment", name, uid };
 }

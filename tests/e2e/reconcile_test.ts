@@ -187,3 +187,15 @@ onEachCluster(
     await stage.agent.line(/Restored the Service/);
   },
 );
+
+onEachCluster("a restored Service is deleted with the Deployment of its session", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await start(stage);
+  const uid = async () => (await cluster.list("v1", "Service"))[0]?.metadata?.uid;
+  const before = await uid();
+  await cluster.delete("v1", "Service", "s1");
+  await cluster.until(async () => ![before, undefined].includes(await uid()));
+  await cluster.delete("apps/v1", "Deployment", "s1");
+  await cluster.untilLeft([]);
+  await stage.untilState("s1", "terminated");
+});
