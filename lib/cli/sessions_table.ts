@@ -32,7 +32,7 @@ export interface SessionRow {
   readonly state: string;
   readonly pod: string;
   readonly node: string;
-  /** Seconds since its Deployment was created; 0 without a Deployment. */
+  /** Seconds since its Deployment was created, rounded up; 0 without a Deployment. */
   readonly ageSeconds: number;
   /** Name of the home volume's PersistentVolumeClaim. */
   readonly home: string;
@@ -110,7 +110,7 @@ function rowOf(session: string, objects: SessionObjects, now: number): SessionRo
     pod: pod?.metadata?.name ?? "",
     node: pod?.spec?.nodeName ?? "",
     ageSeconds: creationTimestamp
-      ? Math.max(0, Math.round((now - new Date(creationTimestamp).getTime()) / 1000))
+      ? Math.max(1, Math.ceil((now - new Date(creationTimestamp).getTime()) / 1000))
       : 0,
     home: claim?.metadata?.name ?? "",
     cpu: limits?.cpu ?? "",

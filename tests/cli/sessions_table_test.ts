@@ -89,6 +89,11 @@ Deno.test("listRows() returns each state, and a reason for sessions that should 
   assertEquals(rows.map(({ reason }) => reason !== ""), [false, true, false, false, true]);
 });
 
+Deno.test("listRows() rounds the age of a session up to a second", () => {
+  const [row] = listRows(cacheOf([deployment("s1"), undefined]), TEN.getTime());
+  assertEquals(row?.ageSeconds, 1);
+});
+
 Deno.test("formatRows() aligns the columns, and shortens and escapes text", () => {
   const [row] = listRows(cacheOf([deployment("s1"), undefined]), NOON);
   if (!row) throw new Error("There is no row");
