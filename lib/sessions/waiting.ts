@@ -91,7 +91,7 @@ export async function waitUntilDeleted(
  * @param pending what is still missing, as the end of an error message
  * @throws {CommandError} with failure `timeout` if no time is left
  */
-export function remainingMs({ timeoutMs, startedAt }: Required<TimeLimit>, pending: () => string): number {
+function remainingMs({ timeoutMs, startedAt }: Required<TimeLimit>, pending: () => string): number {
   const remaining = startedAt + timeoutMs - performance.now();
   if (remaining > 0) return remaining;
   throw new CommandError("timeout", `after ${formatDuration(timeoutMs)}, ${pending()}`);

@@ -61,7 +61,7 @@ export function sessionContainer({ status }: V1Pod): V1ContainerStatus | undefin
  * ready, the session's own first.
  * Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
  */
-export function awaitedContainers(pod: V1Pod): V1ContainerStatus[] {
+function awaitedContainers(pod: V1Pod): V1ContainerStatus[] {
   const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
   const blocking = initContainerStatuses.find((container) =>
     isSidecar(pod, container) ? !container.started : container.state?.terminated?.exitCode !== 0
