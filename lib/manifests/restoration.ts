@@ -4,9 +4,10 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { V1Deployment, V1Service, V1ServicePort } from "@kubernetes/client-node";
+import type { V1Container, V1Deployment, V1Service, V1ServicePort } from "@kubernetes/client-node";
 import {
   COMMAND_ANNOTATION,
+  DISPLAY_PORT_ANNOTATION,
   HOME_ANNOTATION,
   MANAGED_BY,
   MANAGED_BY_LABEL,
@@ -19,6 +20,14 @@ import {
 type MergePatch = Readonly<Record<string, unknown>>;
 
 const ORIGINALS = [SESSION_ANNOTATION, USER_ANNOTATION, TEMPLATE_ANNOTATION];
+
+/** The port that the Control Plane connects to for all images of a publisher, whatever the template of a session says. */
+const ASSUMED_DISPLAY_PORTS: readonly (readonly [publisher: RegExp, port: number])[] = [
+  [/(^|\/)linuxserver\//, 3000],
+  [/(^|\/)kasmweb\//, 6901],
+];
+/** Name of the additional Service port. */
+const DISPLAY_ALIAS = "display-alias";
 
 /** Annotations of a Deployment with the unmodified names, which all objects of its session have. */
 export function originalAnnotations({ metadata }: V1Deployment): Record<string, string> {
@@ -46,14 +55,35 @@ export function buildService(deployment: V1Deployment): V1Service {
     },
     spec: {
       selector: { ...deployment.spec?.selector.matchLabels },
-      ports: (container?.ports ?? []).map(({ name, containerPort, protocol = "TCP" }) => ({
-        ...(name ? { name } : {}),
-        port: containerPort,
-        protocol,
-        targetPort: name ?? containerPort,
-      })),
+      ports: container ? servicePorts(container, displayPort(deployment)) : [],
     },
   };
+}
+
+function displayPort({ spec }: V1Deployment): number | undefined {
+  const annotation = spec?.template.metadata?.annotations?.[DISPLAY_PORT_ANNOTATION];
+  return annotation === undefined ? undefined : Number(annotation);
+}
+
+/** The ports of the container, and the one that the Control Plane assumes for its image, which leads to the display. */
+function servicePorts({ image = "", ports = [] }: V1Container, display: number | undefined): V1ServicePort[] {
+  const own = ports.map(({ name, containerPort, protocol = "TCP" }) => ({
+    ...(name ? { name } : {}),
+    port: containerPort,
+    protocol,
+    targetPort: name ?? containerPort,
+  }));
+  const target = own.find(({ port, protocol }) => port === display && protocol === "TCP");
+  const assumed = ASSUMED_DISPLAY_PORTS.find(([publisher]) => publisher.test(image))?.[1];
+  const isTaken = own.some(({ name, port }) => port === assumed || name === DISPLAY_ALIAS);
+  // With more than one port, each must have a name.
+  if (!target?.name || assumed === undefined || isTaken) return own;
+  return [...own, {
+    name: DISPLAY_ALIAS,
+    port: assumed,
+    protocol: "TCP",
+    targetPort: target.targetPort,
+  }];
 }
 
 /**

@@ -67,6 +67,20 @@ for (const [trick, perform] of Object.entries(TRICKS)) {
 }
 
 onEachCluster(
+  "a Service gets the port that the Control Plane assumes, also one of an earlier version",
+  async (cluster) => {
+    await using stage = await Stage.start(cluster);
+    await start(stage, { ...START, template: "vscode" });
+    assertEquals(stage.lastStatus("s1").vncPort, 8443);
+    const before = await leading(cluster);
+    assertEquals((before as unknown[][])[0]?.[3], [["vnc", 8443, "vnc"], ["display-alias", 3000, "vnc"]]);
+    const ports = [{ name: "vnc", port: 8443, targetPort: "vnc" }];
+    await cluster.change({ ...SERVICE, spec: { ports } });
+    await untilEqual(cluster, () => leading(cluster), before);
+  },
+);
+
+onEachCluster(
   "a Service is restored while its session is hibernated, and before a wake succeeds",
   async (cluster) => {
     await using stage = await Stage.start(cluster);

@@ -5,7 +5,7 @@ import { buildManifests, buildPolicy, type SessionSpec, specHash } from "../../l
 import { labelValue } from "../../lib/model/names.ts";
 import type { HomeVolume } from "../../lib/manifests/home.ts";
 import type { StartRequest } from "../../lib/model/requests.ts";
-import { imageTemplate } from "../../lib/model/template.ts";
+import { imageTemplate, type TemplatePort } from "../../lib/model/template.ts";
 import { SETTINGS } from "../../dev/session_settings.ts";
 
 const REQUEST: StartRequest = {
@@ -245,6 +245,29 @@ Deno.test("buildManifests() adds every port of a template to the Service and ann
   ]);
   assertEquals(pod?.metadata?.annotations?.["stream.space/display-port"], "6901");
   assertEquals(pod?.spec?.containers[0]?.readinessProbe?.tcpSocket, { port: 6901 });
+});
+
+Deno.test("buildManifests() adds the port that the Control Plane assumes for the image, unless the template uses it", () => {
+  const servicePorts = (baseImage: string, port: number, others: readonly TemplatePort[] = []) => {
+    const ports = [...imageTemplate(baseImage, port).ports, ...others];
+    const { service } = buildManifests({
+      ...SPEC,
+      template: { ...SPEC.template, baseImage, ports, vnc: { port } },
+    });
+    return service.spec?.ports?.map(({ port, targetPort }) => `${port}:${targetPort}`);
+  };
+  const web = (name: string, containerPort: number) => ({ name, containerPort, protocol: "TCP" as const });
+  assertEquals(servicePorts("lscr.io/linuxserver/code-server:latest", 8443), ["8443:vnc", "3000:vnc"]);
+  assertEquals(servicePorts("linuxserver/transmission", 9091), ["9091:vnc", "3000:vnc"]);
+  assertEquals(servicePorts("mirror.example.com:5000/docker/kasmweb/firefox:1", 8443), [
+    "8443:vnc",
+    "6901:vnc",
+  ]);
+  assertEquals(servicePorts("lscr.io/linuxserver/firefox:latest", 3000), ["3000:vnc"]);
+  assertEquals(servicePorts("linuxserver/webtop", 3001, [web("http", 3000)]), ["3001:vnc", "3000:http"]);
+  assertEquals(servicePorts("linuxserver/x", 80, [web("display-alias", 81)]), ["80:vnc", "81:display-alias"]);
+  assertEquals(servicePorts("example.com/notlinuxserver/x", 8443), ["8443:vnc"]);
+  assertEquals(servicePorts("example.com/app:1", 8443), ["8443:vnc"]);
 });
 
 Deno.test("specHash() is the same as in the first version for a start with its fields only", () => {
