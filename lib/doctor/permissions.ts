@@ -38,8 +38,8 @@ export const PERMISSIONS: readonly Permission[] = [
   },
   {
     resource: "persistentvolumeclaims",
-    verbs: ["create", "get", "list", "watch", "delete"],
-    consequence: "sessions have no home volume",
+    verbs: ["create", "get", "list", "watch", "patch", "delete"],
+    consequence: "sessions have no home volume, or none is deleted by --home-retention",
   },
   {
     group: "networking.k8s.io",

@@ -34,8 +34,11 @@ export interface ObjectApi<T> {
   create(object: T): Promise<T>;
   /** Returns `undefined` if there is no such object. */
   read(name: string): Promise<T | undefined>;
-  /** Requests foreground deletion of the object with this uid; succeeds if it no longer exists. */
-  delete(name: string, uid: string): Promise<void>;
+  /**
+   * Requests foreground deletion of the object with this uid; succeeds if it no longer exists. With a resource version, an object that was
+   * changed since is not deleted.
+   */
+  delete(name: string, uid: string, resourceVersion?: string): Promise<void>;
 }
 
 /** Annotations to set; `null` removes an annotation. */
@@ -68,6 +71,8 @@ export interface SessionClient {
   scale(name: string, change: { replicas: 0 | 1; annotations: Annotations }): Promise<V1Deployment>;
   /** Sets annotations of a Service and returns the changed object. */
   annotate(serviceName: string, annotations: Annotations): Promise<V1Service>;
+  /** Sets annotations of a claim and returns the changed object; `undefined` if there is no such object. */
+  annotateClaim(name: string, annotations: Annotations): Promise<V1PersistentVolumeClaim | undefined>;
 }
 
 /** Operations on Leases in one namespace. */
@@ -146,6 +151,12 @@ export function createSessionClient(transport: Transport, namespace: string): Se
     scale: (name, { replicas, annotations }) =>
       patchDeployment(name, { metadata: { annotations }, spec: { replicas } }),
     annotate: (name, annotations) => patchService(name, { metadata: { annotations } }),
+    annotateClaim: (name, annotations) =>
+      orUndefined(core.patchNamespacedPersistentVolumeClaim({
+        name,
+        namespace,
+        body: { metadata: { annotations } },
+      }, MERGE_PATCH)),
   };
 }
 
@@ -160,7 +171,8 @@ function objectApi<T>(namespace: string, requests: KindRequests<T>): ObjectApi<T
   return {
     create: (body) => requests.create({ namespace, body }),
     read: (name) => orUndefined(requests.read({ namespace, name })),
-    delete: (name, uid) => orGone(requests.delete({ namespace, name, body: deleteOptions(uid) })),
+    delete: (name, uid, resourceVersion) =>
+      orGone(requests.delete({ namespace, name, body: deleteOptions(uid, resourceVersion) })),
   };
 }
 
@@ -204,8 +216,9 @@ export function configurationOf(transport: Transport): Configuration {
  * same name.
  * Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
-function deleteOptions(uid: string): V1DeleteOptions {
-  return { propagationPolicy: "Foreground", preconditions: { uid } };
+function deleteOptions(uid: string, resourceVersion?: string): V1DeleteOptions {
+  const preconditions = { uid, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+  return { propagationPolicy: "Foreground", preconditions };
 }
 
 /** Converts a 404 to `undefined`. */
@@ -218,7 +231,7 @@ export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined
   }
 }
 
-/** Ignores 404, and 409: a uid that does not match means that the object was deleted and another one has its name. */
+/** Ignores 404, and 409: a precondition that does not hold means that another object has the name, or that the object was changed. */
 async function orGone(request: Promise<unknown>): Promise<void> {
   try {
     await request;

@@ -1,6 +1,6 @@
 /**
  * Annotations that persist the outcome of a session's last command and its last reported status, so that the next process knows both. They are
- * on the Service, because no controller reconciles it on every change.
+ * on the Service, because no controller reconciles it on every change, or on the home volume that the Go agent left of a session.
  * @module
  */
 import { deadline } from "@std/async";
@@ -9,6 +9,8 @@ import { hasStatus, messageOf } from "../common/errors.ts";
 import { asRecord, parseRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import type { SessionClient } from "../kubernetes/client.ts";
+import { isAlive, nameOf } from "../kubernetes/objects.ts";
+import { agentOf } from "../kubernetes/ownership.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../model/names.ts";
 import { statusOf } from "./status.ts";
@@ -34,14 +36,14 @@ const STATES: readonly unknown[] = [
 
 /** Writes the annotations. Never throws: without them, the next process repeats a command or a status. */
 export class AnnotationRecorder {
-  readonly #client: Pick<SessionClient, "annotate">;
+  readonly #client: Pick<SessionClient, "annotate" | "annotateClaim">;
   readonly #cache: SessionCache;
   readonly #timeoutMs: number;
   readonly #refusals = new RepeatFilter();
 
   /** @param options.timeoutMs longest wait for a write, which delays command results, in milliseconds. @default {5000} */
   constructor(
-    client: Pick<SessionClient, "annotate">,
+    client: Pick<SessionClient, "annotate" | "annotateClaim">,
     cache: SessionCache,
     { timeoutMs = 5000 }: { readonly timeoutMs?: number } = {},
   ) {
@@ -65,15 +67,20 @@ export class AnnotationRecorder {
   }
 
   async #annotate(sessionId: string, annotations: Annotations): Promise<boolean> {
-    const { name, deletionTimestamp } = this.#cache.session(sessionId).service?.metadata ?? {};
-    if (!name || deletionTimestamp) return false;
+    const { service, claim } = this.#cache.session(sessionId);
+    const [kind, object] = isLeftByGoAgent({ service, claim })
+      ? ["claim" as const, claim]
+      : ["service" as const, service];
+    if (!isAlive(object)) return false;
     try {
-      const service = await deadline(this.#client.annotate(name, annotations), this.#timeoutMs);
-      this.#cache.put("service", service);
-      return true;
+      const annotated = kind === "claim"
+        ? await deadline(this.#client.annotateClaim(nameOf(object), annotations), this.#timeoutMs)
+        : await deadline(this.#client.annotate(nameOf(object), annotations), this.#timeoutMs);
+      if (annotated) this.#cache.put(kind, annotated);
+      return annotated !== undefined;
     } catch (error) {
       const reason = messageOf(error);
-      log.debug("Cannot annotate the Service of session {sessionId}: {reason}", { sessionId, reason });
+      log.debug("Cannot record the status of session {sessionId}: {reason}", { sessionId, reason });
       if (hasStatus(error, 403) && this.#refusals.isNew("")) {
         log.warn("Cannot record statuses on Services, the next process may repeat them: {reason}", {
           reason,
@@ -106,9 +113,14 @@ export function recordedOutcome({ service }: SessionObjects, commandId: string):
 }
 
 /** The recorded last status of a session, with the fields that decide whether a new status differs. */
-export function recordedStatus(sessionId: string, { service }: SessionObjects): SessionStatus | undefined {
+export function recordedStatus(
+  sessionId: string,
+  { service, claim }: Pick<SessionObjects, "service" | "claim">,
+): SessionStatus | undefined {
+  const object = isLeftByGoAgent({ service, claim }) ? claim : service;
   const { state, podName = "", reason } =
-    parseAnnotation(service?.metadata?.annotations?.[STATUS_ANNOTATION]) ?? {};
+    parseAnnotation(object?.metadata?.annotations?.[STATUS_ANNOTATION]) ??
+      {};
   if (!isState(state)) return undefined;
   const platformMetadata = { podName: String(podName), ...(reason ? { reason: String(reason) } : {}) };
   return { ...statusOf(sessionId, state), platformMetadata };
@@ -123,6 +135,11 @@ export function isCreatedBy(objects: SessionObjects, commandId: string): boolean
 /** Whether a command was the last to change the session's Deployment: an earlier process was interrupted while it ran. */
 export function isInterrupted({ deployment }: SessionObjects, commandId: string): boolean {
   return deployment?.metadata?.annotations?.[COMMAND_ANNOTATION] === commandId;
+}
+
+/** Whether a session consists of the home volume that the Go agent created, so that nobody reported its end: the Go agent reports none. */
+export function isLeftByGoAgent({ service, claim }: Pick<SessionObjects, "service" | "claim">): boolean {
+  return service === undefined && claim !== undefined && agentOf(claim) === undefined;
 }
 
 function isState(value: unknown): value is SessionState {

@@ -7,9 +7,9 @@
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import type { SessionCache } from "../kubernetes/session_cache.ts";
+import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
-import { recordedStatus } from "./annotations.ts";
+import { isLeftByGoAgent, recordedStatus } from "./annotations.ts";
 import type { BusySessions } from "./busy_sessions.ts";
 import type { Problem } from "./causes.ts";
 import { disruptionOf, isSameStatus, observedStatus } from "./observed.ts";
@@ -94,9 +94,11 @@ export class Monitor implements Disposable {
     const disruption = disruptionOf(objects, lastReported);
     const observed = observedStatus(sessionId, { objects, lastReported, disruption });
     if (lastReported) reported.set(lastReported);
-    // Without any record, such as for a session of the Go agent, the current status counts as reported.
-    else if (observed && !isUncertain && !isKnown) reported.set(observed);
-    else if (observed && !busy.has(sessionId)) this.report(observed);
+    // Without any record, such as for a session of the Go agent, the current status counts as reported. But the Go agent reported neither
+    // hibernations nor ends.
+    else if (observed && !isUncertain && !isKnown && !isUnreportedByGoAgent(observed, objects)) {
+      reported.set(observed);
+    } else if (observed && !busy.has(sessionId)) this.report(observed);
     else reported.set(statusOf(sessionId, "pending"));
   }
 
@@ -126,4 +128,8 @@ export class Monitor implements Disposable {
     const { unreadyGraceMs = DEFAULT_TIMINGS.unreadyGraceMs } = this.#options;
     return setTimeout(() => this.#check(sessionId, { isGraceOver: true }), unreadyGraceMs);
   }
+}
+
+function isUnreportedByGoAgent({ state }: SessionStatus, objects: SessionObjects): boolean {
+  return state === "hibernated" || (state === "terminated" && isLeftByGoAgent(objects));
 }

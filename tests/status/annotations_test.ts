@@ -96,7 +96,7 @@ Deno.test("AnnotationRecorder warns once when annotating is forbidden, and says 
   });
   const message = 'Kubernetes refused to change services s1: User "a" cannot patch resource "services"';
   const annotate = () => Promise.reject(new KubernetesError(message, { status: 403, reason: "Forbidden" }));
-  const recorder = new AnnotationRecorder({ annotate }, cache);
+  const recorder = new AnnotationRecorder({ annotate, annotateClaim: annotate }, cache);
   const status = statusOf("s1", "running");
   assertEquals((await recorder.recordOutcome("c1", { result: {}, status })).isRecorded, false);
   await recorder.recordStatus(status);
