@@ -10,8 +10,9 @@ import { exitCodeOf, formatReport } from "./lib/doctor/report.ts";
 import { ConfigError, KubeconfigError, LeadershipError, messageOf } from "./lib/common/errors.ts";
 import { helpText } from "./lib/cli/command_line.ts";
 import { configureLog, log } from "./lib/common/log.ts";
-import type { Config, OutputFormat } from "./lib/cli/options.ts";
+import type { Config } from "./lib/cli/options.ts";
 import { PROXY_VARIABLES } from "./lib/common/proxies.ts";
+import { listHomes } from "./lib/cli/homes_table.ts";
 import { listSessions } from "./lib/cli/sessions_table.ts";
 
 const EXIT_FAILURE = 1;
@@ -48,7 +49,11 @@ async function main(): Promise<number> {
         return exitCodeOf(findings);
       }
       case "sessions":
-        return await printSessions(invocation.config, invocation.output);
+        return await printList(() =>
+          invocation.homes
+            ? listHomes(invocation.config, invocation.output)
+            : listSessions(invocation.config, invocation.output)
+        );
       case "run":
         return await runUntilSignal(invocation.config);
     }
@@ -83,9 +88,9 @@ async function runUntilSignal(config: Config): Promise<number> {
   }
 }
 
-async function printSessions(config: Config, output: OutputFormat): Promise<number> {
+async function printList(list: () => Promise<string>): Promise<number> {
   try {
-    print(await listSessions(config, output));
+    print(await list());
     return 0;
   } catch (error) {
     // The doctor names the server, and what to do; the error of a kubeconfig does so itself.

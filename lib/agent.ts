@@ -183,7 +183,7 @@ async function handleFrames(
  * when the cache is in sync.
  */
 async function recover(components: Components, signal: AbortSignal): Promise<void> {
-  const { journal, cache, reported, dispatcher, monitor, reconciler, expiry, sessionObjects } = components;
+  const { journal, cache, reported, dispatcher, monitor, reconciler, sessionObjects } = components;
   const { entries, sessionIds } = await journal.load(signal);
   // The journal keeps their ids from now on, whatever happens before the cache is in sync.
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
@@ -198,7 +198,8 @@ async function recover(components: Components, signal: AbortSignal): Promise<voi
   const isOther = (sessionId: string) => !failed.has(sessionId);
   monitor.start({ known: sessionIds.filter(isOther), uncertain: uncertain.filter(isOther) });
   dispatcher.reportFailedStarts(failed);
-  expiry.start();
+  components.expiry.start();
+  components.homeRetention.start();
   sessionObjects.start(signal);
 }
 

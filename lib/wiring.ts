@@ -36,6 +36,8 @@ import { labelValue, leaseName } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
 import { SessionCapacity } from "./sessions/capacity.ts";
 import { Expiry } from "./sessions/expiry.ts";
+import { HomeDeletion } from "./sessions/home_deletion.ts";
+import { HomeRetention } from "./sessions/home_retention.ts";
 import { Reconciler } from "./sessions/reconciler.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
@@ -76,6 +78,7 @@ interface Work {
   readonly monitor: Monitor;
   readonly reconciler: Reconciler;
   readonly expiry: Expiry;
+  readonly homeRetention: HomeRetention;
   readonly sessionObjects: SessionResourceReconciler;
 }
 
@@ -99,6 +102,7 @@ export function createComponents(config: Config, environment: Environment): Comp
   disposables.use(work.reconciler);
   disposables.use(work.monitor);
   disposables.use(work.expiry);
+  disposables.use(work.homeRetention);
   const { reporter } = reporting;
   const { dispatcher, capacity } = work;
   const router = new MessageRouter({
@@ -195,7 +199,16 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
   const timeoutMs = timings.repairTimeoutMs;
   const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs });
   const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
-  return { capacity, monitor, sessionObjects, dispatcher, reconciler, expiry };
+  const homeRetention = new HomeRetention({
+    cache,
+    client,
+    homes: new HomeDeletion(client, cache),
+    busy,
+    retention: config.homeRetention,
+    intervalMs: timings.homeCheckMs,
+    onDeleted: () => telemetry.homeDeleted(),
+  });
+  return { capacity, monitor, sessionObjects, dispatcher, reconciler, expiry, homeRetention };
 }
 
 function createOperations(

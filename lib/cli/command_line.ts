@@ -10,6 +10,8 @@ import { COMMANDS, type Option, OPTIONS, type OutputFormat, PRINT_FLAGS } from "
 export interface CommandLine {
   readonly command: "run" | "doctor" | "sessions";
   readonly output: OutputFormat;
+  /** Whether `sessions` lists home volumes instead. */
+  readonly homes: boolean;
   /** Values by flag name, without hyphens in front. */
   readonly flags: ReadonlyMap<string, string>;
 }
@@ -43,7 +45,9 @@ export function parseCommandLine(args: readonly string[], problems: string[]): C
       }`,
     );
   }
-  return { command: command ?? "run", output: output === "json" ? output : "text", flags };
+  const homes = flags.has("homes");
+  if (homes && command !== "sessions") problems.push("--homes is only for the command sessions");
+  return { command: command ?? "run", output: output === "json" ? output : "text", homes, flags };
 }
 
 /** The text of `--help`, generated from the option table. */
@@ -89,7 +93,7 @@ function parseFlags(
   const parsed = parseArgs(args, {
     string: textFlags,
     collect: textFlags,
-    boolean: [...PRINT_FLAGS.keys(), ...switches.filter((name) => !isAssigned(name))],
+    boolean: [...PRINT_FLAGS.keys(), "homes", ...switches.filter((name) => !isAssigned(name))],
     unknown: (argument, key) => {
       // Positional arguments, also those after a lone "--", are checked by the caller.
       if (key === undefined) return true;

@@ -28,7 +28,12 @@ export type Invocation =
   | { readonly kind: "check-config"; readonly config: Config }
   /** Invalid settings are findings of the doctor, not errors. */
   | { readonly kind: "doctor"; readonly output: OutputFormat; readonly config: Config | ConfigError }
-  | { readonly kind: "sessions"; readonly output: OutputFormat; readonly config: Config }
+  | {
+    readonly kind: "sessions";
+    readonly output: OutputFormat;
+    readonly homes: boolean;
+    readonly config: Config;
+  }
   | { readonly kind: "run"; readonly config: Config };
 
 /** The raw value of a setting: text, or any value of a file. */
@@ -44,7 +49,7 @@ interface RawValue {
  */
 export function loadConfig(sources: ConfigSources): Invocation {
   const problems: string[] = [];
-  const { command, output, flags } = parseCommandLine(sources.args, problems);
+  const { command, output, homes, flags } = parseCommandLine(sources.args, problems);
   if (flags.has("help")) return { kind: "help" };
   if (flags.has("version")) return { kind: "version" };
   const { settings, isHealthAddrSet } = readSettings(flags, sources, problems);
@@ -57,7 +62,7 @@ export function loadConfig(sources: ConfigSources): Invocation {
     : { ...settings, apiKey, isHealthAddrSet, proxy };
   if (command === "doctor") return { kind: command, output, config };
   if (config instanceof ConfigError) throw config;
-  if (command === "sessions") return { kind: command, output, config };
+  if (command === "sessions") return { kind: command, output, homes, config };
   return { kind: config.checkConfig ? "check-config" : "run", config };
 }
 

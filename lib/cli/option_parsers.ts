@@ -123,6 +123,16 @@ export function duration(min: number, max: number): Parser<number> {
   ));
 }
 
+/** A duration within inclusive bounds, in milliseconds, or a word. */
+export function durationOr<const W extends string>(word: W, min: number, max: number): Parser<number | W> {
+  const parse = duration(min, max);
+  return (value) => {
+    if (value === word) return { ok: true, value: word };
+    const parsed = parse(value);
+    return parsed.ok ? parsed : { ok: false, problem: `${parsed.problem}, or ${word}` };
+  };
+}
+
 /** A Kubernetes quantity of storage. */
 export const quantity = parser(
   s.orNumber(v.pipe(v.string(), v.check((value) => (parseQuantity(value) ?? NaN) >= MIN_STORAGE_BYTES))),

@@ -7,6 +7,7 @@ import {
   agentId,
   amount,
   duration,
+  durationOr,
   integer,
   label,
   labels,
@@ -67,13 +68,16 @@ export const PRINT_FLAGS: ReadonlyMap<string, string> = new Map([
 /** The commands other than running the agent, and their help texts. */
 export const COMMANDS: ReadonlyMap<string, string> = new Map([
   ["doctor", "Check settings, Control Plane and cluster, with advice (alias: preflight)"],
-  ["sessions", "List this agent's sessions"],
+  ["sessions", "List this agent's sessions, or with --homes their home volumes"],
 ]);
 
 /** Output format of the commands. */
 export type OutputFormat = "text" | "json";
 
 const MAX_DURATION_MS = 24 * 3_600_000;
+/** Home volumes are deleted with all their files: no typing error may delete them within minutes. */
+const MIN_RETENTION_MS = 3_600_000;
+const MAX_RETENTION_MS = 3650 * 24 * 3_600_000;
 
 /** All options, in the order of the help text. */
 export const OPTIONS: readonly Option[] = [
@@ -171,6 +175,11 @@ export const OPTIONS: readonly Option[] = [
     parse: oneOf("per-session", "per-user", "none"),
     fallback: "per-session",
     help: "Scope of the home volume: per-session, per-user, or none",
+  }),
+  option("homeRetention", {
+    parse: durationOr("keep", MIN_RETENTION_MS, MAX_RETENTION_MS),
+    fallback: "keep",
+    help: "How long home volumes are kept that no session uses, such as 720h, or keep",
   }),
   option("storageClass", {
     parse: label,

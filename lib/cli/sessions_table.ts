@@ -69,6 +69,11 @@ export async function listSessions(
   format: OutputFormat,
   { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Promise<string> {
+  return formatRows(listRows(await loadCache(config, timeoutMs), Date.now()), format);
+}
+
+/** Reads all objects of this agent's sessions. */
+export async function loadCache(config: Config, timeoutMs = TIMEOUT_MS): Promise<SessionCache> {
   using transport = new Transport(() => loadAccess(config.kubeconfig));
   const cache = new SessionCache([config.agentId, ...config.adoptSessionsOf].map(labelValue));
   const signal = AbortSignal.timeout(timeoutMs);
@@ -76,7 +81,7 @@ export async function listSessions(
     if (!signal.aborted) throw error;
     throw new Error(`Kubernetes did not answer within ${formatDuration(timeoutMs)}`, { cause: error });
   });
-  return formatRows(listRows(cache, Date.now()), format);
+  return cache;
 }
 
 /** One row per session, sorted by session id; `now` is in milliseconds since 1970. */
@@ -87,9 +92,12 @@ export function listRows(cache: SessionCache, now: number): SessionRow[] {
 /** Formats the rows as a table for people or as JSON for programs. */
 export function formatRows(rows: readonly SessionRow[], format: OutputFormat): string {
   if (format === "json") return JSON.stringify({ sessions: rows }, undefined, 2);
-  if (rows.length === 0) return "No sessions";
-  const lines = [HEADER, ...rows.map(cellsOf)];
-  const widths = HEADER.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
+  return rows.length === 0 ? "No sessions" : formatTable([HEADER, ...rows.map(cellsOf)]);
+}
+
+/** Aligns the cells of a table. */
+export function formatTable(lines: readonly (readonly string[])[]): string {
+  const widths = lines[0]?.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0))) ?? [];
   return lines.map((cells) => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()).join(
     "\n",
   );
@@ -134,12 +142,12 @@ function reasonOf(objects: SessionObjects): string {
 function cellsOf(row: SessionRow): string[] {
   const { session, user, template, state, pod, node, ageSeconds, home, cpu, memory, reason } = row;
   const age = ageSeconds === 0 ? "" : formatDuration(ageSeconds * 1000);
-  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(printable).map(
-    shorten,
-  );
-  return [...cells.map((cell) => cell || "-"), printable(reason)];
+  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(cellOf);
+  return [...cells, printable(reason)];
 }
 
-function shorten(text: string): string {
+/** The text of a cell: names from payloads can have any length and characters. */
+export function cellOf(value: string): string {
+  const text = printable(value) || "-";
   return text.length > MAX_CELL_LENGTH ? `${text.slice(0, MAX_CELL_LENGTH - 1)}…` : text;
 }

@@ -35,8 +35,8 @@ export interface ObjectApi<T> {
   /** Returns `undefined` if there is no such object. */
   read(name: string): Promise<T | undefined>;
   /**
-   * Requests foreground deletion of the object with this uid; succeeds if it no longer exists. With a resource version, an object that was
-   * changed since is not deleted.
+   * Requests foreground deletion of the object with this uid; succeeds if it no longer exists. With a resource version, the request is refused
+   * with 409 if the object was changed since.
    */
   delete(name: string, uid: string, resourceVersion?: string): Promise<void>;
 }
@@ -171,8 +171,10 @@ function objectApi<T>(namespace: string, requests: KindRequests<T>): ObjectApi<T
   return {
     create: (body) => requests.create({ namespace, body }),
     read: (name) => orUndefined(requests.read({ namespace, name })),
-    delete: (name, uid, resourceVersion) =>
-      orGone(requests.delete({ namespace, name, body: deleteOptions(uid, resourceVersion) })),
+    delete: async (name, uid, resourceVersion) => {
+      const request = requests.delete({ namespace, name, body: deleteOptions(uid, resourceVersion) });
+      await (resourceVersion === undefined ? orGone(request) : orUndefined(request));
+    },
   };
 }
 
@@ -231,7 +233,7 @@ export async function orUndefined<T>(request: Promise<T>): Promise<T | undefined
   }
 }
 
-/** Ignores 404, and 409: a precondition that does not hold means that another object has the name, or that the object was changed. */
+/** Ignores 404, and 409: a uid that does not match means that the object was deleted and another one has its name. */
 async function orGone(request: Promise<unknown>): Promise<void> {
   try {
     await request;

@@ -159,6 +159,12 @@ export class SessionCache {
     return this.#sessionOf(object) !== undefined;
   }
 
+  /** The claims of all home volumes that the watch covers. */
+  claims(): V1PersistentVolumeClaim[] {
+    return [...this.#objects.keys()].flatMap((id) => this.#entries(id))
+      .flatMap(({ kind, object }) => kind === "claim" ? [object as V1PersistentVolumeClaim] : []);
+  }
+
   /** Ids of all sessions with at least one object. */
   sessionIds(): string[] {
     return [...this.#objects.keys()].filter((id) => id !== undefined);

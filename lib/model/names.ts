@@ -31,6 +31,8 @@ export const TEMPLATE_ANNOTATION = "stream.space/template";
 export const DISPLAY_PORT_ANNOTATION = "stream.space/display-port";
 /** Annotation of Services with the claim name of the home volume, which a stop needs if the Deployment is gone. */
 export const HOME_ANNOTATION = "stream.space/home";
+/** Annotation of claims that no session uses, with the time since when (RFC 3339). */
+export const UNUSED_SINCE_ANNOTATION = "stream.space/unused-since";
 /** Annotation with a hash of the start request. */
 export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 

@@ -55,6 +55,8 @@ export interface Settings {
   readonly maxDurationAction: "hibernate" | "stop";
   /** Scope of home volumes. */
   readonly homeStrategy: "per-session" | "per-user" | "none";
+  /** How long home volumes are kept that no session uses, in milliseconds; `"keep"`: for ever. */
+  readonly homeRetention: number | "keep";
   /** Empty: the default class of the cluster. */
   readonly storageClass: string;
   /** Size of a new home volume, a Kubernetes quantity. */

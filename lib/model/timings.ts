@@ -68,6 +68,8 @@ export interface Timings {
   readonly minRemainingMs: number;
   /** Factor on the grace periods of failure causes; not a duration. */
   readonly graceFactor: number;
+  /** Time between two checks of the home volumes for their retention. */
+  readonly homeCheckMs: number;
   /** How long a running session may be unready before that is reported. */
   readonly unreadyGraceMs: number;
   /** Changes of a session within this time are written to its Session object together. */
@@ -119,6 +121,7 @@ export const DEFAULT_TIMINGS: Timings = {
   progressIntervalMs: 1000,
   minRemainingMs: 30_000,
   graceFactor: 1,
+  homeCheckMs: 60_000,
   unreadyGraceMs: 2000,
   sessionObjectBatchMs: 500,
   reconnectMs: 2000,

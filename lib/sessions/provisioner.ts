@@ -21,6 +21,7 @@ import {
   COMMAND_ANNOTATION,
   RUNNING_SINCE_ANNOTATION,
   SESSION_LABEL,
+  UNUSED_SINCE_ANNOTATION,
   USER_ANNOTATION,
   USER_LABEL,
 } from "../model/names.ts";
@@ -227,7 +228,17 @@ export class Provisioner {
       isUsable: always,
       isOurs,
     });
-    this.#cache.put("claim", created);
+    this.#cache.put("claim", await this.#markUsed(created));
+  }
+
+  /** Removes the annotation with which the home volume would be deleted some time after its last use. */
+  async #markUsed(claim: V1PersistentVolumeClaim): Promise<V1PersistentVolumeClaim> {
+    if (claim.metadata?.annotations?.[UNUSED_SINCE_ANNOTATION] === undefined) return claim;
+    const name = nameOf(claim);
+    const used = await this.#client.annotateClaim(name, { [UNUSED_SINCE_ANNOTATION]: null });
+    if (isAlive(used)) return used;
+    // Deleted in between.
+    throw new BeingDeletedError(claim, () => this.#client.claims.read(name));
   }
 
   async #createPolicy(policy: V1NetworkPolicy, options: CreationOptions): Promise<void> {

@@ -66,6 +66,11 @@ export const METRICS = {
   cpuLimit: gauge("k8s_agent_cpu_limit_cores", [], "Maximum CPU cores of active sessions"),
   memoryUsed: gauge("k8s_agent_memory_used_bytes", [], "Memory requested by active sessions"),
   memoryLimit: gauge("k8s_agent_memory_limit_bytes", [], "Maximum memory of active sessions"),
+  homesDeleted: counter(
+    "k8s_agent_homes_deleted_total",
+    [],
+    "Home volumes deleted because no session used them for longer than --home-retention",
+  ),
 
   registered: gauge("k8s_agent_registered", [], "Whether this agent is registered with the Control Plane"),
   linkUp: gauge("k8s_agent_link_up", [], "Whether the agent is connected to the Control Plane"),

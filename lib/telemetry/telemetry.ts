@@ -100,6 +100,11 @@ export class Telemetry implements HealthSources {
     if (state !== "up") this.#meter.set("heartbeatLag", {}, { to: 0 });
   }
 
+  /** Records that an unused home volume was deleted. */
+  homeDeleted(): void {
+    this.#meter.count("homesDeleted", {});
+  }
+
   /** Records an ignored message from the Control Plane. */
   ignored(reason: typeof IGNORED[number]): void {
     this.#meter.count("messagesIgnored", { reason });

@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import type { V1Deployment, V1Pod, V1Service } from "@kubernetes/client-node";
+import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Service } from "@kubernetes/client-node";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { loadConfig } from "../../lib/cli/config.ts";
+import { formatHomes, homeRows } from "../../lib/cli/homes_table.ts";
 import { formatRows, listRows, listSessions } from "../../lib/cli/sessions_table.ts";
 
 const NOON = Date.parse("2026-01-01T12:00:00Z");
@@ -141,4 +142,45 @@ Deno.test("listSessions() reports a timeout when the API server does not answer"
   await assertRejects(() => listing, Error, "Kubernetes did not answer within 100ms");
   listener.close();
   await Deno.remove(kubeconfig);
+});
+
+function claim(
+  name: string,
+  labels: Readonly<Record<string, string>>,
+  unusedSince?: string,
+): V1PersistentVolumeClaim {
+  return {
+    metadata: {
+      name,
+      uid: name,
+      resourceVersion: "1",
+      creationTimestamp: TEN,
+      labels: { app: "streamspace-session", ...labels },
+      ...(unusedSince ? { annotations: { "stream.space/unused-since": unusedSince } } : {}),
+    },
+    spec: { resources: { requests: { storage: "1Gi" } }, storageClassName: "fast" },
+  };
+}
+
+Deno.test("formatHomes() shows which home volumes are used, and when the others are deleted", () => {
+  const cache = new SessionCache("a1");
+  const used = deployment("s1");
+  const volumes = [{ name: "home", persistentVolumeClaim: { claimName: "s1-home" } }];
+  const spec = { selector: {}, replicas: 0, template: { spec: { containers: [], volumes } } };
+  cache.put("deployment", { ...used, spec } as V1Deployment);
+  cache.put("claim", claim("s1-home", { session: "s1", user: "alice" }));
+  cache.put("claim", claim("s2-home", { session: "s2", user: "bob" }, "2026-01-01T10:00:00Z"));
+  cache.put("claim", claim("home-carol", { user: "carol" }, "2026-01-01T11:00:00Z"));
+  cache.put("claim", claim("s3-home", { session: "s3", user: "dave" }));
+  const table = (retention: number | "keep") =>
+    formatHomes(homeRows(cache, { now: NOON, retention }), { format: "text", now: NOON }).split("\n");
+  assertEquals(table(5_400_000), [
+    "HOME        SESSION  USER   SIZE  CLASS  STATE   AGE  UNUSED  DELETED",
+    "home-carol  -        carol  1Gi   fast   unused  10m  1h      in 30m",
+    "s1-home     s1       alice  1Gi   fast   used    10m  -       -",
+    "s2-home     s2       bob    1Gi   fast   unused  10m  2h      now",
+    "s3-home     s3       dave   1Gi   fast   unused  10m  -       -",
+  ]);
+  assertEquals(table("keep")[1], "home-carol  -        carol  1Gi   fast   unused  10m  1h      -");
+  assertEquals(formatHomes([], { format: "text", now: NOON }), "No home volumes");
 });

@@ -211,3 +211,106 @@ onEachCluster("sessions have no home volume with --home-strategy=none", async (c
   assertEquals(await homeOf(stage, { sessionId: "s1" }), undefined);
   assertEquals(await claimNames(cluster), []);
 });
+
+const LONG_AGO = "2020-01-01T00:00:00Z";
+
+/** A home volume that nothing has used for years; of a session, or of a user. */
+function oldHome(
+  name: string,
+  labels: Readonly<Record<string, string>>,
+  unusedSince = LONG_AGO,
+): V1PersistentVolumeClaim {
+  return {
+    ...HOME,
+    metadata: {
+      name,
+      labels: { app: "streamspace-session", ...labels },
+      annotations: { "stream.space/unused-since": unusedSince },
+    },
+  };
+}
+
+/** Names of the home volumes, with "unused" where that is recorded. */
+async function homes(cluster: TestCluster): Promise<string[]> {
+  const claims = await cluster.list("v1", "PersistentVolumeClaim");
+  return claims.map(({ metadata }) =>
+    `${metadata?.name}${metadata?.annotations?.["stream.space/unused-since"] ? " unused" : ""}`
+  ).sort();
+}
+
+onEachCluster(
+  "--home-retention deletes the home volumes that nothing has used for longer",
+  async (cluster) => {
+    await cluster.create(oldHome("old-home", { session: "old", "stream.space/agent": "k8s-e2e" }));
+    await cluster.create(oldHome("recent-home", { session: "recent" }, new Date().toISOString()));
+    await cluster.create(oldHome("go-home", { session: "go" }));
+    await cluster.create(oldHome("other-home", { session: "other", "stream.space/agent": "k8s-other" }));
+    await cluster.create(oldHome("home-bob", { user: "bob" }));
+    await cluster.create(oldHome("home-carol", { user: "carol" }));
+    await cluster.create(oldHome("mounted-home", { session: "mounted" }));
+    await cluster.create({
+      ...HOME,
+      metadata: {
+        ...HOME.metadata,
+        name: "new-home",
+        labels: { app: "streamspace-session", session: "new" },
+      },
+    });
+    await cluster.create(
+      {
+        apiVersion: "v1",
+        kind: "PersistentVolumeClaim",
+        metadata: { name: "database" },
+        spec: HOME.spec,
+      } as KubernetesObject,
+    );
+    const labels = { app: "backup" };
+    await cluster.create({
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "backup", labels },
+      spec: {
+        replicas: 0,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            containers: [{ name: "backup", image: "example.com/backup:1" }],
+            volumes: [{ name: "home", persistentVolumeClaim: { claimName: "mounted-home" } }],
+          },
+        },
+      },
+    } as KubernetesObject);
+    await using stage = await Stage.start(cluster, { timings: { homeCheckMs: 3_600_000 } });
+    assertEquals((await stage.command("start_session", { ...START, sessionId: "s1" })).error, undefined);
+    await stage.command("hibernate_session", { sessionId: "s1" });
+    await stage.command("start_session", { ...START, sessionId: "s2", user: "carol", persistentHome: false });
+    const before = await homes(cluster);
+
+    await stage.restart({ args: ["--home-retention=1h"], timings: { homeCheckMs: 20 } });
+    await cluster.until(async () => (await homes(cluster)).length === before.length - 3);
+    await cluster.until(async () => (await homes(cluster)).includes("new-home unused"));
+    await cluster.until(async () => !(await homes(cluster)).includes("home-carol unused"));
+    assertEquals(await homes(cluster), [
+      "database",
+      "home-carol",
+      "mounted-home unused",
+      "new-home unused",
+      "other-home unused",
+      "recent-home unused",
+      "s1-home",
+    ]);
+    const lines = stage.agent.output.filter((line) => line.includes("which no session has used for"));
+    assertEquals(lines.length, 3);
+  },
+);
+
+onEachCluster("a start that uses a home volume again keeps it from being deleted", async (cluster) => {
+  await cluster.create(oldHome("s1-home", { session: "s1" }));
+  await using stage = await Stage.start(cluster);
+  assertEquals((await stage.command("start_session", { ...START, sessionId: "s1" })).error, undefined);
+  assertEquals(await homes(cluster), ["s1-home"]);
+  await stage.command("stop_session", { sessionId: "s1" });
+  await stage.restart({ args: ["--home-retention=1h"], timings: { homeCheckMs: 20 } });
+  await cluster.until(async () => (await homes(cluster)).includes("s1-home unused"));
+});

@@ -56,6 +56,14 @@ onEachCluster("sessions lists all sessions with their states and reasons", async
   assertEquals(rows.filter(({ reason }) => reason !== "").map(({ session }) => session), ["waits"]);
 });
 
+onEachCluster("sessions --homes lists the home volumes", async (cluster) => {
+  await using stage = await Stage.startProcess(cluster);
+  assertEquals((await stage.command("start_session", { ...START, sessionId: "s1" })).error, undefined);
+  const { lines, code } = await sessions(stage, "--homes");
+  assertEquals([code, lines.length], [0, 2]);
+  assertMatch(lines[1] ?? "", /^s1-home +s1 +alice +1Gi +\S+ +used +\S+ +- +-$/);
+});
+
 onEachCluster("sessions reports an API error and exits with code 1", async (cluster) => {
   await using stage = await Stage.startProcess(cluster, { throughProxies: true });
   stage.proxies.api.inject({ kind: "status", verb: "list", resource: "pods", code: 403, times: Infinity });
