@@ -39,6 +39,7 @@ import { Expiry } from "./sessions/expiry.ts";
 import { HomeDeletion } from "./sessions/home_deletion.ts";
 import { HomeRetention } from "./sessions/home_retention.ts";
 import { Reconciler } from "./sessions/reconciler.ts";
+import { StateRequests } from "./sessions/state_requests.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
 import { BusySessions } from "./status/busy_sessions.ts";
@@ -195,9 +196,25 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
     isLeading: () => isLeading(context.leadership),
     observer: telemetry.commands,
   });
+  const controllers = createControllers(config, {
+    ...context,
+    ...{ client, operations, busy, monitor, dispatcher, sessionObjects },
+  });
+  return { capacity, monitor, sessionObjects, dispatcher, ...controllers };
+}
+
+/** What changes sessions without a command from the Control Plane. */
+function createControllers(
+  config: Config,
+  context: Environment & Cluster & Pick<Work, "monitor" | "dispatcher" | "sessionObjects"> & {
+    readonly client: SessionClient;
+    readonly operations: SessionOperations;
+    readonly busy: BusySessions;
+  },
+): Pick<Work, "reconciler" | "expiry" | "homeRetention"> {
+  const { client, cache, operations, busy, monitor, dispatcher, timings, telemetry } = context;
   const { repair } = operations;
-  const timeoutMs = timings.repairTimeoutMs;
-  const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs });
+  const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs: timings.repairTimeoutMs });
   const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
   const homeRetention = new HomeRetention({
     cache,
@@ -208,7 +225,11 @@ function createWork(config: Config, context: Environment & Cluster & Reporting):
     intervalMs: timings.homeCheckMs,
     onDeleted: () => telemetry.homeDeleted(),
   });
-  return { capacity, monitor, sessionObjects, dispatcher, reconciler, expiry, homeRetention };
+  if (config.sessionObjects === "control") {
+    const requests = new StateRequests({ dispatcher, operations, monitor });
+    context.sessionObjects.onStateRequest((request) => requests.carryOut(request));
+  }
+  return { reconciler, expiry, homeRetention };
 }
 
 function createOperations(

@@ -171,6 +171,11 @@ export const OPTIONS: readonly Option[] = [
     fallback: "hibernate",
     help: "Action when a session reaches its maximum duration: hibernate or stop",
   }),
+  option("sessionObjects", {
+    parse: oneOf("mirror", "control"),
+    fallback: "mirror",
+    help: "Role of Session objects: mirror sessions, or also control them by spec.state",
+  }),
   option("homeStrategy", {
     parse: oneOf("per-session", "per-user", "none"),
     fallback: "per-session",

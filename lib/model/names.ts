@@ -50,6 +50,9 @@ export const IDLE_TIMEOUT_ANNOTATION = "stream.space/idle-timeout";
 /** Annotation of Deployments with the time of the last start or wake (RFC 3339). */
 export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";
 
+/** Annotation of Session objects with the desired state that the agent wrote last: another one in the spec was set by somebody else. */
+export const DESIRED_STATE_ANNOTATION = "stream.space/desired-state";
+
 /** The name of a Service has the strictest rules: RFC 1035, at most 63 characters. */
 const NAME = /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;

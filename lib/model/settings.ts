@@ -53,6 +53,8 @@ export interface Settings {
   readonly drainTimeout: number;
   readonly maxConcurrentStarts: number;
   readonly maxDurationAction: "hibernate" | "stop";
+  /** Whether Session objects only show sessions, or others can also change the state of a session there. */
+  readonly sessionObjects: "mirror" | "control";
   /** Scope of home volumes. */
   readonly homeStrategy: "per-session" | "per-user" | "none";
   /** How long home volumes are kept that no session uses, in milliseconds; `"keep"`: for ever. */

@@ -1,9 +1,10 @@
 /**
- * Builds the Session object of a session (k8s/crds/sessions.yaml). Pure. The spec comes from the Deployment alone, so that every process writes
- * the same; the status comes from the last reported status and the pods.
+ * Builds the fields of a Session object that are the agent's. Pure. The spec comes from the Deployment alone, so that every process writes the
+ * same; the status comes from the last reported status and the pods. The kind is this agent's (k8s/crds/sessions.yaml) or the Control Plane's,
+ * which has other fields besides.
  * @module
  */
-import type { V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
+import type { KubernetesObject, V1Deployment, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { SessionState, SessionStatus } from "../control_plane/protocol.ts";
 import { asRecord } from "../common/json.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
@@ -11,6 +12,7 @@ import { mountedClaim } from "../kubernetes/objects.ts";
 import {
   AGENT_LABEL,
   APP_LABEL,
+  DESIRED_STATE_ANNOTATION,
   IDLE_TIMEOUT_ANNOTATION,
   MANAGED_BY_LABEL,
   MAX_DURATION_ANNOTATION,
@@ -50,6 +52,8 @@ export interface Condition {
 /** The observed state. */
 export interface SessionResourceStatus {
   readonly state: SessionState;
+  /** The state as the Control Plane's kind spells it. */
+  readonly phase: string;
   readonly podName: string;
   readonly podIP: string;
   readonly nodeName: string;
@@ -95,7 +99,7 @@ export function sessionResource(sessionId: string, deployment: V1Deployment): Se
     metadata: {
       name,
       labels: Object.fromEntries(Object.entries(labels).filter(([label]) => LABELS.includes(label))),
-      annotations: { [SESSION_ANNOTATION]: sessionId },
+      annotations: { [SESSION_ANNOTATION]: sessionId, [DESIRED_STATE_ANNOTATION]: desiredState(deployment) },
       ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }],
     },
     spec: {
@@ -130,14 +134,23 @@ export function sessionResourceStatus(
 ): SessionResourceStatus {
   const { lastReported, generation } = context;
   const pod = lastReported.state === "hibernated" ? undefined : reportedPod(pods, lastReported);
+  const { state } = lastReported;
   return {
-    state: lastReported.state,
+    state,
+    phase: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
     ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
     vncPort: displayPort(deployment.spec?.template ?? {}),
     message: messageOf(lastReported),
     observedGeneration: generation,
     conditions: conditionsOf(lastReported, desiredState(deployment)).map((one) => complete(one, context)),
   };
+}
+
+/** The state that somebody else requested by changing the spec of a Session object since the agent wrote it; untrusted. */
+export function requestedState(object: KubernetesObject, deployment: V1Deployment): unknown {
+  const written = object.metadata?.annotations?.[DESIRED_STATE_ANNOTATION];
+  const state = asRecord((object as { spec?: unknown }).spec)?.state;
+  return written === desiredState(deployment) && state !== written ? state : undefined;
 }
 
 /** A condition without the fields that depend on the object. */

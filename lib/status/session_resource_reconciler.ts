@@ -1,6 +1,7 @@
 /**
- * Maintains a Session object for each session in clusters with that kind. It compares the actual object with the desired one, so that a
- * missing, outdated or edited object is repaired. Commands neither wait for it nor fail because of it. The Deployment owns the object, so
+ * Maintains a Session object for each session in clusters with that kind. It compares the agent's fields of the actual object with the desired
+ * ones, so that a missing, outdated or edited object is repaired; fields of others stay. The desired state in the spec is written only when it
+ * changes, because others request another state there. Commands neither wait for the object nor fail because of it. The Deployment owns it, so
  * that Kubernetes deletes both together.
  * @module
  */
@@ -19,9 +20,14 @@ import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { log, RepeatFilter } from "../common/log.ts";
-import { SESSION_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
+import { DESIRED_STATE_ANNOTATION, SESSION_ANNOTATION, SESSION_LABEL } from "../model/names.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
-import { type SessionResource, sessionResource, sessionResourceStatus } from "./session_resource.ts";
+import {
+  requestedState,
+  type SessionResource,
+  sessionResource,
+  sessionResourceStatus,
+} from "./session_resource.ts";
 
 /** Objects that are reconciled at the same time; the rest of the API server's capacity is for commands. */
 const CONCURRENCY = 4;
@@ -36,6 +42,15 @@ export interface SessionResourceReconcilerOptions {
   readonly batchMs?: number;
 }
 
+/** A state that somebody set in the spec of a Session object. */
+export interface StateRequest {
+  readonly sessionId: string;
+  /** Untrusted. */
+  readonly state: unknown;
+  /** Generation of the spec. */
+  readonly generation: number;
+}
+
 /** What a Session object is built from. */
 interface Source {
   readonly lastReported: SessionStatus;
@@ -48,13 +63,22 @@ export class SessionResourceReconciler {
   readonly #options: SessionResourceReconcilerOptions;
   readonly #collection = new CustomCollection({
     resource: "sessions",
-    onList: () => this.#enqueueAll(),
+    onList: () => {
+      // The kind may have another schema by now.
+      this.#pruned.clear();
+      this.#enqueueAll();
+    },
     onChange: (object) => this.#enqueueOwner(object),
   });
   readonly #semaphore = new Semaphore(CONCURRENCY);
   /** Sessions that are being reconciled, and whether they changed since. */
   readonly #queue = new Map<string, { isDue: boolean }>();
   readonly #forbidden = new RepeatFilter();
+  /** Paths of fields that the schema of the kind lacks, so that the API server drops them. */
+  readonly #pruned = new Set<string>();
+  /** The last state that was requested of a session, until the session has it. */
+  readonly #requests = new Map<string, { readonly state: unknown; isRunning: boolean }>();
+  #carryOut: ((request: StateRequest) => Promise<boolean>) | undefined;
   /** Absent before the start. */
   #signal: AbortSignal | undefined;
 
@@ -65,6 +89,11 @@ export class SessionResourceReconciler {
   /** Watches the Session objects until the signal is aborted. */
   async follow(transport: Transport, options: { namespace: string; signal: AbortSignal }): Promise<void> {
     await this.#collection.follow(transport, options);
+  }
+
+  /** Sets what is called when somebody requests another state in a spec; it returns whether the request is rejected. Before, requests are ignored. */
+  onStateRequest(carryOut: (request: StateRequest) => Promise<boolean>): void {
+    this.#carryOut = carryOut;
   }
 
   /** Reconciles the Session objects until the signal is aborted. Call it when the last reported statuses are known. */
@@ -141,18 +170,70 @@ export class SessionResourceReconciler {
     const desired = sessionResource(sessionId, source.deployment);
     const { name } = desired.metadata;
     const actual = this.#collection.get(name);
-    if (!actual) return await this.#writeStatus(sessionId, await api.create(desired));
+    if (!actual) {
+      const created = await api.create(desired);
+      this.#observePruned(created, changes(created, desired));
+      return await this.#writeStatus(sessionId, created);
+    }
     if (!this.#isOurs(actual, { sessionId, deployment: source.deployment })) return;
-    const operations = changes(actual, desired);
-    const object = operations.length === 0 ? actual : await api.patch(name, operations);
+    const operations = this.#withoutPruned(changes(actual, desired));
+    const object = operations.length === 0
+      ? actual
+      : await api.patch(name, [testOfUid(actual), ...operations]);
+    this.#observePruned(object, changes(object, desired));
     await this.#writeStatus(sessionId, object);
+    this.#checkRequest(sessionId, { object, deployment: source.deployment });
+  }
+
+  #withoutPruned(operations: readonly PatchOperation[]): PatchOperation[] {
+    return operations.filter(({ path }) => !this.#pruned.has(path));
+  }
+
+  #observePruned(object: KubernetesObject, operations: readonly PatchOperation[]): void {
+    for (const { path } of operations) if (fieldAt(object, path) === undefined) this.#pruned.add(path);
+  }
+
+  #checkRequest(
+    sessionId: string,
+    { object, deployment }: { object: KubernetesObject; deployment: V1Deployment },
+  ): void {
+    const state = requestedState(object, deployment);
+    const last = this.#requests.get(sessionId);
+    if (state === undefined) this.#requests.delete(sessionId);
+    else if (this.#carryOut && !last?.isRunning && state !== last?.state) {
+      const { name = "", generation = 0 } = object.metadata ?? {};
+      const request = { state, isRunning: true };
+      this.#requests.set(sessionId, request);
+      void this.#carryOut({ sessionId, state, generation }).then(async (isRejected) => {
+        request.isRunning = false;
+        if (!isRejected) this.#requests.delete(sessionId);
+        else if (isAlive(deployment)) await this.#revertState(name, { state, deployment });
+      }).catch((error) => {
+        const reason = messageOf(error);
+        log.debug("Cannot reset the state of the Session object of {sessionId}: {reason}", {
+          sessionId,
+          reason,
+        });
+      });
+    }
+  }
+
+  /** Shows that a request was rejected, and that the same one can be made again. */
+  async #revertState(
+    name: string,
+    { state, deployment }: { state: unknown; deployment: V1Deployment },
+  ): Promise<void> {
+    await this.#options.api.patch(name, [
+      { op: "test", path: "/spec/state", value: state },
+      { op: "add", path: "/spec/state", value: sessionResource("", deployment).spec.state },
+    ]);
   }
 
   /** Reads the source again, as it may have changed while the object was written. */
   async #writeStatus(sessionId: string, object: KubernetesObject): Promise<void> {
     const source = this.#source(sessionId);
     if (!source) return;
-    const { name = "", uid, generation = 0 } = object.metadata ?? {};
+    const { name = "", generation = 0 } = object.metadata ?? {};
     const current = asRecord((object as { status?: unknown }).status);
     const status = sessionResourceStatus(source, {
       lastReported: source.lastReported,
@@ -160,11 +241,13 @@ export class SessionResourceReconciler {
       conditions: current?.conditions,
       now: new Date(),
     });
-    if (isDeepStrictEqual(current, status)) return;
-    await this.#options.api.patchStatus(name, [
-      { op: "test", path: "/metadata/uid", value: uid },
-      { op: "add", path: "/status", value: status },
-    ]);
+    const conditions = [...status.conditions, ...conditionsOfOthers(current?.conditions)];
+    const changesOf = (actual: Readonly<Record<string, unknown>> | undefined) =>
+      this.#withoutPruned(fieldChanges("/status", actual, { ...status, conditions }));
+    const operations = changesOf(current);
+    if (operations.length === 0) return;
+    const written = await this.#options.api.patchStatus(name, [testOfUid(object), ...operations]);
+    this.#observePruned(written, changesOf(asRecord((written as { status?: unknown }).status)));
   }
 
   /** `undefined` for a session that is being deleted, or whose status was not reported yet. */
@@ -187,18 +270,49 @@ export class SessionResourceReconciler {
   }
 }
 
-/** The patch from the actual to the desired object; labels, annotations and owners that others added stay. */
+/** The patch from the actual to the desired object; what others added stays. */
 function changes(actual: KubernetesObject, { metadata, spec }: SessionResource): PatchOperation[] {
-  const { uid, labels, annotations, ownerReferences = [] } = actual.metadata ?? {};
+  const { labels, annotations, ownerReferences = [] } = actual.metadata ?? {};
   const [owner] = metadata.ownerReferences;
-  const otherOwners = ownerReferences.filter((one) => one.uid !== owner.uid);
-  const fields: Array<[path: string, actual: unknown, desired: unknown]> = [
-    ["/metadata/labels", labels, { ...labels, ...metadata.labels }],
-    ["/metadata/annotations", annotations, { ...annotations, ...metadata.annotations }],
-    ["/metadata/ownerReferences", ownerReferences, [...otherOwners, owner]],
-    ["/spec", (actual as { spec?: unknown }).spec, spec],
+  const owners = [...ownerReferences.filter((one) => one.uid !== owner.uid), owner];
+  // Otherwise somebody else may have set the state.
+  const isStateOurs = annotations?.[DESIRED_STATE_ANNOTATION] !== spec.state;
+  const { state, ...others } = spec;
+  const actualSpec = asRecord((actual as { spec?: unknown }).spec);
+  return [
+    ...fieldChanges("/metadata/labels", labels, metadata.labels),
+    ...fieldChanges("/metadata/annotations", annotations, metadata.annotations),
+    ...fieldChanges("/metadata", { ownerReferences }, { ownerReferences: owners }),
+    ...fieldChanges("/spec", actualSpec, isStateOurs ? { state, ...others } : others),
   ];
-  const operations = fields.filter(([_, actual, desired]) => !isDeepStrictEqual(actual, desired))
-    .map(([path, _, value]): PatchOperation => ({ op: "add", path, value }));
-  return operations.length === 0 ? [] : [{ op: "test", path: "/metadata/uid", value: uid }, ...operations];
+}
+
+/** The operations that set the fields of an object that differ. */
+function fieldChanges(
+  path: string,
+  actual: Readonly<Record<string, unknown>> | undefined,
+  desired: object,
+): PatchOperation[] {
+  if (!actual) return [{ op: "add", path, value: desired }];
+  return Object.entries(desired).filter(([key, value]) => !isDeepStrictEqual(actual[key], value))
+    .map(([key, value]): PatchOperation => ({ op: "add", path: `${path}/${escapeKey(key)}`, value }));
+}
+
+function conditionsOfOthers(conditions: unknown): unknown[] {
+  const all: unknown[] = Array.isArray(conditions) ? conditions : [];
+  return all.filter((one) => !["Ready", "Hibernated"].includes(String(asRecord(one)?.type)));
+}
+
+function testOfUid({ metadata }: KubernetesObject): PatchOperation {
+  return { op: "test", path: "/metadata/uid", value: metadata?.uid };
+}
+
+/** Source: RFC 6901, section 3 */
+function escapeKey(key: string): string {
+  return key.replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+function fieldAt(object: KubernetesObject, path: string): unknown {
+  const keys = path.slice(1).split("/").map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+  return keys.reduce<unknown>((value, key) => asRecord(value)?.[key], object);
 }

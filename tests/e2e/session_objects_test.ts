@@ -70,7 +70,16 @@ onEachCluster("a session has a Session object until it is stopped", async (clust
   const running = await sessions.until("s1", isIn("running"));
   assertEquals(running.spec, { ...SPEC, state: "running" });
   assertEquals({ ...running.status, conditions: conditions(running) }, {
-    ...{ state: "running", podName, podIP, nodeName, vncPort, message: "", observedGeneration: 1 },
+    ...{
+      state: "running",
+      phase: "Running",
+      podName,
+      podIP,
+      nodeName,
+      vncPort,
+      message: "",
+      observedGeneration: 1,
+    },
     conditions: ["Ready=True PodReady @1", "Hibernated=False Awake @1"],
   });
   assertEquals(await printed(cluster), [{
@@ -141,7 +150,8 @@ onEachCluster("Session objects that are edited or deleted are restored", async (
     "s1",
     (object) => object.metadata?.generation === 3 && isIn("running")(object),
   );
-  assertEquals(restored.spec, { ...SPEC, state: "running" });
+  // Fields that the agent does not write stay, and the state has no effect.
+  assertEquals(restored.spec, { ...SPEC, state: "hibernated", idleTimeout: "1h" });
   await edit(cluster, "s1", { status: { state: "failed" } });
   await sessions.until("s1", isIn("failed"));
   await sessions.until("s1", isIn("running"));
@@ -153,6 +163,38 @@ onEachCluster("Session objects that are edited or deleted are restored", async (
   await sessions.until("s1", (object) => object.metadata?.uid !== metadata?.uid && isIn("running")(object));
   // None of these changes is a command.
   assertEquals(stage.states("s1"), ["pending", "running"]);
+}, [REAL]);
+
+onEachCluster("--session-objects=control carries out the states that others request", async (cluster) => {
+  await installKinds(cluster);
+  await using stage = await Stage.start(cluster, { args: ["--session-objects=control", "--max-sessions=2"] });
+  await using sessions = new ObjectWatcher(cluster, "sessions");
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await sessions.until("s1", isIn("running"));
+  await edit(cluster, "s1", { spec: { state: "hibernated" } });
+  await stage.untilState("s1", "hibernated");
+  await sessions.until("s1", isIn("hibernated"));
+  // While no agent runs.
+  await stage.agent[Symbol.asyncDispose]();
+  await edit(cluster, "s1", { spec: { state: "running" } });
+  await stage.startNext();
+  await stage.untilState("s1", "running");
+  await sessions.until("s1", isIn("running"));
+
+  await stage.command("hibernate_session", { sessionId: "s1" });
+  const { spec } = await sessions.until("s1", isIn("hibernated"));
+  assertEquals(spec.state, "hibernated");
+  for (const sessionId of ["s2", "s3"]) {
+    assertEquals((await stage.command("start_session", { sessionId, ...START })).error, undefined);
+  }
+  await edit(cluster, "s1", { spec: { state: "running" } });
+  await stage.agent.line(/Cannot do what the Session object of s1 requests: .*at capacity: 2 of 2 sessions/);
+  await sessions.until("s1", ({ spec }) => spec.state === "hibernated");
+
+  await edit(cluster, "s1", { spec: { state: "terminated" } });
+  await stage.untilState("s1", "terminated");
+  await sessions.untilGone("s1");
+  assertEquals([...stage.controlPlane.problems], []);
 }, [REAL]);
 
 onEachCluster(

@@ -3,7 +3,10 @@ import type { V1Deployment } from "@kubernetes/client-node";
 import type { SessionState } from "../../lib/control_plane/protocol.ts";
 import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
-import { SessionResourceReconciler } from "../../lib/status/session_resource_reconciler.ts";
+import {
+  SessionResourceReconciler,
+  type StateRequest,
+} from "../../lib/status/session_resource_reconciler.ts";
 import { statusOf } from "../../lib/status/status.ts";
 import type { CustomObject } from "../support/custom_kinds.ts";
 import { FakeCustomApi } from "../support/fake_custom_api.ts";
@@ -70,6 +73,16 @@ class Scene implements AsyncDisposable {
     await this.time.tickAsync(BATCH);
     assertEquals(this.state(sessionId), "running");
     this.api.requests.length = 0;
+  }
+
+  /** Changes the spec of an object, as anybody may. */
+  set(sessionId: string, change: Readonly<Record<string, unknown>>): void {
+    const { metadata, spec, status } = this.api.get(sessionId) as CustomObject;
+    this.api.put({
+      metadata: { ...metadata, generation: (metadata?.generation ?? 0) + 1 },
+      spec: { ...spec, ...change },
+      status,
+    });
   }
 
   state(sessionId: string): unknown {
@@ -186,11 +199,13 @@ Deno.test("SessionResourceReconciler reverts changes of others, and keeps their 
       ownerReferences: [],
     },
     spec: { ...spec, user: "mallory", state: "hibernated" },
-    status: { ...status, state: "failed" },
+    status: { ...status, state: "failed", lastActivity: "2026-01-01T00:00:00Z" },
   });
   assertEquals(await scene.requestsAfter(BATCH), ["patch s1", "patch status of s1"]);
   const restored = scene.api.get("s1");
-  assertEquals(restored?.spec, spec);
+  // The Control Plane's idle hibernation reads the activity and writes the state.
+  assertEquals(restored?.spec, { ...spec, state: "hibernated" });
+  assertEquals(restored?.status?.lastActivity, "2026-01-01T00:00:00Z");
   assertEquals(restored?.metadata?.ownerReferences, metadata?.ownerReferences);
   assertEquals(restored?.metadata?.labels?.team, "blue");
   assertEquals(scene.state("s1"), "running");
@@ -297,4 +312,83 @@ Deno.test("SessionResourceReconciler writes four objects at a time", async () =>
   await scene.time.tickAsync(BATCH);
   for (let i = 0; i < 20; i++) assertEquals(scene.state(`s${i}`), "running");
   assertEquals(scene.api.requests.length, 40);
+});
+
+Deno.test("SessionResourceReconciler writes the state of a spec only when it changes", async () => {
+  await using scene = new Scene();
+  await scene.start();
+  await scene.addRunning("s1");
+  scene.set("s1", { state: "hibernated" });
+  // Only the observed generation.
+  assertEquals(await scene.requestsAfter(LATER), ["patch status of s1"]);
+  assertEquals(scene.api.get("s1")?.spec.state, "hibernated");
+  scene.deploy("s1", { replicas: 0 });
+  assertEquals(await scene.requestsAfter(BATCH), ["patch s1", "patch status of s1"]);
+  scene.deploy("s1");
+  assertEquals(await scene.requestsAfter(BATCH), ["patch s1", "patch status of s1"]);
+  assertEquals(scene.api.get("s1")?.spec.state, "running");
+});
+
+Deno.test("SessionResourceReconciler writes the fields once that the Control Plane's kind does not have", async () => {
+  await using scene = new Scene();
+  scene.api.schema = {
+    spec: ["user", "template", "state", "resources", "persistentHome", "idleTimeout", "tags"],
+    status: ["phase", "podName", "url", "lastActivity", "conditions"],
+  };
+  await scene.start();
+  scene.deploy("s1");
+  scene.report("s1", "running");
+  assertEquals(await scene.requestsAfter(LATER), ["create s1", "patch status of s1"]);
+  assertEquals(scene.api.get("s1")?.status?.phase, "Running");
+  scene.set("s1", { user: "mallory", tags: ["a"] });
+  // The status has the generation in its conditions.
+  assertEquals(await scene.requestsAfter(LATER), ["patch s1", "patch status of s1"]);
+  assertEquals(scene.api.get("s1")?.spec.tags, ["a"]);
+});
+
+Deno.test("SessionResourceReconciler has a requested state carried out once, and shows that it is rejected", async () => {
+  await using scene = new Scene();
+  const requests: StateRequest[] = [];
+  const done = Promise.withResolvers<boolean>();
+  scene.reconciler.onStateRequest((request) => {
+    requests.push(request);
+    return done.promise;
+  });
+  await scene.start();
+  await scene.addRunning("s1");
+  scene.set("s1", { state: "terminated" });
+  await scene.requestsAfter(LATER);
+  scene.set("s1", { state: "terminated", user: "mallory" });
+  await scene.requestsAfter(LATER);
+  assertEquals(requests, [{ sessionId: "s1", state: "terminated", generation: 2 }]);
+  done.resolve(true);
+  await scene.requestsAfter(LATER);
+  assertEquals(scene.api.get("s1")?.spec.state, "running");
+  assertEquals(requests.length, 1);
+});
+
+Deno.test("SessionResourceReconciler of a new process has a state carried out that was requested before", async () => {
+  let object: CustomObject;
+  {
+    await using before = new Scene();
+    await before.start();
+    await before.addRunning("s1");
+    object = before.api.get("s1") as CustomObject;
+  }
+  await using scene = new Scene();
+  const requests: unknown[] = [];
+  scene.reconciler.onStateRequest(({ state }) => {
+    requests.push(state);
+    return Promise.resolve(false);
+  });
+  scene.api.put({
+    ...object,
+    spec: { ...object.spec, state: "hibernated" },
+    metadata: { ...object.metadata },
+  });
+  scene.deploy("s1");
+  scene.report("s1", "running");
+  await scene.start();
+  await scene.requestsAfter(BATCH);
+  assertEquals(requests, ["hibernated"]);
 });

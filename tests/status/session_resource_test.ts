@@ -76,7 +76,7 @@ Deno.test("sessionResource() takes the spec from the Deployment, which owns the 
     metadata: {
       name: "s1",
       labels,
-      annotations: { "stream.space/session": "s1" },
+      annotations: { "stream.space/session": "s1", "stream.space/desired-state": "running" },
       ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name: "s1", uid: "u1" }],
     },
     spec: {

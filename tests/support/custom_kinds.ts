@@ -26,11 +26,14 @@ const TIMEOUT_MS = 60_000;
 
 const FILES = ["templates.yaml", "sessions.yaml"];
 
-/** Installs the kinds in the cluster, where they stay, and waits until they are served. */
-export async function installKinds(cluster: TestCluster): Promise<void> {
+/** Installs the agent's kinds, or others, in the cluster, where they stay, and waits until they are served. */
+export async function installKinds(
+  cluster: TestCluster,
+  paths = FILES.map((file) => `../../k8s/crds/${file}`),
+): Promise<void> {
   const api = cluster.config.makeApiClient(ApiextensionsV1Api);
-  for (const file of FILES) {
-    const text = await Deno.readTextFile(new URL(`../../k8s/crds/${file}`, import.meta.url));
+  for (const path of paths) {
+    const text = await Deno.readTextFile(new URL(path, import.meta.url));
     const body = load(text) as { metadata: { name: string } };
     await api.patchCustomResourceDefinition(
       { name: body.metadata.name, body, fieldManager: "tests", force: true, fieldValidation: "Strict" },

@@ -15,6 +15,8 @@ export class FakeCustomApi implements CustomObjectApi {
   isInstalled = true;
   /** What was asked for, such as `create s1`. */
   readonly requests: string[] = [];
+  /** Fields that the schema of the kind has; the API drops all others. By default, it keeps all. */
+  schema: { readonly spec: readonly string[]; readonly status: readonly string[] } | undefined;
   /** Waited for before a request is answered. */
   gate: Promise<void> = Promise.resolve();
   /** How many requests are at work. */
@@ -50,7 +52,7 @@ export class FakeCustomApi implements CustomObjectApi {
   patch(name: string, operations: readonly PatchOperation[]): Promise<CustomObject> {
     return this.#answer(`patch ${name}`, () => {
       const { metadata, ...rest } = this.#patched(name, operations);
-      const isSpec = operations.some(({ path }) => path === "/spec");
+      const isSpec = operations.some(({ op, path }) => op === "add" && path.startsWith("/spec"));
       return this.put({
         ...rest,
         metadata: { ...metadata, generation: Number(metadata.generation) + (isSpec ? 1 : 0) },
@@ -65,7 +67,10 @@ export class FakeCustomApi implements CustomObjectApi {
   /** Takes an object as it is, as of anybody. */
   put(draft: Draft): CustomObject {
     const resourceVersion = String(++this.#version);
-    const object = { ...draft, metadata: { ...draft.metadata, resourceVersion } } as unknown as CustomObject;
+    const object = {
+      ...this.#pruned(draft),
+      metadata: { ...draft.metadata, resourceVersion },
+    } as unknown as CustomObject;
     this.#objects.set(String(draft.metadata.name), object);
     this.#emit("MODIFIED", object);
     return object;
@@ -116,13 +121,22 @@ export class FakeCustomApi implements CustomObjectApi {
     const draft = structuredClone(this.#objects.get(name)) as unknown as Draft | undefined;
     if (!draft) throw new KubernetesError("not found", { status: 404, reason: "" });
     for (const { op, path, value } of operations) {
-      const [field = "", ...rest] = path.slice(1).split("/");
-      const holder = rest.length === 0 ? draft : draft[field] as Record<string, unknown>;
-      const key = rest[0] ?? field;
+      const keys = path.slice(1).split("/").map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+      const key = keys.pop() ?? "";
+      const holder = keys.reduce((one, key) => one[key] as Draft, draft as Record<string, unknown>);
       if (op === "add") holder[key] = structuredClone(value);
       else if (holder[key] !== value) throw new KubernetesError("test failed", { status: 422, reason: "" });
     }
     return draft;
+  }
+
+  #pruned(draft: Draft): Record<string, unknown> {
+    const { schema } = this;
+    const keep = (part: "spec" | "status") =>
+      Object.fromEntries(
+        Object.entries(draft[part] ?? {}).filter(([key]) => schema?.[part].includes(key) ?? true),
+      );
+    return { ...draft, spec: keep("spec"), ...(draft.status ? { status: keep("status") } : {}) };
   }
 
   #emit(type: string, object: CustomObject): void {
