@@ -29,6 +29,10 @@ const LINK_FAULT_EVERY_MS = 11_000;
 const API_FAULT_EVERY_MS = 4000;
 const DELETION_EVERY_MS = 9000;
 const SERVER_FREEZE_EVERY_MS = 40_000;
+const DRAIN_EVERY_MS = 30_000;
+/** Scenes that begin while a leader drains, and the longest time between two. */
+const DRAIN_SCENES = 8;
+const DRAIN_SCENE_EVERY_MS = 300;
 
 /** Time of the last possible fault of an agent, in milliseconds from the start of the run. */
 export function lastAgentFaultMs(durationMs: number): number {
@@ -59,6 +63,7 @@ export function makePlan({ seed, durationMs, canFreezeServer }: PlanOptions): Ti
         make: (random) => ({ kind: "server", ms: random.integer(1000, 8000) }),
       })
       : []),
+    ...drains(randomOf(seed, 7), calmMs),
   ];
   return plan.toSorted((one, other) => one.atMs - other.atMs);
 }
@@ -78,13 +83,34 @@ function times(random: Random, { everyMs, untilMs }: { everyMs: number; untilMs:
   }
 }
 
+/** The leader is terminated while commands keep arriving, as the Control Plane ignores that it drains. */
+function drains(random: Random, untilMs: number): TimedEvent[] {
+  const generator = new SceneGenerator(random, "d-");
+  return times(random, { everyMs: DRAIN_EVERY_MS, untilMs }).flatMap((drainMs) => {
+    let startMs = drainMs;
+    const load = Array.from({ length: DRAIN_SCENES }, () => {
+      startMs += random.integer(0, DRAIN_SCENE_EVERY_MS);
+      return timed(generator, startMs);
+    });
+    return [
+      { atMs: drainMs, event: { kind: "terminate" as const, role: "leader" as const } },
+      ...load.flat(),
+    ];
+  });
+}
+
 function scenes(random: Random, durationMs: number): TimedEvent[] {
   const generator = new SceneGenerator(random);
-  return times(random, { everyMs: SCENE_EVERY_MS, untilMs: durationMs }).flatMap((startMs) => {
-    let atMs = startMs;
-    return generator.next().map(({ waitMs, commands }) => {
-      atMs += waitMs;
-      return { atMs, event: commands };
-    });
-  }).filter(({ atMs }) => atMs < durationMs);
+  return times(random, { everyMs: SCENE_EVERY_MS, untilMs: durationMs })
+    .flatMap((startMs) => timed(generator, startMs))
+    .filter(({ atMs }) => atMs < durationMs);
+}
+
+/** The next scene of a generator. */
+function timed(generator: SceneGenerator, startMs: number): TimedEvent[] {
+  let atMs = startMs;
+  return generator.next().map(({ waitMs, commands }) => {
+    atMs += waitMs;
+    return { atMs, event: commands };
+  });
 }

@@ -27,10 +27,13 @@ type CommandWithoutId = Omit<PlannedCommand, "commandId">;
 /** Generates scenes. */
 export class SceneGenerator {
   readonly #random: Random;
+  readonly #idPrefix: string;
   #count = 0;
 
-  constructor(random: Random) {
+  /** @param idPrefix distinguishes the commands of several generators */
+  constructor(random: Random, idPrefix = "c-") {
     this.#random = random;
+    this.#idPrefix = idPrefix;
   }
 
   /** The next scene. */
@@ -124,7 +127,7 @@ export class SceneGenerator {
   #withIds(commands: readonly CommandWithoutId[], isJoined: boolean): SendCommands {
     const withIds = commands.map((command) => ({
       ...command,
-      commandId: `c-${String(++this.#count).padStart(4, "0")}`,
+      commandId: `${this.#idPrefix}${String(++this.#count).padStart(4, "0")}`,
     }));
     return { kind: "commands", commands: withIds, isJoined };
   }

@@ -67,6 +67,14 @@ Deno.test("makePlan() has no faults of agents in the last part", () => {
   assertEquals([20_000, 60_000, 600_000].map(lastAgentFaultMs), [0, 30_000, 480_000]);
 });
 
+Deno.test("makePlan() has commands for leaders that drain", () => {
+  const plan = makePlan({ ...OPTIONS, durationMs: 600_000 });
+  const isDrainCommand = ({ event }: (typeof plan)[number]) =>
+    event.kind === "commands" && event.commands.some(({ commandId }) => commandId.startsWith("d-"));
+  const drains = plan.flatMap(({ event }, index) => event.kind === "terminate" ? [index] : []);
+  assert(drains.filter((index) => plan.slice(index, index + 8).some(isDrainCommand)).length > 10);
+});
+
 Deno.test("makePlan() does not change other events without freezes of the API server", () => {
   const rest = makePlan(OPTIONS).filter(({ event }) => event.kind !== "server");
   assertEquals(makePlan({ ...OPTIONS, canFreezeServer: false }), rest);
