@@ -162,6 +162,7 @@ async function handleFrames(
   const { stopping, ended, timings } = options;
   const { link, router, dispatcher, journal } = components;
   const drained = drain(components, options);
+  const tunnelled = components.tunnel.run(ended.signal);
   const recovered = recover(components, ended.signal).catch((error) => {
     if (!ended.signal.aborted) throw error;
   });
@@ -170,7 +171,7 @@ async function handleFrames(
     for await (const frame of link.frames(ended.signal)) router.receive(frame);
   } finally {
     ended.abort();
-    await Promise.all([drained, recovered]);
+    await Promise.all([drained, recovered, tunnelled]);
     // Also cancels what started after the drain's last check: nothing may delay the end of the process.
     dispatcher.handOver();
     // The end of the link has determined which results were delivered.
@@ -237,7 +238,7 @@ async function awaitRecovery(
 
 /** Waits for the shutdown; then leaves new commands to the next process, waits for running ones, sends the waiting messages and ends the link. */
 async function drain(
-  { dispatcher, outbox, sendHeartbeat }: Components,
+  { dispatcher, outbox, tunnel, sendHeartbeat }: Components,
   { stopping, ended, timings, drainTimeoutMs }: Lifetime & { readonly drainTimeoutMs: number },
 ): Promise<void> {
   await aborted(stopping);
@@ -248,6 +249,7 @@ async function drain(
   }
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
+  tunnel.drain();
   const done = dispatcher.drain(timeout.signal);
   sendHeartbeat();
   // Commands in transit are recorded for the next process instead of being lost.

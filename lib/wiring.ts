@@ -41,9 +41,13 @@ import { HomeRetention } from "./sessions/home_retention.ts";
 import { Reconciler } from "./sessions/reconciler.ts";
 import { StateRequests } from "./sessions/state_requests.ts";
 import { SessionOperations } from "./sessions/operations.ts";
+import type { Tunnel } from "./streams/tunnel.ts";
+import { TUNNEL_FEATURE } from "./streams/tunnel_messages.ts";
+import { createTunnel } from "./streams/wiring.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
 import { BusySessions } from "./status/busy_sessions.ts";
 import { Monitor } from "./status/monitor.ts";
+import { SessionActivity } from "./status/session_activity.ts";
 import { SessionResourceReconciler } from "./status/session_resource_reconciler.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
@@ -87,6 +91,7 @@ interface Work {
 export interface Components extends Cluster, Reporting, Work, Disposable {
   readonly router: MessageRouter;
   readonly link: Link;
+  readonly tunnel: Tunnel;
   readonly sendHeartbeat: () => void;
 }
 
@@ -118,7 +123,23 @@ export function createComponents(config: Config, environment: Environment): Comp
       activeSessions: cluster.cache.activeSessions(),
       capacity: { ...capacityOf(config), ...capacity.usage() },
     });
-  const link = createLink(config, { ...environment, ...cluster, ...reporting, sendHeartbeat });
+  const keys = createIssuedKeyStore(cluster.transport, {
+    namespace: config.namespace,
+    agent: labelValue(config.agentId),
+  });
+  const credentials = new Credentials(config, keys);
+  const { streams, tunnel } = createTunnel(config, {
+    ...cluster,
+    ...{
+      timings: environment.timings,
+      observer: telemetry.streams,
+      activity: new SessionActivity(),
+      credentials,
+    },
+  });
+  disposables.use(streams);
+  const onUp = (features: readonly string[]) => tunnel.onLinkUp(features);
+  const link = createLink(config, { ...environment, ...reporting, credentials, sendHeartbeat, onUp });
   telemetry.attachSources({ ...reporting, ...work });
   const constructed = disposables.move();
   return {
@@ -127,6 +148,7 @@ export function createComponents(config: Config, environment: Environment): Comp
     ...work,
     router,
     link,
+    tunnel,
     sendHeartbeat,
     [Symbol.dispose]: () => constructed.dispose(),
   };
@@ -299,12 +321,13 @@ export function createElection(
 
 function createLink(
   config: Config,
-  { timings, transport, outbox, telemetry, sendHeartbeat }: Environment & Cluster & Reporting & {
+  { timings, outbox, telemetry, credentials, sendHeartbeat, onUp }: Environment & Reporting & {
+    readonly credentials: Credentials;
     readonly sendHeartbeat: () => void;
+    readonly onUp: (features: readonly string[]) => void;
   },
 ): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
-  const keys = createIssuedKeyStore(transport, { namespace, agent: labelValue(agentId) });
   return new Link({
     addresses: controlPlaneAddresses(config.controlPlaneUrl),
     registration: {
@@ -312,9 +335,11 @@ function createLink(
       platform,
       region,
       capacity: capacityOf(config),
+      features: [TUNNEL_FEATURE],
       metadata: { namespace, kubernetes: true },
     },
-    credentials: new Credentials(config, keys),
+    credentials,
+    onUp,
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     heartbeat: {

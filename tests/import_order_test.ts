@@ -9,6 +9,7 @@ const LAYERS = [
   "lib/telemetry",
   "lib/commands",
   "lib/sessions",
+  "lib/streams",
   "lib/status",
   "lib/control_plane",
   "lib/kubernetes",

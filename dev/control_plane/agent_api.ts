@@ -9,6 +9,8 @@ import type { Links } from "./links.ts";
 import type { Quirks } from "./quirks.ts";
 import type { Registry } from "./registry.ts";
 import { errorResponse, readBody } from "./router.ts";
+import { TUNNEL_FEATURE } from "../../lib/streams/tunnel_messages.ts";
+import type { Tunnels } from "./tunnels.ts";
 import { type Script, type ScriptedAnswer, toResponse } from "./script.ts";
 
 /** A registration request as received; the body is text if it is not JSON. */
@@ -25,6 +27,7 @@ export interface AgentApiParts {
   readonly quirks: Quirks;
   readonly registry: Registry;
   readonly links: Links;
+  readonly tunnels: Tunnels;
   readonly registrationScript: Script<ScriptedAnswer>;
   /** `"hang"` leaves a request unanswered. */
   readonly connectScript: Script<ScriptedAnswer | "hang">;
@@ -45,6 +48,7 @@ export function addAgentRoutes(app: Hono, parts: AgentApiParts): void {
     return register({ at: Date.now(), headers: new Headers(request.headers), body }, parts);
   });
   app.get("/api/v1/agents/connect", ({ req: { raw: request } }) => connect(request, parts));
+  app.get("/api/v1/agents/tunnel", ({ req: { raw: request } }) => openTunnel(request, parts));
 }
 
 function register(registration: Registration, parts: AgentApiParts): Response {
@@ -73,7 +77,9 @@ function register(registration: Registration, parts: AgentApiParts): Response {
     return Response.json({ agent, approvalStatus: "pending", message }, { status: 202 });
   }
   parts.log(`registered ${agentId} (platform: ${agent.platform}, region: ${agent.region || "-"})`);
-  return Response.json(agent);
+  const requested: readonly unknown[] = Array.isArray(body.features) ? body.features : [];
+  const hasTunnel = requested.includes(TUNNEL_FEATURE) && !parts.quirks.has("no-tunnel");
+  return Response.json({ ...agent, ...(hasTunnel ? { features: [TUNNEL_FEATURE] } : {}) });
 }
 
 /** A scripted answer that accepts the agent registers it like the normal one, and may issue a key. */
@@ -95,6 +101,23 @@ async function connect(request: Request, parts: AgentApiParts): Promise<Response
     parts.log(`connection of ${agentId} answered ${scripted.status}`);
     return toResponse(scripted);
   }
+  const rejection = rejectConnection(request, agentId, parts);
+  if (rejection !== undefined) return rejection;
+  if (parts.quirks.has("online-before-link")) {
+    await delay(LINK_DELAY_MS, { signal: parts.closing }).catch(() => {});
+  }
+  return parts.links.accept(request, agentId);
+}
+
+/** Accepts the tunnel of an agent. */
+function openTunnel(request: Request, parts: AgentApiParts): Response {
+  const agentId = new URL(request.url).searchParams.get("agent_id") ?? "";
+  if (parts.quirks.has("no-tunnel")) return errorResponse(404, "Not found", "There is no such endpoint");
+  return rejectConnection(request, agentId, parts) ?? parts.tunnels.accept(request, agentId);
+}
+
+/** The answer to a WebSocket request that is not accepted. */
+function rejectConnection(request: Request, agentId: string, parts: AgentApiParts): Response | undefined {
   if (agentId === "") return errorResponse(400, "Missing agent_id", "Connect with ?agent_id=YOUR_AGENT_ID");
   const rejection = checkKey(request.headers, agentId, parts);
   if (rejection !== undefined) return rejection;
@@ -110,10 +133,7 @@ async function connect(request: Request, parts: AgentApiParts): Promise<Response
       Upgrade: "websocket",
     });
   }
-  if (parts.quirks.has("online-before-link")) {
-    await delay(LINK_DELAY_MS, { signal: parts.closing }).catch(() => {});
-  }
-  return parts.links.accept(request, agentId);
+  return undefined;
 }
 
 /** Accepts the configured key or the key that was issued to the agent. */

@@ -17,6 +17,7 @@ import { Registry } from "./registry.ts";
 import type { Quirk, Quirks } from "./quirks.ts";
 import { createApp } from "./router.ts";
 import { Script, type ScriptedAnswer } from "./script.ts";
+import { Tunnels } from "./tunnels.ts";
 import { addUserRoutes } from "./user_api.ts";
 
 /** Options of {@linkcode ControlPlane.start}. */
@@ -75,6 +76,8 @@ export class ControlPlane implements AsyncDisposable {
   readonly #log: (line: string) => void;
   readonly #links: Links;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  /** The tunnels of the agents. */
+  readonly tunnels: Tunnels;
 
   /** The address for agents, including the prefix: `http://127.0.0.1:PORT`. */
   readonly url: string;
@@ -89,6 +92,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#log = options.onEvent ?? (() => {});
     this.#quirks = new Set(options.quirks);
     this.#links = this.#createLinks(silenceLimitMs);
+    this.tunnels = new Tunnels(this.#log);
     const app = createApp(prefix, (app) => {
       this.#addAgentRoutes(app, options.apiKey);
       this.#addUserRoutes(app);
@@ -211,7 +215,7 @@ export class ControlPlane implements AsyncDisposable {
   /** Closes all connections (1001), answers pending requests and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    await this.#links.close();
+    await Promise.all([this.#links.close(), this.tunnels.close()]);
     await this.#server.shutdown();
     for (const feed of [this.#connections, this.#messages]) feed.close();
   }
@@ -237,6 +241,7 @@ export class ControlPlane implements AsyncDisposable {
       quirks: this.#quirks,
       registry: this.#registry,
       links: this.#links,
+      tunnels: this.tunnels,
       registrationScript: this.#registrationScript,
       connectScript: this.#connectScript,
       closing: this.#closing.signal,

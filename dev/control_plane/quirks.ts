@@ -13,6 +13,7 @@ export const QUIRKS = {
   "ignore-draining": 'Sends commands also to agents whose heartbeats say "draining".',
   "ignore-failed-starts":
     'Shows a session whose start failed as "pending" until the agent reports its status.',
+  "no-tunnel": "Supports no tunnel for streams, so that nobody can see a desktop.",
   "approval": "Lets new agents wait until somebody approves them: POST /api/v1/agents/AGENT_ID/approve.",
 } as const satisfies Readonly<Record<string, string>>;
 

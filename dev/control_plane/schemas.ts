@@ -41,6 +41,7 @@ export const REGISTRATION = v.looseObject({
   platform: text,
   region: v.optional(anyText),
   capacity: v.optional(capacity),
+  features: v.optional(v.array(text, shown("must be a list"))),
   metadata: v.optional(object),
 }, shown("must be a JSON object"));
 

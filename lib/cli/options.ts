@@ -176,6 +176,26 @@ export const OPTIONS: readonly Option[] = [
     fallback: "mirror",
     help: "Role of Session objects: mirror sessions, or also control them by spec.state",
   }),
+  option("streamDial", {
+    parse: oneOf("auto", "direct", "port-forward"),
+    fallback: "auto",
+    help: "How streams reach sessions: auto, direct to the pod, or port-forward",
+  }),
+  option("maxStreams", {
+    parse: integer(1, 100_000),
+    fallback: 1024,
+    help: "Maximum number of streams to sessions",
+  }),
+  option("maxSessionStreams", {
+    parse: integer(1, 100_000),
+    fallback: 64,
+    help: "Maximum number of streams to one session",
+  }),
+  option("streamBuffer", {
+    parse: quantity,
+    fallback: "64Mi",
+    help: "Maximum memory for data of streams that is waiting to be sent",
+  }),
   option("homeStrategy", {
     parse: oneOf("per-session", "per-user", "none"),
     fallback: "per-session",

@@ -35,6 +35,11 @@ export function linkPath(agentId: string): string {
   return `/api/v1/agents/connect?agent_id=${encodeURIComponent(agentId)}`;
 }
 
+/** Path of an agent's tunnel for streams, relative to a base address. */
+export function tunnelPath(agentId: string): string {
+  return `/api/v1/agents/tunnel?agent_id=${encodeURIComponent(agentId)}`;
+}
+
 /** Host of a URL as connections need it: an IPv6 address without brackets. */
 export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");

@@ -40,6 +40,8 @@ export interface LinkOptions {
   readonly outbox: Outbox;
   /** `send` is called when a connection is up and then at each interval, with how many milliseconds late the call is. */
   readonly heartbeat: { readonly intervalMs: number; readonly send: (lateMs: number) => void };
+  /** Called each time a connection is up, with the features of the Control Plane. */
+  readonly onUp?: (features: readonly string[]) => void;
   /** Called at each step of the loop. */
   readonly onState?: (state: LinkState) => void;
   readonly timings: LinkTimings;
@@ -60,6 +62,8 @@ export class Link {
   readonly #backoff: Backoff;
   /** Whether a registration of this process has been accepted. */
   #isRegistered = false;
+  /** What the Control Plane supports, according to the last registration. */
+  #features: readonly string[] = [];
   /** When the Control Plane first replied that an approval is pending. */
   #pendingSince: number | undefined;
   /** Whether the last connection that ended early was retried without a pause. */
@@ -118,6 +122,7 @@ export class Link {
           status: response.status,
         });
         this.#isRegistered = true;
+        this.#features = response.features;
         this.#pendingSince = undefined;
         return;
       }
@@ -178,6 +183,7 @@ export class Link {
       this.#enter("up");
       outbox.attach(socket);
       void this.#sendHeartbeats(down.signal);
+      this.#options.onUp?.(this.#features);
       yield* socket.frames(signal);
       const upMs = performance.now() - upSince;
       if (upMs >= stableLinkMs) this.#backoff.reset();

@@ -17,12 +17,20 @@ export interface Registration {
   readonly platform: string;
   readonly region: string;
   readonly capacity: Capacity;
+  /** What this agent supports beside the protocol of the first version. */
+  readonly features: readonly string[];
   readonly metadata: { readonly namespace: string; readonly kubernetes: true };
 }
 
 /** The Control Plane's decision on a registration. */
 export type RegistrationResponse =
-  | { readonly kind: "registered"; readonly status: string; readonly apiKey: string | undefined }
+  | {
+    readonly kind: "registered";
+    readonly status: string;
+    readonly apiKey: string | undefined;
+    /** What the Control Plane supports beside the protocol of the first version. */
+    readonly features: readonly string[];
+  }
   /** An administrator has to approve the agent. */
   | { readonly kind: "pending"; readonly message: string; readonly retryAfterMs: number | undefined }
   /** An administrator rejected the agent. */
@@ -112,6 +120,7 @@ function parseAccepted(body: JsonResponse["body"], keys: readonly unknown[]): Re
   return {
     kind: "registered",
     status: typeof agent.status === "string" ? redactKeys(agent.status, keys) : "online",
+    features: Array.isArray(body.features) ? body.features.map(String) : [],
     // A key that does not fit into an HTTP header would make every later request fail.
     apiKey: typeof body.apiKey === "string" && isKey(body.apiKey) ? body.apiKey : undefined,
   };

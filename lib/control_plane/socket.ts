@@ -28,6 +28,8 @@ export interface SocketEnd {
 export interface SocketOptions {
   readonly credentials: Pick<ConnectionCredentials, "apiKey" | "client">;
   readonly signal: AbortSignal;
+  /** WebSocket subprotocol that is requested. @default none */
+  readonly protocol?: string;
   /**
    * Time after which a connection counts as half-open, in milliseconds. A silent peer is pinged after half of it and has the other half to
    * answer; a peer to which no bytes could be sent for all of it is disconnected at the next frame. The default is well below the 45 seconds
@@ -75,7 +77,12 @@ export class Socket implements AsyncDisposable {
   static async connect(url: string, options: SocketOptions): Promise<Socket> {
     const { credentials: { apiKey, client }, silenceMs = 30_000 } = options;
     const headers: Record<string, string> = apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {};
-    const socket = new WebSocket(url, { headers, ...(client ? { client } : {}) });
+    const { protocol } = options;
+    const socket = new WebSocket(url, {
+      headers,
+      ...(client ? { client } : {}),
+      ...(protocol ? { protocols: [protocol] } : {}),
+    });
     socket.binaryType = "arraybuffer";
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
     try {
@@ -99,24 +106,29 @@ export class Socket implements AsyncDisposable {
     }
   }
 
+  /** Bytes in the send buffer. */
+  get bufferedAmount(): number {
+    return this.#socket.bufferedAmount;
+  }
+
   /** How the connection ended; `undefined` while it is open. */
   get end(): SocketEnd | undefined {
     return this.#end;
   }
 
   /**
-   * Sends a text frame.
+   * Sends a frame.
    *
    * @returns whether it was written to the send buffer; false if the socket is closing or the peer no longer reads
    */
-  send(text: string): boolean {
+  send(frame: string | Uint8Array<ArrayBuffer>): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
     if (this.#isStuck()) {
       this.#finish({ code: 1006, reason: "The peer no longer reads" });
       this.#socket.close();
       return false;
     }
-    this.#socket.send(text);
+    this.#socket.send(frame);
     this.#buffered = this.#socket.bufferedAmount;
     return true;
   }
@@ -143,12 +155,12 @@ export class Socket implements AsyncDisposable {
   }
 
   /**
-   * Closes the connection with code 1000, the only standard code that a client may send.
+   * Closes the connection. Of the standard codes, a client may only send 1000.
    *
    * @returns whether the peer completed the closing handshake, which means that it has received everything sent before
    */
-  close(): Promise<boolean> {
-    return this.#closing ??= this.#close();
+  close(code = 1000, reason = "agent stopped"): Promise<boolean> {
+    return this.#closing ??= this.#close(code, reason);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,9 +182,9 @@ export class Socket implements AsyncDisposable {
     this.#wake();
   }
 
-  async #close(): Promise<boolean> {
+  async #close(code: number, reason: string): Promise<boolean> {
     if (this.#end) return false;
-    this.#socket.close(1000, "agent stopped");
+    this.#socket.close(code, reason.slice(0, 100));
     const end = await deadline(this.#closed.promise, CLOSE_TIMEOUT_MS).catch(() => undefined);
     return end?.code === 1000;
   }

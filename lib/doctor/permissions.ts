@@ -2,6 +2,7 @@
  * Checks the agent's permissions with access reviews: every permission in k8s/rbac.yaml, with which a test compares this list.
  * @module
  */
+import { dialMode } from "../model/settings.ts";
 import type { Config } from "../cli/options.ts";
 import { ISSUED_KEYS, JOURNAL } from "../kubernetes/stores.ts";
 import type { ClusterView } from "./cluster_view.ts";
@@ -58,6 +59,13 @@ export const PERMISSIONS: readonly Permission[] = [
     name: "",
     verbs: ["list", "delete"],
     consequence: "a session whose Deployment was deleted without its dependents cannot be stopped",
+  },
+  {
+    resource: "pods/portforward",
+    verbs: ["get", "create"],
+    consequence: "nobody can see a session; apply k8s/components/port-forward or set --stream-dial=direct",
+    isUnused: (config) => dialMode(config) === "direct",
+    isOptional: true,
   },
   {
     resource: "events",

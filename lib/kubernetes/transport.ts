@@ -173,6 +173,16 @@ export class Transport implements Disposable {
     return JSON.parse(text);
   }
 
+  /** The server and the current credentials, for a connection that is not an HTTP request. */
+  async access(signal: AbortSignal): Promise<ApiCredentials & { readonly server: string }> {
+    return { server: this.#server, ...await abortable(this.#access.credentials(), signal) };
+  }
+
+  /** Loads the access to the cluster again, because the API server rejected the credentials. */
+  reload(): void {
+    this.#access = this.#load();
+  }
+
   /** Aborts all requests and closes the connections. */
   [Symbol.dispose](): void {
     this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));

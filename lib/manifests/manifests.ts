@@ -37,7 +37,7 @@ import {
 import { buildService, originalAnnotations } from "./restoration.ts";
 import { buildPodSpec, type PodPlan, type PodSettings } from "./pod.ts";
 import type { StartRequest } from "../model/requests.ts";
-import type { Settings } from "../model/settings.ts";
+import { dialMode, type Settings } from "../model/settings.ts";
 import { SCALE_UP_EXTENSION_MS } from "../model/timings.ts";
 
 /** https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds */
@@ -47,8 +47,11 @@ const PROGRESS_MARGIN_MS = 60_000;
 /** Kubernetes sets this label on every namespace. https://kubernetes.io/docs/reference/labels-annotations-taints/ */
 const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
 
+/** Labels of the agent's pods in k8s/deployment.yaml. */
+const AGENT_PODS = { component: "k8s-agent" };
+
 /** The settings of network policies. */
-export type IngressSettings = Pick<Settings, "ingressNamespaces">;
+export type IngressSettings = Pick<Settings, "ingressNamespaces" | "streamDial" | "kubeconfig">;
 
 /** The settings of all session objects. */
 export type SessionSettings =
@@ -164,11 +167,15 @@ function runAnnotations({ request, startedAt }: SessionSpec): Record<string, str
   };
 }
 
-/** Builds a policy that allows ingress from these namespaces to the ports of a session; `undefined` without namespaces. */
+/**
+ * Builds a policy that allows ingress from these namespaces, and from agents that connect directly, to the ports of a session; `undefined` without
+ * namespaces.
+ */
 export function buildPolicy(
-  { ingressNamespaces }: IngressSettings,
+  settings: IngressSettings,
   deployment: V1Deployment,
 ): V1NetworkPolicy | undefined {
+  const { ingressNamespaces } = settings;
   const { metadata: { name, namespace, labels } = {}, spec } = deployment;
   if (ingressNamespaces.length === 0) return undefined;
   const ports = spec?.template.spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
@@ -180,9 +187,12 @@ export function buildPolicy(
       podSelector: { matchLabels: spec?.selector.matchLabels ?? {} },
       policyTypes: ["Ingress"],
       ingress: [{
-        _from: ingressNamespaces.map((name) => ({
-          namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
-        })),
+        _from: [
+          ...ingressNamespaces.map((name) => ({
+            namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
+          })),
+          ...(dialMode(settings) === "direct" ? [{ podSelector: { matchLabels: AGENT_PODS } }] : []),
+        ],
         ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
       }],
     },

@@ -55,6 +55,13 @@ export interface Settings {
   readonly maxDurationAction: "hibernate" | "stop";
   /** Whether Session objects only show sessions, or others can also change the state of a session there. */
   readonly sessionObjects: "mirror" | "control";
+  /** How streams reach pods; `auto`: directly with the service account of the agent's pod, by port-forward with a kubeconfig. */
+  readonly streamDial: "auto" | "direct" | "port-forward";
+  /** Streams of all sessions at the same time. */
+  readonly maxStreams: number;
+  readonly maxSessionStreams: number;
+  /** Bytes that all streams together buffer at most, a Kubernetes quantity. */
+  readonly streamBuffer: string;
   /** Scope of home volumes. */
   readonly homeStrategy: "per-session" | "per-user" | "none";
   /** How long home volumes are kept that no session uses, in milliseconds; `"keep"`: for ever. */
@@ -89,6 +96,15 @@ export interface Settings {
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly checkConfig: boolean;
+}
+
+/** How streams reach pods. */
+export type DialMode = "direct" | "port-forward";
+
+/** How streams reach pods with these settings. */
+export function dialMode({ streamDial, kubeconfig }: Pick<Settings, "streamDial" | "kubeconfig">): DialMode {
+  if (streamDial !== "auto") return streamDial;
+  return kubeconfig === "" ? "direct" : "port-forward";
 }
 
 /** The largest session that this agent starts. */

@@ -102,6 +102,28 @@ export const METRICS = {
   journalBytes: gauge("k8s_agent_journal_size_bytes", [], "Size of the journal; at most 786432"),
   journalFailing: gauge("k8s_agent_journal_failing", [], "Whether reading or writing the journal fails"),
 
+  streamsOpen: gauge("k8s_agent_streams_open", [], "Open streams to sessions"),
+  streamsOpened: counter("k8s_agent_streams_opened_total", [], "Streams to sessions that were connected"),
+  streamsEnded: counter(
+    "k8s_agent_streams_ended_total",
+    ["code"],
+    "Streams that ended or were rejected, by code; finished if both sides ended it",
+  ),
+  streamBytes: counter(
+    "k8s_agent_stream_bytes_total",
+    ["direction"],
+    "Bytes of ended streams: to_session, from_session",
+  ),
+  streamStalls: counter(
+    "k8s_agent_stream_stalls_total",
+    [],
+    "Times that an ended stream waited because its viewer did not accept data",
+  ),
+  streamSeconds: histogram("k8s_agent_stream_connect_duration_seconds", [], {
+    help: "Time to connect a stream to its session",
+    buckets: REQUEST_SECONDS,
+  }),
+
   apiRequests: counter(
     "k8s_agent_api_requests_total",
     ["verb", "resource", "status"],
@@ -188,9 +210,9 @@ export class Meter {
     for (const labels of combinations(values)) this.#counters.get(key)?.inc(labels, 0);
   }
 
-  /** Increments a counter. */
-  count<K extends KeyOf<"counter">>(key: K, labels: LabelsOf<K>): void {
-    this.#counters.get(key)?.inc(labels);
+  /** Adds to a counter. */
+  count<K extends KeyOf<"counter">>(key: K, labels: LabelsOf<K>, by = 1): void {
+    this.#counters.get(key)?.inc(labels, by);
   }
 
   /** Adds a duration to a histogram. */

@@ -20,6 +20,7 @@ import {
   readiness,
 } from "./health.ts";
 import { Meter } from "./metrics.ts";
+import { StreamTelemetry } from "./streams.ts";
 
 /** Components that are read at a scrape. */
 export interface TelemetrySources {
@@ -62,10 +63,12 @@ export class Telemetry implements HealthSources {
   readonly health: HealthState;
   readonly commands: CommandTelemetry;
   readonly watches: WatchObserver;
+  readonly streams: StreamTelemetry;
   #sources = IDLE;
 
   constructor(settings: TelemetrySettings) {
     this.commands = new CommandTelemetry(this.#meter);
+    this.streams = new StreamTelemetry(this.#meter);
     this.health = new HealthState(settings.leaderElection);
     this.watches = {
       onWatchEvent: (resource) => this.health.onWatchEvent(resource),

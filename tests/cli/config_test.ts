@@ -70,6 +70,11 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   drainTimeout: ["1m", 60_000],
   maxConcurrentStarts: ["5", 5],
   maxDurationAction: ["stop", "stop"],
+  streamDial: ["port-forward", "port-forward"],
+  maxStreams: ["10", 10],
+  maxSessionStreams: ["5", 5],
+  streamBuffer: ["1Mi", "1Mi"],
+
   sessionObjects: ["control", "control"],
   homeRetention: ["720h", 2_592_000_000],
   homeStrategy: ["per-user", "per-user"],
@@ -169,6 +174,11 @@ Deno.test("loadConfig() uses the documented defaults for unset settings", () => 
     drainTimeout: 25_000,
     maxConcurrentStarts: 20,
     maxDurationAction: "hibernate",
+    streamDial: "auto",
+    maxStreams: 1024,
+    maxSessionStreams: 64,
+    streamBuffer: "64Mi",
+
     sessionObjects: "mirror",
     homeRetention: "keep",
     homeStrategy: "per-session",

@@ -25,6 +25,7 @@ const REGISTRATION = {
   platform: "kubernetes",
   region: "",
   capacity: { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" },
+  features: ["tunnel.v1"],
   metadata: { namespace: "streamspace", kubernetes: true },
 } as const;
 

@@ -44,11 +44,23 @@ Deno.test("register() sends no key header without a key", async () => {
 });
 
 const RESPONSES: Array<[name: string, response: () => Response, expected: RegistrationResponse]> = [
-  ["200 and the agent", () => registered(), { kind: "registered", status: "online", apiKey: undefined }],
+  ["200 and the agent", () => registered(), {
+    kind: "registered",
+    status: "online",
+    apiKey: undefined,
+    features: [],
+  }],
+  ["200 and features", () => registered({ features: ["tunnel.v1", 5] }), {
+    kind: "registered",
+    status: "online",
+    apiKey: undefined,
+    features: ["tunnel.v1", "5"],
+  }],
   ["200 and a status", () => registered({ status: "draining" }), {
     kind: "registered",
     status: "draining",
     apiKey: undefined,
+    features: [],
   }],
   [
     "201 and the agent next to its approval and key",
@@ -56,22 +68,23 @@ const RESPONSES: Array<[name: string, response: () => Response, expected: Regist
       Response.json({ agent: { agentId: "a1", status: "online" }, approvalStatus: "approved", apiKey: KEY }, {
         status: 201,
       }),
-    { kind: "registered", status: "online", apiKey: KEY },
+    { kind: "registered", status: "online", apiKey: KEY, features: [] },
   ],
   [
     "200 and an agent without a status",
     () => Response.json({ agent: { id: "1" }, apiKey: "" }),
-    { kind: "registered", status: "online", apiKey: undefined },
+    { kind: "registered", status: "online", apiKey: undefined, features: [] },
   ],
   [
     "200 and a key that does not fit into a header",
     () => registered({ apiKey: "abc\r\nX-Other: 1" }),
-    { kind: "registered", status: "online", apiKey: undefined },
+    { kind: "registered", status: "online", apiKey: undefined, features: [] },
   ],
   ["200 and a key that is not a string", () => registered({ apiKey: { a: 1 } }), {
     kind: "registered",
     status: "online",
     apiKey: undefined,
+    features: [],
   }],
   [
     "202",

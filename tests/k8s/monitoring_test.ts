@@ -321,6 +321,19 @@ const CASES: readonly AlertCase[] = [
     fires: WHERE,
     shown: "7s",
   },
+  {
+    alert: "K8sAgentStreamsFailing",
+    name: "network policies do not admit the agent",
+    series: { [`k8s_agent_streams_ended_total{${LEADER},code="timeout"}`]: "0+2x20" },
+    at: "15m",
+    fires: { ...WHO, code: "timeout" },
+  },
+  {
+    alert: "K8sAgentStreamsFailing",
+    name: "sessions end",
+    series: { [`k8s_agent_streams_ended_total{${LEADER},code="pod-gone"}`]: "0+2x20" },
+    at: "15m",
+  },
 ];
 
 Deno.test("every alert has a case in which it fires", () => {

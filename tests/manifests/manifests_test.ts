@@ -329,23 +329,39 @@ const POLICY_DEPLOYMENT: V1Deployment = {
 };
 
 Deno.test("buildPolicy() allows ingress from the namespaces to the session's ports only", () => {
-  assertEquals<unknown>(buildPolicy({ ingressNamespaces: ["streamspace", "edge"] }, POLICY_DEPLOYMENT), {
-    apiVersion: "networking.k8s.io/v1",
-    kind: "NetworkPolicy",
-    metadata: POLICY_METADATA,
-    spec: {
-      podSelector: { matchLabels: POLICY_LABELS },
-      policyTypes: ["Ingress"],
-      ingress: [{
-        _from: ["streamspace", "edge"].map((name) => ({
-          namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
-        })),
-        ports: [{ port: 3000, protocol: "TCP" }, { port: 3001, protocol: "TCP" }],
-      }],
+  assertEquals<unknown>(
+    buildPolicy(
+      { ...SETTINGS, ingressNamespaces: ["streamspace", "edge"], streamDial: "port-forward" },
+      POLICY_DEPLOYMENT,
+    ),
+    {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: POLICY_METADATA,
+      spec: {
+        podSelector: { matchLabels: POLICY_LABELS },
+        policyTypes: ["Ingress"],
+        ingress: [{
+          _from: ["streamspace", "edge"].map((name) => ({
+            namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
+          })),
+          ports: [{ port: 3000, protocol: "TCP" }, { port: 3001, protocol: "TCP" }],
+        }],
+      },
     },
-  });
+  );
 });
 
 Deno.test("buildPolicy() returns no policy without namespaces", () => {
-  assertEquals(buildPolicy({ ingressNamespaces: [] }, POLICY_DEPLOYMENT), undefined);
+  assertEquals(buildPolicy({ ...SETTINGS, ingressNamespaces: [] }, POLICY_DEPLOYMENT), undefined);
+});
+
+Deno.test("buildPolicy() allows ingress from agents that connect to sessions directly", () => {
+  const peers = (settings: Partial<typeof SETTINGS>) =>
+    buildPolicy({ ...SETTINGS, ingressNamespaces: ["edge"], ...settings }, POLICY_DEPLOYMENT)?.spec?.ingress
+      ?.[0]
+      ?._from?.flatMap(({ podSelector }) => podSelector ? [podSelector.matchLabels] : []);
+  assertEquals(peers({}), [{ component: "k8s-agent" }]);
+  assertEquals(peers({ streamDial: "port-forward" }), []);
+  assertEquals(peers({ kubeconfig: "/kubeconfig" }), []);
 });

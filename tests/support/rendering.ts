@@ -32,6 +32,7 @@ export const EVERY_COMPONENT = {
   zoneSpread: { enabled: true },
   priorityClass: { create: true, name: "streamspace-agent" },
   networkPolicy: { enabled: true },
+  portForward: { enabled: true },
   monitoring: { enabled: true },
   crds: { install: true },
 };

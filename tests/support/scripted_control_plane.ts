@@ -26,6 +26,7 @@ export const REGISTRATION: Registration = {
   platform: "kubernetes",
   region: "eu",
   capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
+  features: ["tunnel.v1"],
   metadata: { namespace: "streamspace", kubernetes: true },
 };
 
