@@ -74,6 +74,7 @@ onEachCluster("the agent logs the documented lines in order", async (cluster) =>
     platform: "kubernetes",
     region: "us-east-1",
     capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
+    features: ["tunnel.v1"],
     metadata: { namespace: cluster.namespace, kubernetes: true },
   });
 }, [MEMORY]);

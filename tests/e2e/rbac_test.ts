@@ -4,6 +4,7 @@ import {
   type KubernetesObject,
   type V1Deployment,
   type V1NetworkPolicy,
+  type V1PersistentVolumeClaim,
   type V1Pod,
   type V1ReplicaSet,
   type V1Role,
@@ -78,6 +79,19 @@ onEachCluster(
     const secrets = await cluster.list("v1", "Secret") as V1Secret[];
     assertEquals(secrets.map(({ data }) => Object.keys(data ?? {})), [[AGENT_ID]]);
 
+    // A start removes the annotation of an unused home volume.
+    await cluster.create(
+      {
+        apiVersion: "v1",
+        kind: "PersistentVolumeClaim",
+        metadata: {
+          name: "s1-home",
+          labels: { app: "streamspace-session", session: "s1" },
+          annotations: { "stream.space/unused-since": "2026-01-01T00:00:00Z" },
+        },
+        spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+      } as V1PersistentVolumeClaim,
+    );
     await using sessions = new ObjectWatcher(cluster, "sessions");
     for (const [action, state] of COMMANDS) {
       const { error } = await stage.command(action, { sessionId: "s1", ...START });

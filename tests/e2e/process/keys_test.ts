@@ -170,7 +170,7 @@ onEachCluster(
 onEachCluster(
   "only requests to the Control Plane use the proxy of the environment",
   async (cluster) => {
-    await using controlPlane = ControlPlane.start();
+    await using controlPlane = ControlPlane.start({ quirks: ["no-tunnel"] });
     await using proxy = new RecordingProxy();
     const runs = new Runs(cluster, controlPlane);
     const url = `http://${proxy.host}`;
