@@ -81,11 +81,13 @@ export class Tunnel {
 
   /** Waits for the time, or for the link to come up. */
   async #pause(signal: AbortSignal, ms?: number): Promise<void> {
-    this.#wake = new AbortController();
-    const either = AbortSignal.any([signal, this.#wake.signal]);
-    if (ms !== undefined) return await delay(ms, { signal: either }).catch(() => {});
-    if (either.aborted) return;
-    await new Promise((resolve) => either.addEventListener("abort", resolve, { once: true }));
+    const wake = this.#wake = new AbortController();
+    const end = () => wake.abort();
+    // Not AbortSignal.any: Deno 2.6 can collect such a signal while only its listener is waiting.
+    signal.addEventListener("abort", end, { once: true });
+    if (ms !== undefined) await delay(ms, { signal: wake.signal }).catch(() => {});
+    else await new Promise((resolve) => wake.signal.addEventListener("abort", resolve, { once: true }));
+    signal.removeEventListener("abort", end);
   }
 
   async #connect(signal: AbortSignal): Promise<void> {

@@ -159,7 +159,7 @@ onEachCluster("the report in docs/troubleshooting.md matches one of the doctor",
   const { lines } = await Diagnosis.run({
     cluster: { kubeconfig, namespace: cluster.namespace },
     controlPlaneUrl: `wss://localhost:${server.addr.port}`,
-    args: [`--ca-file=${new URL("ca.pem", TLS).pathname}`, "--leader-election"],
+    args: [`--ca-file=${new URL("ca.pem", TLS).pathname}`, "--leader-election", "--stream-dial=direct"],
     env: { AGENT_API_KEY: "k1" },
   });
   await server.shutdown();
