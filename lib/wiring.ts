@@ -172,7 +172,10 @@ function createCluster(config: Config, environment: Environment): Cluster {
 }
 
 /** What reports to the Control Plane, and remembers what was reported. */
-function createReporting(config: Config, { transport, timings }: Environment & Cluster): Reporting {
+function createReporting(
+  config: Config,
+  { transport, timings, leadership }: Environment & Cluster,
+): Reporting {
   const reported = new ReportedStatuses();
   const journal = new Journal({
     store: createJournalStore(transport, config.namespace),
@@ -183,7 +186,7 @@ function createReporting(config: Config, { transport, timings }: Environment & C
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });
   const outbox = new Outbox(journal, timings);
-  return { reported, journal, outbox, reporter: new Reporter(outbox, reported) };
+  return { reported, journal, outbox, reporter: new Reporter(outbox, reported, () => isLeading(leadership)) };
 }
 
 /** What runs commands and observes sessions. */

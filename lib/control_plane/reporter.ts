@@ -8,14 +8,20 @@ import type { Outbox } from "./outbox.ts";
 import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 import type { ReportedStatuses } from "./reported_statuses.ts";
 
-/** Sends messages; its methods neither wait nor fail. */
+/**
+ * Sends messages; its methods neither wait nor fail. A process that was suspended for longer than its lease reports nothing more: the next leader
+ * may have reported newer statuses and results.
+ */
 export class Reporter {
   readonly #outbox: Outbox;
   readonly #reported: ReportedStatuses;
+  readonly #isLeading: () => boolean;
 
-  constructor(outbox: Outbox, reported: ReportedStatuses) {
+  /** @param isLeading whether this replica is still the leader. @default {it always is} */
+  constructor(outbox: Outbox, reported: ReportedStatuses, isLeading: () => boolean = () => true) {
     this.#outbox = outbox;
     this.#reported = reported;
+    this.#isLeading = isLeading;
   }
 
   /** Notes that a command has just arrived: its result is not sent before the Control Plane has recorded that it sent the command. */
@@ -34,7 +40,7 @@ export class Reporter {
    * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
    */
   result(result: Result, options: { waitedMs?: number } = {}): void {
-    this.#outbox.send(result, options);
+    if (this.#isLeading()) this.#outbox.send(result, options);
   }
 
   /**
@@ -43,6 +49,7 @@ export class Reporter {
    * @param options.onSent called once it is sent, which is never if a later status of the session replaces it before
    */
   status(status: SessionStatus, options: { onSent?: () => void } = {}): void {
+    if (!this.#isLeading()) return;
     this.#reported.set(status);
     const { sessionId, state, platformMetadata: { message } } = status;
     if (message) log.info("Session {sessionId} is {state}: {reason}", { sessionId, state, reason: message });

@@ -3,6 +3,7 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import { completed, failed } from "../../lib/control_plane/protocol.ts";
 import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
+import { statusOf } from "../../lib/status/status.ts";
 import { CAPACITY, FakeWire } from "../support/fake_wire.ts";
 
 function reporterOnWire(outbox: Outbox): { reporter: Reporter; wire: FakeWire } {
@@ -37,4 +38,19 @@ Deno.test("Reporter sends one message per report", () => {
     { type: "complete", payload: { commandId: "c1", result: { sessionId: "s1" } } },
     { type: "failed", payload: { commandId: "c2", error: "Cannot" } },
   ]);
+});
+
+Deno.test("Reporter sends no status and no result of a replica that is not the leader any more", () => {
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  const reported = new ReportedStatuses();
+  let isLeading = true;
+  const reporter = new Reporter(outbox, reported, () => isLeading);
+  reporter.status(statusOf("s1", "pending"));
+  isLeading = false;
+  reporter.status(statusOf("s1", "failed"));
+  reporter.result(failed("c1", "Cannot"));
+  assertEquals(wire.messages, [{ type: "status", payload: statusOf("s1", "pending") }]);
+  assertEquals(reported.get("s1")?.state, "pending");
 });
