@@ -3,6 +3,7 @@
  * that names the setting to check. Keys never appear in a description.
  * @module
  */
+import denoJson from "../../deno.json" with { type: "json" };
 import { parseRecord } from "../common/json.ts";
 import type { ConnectionCredentials } from "./credentials.ts";
 
@@ -55,6 +56,7 @@ export async function sendRequest(
   const response = await fetch(url, {
     ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
     headers: {
+      "User-Agent": `k8s-agent/${denoJson.version}`,
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       ...(apiKey ? { [API_KEY_HEADER]: apiKey.reveal() } : {}),
     },
