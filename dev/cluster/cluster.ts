@@ -10,7 +10,7 @@ import { DEFAULT_STORAGE_CLASS } from "./defaults.ts";
 import { DeploymentController } from "./deployment_controller.ts";
 import { type Fault, Faults } from "./faults.ts";
 import { GarbageCollector, NamespaceController } from "./garbage_collector.ts";
-import { Kubelet } from "./kubelet.ts";
+import { Kubelet, type RunningPod, type ServePod } from "./kubelet.ts";
 import { Registry } from "./registry.ts";
 import { ReplicaSetController } from "./replica_set_controller.ts";
 import { NAMESPACES, NODES, STORAGE_CLASSES } from "./resources.ts";
@@ -20,7 +20,7 @@ import { Store } from "./store.ts";
 import { ClaimController } from "./volumes.ts";
 import { Watches } from "./watch.ts";
 
-export type { AccessAttributes, Authorize, Fault, RecordedRequest };
+export type { AccessAttributes, Authorize, Fault, RecordedRequest, RunningPod };
 
 /** Options of a {@linkcode Cluster}. */
 export interface ClusterOptions {
@@ -32,6 +32,8 @@ export interface ClusterOptions {
   readonly podStopMs?: number;
   /** Namespaces that exist from the start. @default {["default", "streamspace"]} */
   readonly namespaces?: readonly string[];
+  /** Serves the ports of each pod while it runs. @default nothing listens at them */
+  readonly servePod?: ServePod;
   /** Authorizes requests and answers access reviews. @default everything is allowed */
   readonly authorize?: Authorize;
 }
@@ -58,7 +60,7 @@ export class Cluster implements AsyncDisposable {
   private constructor(options: ClusterOptions) {
     const { port = 0, podStartMs = 200, podStopMs = 100, namespaces = ["default", "streamspace"] } = options;
     const registry = new Registry(this.#store);
-    this.#kubelet = new Kubelet(registry, { podStartMs, podStopMs });
+    this.#kubelet = new Kubelet(registry, { podStartMs, podStopMs }, options.servePod);
     this.#controllers = new ControllerManager(this.#store, [
       new DeploymentController(registry),
       new ReplicaSetController(registry),

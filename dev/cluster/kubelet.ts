@@ -28,6 +28,17 @@ export interface KubeletTimes {
   readonly podStopMs: number;
 }
 
+/** A running pod with its address. */
+export interface RunningPod {
+  readonly name: string;
+  readonly ip: string;
+  /** The ports that its containers declare. */
+  readonly ports: readonly number[];
+}
+
+/** Serves the ports of a pod until the signal is aborted. */
+export type ServePod = (pod: RunningPod, signal: AbortSignal) => void;
+
 interface Life {
   readonly ended: AbortController;
   readonly ip: string;
@@ -43,6 +54,8 @@ interface Report {
   readonly restarts?: number;
 }
 
+const FIRST_NETWORK = 16;
+const NETWORKS = 200;
 const SLOW_MS = 20_000;
 const BACK_OFF_MS = 1_000;
 const CRASH_AFTER_MS = 200;
@@ -52,13 +65,17 @@ const RESTART_MS = 2_000;
 export class Kubelet implements Controller, Disposable {
   readonly #registry: Registry;
   readonly #times: KubeletTimes;
+  readonly #servePod: ServePod | undefined;
   readonly #lives = new Map<string, Life>();
   readonly #stopped = new AbortController();
+  /** The pods of each cluster have addresses of their own on loopback, so that the servers of two clusters do not collide. */
+  readonly #network = FIRST_NETWORK + Math.floor(Math.random() * NETWORKS);
   #addresses = 0;
 
-  constructor(registry: Registry, times: KubeletTimes) {
+  constructor(registry: Registry, times: KubeletTimes, servePod?: ServePod) {
     this.#registry = registry;
     this.#times = times;
+    this.#servePod = servePod;
   }
 
   [Symbol.dispose](): void {
@@ -89,7 +106,7 @@ export class Kubelet implements Controller, Disposable {
 
   #begin(pod: Pod): Life {
     const address = ++this.#addresses;
-    const ip = `127.1.${Math.floor(address / 250) % 250}.${address % 250 + 1}`;
+    const ip = `127.${this.#network}.${Math.floor(address / 250) % 250}.${address % 250 + 1}`;
     const life = { ended: new AbortController(), ip, isStopping: false };
     this.#lives.set(pod.metadata.uid, life);
     return life;
@@ -124,6 +141,10 @@ export class Kubelet implements Controller, Disposable {
         this.#report(pod, { phase: "Running", state: running(), ip });
         await delay(SLOW_MS, { signal });
     }
+    const ports = pod.spec.containers.flatMap(({ ports = [] }) =>
+      ports.map(({ containerPort }) => containerPort)
+    );
+    this.#servePod?.({ name: pod.metadata.name, ip, ports }, signal);
     this.#report(pod, { phase: "Running", state: running(), ip, isReady: true });
     this.#record(pod, "Started", `Started container ${pod.spec.containers[0]?.name}`);
   }
