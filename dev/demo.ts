@@ -9,11 +9,14 @@
  * @module
  */
 import { KubernetesObjectApi } from "@kubernetes/client-node";
+import { abortable } from "@std/async";
 import { parseArgs } from "@std/cli";
 import { Cluster } from "@streamspace/memory-cluster";
 import { clientNodeConfig } from "./api_server.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
+import { servePodDesktop } from "./desktop/pod_desktops.ts";
+import { RFB_GREETING } from "./desktop/rfb_server.ts";
 import { KubeconfigFile } from "./kubeconfig_file.ts";
 
 const AGENT_ID = "k8s-demo";
@@ -51,7 +54,7 @@ async function main(): Promise<number> {
 }
 
 async function runDemo(kubeconfigPath: string): Promise<void> {
-  await using memory = kubeconfigPath === "" ? Cluster.start() : undefined;
+  await using memory = kubeconfigPath === "" ? Cluster.start({ servePod: servePodDesktop }) : undefined;
   await using file = memory && await KubeconfigFile.write(memory.kubeconfig());
   const kubeconfig = file?.path ?? kubeconfigPath;
   print(
@@ -66,13 +69,21 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
       `--agent-id=${AGENT_ID}`,
       `--control-plane-url=${controlPlane.url}`,
       `--kubeconfig=${kubeconfig}`,
+      // The addresses of pods in memory are on this machine.
+      ...(memory ? ["--stream-dial=direct"] : []),
     ],
     onLine: (line) => console.log(`         ${line.replace(/^\S+ (?=\[)/, "")}`),
   });
   await agent.line(/Starting heartbeat sender/);
   print("The agent is registered and connected");
 
-  await runSession(controlPlane.url, objects);
+  const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
+    takeStep(controlPlane.url, { action, payload: { sessionId: SESSION_ID, ...payload } });
+  await runSession(step, {
+    objects,
+    // The pods of other clusters may serve anything.
+    whileRunning: memory ? () => checkDisplay(controlPlane) : () => Promise.resolve(),
+  });
 
   agent.kill("SIGTERM");
   if (await agent.exit() !== 0) throw new Error("the agent did not stop cleanly");
@@ -80,9 +91,10 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
 }
 
 /** Takes one session through its whole life, and checks its objects after each step. */
-async function runSession(url: string, objects: KubernetesObjectApi): Promise<void> {
-  const step = (action: string, payload: Readonly<Record<string, unknown>> = {}) =>
-    takeStep(url, { action, payload: { sessionId: SESSION_ID, ...payload } });
+async function runSession(
+  step: (action: string, payload?: Readonly<Record<string, unknown>>) => Promise<void>,
+  { objects, whileRunning }: { objects: KubernetesObjectApi; whileRunning: () => Promise<void> },
+): Promise<void> {
   const show = async (expected: readonly string[]) => expectObjects(await objectsOf(objects), expected);
   await step("start_session", {
     user: "alice",
@@ -92,12 +104,24 @@ async function runSession(url: string, objects: KubernetesObjectApi): Promise<vo
     cpu: "1000m",
   });
   await show(["1 Deployment", "1 Pod", "1 Service", "1 PersistentVolumeClaim"]);
+  await whileRunning();
   await step("hibernate_session");
   await show(["1 Deployment", "0 Pod", "1 Service", "1 PersistentVolumeClaim"]);
   await step("wake_session");
   await show(["1 Deployment", "1 Pod", "1 Service", "1 PersistentVolumeClaim"]);
   await step("stop_session", { deletePVC: true });
   await show(["0 Deployment", "0 Pod", "0 Service", "0 PersistentVolumeClaim"]);
+}
+
+/** Opens a stream to the session's display, and checks that a desktop answers. */
+async function checkDisplay({ tunnels }: ControlPlane): Promise<void> {
+  const signal = AbortSignal.timeout(STEP_TIMEOUT_MS);
+  await tunnels.waitFor(AGENT_ID, signal);
+  const { stream } = await tunnels.open(AGENT_ID, { sessionId: SESSION_ID }, signal);
+  const greeting = new TextDecoder().decode(await abortable(stream.read(), signal));
+  stream.reset("cancelled", "the greeting is known");
+  if (greeting !== RFB_GREETING) throw new Error(`the display greets with ${JSON.stringify(greeting)}`);
+  print(`A stream reaches the display, which greets with ${greeting.trim()}`);
 }
 
 /** Sends a command with the documented request and waits for its result. */

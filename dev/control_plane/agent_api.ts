@@ -69,7 +69,7 @@ function register(registration: Registration, parts: AgentApiParts): Response {
   if (!isObject(body) || problems.length > 0) {
     return errorResponse(400, "Invalid request body", problems.join("; "));
   }
-  const agent = parts.registry.register(body);
+  const agent = parts.registry.register(body, headers.get("user-agent") ?? "");
   if (parts.quirks.has("approval") && !parts.registry.isApproved(agentId)) {
     agent.status = "pending";
     parts.log(`registered ${agentId}, which waits for approval`);

@@ -20,6 +20,9 @@ export interface CommandRecord {
   completedAt?: string;
 }
 
+/** How many commands {@linkcode CommandLog.latest} returns at most. */
+const LATEST = 20;
+
 /** Records of all commands, by id. */
 export class CommandLog {
   readonly #commands = new Map<string, CommandRecord>();
@@ -70,6 +73,11 @@ export class CommandLog {
     const [command] = this.prepare(agentId, frame);
     if (command) Object.assign(command, { status: "failed", error, completedAt: now() });
     return command;
+  }
+
+  /** The newest commands, the last one first. */
+  latest(): CommandRecord[] {
+    return [...this.#commands.values()].slice(-LATEST).reverse();
   }
 
   /** The newest start of a session. */

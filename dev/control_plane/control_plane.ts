@@ -6,17 +6,24 @@
  */
 import { delay } from "@std/async";
 import type { Hono } from "hono";
+import { BUILT_IN_TEMPLATES } from "../../lib/model/template.ts";
+import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
 import { CommandLog } from "./command_log.ts";
+import { DisplayProxies, type OpenDisplay, sessionOfHost } from "./display.ts";
 import { Feed } from "./feed.ts";
 import { excerpt } from "./schemas.ts";
 import { type Connection, Links } from "./links.ts";
 import { type Message, readFrame } from "./messages.ts";
+import { addPageRoutes, rejectForeign } from "./page_routes.ts";
 import { Registry } from "./registry.ts";
 import type { Quirk, Quirks } from "./quirks.ts";
 import { createApp } from "./router.ts";
 import { Script, type ScriptedAnswer } from "./script.ts";
+import { SessionLog } from "./session_log.ts";
+import { StateEvents } from "./state_events.ts";
+import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import { Tunnels } from "./tunnels.ts";
 import { addUserRoutes } from "./user_api.ts";
 
@@ -69,6 +76,10 @@ export class ControlPlane implements AsyncDisposable {
   readonly #problems: string[] = [];
   readonly #registry = new Registry();
   readonly #commands = new CommandLog();
+  readonly #sessions = new SessionLog();
+  readonly #events = new StateEvents(() => this.#state());
+  readonly #openDisplay: OpenDisplay = (sessionId, signal) => this.#open(sessionId, signal);
+  readonly #displays = new DisplayProxies(this.#openDisplay);
   readonly #registrationScript = new Script<ScriptedAnswer>();
   readonly #connectScript = new Script<ScriptedAnswer | "hang">();
   readonly #closing = new AbortController();
@@ -96,8 +107,14 @@ export class ControlPlane implements AsyncDisposable {
     const app = createApp(prefix, (app) => {
       this.#addAgentRoutes(app, options.apiKey);
       this.#addUserRoutes(app);
+      addPageRoutes(app, { events: this.#events, openDisplay: this.#openDisplay });
     });
-    this.#server = Deno.serve({ port, hostname, onListen: () => {} }, (request) => app.fetch(request));
+    const isLoopback = /^(127\.|localhost$|::1$)/.test(hostname);
+    this.#server = Deno.serve({ port, hostname, onListen: () => {} }, (request) => {
+      const sessionId = sessionOfHost(new URL(request.url).hostname);
+      return rejectForeign(request, isLoopback) ??
+        (sessionId === undefined ? app.fetch(request) : this.#displays.forward(request, sessionId));
+    });
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     this.url = `http://${host}:${this.#server.addr.port}${prefix}`;
   }
@@ -150,6 +167,7 @@ export class ControlPlane implements AsyncDisposable {
     const commands = typeof frame === "string" ? this.#commands.prepare(agentId, frame) : [];
     this.#links.send(agentId, frame);
     this.#commands.sent(commands);
+    this.#events.changed();
     if (this.#quirks.has("late-sent")) {
       void delay(LATE_SENT_MS, { signal: this.#closing.signal }).then(
         () => this.#commands.sentLate(commands),
@@ -169,6 +187,7 @@ export class ControlPlane implements AsyncDisposable {
   commandFrame(agentId: string, commands: readonly Command[]): string[] {
     const { frame, commandIds } = encodeCommands(commands);
     this.sendFrame(agentId, frame);
+    for (const command of commands) this.#sessions.sent(agentId, command);
     return commandIds;
   }
 
@@ -215,6 +234,8 @@ export class ControlPlane implements AsyncDisposable {
   /** Closes all connections (1001), answers pending requests and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
+    this.#events.close();
+    this.#displays.close();
     await Promise.all([this.#links.close(), this.tunnels.close()]);
     await this.#server.shutdown();
     for (const feed of [this.#connections, this.#messages]) feed.close();
@@ -225,10 +246,12 @@ export class ControlPlane implements AsyncDisposable {
       opened: (connection) => {
         this.#log(`connected ${connection.agentId}`);
         this.#connections.push(connection);
+        this.#events.changed();
       },
       frame: (agentId, data) => this.#receive(agentId, data),
       closed: ({ agentId, closed }, isLast) => {
         if (isLast) this.#registry.disconnected(agentId);
+        this.#events.changed();
         this.#log(`disconnected ${agentId} (code ${closed?.code})`);
       },
       violated: (agentId, reason) => this.#report(`Agent "${agentId}": ${reason}`),
@@ -245,7 +268,10 @@ export class ControlPlane implements AsyncDisposable {
       registrationScript: this.#registrationScript,
       connectScript: this.#connectScript,
       closing: this.#closing.signal,
-      onRegistration: (registration) => this.#registrations.push(registration),
+      onRegistration: (registration) => {
+        this.#registrations.push(registration);
+        this.#events.changed();
+      },
       log: this.#log,
       report: (problem) => this.#report(problem),
     });
@@ -256,6 +282,7 @@ export class ControlPlane implements AsyncDisposable {
       quirks: this.#quirks,
       registry: this.#registry,
       commands: this.#commands,
+      sessions: this.#sessions,
       isConnected: (agentId) => this.#links.isConnected(agentId),
       command: (agentId, command) => this.command(agentId, command),
       lastStatus: (sessionId) => {
@@ -272,9 +299,34 @@ export class ControlPlane implements AsyncDisposable {
     for (const problem of problems) this.#report(`Agent "${agentId}": ${problem}`);
     if (message === undefined) return;
     for (const problem of this.#commands.receive(agentId, message)) this.#report(problem);
+    if (message.type === "status") this.#sessions.reported(agentId, message);
+    this.#events.changed();
     if (message.type === "heartbeat") this.#registry.heartbeat(agentId, message);
     this.#log(`from ${agentId}: ${message.type} ${clip(JSON.stringify(message.payload))}`);
     this.#messages.push({ at: Date.now(), agentId, message });
+  }
+
+  /** What the page shows. */
+  #state(): object {
+    const agents = this.#registry.list().map((agent) => ({
+      ...agent,
+      connected: this.#links.isConnected(agent.agentId),
+      hasTunnel: this.tunnels.has(agent.agentId),
+    }));
+    return {
+      agents,
+      sessions: this.#sessions.list(),
+      commands: this.#commands.latest(),
+      templates: [...BUILT_IN_TEMPLATES.keys()],
+    };
+  }
+
+  async #open(sessionId: string, signal: AbortSignal): Promise<OpenedStream> {
+    const session = this.#sessions.get(sessionId);
+    if (!session) {
+      throw new StreamResetError("unknown-session", `no agent reported on session "${sessionId}"`);
+    }
+    return await this.tunnels.open(session.agentId, { sessionId }, signal);
   }
 
   #report(problem: string): void {

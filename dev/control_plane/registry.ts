@@ -11,6 +11,8 @@ export interface AgentRecord {
   readonly agentId: string;
   platform: string;
   region: string;
+  /** As the agent's header User-Agent says; empty if it has none. */
+  version: string;
   /** "offline" after a disconnect, until the next registration or heartbeat. */
   status: string;
   capacity: JsonObject;
@@ -37,7 +39,7 @@ export class Registry {
   }
 
   /** Stores a valid registration; a known agent keeps its id. */
-  register(body: JsonObject): AgentRecord {
+  register(body: JsonObject, version = ""): AgentRecord {
     const now = new Date().toISOString();
     const agentId = String(body.agentId);
     const known = this.#agents.get(agentId);
@@ -46,6 +48,7 @@ export class Registry {
       agentId,
       platform: String(body.platform),
       region: typeof body.region === "string" ? body.region : "",
+      version,
       status: "online",
       capacity: isObject(body.capacity) ? body.capacity : {},
       metadata: isObject(body.metadata) ? body.metadata : {},

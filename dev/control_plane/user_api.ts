@@ -5,6 +5,7 @@
 import type { Hono } from "hono";
 import { type Command, encodeCommands } from "./command_frame.ts";
 import type { CommandLog } from "./command_log.ts";
+import type { SessionLog } from "./session_log.ts";
 import type { Quirks } from "./quirks.ts";
 import { COMMAND, isObject, type JsonObject, problemsOf } from "./schemas.ts";
 import type { AgentRecord, Registry } from "./registry.ts";
@@ -15,6 +16,7 @@ export interface UserApiParts {
   readonly quirks: Quirks;
   readonly registry: Registry;
   readonly commands: CommandLog;
+  readonly sessions: SessionLog;
   isConnected(agentId: string): boolean;
   /** Sends the command and returns its id. */
   command(agentId: string, command: Command): string;
@@ -44,6 +46,10 @@ export function addUserRoutes(app: Hono, parts: UserApiParts): void {
   app.get("/api/v1/commands/:commandId", ({ req }) => {
     const commandId = req.param("commandId");
     return jsonOr404(commands.get(commandId), "Command", `No command "${commandId}" was sent`);
+  });
+  app.get("/api/v1/sessions", () => {
+    const sessions = parts.sessions.list();
+    return Response.json({ sessions, total: sessions.length });
   });
   app.get("/api/v1/sessions/:sessionId", ({ req }) => {
     const sessionId = req.param("sessionId");

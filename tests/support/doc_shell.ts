@@ -24,6 +24,7 @@ const OWN_FILES = ["FILE", "ca.pem", "client.pem", "client.key"];
 
 /** Programs that run until they are stopped, and the output by which they are ready. */
 const BACKGROUND: ReadonlyArray<readonly [command: RegExp, output: RegExp]> = [
+  [/^(?:npx -y deno@\S+|deno) task dev\b/, /http:\/\/localhost:\d+/],
   [/^deno task control-plane/, /http:\/\/[\d.]+:\d+/],
   [/^deno task cluster/, /export KUBECONFIG=/],
   [/^deno run .*main\.ts$/, /Starting heartbeat sender/],
@@ -142,7 +143,7 @@ export class DocShell implements AsyncDisposable {
 
   async #runInBackground(command: string, isReady: RegExp): Promise<void> {
     const [, folder = this.#folder, program = ""] = /^(?:cd (\S+) && )?(.*)$/s.exec(command) ?? [];
-    const port = /control_plane/.test(program) ? " --port=0" : "";
+    const port = /control_plane|dev\/dev\.ts/.test(program) ? " --port=0" : "";
     const background = this.#stack.use(Background.start(program + port, { cwd: folder, env: this.#env }));
     const [output] = await background.output(isReady);
     if (port) this.#startedUrl = output;
