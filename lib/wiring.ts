@@ -104,7 +104,8 @@ export function createComponents(config: Config, environment: Environment): Comp
   const reporting = createReporting(config, { ...environment, ...cluster });
   disposables.use(reporting.journal);
   disposables.use(reporting.outbox);
-  const work = createWork(config, { ...environment, ...cluster, ...reporting });
+  const activity = new SessionActivity();
+  const work = createWork(config, { ...environment, ...cluster, ...reporting, activity });
   disposables.use(work.reconciler);
   disposables.use(work.monitor);
   disposables.use(work.expiry);
@@ -130,12 +131,7 @@ export function createComponents(config: Config, environment: Environment): Comp
   const credentials = new Credentials(config, keys);
   const { streams, tunnel } = createTunnel(config, {
     ...cluster,
-    ...{
-      timings: environment.timings,
-      observer: telemetry.streams,
-      activity: new SessionActivity(),
-      credentials,
-    },
+    ...{ timings: environment.timings, observer: telemetry.streams, activity, credentials },
   });
   disposables.use(streams);
   const onUp = (features: readonly string[]) => tunnel.onLinkUp(features);
@@ -190,7 +186,10 @@ function createReporting(
 }
 
 /** What runs commands and observes sessions. */
-function createWork(config: Config, context: Environment & Cluster & Reporting): Work {
+function createWork(
+  config: Config,
+  context: Environment & Cluster & Reporting & { readonly activity: SessionActivity },
+): Work {
   const { transport, cache, reported, journal, reporter, timings, telemetry } = context;
   const { namespace } = config;
   const client = createSessionClient(transport, namespace);
@@ -235,12 +234,16 @@ function createControllers(
     readonly client: SessionClient;
     readonly operations: SessionOperations;
     readonly busy: BusySessions;
+    readonly activity: SessionActivity;
   },
 ): Pick<Work, "reconciler" | "expiry" | "homeRetention"> {
-  const { client, cache, operations, busy, monitor, dispatcher, timings, telemetry } = context;
+  const { client, cache, operations, busy, monitor, dispatcher, activity, timings, telemetry } = context;
   const { repair } = operations;
   const reconciler = new Reconciler({ cache, busy, repair, dispatcher, timeoutMs: timings.repairTimeoutMs });
-  const expiry = new Expiry({ cache, dispatcher, operations, monitor, action: config.maxDurationAction });
+  const expiry = new Expiry({
+    ...{ cache, dispatcher, operations, monitor, activity },
+    actions: { "max-duration": config.maxDurationAction, "idle-timeout": config.idleAction },
+  });
   const homeRetention = new HomeRetention({
     cache,
     client,

@@ -171,6 +171,11 @@ export const OPTIONS: readonly Option[] = [
     fallback: "hibernate",
     help: "Action when a session reaches its maximum duration: hibernate or stop",
   }),
+  option("idleAction", {
+    parse: oneOf("none", "hibernate", "stop"),
+    fallback: "none",
+    help: "Action when a session was unused for its idle timeout: none, hibernate or stop",
+  }),
   option("sessionObjects", {
     parse: oneOf("mirror", "control"),
     fallback: "mirror",

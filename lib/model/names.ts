@@ -45,7 +45,7 @@ export const STATUS_ANNOTATION = "stream.space/status";
 
 /** Annotation of Deployments with the maximum duration since the last start or wake, such as `28800s`. */
 export const MAX_DURATION_ANNOTATION = "stream.space/max-session-duration";
-/** Annotation of Deployments with the maximum idle time, such as `1800s`; the agent does not enforce it. */
+/** Annotation of Deployments with the maximum idle time, such as `1800s`. */
 export const IDLE_TIMEOUT_ANNOTATION = "stream.space/idle-timeout";
 /** Annotation of Deployments with the time of the last start or wake (RFC 3339). */
 export const RUNNING_SINCE_ANNOTATION = "stream.space/running-since";

@@ -53,6 +53,7 @@ export interface Settings {
   readonly drainTimeout: number;
   readonly maxConcurrentStarts: number;
   readonly maxDurationAction: "hibernate" | "stop";
+  readonly idleAction: "none" | "hibernate" | "stop";
   /** Whether Session objects only show sessions, or others can also change the state of a session there. */
   readonly sessionObjects: "mirror" | "control";
   /** How streams reach pods; `auto`: directly with the service account of the agent's pod, by port-forward with a kubeconfig. */

@@ -1,5 +1,5 @@
 /**
- * Hibernates or stops sessions that reached their maximum duration. The Deployments have the times, so that every process knows them; one timer
+ * Hibernates or stops sessions that reached their maximum duration, or that nobody used for their idle timeout. The Deployments have the times, so that every process knows them; one timer
  * waits for the earliest.
  * @module
  */
@@ -9,7 +9,10 @@ import { log } from "../common/log.ts";
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { ScaleRequest, StopRequest } from "../model/requests.ts";
-import { endOfRun } from "../status/max_duration.ts";
+import { type EndCause, type EndOfRun, endOfRun } from "../status/end_of_run.ts";
+import type { SessionActivity } from "../status/session_activity.ts";
+
+type Action = "hibernate" | "stop";
 
 /** The request that ends a run, like the command with the same action. */
 type EndRequest = ScaleRequest | StopRequest;
@@ -17,14 +20,19 @@ type EndRequest = ScaleRequest | StopRequest;
 /** What an expiry needs. */
 export interface ExpiryOptions {
   readonly cache: SessionCache;
-  /** Whether a session is hibernated or stopped at the end of its run. */
-  readonly action: "hibernate" | "stop";
+  /** Which sessions are in use. */
+  readonly activity: Pick<SessionActivity, "idleSince" | "listen">;
+  /** What happens to a session at the end of its run; with `none`, the idle timeout does not end it. */
+  readonly actions: { readonly "max-duration": Action; readonly "idle-timeout": Action | "none" };
   /** Queues the request behind the session's commands. */
   readonly dispatcher: {
     insert(request: EndRequest, work: (signal: AbortSignal) => Promise<void>): Promise<void>;
   };
   readonly operations: {
-    expire(request: EndRequest, signal: AbortSignal): Promise<SessionStatus | undefined>;
+    expire(
+      request: EndRequest,
+      end: { readonly cause: EndCause; readonly signal: AbortSignal },
+    ): Promise<SessionStatus | undefined>;
   };
   /** Reports the status of the session afterwards. */
   readonly monitor: { report(status: SessionStatus): void };
@@ -32,10 +40,10 @@ export interface ExpiryOptions {
   readonly retry?: BackoffOptions;
 }
 
-/** The current run of a session with a maximum duration. Times are milliseconds since 1970. */
+/** The current run of a session that ends by itself. Times are milliseconds since 1970. */
 interface Run {
-  readonly endsAt: number;
-  /** Time of the next attempt to end it: `endsAt`, or later after a failure. */
+  readonly end: EndOfRun;
+  /** Time of the next attempt to end it: that of `end`, or later after a failure. */
   dueAt: number;
   readonly backoff: Backoff;
   isEnding: boolean;
@@ -61,9 +69,11 @@ export class Expiry implements Disposable {
 
   /** Watches all sessions from now on. Call it when the cache is synced. */
   start(): void {
-    const { cache } = this.#options;
+    const { cache, activity } = this.#options;
     for (const sessionId of cache.sessionIds()) this.#update(sessionId);
-    this.#stopListening = cache.listen((sessionId) => this.#update(sessionId));
+    const update = (sessionId: string) => this.#update(sessionId);
+    const stops = [cache.listen(update), activity.listen(update)];
+    this.#stopListening = () => stops.forEach((stop) => stop());
   }
 
   /** Stops watching. */
@@ -74,14 +84,22 @@ export class Expiry implements Disposable {
   }
 
   #update(sessionId: string): void {
-    const endsAt = endOfRun(this.#options.cache.session(sessionId).deployment);
-    if (endsAt === this.#runs.get(sessionId)?.endsAt) return;
-    if (endsAt === undefined) this.#runs.delete(sessionId);
+    const end = this.#endOf(sessionId);
+    const known = this.#runs.get(sessionId)?.end;
+    if (end?.at === known?.at && end?.cause === known?.cause) return;
+    if (end === undefined) this.#runs.delete(sessionId);
     else {
       const backoff = new Backoff(this.#options.retry ?? RETRY);
-      this.#runs.set(sessionId, { endsAt, dueAt: endsAt, backoff, isEnding: false });
+      this.#runs.set(sessionId, { end, dueAt: end.at, backoff, isEnding: false });
     }
     this.#setTimer();
+  }
+
+  #endOf(sessionId: string): EndOfRun | undefined {
+    const { cache, activity, actions } = this.#options;
+    const { deployment } = cache.session(sessionId);
+    const isIdleEnforced = actions["idle-timeout"] !== "none";
+    return endOfRun(deployment, isIdleEnforced ? activity.idleSince(sessionId) : undefined);
   }
 
   #setTimer(): void {
@@ -105,14 +123,11 @@ export class Expiry implements Disposable {
   async #end(sessionId: string, run: Run): Promise<void> {
     run.isEnding = true;
     try {
-      await this.#insert(sessionId);
+      await this.#insert(sessionId, run.end);
     } catch (error) {
       if (!(error instanceof CommandError && EXPECTED_FAILURES.includes(error.failure))) {
         const reason = messageOf(error);
-        log.warn("Cannot end session {sessionId} after its maximum duration: {reason}", {
-          sessionId,
-          reason,
-        });
+        log.warn("Cannot end the run of session {sessionId}: {reason}", { sessionId, reason });
       }
     }
     // A run that ended is removed when the cache shows it; otherwise the next attempt follows after a pause.
@@ -122,13 +137,16 @@ export class Expiry implements Disposable {
   }
 
   /** Waits for the session's commands, and ends the run if it is still due then. */
-  async #insert(sessionId: string): Promise<void> {
-    const { action, dispatcher, operations, monitor } = this.#options;
-    const request: EndRequest = action === "stop"
+  async #insert(sessionId: string, { cause }: EndOfRun): Promise<void> {
+    const { actions, dispatcher, operations, monitor } = this.#options;
+    const request: EndRequest = actions[cause] === "stop"
       ? { action: "stop_session", sessionId, deletePVC: false }
       : { action: "hibernate_session", sessionId };
     await dispatcher.insert(request, async (signal) => {
-      const status = await operations.expire(request, signal);
+      // A wake or a viewer may have come first.
+      const end = this.#endOf(sessionId);
+      if (end?.cause !== cause || end.at > Date.now()) return;
+      const status = await operations.expire(request, { cause, signal });
       if (status && !signal.aborted) monitor.report(status);
     });
   }

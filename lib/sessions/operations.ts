@@ -11,7 +11,7 @@ import type { CheckResult, SessionCache } from "../kubernetes/session_cache.ts";
 import type { ScaleRequest, SessionRequest, StopRequest } from "../model/requests.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { type Outcome, recordedOutcome } from "../status/annotations.ts";
-import { endOfRun, MAX_DURATION_COMMAND, maxDurationDetail } from "../status/max_duration.ts";
+import { type EndCause, endDetail } from "../status/end_of_run.ts";
 import { observedStatus } from "../status/observed.ts";
 import { statusOf } from "../status/status.ts";
 import {
@@ -122,21 +122,23 @@ export class SessionOperations {
   }
 
   /**
-   * Hibernates or stops a session if it is still beyond its maximum duration.
+   * Hibernates or stops a session whose run has ended.
    *
-   * @returns the status to report, or `undefined` if there was nothing to do
+   * @returns the status to report, or `undefined` if the session is gone
    * @throws {CommandError} if objects are left
    */
-  async expire(request: StopRequest | ScaleRequest, signal: AbortSignal): Promise<SessionStatus | undefined> {
+  async expire(
+    request: StopRequest | ScaleRequest,
+    { cause, signal }: { readonly cause: EndCause; readonly signal: AbortSignal },
+  ): Promise<SessionStatus | undefined> {
     const { sessionId } = request;
     const { deployment } = this.#cache.session(sessionId);
-    const endsAt = endOfRun(deployment);
-    if (!deployment || endsAt === undefined || Date.now() < endsAt) return undefined;
-    log.info("Session {sessionId} reached its maximum duration", { sessionId });
+    if (!deployment) return undefined;
+    const detail = endDetail(deployment, cause);
+    log.info("The run of session {sessionId} ends: {reason}", { sessionId, reason: detail.message });
     const isStop = request.action === "stop_session";
     if (isStop) await this.#stopping.stop(request, signal);
-    else await this.#scaling.scaleToZero(sessionId, { commandId: MAX_DURATION_COMMAND, signal });
-    const detail = maxDurationDetail(deployment);
+    else await this.#scaling.scaleToZero(sessionId, { commandId: cause, signal });
     return statusOf(sessionId, isStop ? "terminated" : "hibernated", { deployment, detail });
   }
 

@@ -8,7 +8,7 @@ import { isAlive, mountedClaim } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { type Problem, problem } from "./causes.ts";
 import { restartProblem } from "./container_diagnosis.ts";
-import { isHibernatedByMaxDuration, maxDurationDetail } from "./max_duration.ts";
+import { causeOfHibernation, endDetail } from "./end_of_run.ts";
 import { podDisruption, podView } from "./pod_diagnosis.ts";
 import { checkReadiness, currentPod, isHibernated, isReady } from "./readiness.ts";
 import { statusOf } from "./status.ts";
@@ -40,8 +40,8 @@ export function observedStatus(
   if (!deployment && !service && pods.length === 0) return statusOf(sessionId, "terminated");
   if (deployment?.spec?.replicas === 0) {
     if (!isHibernated(objects)) return undefined;
-    const detail = homeProblem(objects) ??
-      (isHibernatedByMaxDuration(deployment) ? maxDurationDetail(deployment) : undefined);
+    const cause = causeOfHibernation(deployment);
+    const detail = homeProblem(objects) ?? (cause && endDetail(deployment, cause));
     return statusOf(sessionId, "hibernated", { deployment, detail });
   }
   const readiness = checkReadiness(objects);

@@ -11,6 +11,7 @@ interface Activity {
 /** Counts the streams of sessions. */
 export class SessionActivity {
   readonly #sessions = new Map<string, Activity>();
+  readonly #startedAt = new Date();
   readonly #listeners = new Set<(sessionId: string) => void>();
 
   /** Records that a stream to a session was opened, until the returned object is disposed. */
@@ -36,6 +37,16 @@ export class SessionActivity {
   lastActivity(sessionId: string): Date | undefined {
     const activity = this.#sessions.get(sessionId);
     return activity && activity.viewers > 0 ? new Date() : activity?.lastActivity;
+  }
+
+  /**
+   * Since when no stream to a session is open, in milliseconds since 1970; `undefined` while one is. For a session that this process has not seen
+   * in use, it is the start of the process.
+   */
+  idleSince(sessionId: string): number | undefined {
+    const { viewers, lastActivity } = this.#sessions.get(sessionId) ??
+      { viewers: 0, lastActivity: this.#startedAt };
+    return viewers > 0 ? undefined : lastActivity.getTime();
   }
 
   /** Forgets a session that is gone. */

@@ -9,7 +9,7 @@ import { DEFAULT_PORT, DISPLAY_PORT } from "../model/template.ts";
 
 /** Why a session has its state, as in a Kubernetes condition. */
 export interface StatusDetail {
-  /** A reason of the table of causes, or `MaxDuration`; empty if only progress is reported. */
+  /** A reason of the table of causes, `MaxDuration` or `IdleTimeout`; empty if only progress is reported. */
   readonly reason: string;
   /** One line for people. */
   readonly message: string;

@@ -5,6 +5,7 @@ import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import type { SessionRequest } from "../../lib/model/requests.ts";
 import { Expiry } from "../../lib/sessions/expiry.ts";
+import { SessionActivity } from "../../lib/status/session_activity.ts";
 import { statusOf } from "../../lib/status/status.ts";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
@@ -37,10 +38,12 @@ class Bench implements Disposable {
   readonly cache = new SessionCache("a1");
   readonly ends: { readonly request: SessionRequest; readonly settle: PromiseWithResolvers<void> }[] = [];
   readonly reported: SessionStatus[] = [];
+  readonly activity = new SessionActivity();
   readonly #cancel = new AbortController();
   readonly #expiry = new Expiry({
     cache: this.cache,
-    action: "hibernate",
+    activity: this.activity,
+    actions: { "max-duration": "hibernate", "idle-timeout": "stop" },
     dispatcher: { insert: (_request, work) => work(this.#cancel.signal) },
     operations: {
       expire: async (request) => {
@@ -169,6 +172,29 @@ Deno.test("Expiry logs a failure and retries with growing pauses", async () => {
   await time.tickAsync(1);
   assertEquals(bench.ended.length, 3);
   assertEquals(logs.lines.map((line) => line.slice(line.indexOf("WARN"))), [
-    "WARN: Cannot end session s1 after its maximum duration: Kubernetes does not answer",
+    "WARN: Cannot end the run of session s1: Kubernetes does not answer",
   ]);
+});
+
+/** A session that ends after 10 s without a stream. */
+function idleSession(): V1Deployment {
+  const { metadata, ...rest } = deployment("s1", { seconds: 3600 });
+  const annotations = { ...metadata?.annotations, "stream.space/idle-timeout": "10s" };
+  return { ...rest, metadata: { ...metadata, annotations } };
+}
+
+Deno.test("Expiry ends a session after its idle timeout, counted from the end of its last stream", async () => {
+  using time = new FakeTime();
+  using bench = new Bench([idleSession()]);
+  await time.tickAsync(9000);
+  const streams = [bench.activity.opened("s1"), bench.activity.opened("s1")];
+  await time.tickAsync(60_000);
+  streams[0]?.[Symbol.dispose]();
+  await time.tickAsync(60_000);
+  assertEquals(bench.ended, []);
+  streams[1]?.[Symbol.dispose]();
+  await time.tickAsync(9999);
+  assertEquals(bench.ended, []);
+  await time.tickAsync(1);
+  assertEquals(bench.ends.map(({ request }) => request.action), ["stop_session"]);
 });
