@@ -110,7 +110,7 @@ export function sessionOfHost(hostname: string): string | undefined {
 export class DisplayProxies {
   readonly #open: OpenDisplay;
   readonly #listeners = new Map<string, Deno.TcpListener>();
-  readonly #client = Deno.createHttpClient({ http2: false });
+  #client: Deno.HttpClient | undefined;
   readonly #sockets = new Set<WebSocket>();
 
   constructor(open: OpenDisplay) {
@@ -126,6 +126,7 @@ export class DisplayProxies {
     // The response is passed on as it is: it must not be decompressed on the way.
     headers.set("accept-encoding", "identity");
     const { method, body } = request;
+    this.#client ??= Deno.createHttpClient({ http2: false });
     const options = { method, headers, body, redirect: "manual", client: this.#client } as const;
     try {
       const response = await fetch(`http://${target}`, options);
@@ -139,8 +140,10 @@ export class DisplayProxies {
   /** Stops listening, and closes the WebSockets. */
   close(): void {
     for (const listener of this.#listeners.values()) listener.close();
+    this.#listeners.clear();
     for (const socket of this.#sockets) socket.close();
-    this.#client.close();
+    this.#client?.close();
+    this.#client = undefined;
   }
 
   /** Why a display cannot be reached. */
