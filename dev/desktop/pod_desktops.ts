@@ -3,13 +3,26 @@
  * @module
  */
 import type { RunningPod } from "@streamspace/memory-cluster";
+import { messageOf } from "../../lib/common/errors.ts";
 import { Desktop } from "./desktop.ts";
 import { closeIfOpen, serveRfb } from "./rfb_server.ts";
 
-/** Serves a desktop at the ports of a pod until the signal is aborted. */
-export function servePodDesktop({ name, ip, ports }: RunningPod, signal: AbortSignal): void {
+/** Serves a desktop at the ports of a pod until the signal is aborted. Ports that cannot be opened are reported by `warn`. */
+export function servePodDesktop(
+  { name, ip, ports }: RunningPod,
+  signal: AbortSignal,
+  // deno-lint-ignore no-console -- for the person who started the cluster
+  warn: (warning: string) => void = console.warn,
+): void {
   const desktop = new Desktop(name);
-  for (const port of new Set(ports)) serveAt({ hostname: ip, port }, { desktop, signal });
+  for (const port of new Set(ports)) {
+    try {
+      serveAt({ hostname: ip, port }, { desktop, signal });
+    } catch (error) {
+      // Ports below 1024 need rights on most systems, and macOS has only the loopback address 127.0.0.1.
+      warn(`Pod ${name} has no desktop: cannot listen on ${ip}:${port}: ${messageOf(error)}`);
+    }
+  }
 }
 
 function serveAt(

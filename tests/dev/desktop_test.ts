@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Desktop, SCREEN } from "../../dev/desktop/desktop.ts";
+import { servePodDesktop } from "../../dev/desktop/pod_desktops.ts";
 import { RFB_GREETING, serveRfb } from "../../dev/desktop/rfb_server.ts";
 
 /** A viewer that speaks RFB as far as the test needs it. */
@@ -116,4 +117,17 @@ Deno.test("serveRfb() closes the connection after an unknown message", async () 
   await viewer.open();
   await viewer.send(99);
   await viewer.ended();
+});
+
+Deno.test("servePodDesktop() leaves a pod without a desktop when its port cannot be opened", () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const stopped = new AbortController();
+  const warnings: string[] = [];
+  const pod = { name: "pod-1", ip: "127.0.0.1", ports: [listener.addr.port] };
+  servePodDesktop(pod, stopped.signal, (warning) => warnings.push(warning));
+  stopped.abort();
+  assertStringIncludes(
+    warnings.join(),
+    `Pod pod-1 has no desktop: cannot listen on 127.0.0.1:${listener.addr.port}`,
+  );
 });
