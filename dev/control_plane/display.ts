@@ -3,6 +3,8 @@
  * @module
  */
 import { deadline, delay } from "@std/async";
+import { TcpConnection } from "../../lib/streams/dialer.ts";
+import { relay } from "../../lib/streams/session_streams.ts";
 import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import type { TunnelStream } from "../../lib/streams/tunnel_stream.ts";
@@ -83,7 +85,7 @@ function sendMessages(socket: WebSocket, stream: TunnelStream): void {
   let sent = Promise.resolve();
   socket.onmessage = ({ data }) => {
     if (typeof data === "string") return;
-    // A stream that was reset has told the viewer why already.
+    // The viewer learns from the close frame why a stream was reset.
     sent = sent.then(() => stream.write(new Uint8Array(data))).catch(() => {});
   };
 }
@@ -202,49 +204,15 @@ export class DisplayProxies {
   async #carry(connection: Deno.TcpConn, sessionId: string): Promise<void> {
     try {
       const { stream } = await this.#open(sessionId, AbortSignal.timeout(OPEN_TIMEOUT_MS));
-      await Promise.all([upload(connection, stream), download(stream, connection)]);
+      await relay(
+        stream,
+        new TcpConnection(connection),
+        () => stream.reset("cancelled", "the viewer has gone"),
+      );
     } catch {
-      // The end of the connection tells the HTTP client; the next request asks for the reason.
-    } finally {
-      closeQuietly(connection);
+      // The end of the connection shows the failure to the HTTP client; the next request gets the reason.
+      connection.close();
     }
-  }
-}
-
-async function upload(connection: Deno.TcpConn, stream: TunnelStream): Promise<void> {
-  try {
-    const buffer = new Uint8Array(64 * 1024);
-    while (true) {
-      const count = await connection.read(buffer);
-      if (count === null) return stream.finish();
-      await stream.write(buffer.slice(0, count));
-    }
-  } catch (error) {
-    stream.reset("cancelled", "the viewer has gone");
-    throw error;
-  }
-}
-
-async function download(stream: TunnelStream, connection: Deno.TcpConn): Promise<void> {
-  try {
-    while (true) {
-      const bytes = await stream.read();
-      if (!bytes) return await connection.closeWrite();
-      for (let sent = 0; sent < bytes.length;) sent += await connection.write(bytes.subarray(sent));
-      stream.passedOn(bytes.length);
-    }
-  } catch (error) {
-    stream.reset("cancelled", "the viewer has gone");
-    closeQuietly(connection);
-    throw error;
-  }
-}
-
-function closeQuietly(connection: Deno.Conn): void {
-  try {
-    connection.close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 

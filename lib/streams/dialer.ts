@@ -66,7 +66,7 @@ function dialError(error: unknown, port: number): StreamResetError {
   return new StreamResetError("unreachable", message, { cause: error });
 }
 
-class TcpConnection implements PodConnection {
+export class TcpConnection implements PodConnection {
   readonly #connection: Deno.TcpConn;
   readonly #buffer = new Uint8Array(READ_BYTES);
 

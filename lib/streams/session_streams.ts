@@ -14,7 +14,7 @@ import { displayPort, podFields } from "../status/status.ts";
 import type { Dialer, PodConnection, PodPort } from "./dialer.ts";
 import type { AcceptStream } from "./tunnel_connection.ts";
 import { type OpenMessage, StreamResetError } from "./tunnel_messages.ts";
-import type { TunnelStream } from "./tunnel_stream.ts";
+import type { StreamEnd, TunnelStream } from "./tunnel_stream.ts";
 
 /** What happens to streams. */
 export interface StreamObserver {
@@ -141,15 +141,9 @@ export class SessionStreams implements Disposable {
     this.#open.set(sessionId, streams.set(stream, target.podName));
     const { port, podName } = target;
     log.debug("Opened a stream to port {port} of pod {name}", { port, name: podName });
-    const onError = (error: unknown) => {
-      if (!(error instanceof StreamResetError)) {
-        stream.reset("pod-gone", `the pod ended the connection: ${messageOf(error)}`);
-      }
-    };
-    void sendToViewer(connection, stream).catch(onError);
-    void sendToPod(stream, connection).catch(onError);
-    const { code, message } = await stream.closed;
-    connection.close();
+    const { code, message } = await relay(stream, connection, (error) => {
+      stream.reset("pod-gone", `the pod ended the connection: ${messageOf(error)}`);
+    });
     streams.delete(stream);
     if (streams.size === 0) this.#open.delete(sessionId);
     const { bytesIn, bytesOut, stalls } = stream;
@@ -179,7 +173,27 @@ export class SessionStreams implements Disposable {
   }
 }
 
-async function sendToViewer(connection: PodConnection, stream: TunnelStream): Promise<void> {
+/**
+ * Relays bytes in both directions until the stream has ended, and closes the connection. Never rejects.
+ *
+ * @param onBroken called with the error of the connection; has to reset the stream
+ */
+export async function relay(
+  stream: TunnelStream,
+  connection: PodConnection,
+  onBroken: (error: unknown) => void,
+): Promise<StreamEnd> {
+  const onError = (error: unknown) => {
+    if (!(error instanceof StreamResetError)) onBroken(error);
+  };
+  void readInto(stream, connection).catch(onError);
+  void writeFrom(stream, connection).catch(onError);
+  const end = await stream.closed;
+  connection.close();
+  return end;
+}
+
+async function readInto(stream: TunnelStream, connection: PodConnection): Promise<void> {
   while (true) {
     const bytes = await connection.read();
     if (bytes === null) return stream.finish();
@@ -187,7 +201,7 @@ async function sendToViewer(connection: PodConnection, stream: TunnelStream): Pr
   }
 }
 
-async function sendToPod(stream: TunnelStream, connection: PodConnection): Promise<void> {
+async function writeFrom(stream: TunnelStream, connection: PodConnection): Promise<void> {
   while (true) {
     const bytes = await stream.read();
     if (bytes === undefined) return await connection.finish();
