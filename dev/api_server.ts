@@ -2,6 +2,7 @@
  * Access to the API server of a kubeconfig, for programs that send requests themselves or with client-node.
  * @module
  */
+import type { KubernetesObjectApi } from "@kubernetes/client-node";
 import { KubeConfig } from "@kubernetes/client-node";
 import { loadAccess } from "../lib/kubernetes/kubeconfig.ts";
 
@@ -23,4 +24,16 @@ export function clientNodeConfig(kubeconfig: string): KubeConfig {
     skipTLSVerify: cluster.server.startsWith("http:"),
   }));
   return config;
+}
+
+/** Creates a namespace unless it exists; returns whether it was created. */
+export async function ensureNamespace(objects: KubernetesObjectApi, name: string): Promise<boolean> {
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name } };
+  try {
+    await objects.read(namespace);
+    return false;
+  } catch {
+    await objects.create(namespace);
+    return true;
+  }
 }

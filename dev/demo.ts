@@ -12,7 +12,7 @@ import { KubernetesObjectApi } from "@kubernetes/client-node";
 import { abortable } from "@std/async";
 import { parseArgs } from "@std/cli";
 import { Cluster } from "@streamspace/memory-cluster";
-import { clientNodeConfig } from "./api_server.ts";
+import { clientNodeConfig, ensureNamespace } from "./api_server.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
 import { servePodDesktop } from "./desktop/pod_desktops.ts";
@@ -61,7 +61,7 @@ async function runDemo(kubeconfigPath: string): Promise<void> {
     memory ? `A Kubernetes API in memory listens at ${memory.url}` : `Using the cluster of ${kubeconfigPath}`,
   );
   const objects = KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig));
-  if (!memory) await ensureNamespace(objects);
+  if (!memory && await ensureNamespace(objects, NAMESPACE)) print(`Namespace ${NAMESPACE} was created`);
   await using controlPlane = ControlPlane.start();
   print(`A Control Plane listens at ${controlPlane.url}`);
   await using agent = await AgentProcess.start({
@@ -178,16 +178,6 @@ async function objectsOf(objects: KubernetesObjectApi): Promise<string[]> {
 function expectObjects(actual: readonly string[], expected: readonly string[]): void {
   print(`In the cluster: ${actual.join(", ")}`);
   if (actual.join() !== expected.join()) throw new Error(`the cluster should contain ${expected.join(", ")}`);
-}
-
-async function ensureNamespace(objects: KubernetesObjectApi): Promise<void> {
-  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } };
-  try {
-    await objects.read(namespace);
-  } catch {
-    await objects.create(namespace);
-    print(`Namespace ${NAMESPACE} was created`);
-  }
 }
 
 function print(line: string): void {

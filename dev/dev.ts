@@ -6,19 +6,22 @@
  *     deno task dev [--port PORT] [--open] [--kubeconfig FILE]
  * @module
  */
+import { KubernetesObjectApi } from "@kubernetes/client-node";
 import { parseArgs } from "@std/cli";
 import { Cluster } from "@streamspace/memory-cluster";
+import { clientNodeConfig, ensureNamespace } from "./api_server.ts";
 import { AgentProcess } from "./agent_process.ts";
 import { ControlPlane } from "./control_plane/control_plane.ts";
 import { servePodDesktop } from "./desktop/pod_desktops.ts";
 import { KubeconfigFile } from "./kubeconfig_file.ts";
 
 const AGENT_ID = "k8s-dev-local";
+const NAMESPACE = "streamspace";
 const USAGE = `Usage: deno task dev [--port PORT] [--open] [--kubeconfig FILE]
 
   --port PORT         port of the page (default 8000, 0 for a free one)
   --open              open the page in the browser
-  --kubeconfig FILE   use this cluster and its namespace streamspace instead of a cluster in memory`;
+  --kubeconfig FILE   use this cluster and the namespace streamspace, which is created if necessary, instead of a cluster in memory`;
 
 /** The program that opens an address in the browser, by operating system. */
 const OPENERS: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -74,6 +77,9 @@ async function serve({ port, open, kubeconfig }: Flags): Promise<number> {
   await using controlPlane = ControlPlane.start({ port });
   await using memory = kubeconfig === "" ? Cluster.start({ servePod: servePodDesktop }) : undefined;
   await using file = memory && await KubeconfigFile.write(memory.kubeconfig());
+  if (!memory) {
+    await ensureNamespace(KubernetesObjectApi.makeApiClient(clientNodeConfig(kubeconfig)), NAMESPACE);
+  }
   await using agent = await AgentProcess.start({
     args: [
       `--agent-id=${AGENT_ID}`,
