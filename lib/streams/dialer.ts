@@ -4,6 +4,7 @@
  */
 import { deadline } from "@std/async";
 import { isTimeout, messageOf } from "../common/errors.ts";
+import type { DialMode } from "../model/settings.ts";
 import { StreamResetError } from "./tunnel_messages.ts";
 
 /** A connection to a port of a pod. */
@@ -26,6 +27,7 @@ export interface PodPort {
 
 /** Opens connections to pods. */
 export interface Dialer {
+  readonly mode: DialMode;
   /** @throws {StreamResetError} with the code `refused`, `unreachable`, `timeout`, `forbidden` or `pod-gone` */
   dial(target: PodPort, signal: AbortSignal): Promise<PodConnection>;
 }
@@ -37,6 +39,8 @@ const READ_BYTES = 32 * 1024;
 
 /** Connects by TCP to the addresses of pods. */
 export class DirectDialer implements Dialer {
+  readonly mode = "direct";
+
   async dial({ podIP, port }: PodPort, signal: AbortSignal): Promise<PodConnection> {
     const abort = new AbortController();
     const connecting = Deno.connect({

@@ -25,6 +25,7 @@ const CONGESTION_POLL_MS = 1;
 
 /** Opens connections through the API server. */
 export class PortForwardDialer implements Dialer {
+  readonly mode = "port-forward";
   readonly #transport: Pick<Transport, "access" | "reload">;
   readonly #namespace: string;
 

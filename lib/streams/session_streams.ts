@@ -7,26 +7,75 @@ import type { V1Pod } from "@kubernetes/client-node";
 import { messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
-import type { Settings } from "../model/settings.ts";
+import type { DialMode, Settings } from "../model/settings.ts";
 import { currentPod } from "../status/readiness.ts";
 import type { SessionActivity } from "../status/session_activity.ts";
 import { displayPort, podFields } from "../status/status.ts";
 import type { Dialer, PodConnection, PodPort } from "./dialer.ts";
-import type { AcceptStream } from "./tunnel_connection.ts";
 import { type OpenMessage, StreamResetError } from "./tunnel_messages.ts";
-import type { StreamEnd, TunnelStream } from "./tunnel_stream.ts";
+import type { StreamEnd } from "./tunnel_stream.ts";
+
+/** A stream to a session from the side of its viewer: of the tunnel, or of the VNC messages. */
+export interface ViewerStream extends StreamCounts {
+  /** How it ended; `undefined` while it is open. */
+  readonly end: StreamEnd | undefined;
+  /** Resolves when it has ended. */
+  readonly closed: Promise<StreamEnd>;
+  /** Resolves when somebody uses it; absent for a stream that is used from the beginning. */
+  readonly used?: Promise<void>;
+  /**
+   * The viewer's next bytes; `undefined` if no more follow.
+   *
+   * @throws {StreamResetError} if the stream was reset
+   */
+  read(): Promise<Uint8Array | undefined>;
+  /** Reports that the pod accepted so many of the bytes. */
+  passedOn(bytes: number): void;
+  /**
+   * Sends bytes to the viewer. Resolves when more may follow.
+   *
+   * @throws {StreamResetError} if the stream was reset
+   */
+  write(bytes: Uint8Array): Promise<void>;
+  /** The pod sends no more. */
+  finish(): void;
+  /** Ends it in both directions; does nothing if it has ended. */
+  reset(code: StreamResetError["code"], message: string): void;
+}
+
+/** What a stream has carried so far. */
+export interface StreamCounts {
+  /** Bytes to the session. */
+  readonly bytesIn: number;
+  /** Bytes from the session. */
+  readonly bytesOut: number;
+  /** How often it waited for its viewer. */
+  readonly stalls: number;
+}
+
+/** Accepts a requested stream. */
+export type AcceptViewer = {
+  (target: { readonly port: number; readonly podName: string }): ViewerStream;
+  /** Rejects the stream instead. */
+  readonly reject: (code: StreamResetError["code"], message: string) => void;
+  /** Whether the viewer has given the stream up. */
+  readonly isCancelled: () => boolean;
+};
 
 /** What happens to streams. */
 export interface StreamObserver {
-  /** A stream is connected, after this many milliseconds. */
-  opened(connectMs: number): void;
-  /** A stream was not connected. */
-  rejected(code: StreamResetError["code"]): void;
-  /** A connected stream ended; `code` is `finished` if both sides ended it. */
-  ended(
-    code: string,
-    counts: { readonly bytesIn: number; readonly bytesOut: number; readonly stalls: number },
-  ): void;
+  /** A stream was requested, which is reached in this way. */
+  requested(request: { readonly sessionId: string; readonly dial: DialMode }): StreamObservation;
+}
+
+/** What happens to one stream. */
+export interface StreamObservation {
+  /** It is connected. */
+  opened(stream: StreamCounts, target: PodPort): void;
+  /** It was not connected. */
+  rejected(code: string, message: string): void;
+  /** It ended after it was connected; the code is `finished` if both sides ended it. */
+  ended(end: StreamEnd): void;
 }
 
 /** What the streams need. */
@@ -42,7 +91,7 @@ export interface SessionStreamsOptions {
 export class SessionStreams implements Disposable {
   readonly #options: SessionStreamsOptions;
   /** Ends the streams of a session, with the pod that each is connected to. */
-  readonly #open = new Map<string, Map<TunnelStream, string>>();
+  readonly #open = new Map<string, Map<ViewerStream, string>>();
   /** Number of streams of a session that are being connected. */
   readonly #connecting = new Map<string, number>();
   readonly #stopListening: () => void;
@@ -53,30 +102,29 @@ export class SessionStreams implements Disposable {
   }
 
   /** Serves a requested stream until it ends. Never rejects. */
-  async serve({ sessionId, port }: OpenMessage, accept: AcceptStream): Promise<void> {
-    const startedAt = performance.now();
+  async serve(
+    { sessionId, port }: Pick<OpenMessage, "sessionId" | "port">,
+    accept: AcceptViewer,
+  ): Promise<void> {
+    const { dialer, observer } = this.#options;
+    const observation = observer.requested({ sessionId, dial: dialer.mode });
     const cancel = new AbortController();
     let target: PodPort;
     let connection: PodConnection;
     try {
       target = this.#target(sessionId, port);
       connection = await this.#connect(sessionId, target, cancel.signal);
+      this.#checkConnected(sessionId, { target, connection, accept });
     } catch (error) {
-      return this.#reject(sessionId, error, accept);
-    }
-    // The pod may be gone by now, and the viewer, too.
-    if (accept.isCancelled()) return connection.close();
-    if (!this.#isCurrent(sessionId, target.podName)) {
-      connection.close();
-      return this.#reject(
-        sessionId,
-        new StreamResetError("pod-gone", "the pod of the session was replaced"),
-        accept,
-      );
+      const code = error instanceof StreamResetError ? error.code : "unreachable";
+      const reason = messageOf(error);
+      log.info("Rejected a stream to session {sessionId} ({code}): {reason}", { sessionId, code, reason });
+      observation.rejected(code, reason);
+      return accept.reject(code, reason);
     }
     const stream = accept({ port: target.port, podName: target.podName });
-    this.#options.observer.opened(performance.now() - startedAt);
-    await this.#relay({ sessionId, target, stream, connection });
+    observation.opened(stream, target);
+    observation.ended(await this.#relay({ sessionId, target, stream, connection }));
   }
 
   /** Stops listening. */
@@ -119,41 +167,58 @@ export class SessionStreams implements Disposable {
     }
   }
 
-  #reject(sessionId: string, error: unknown, accept: AcceptStream): void {
-    const code = error instanceof StreamResetError ? error.code : "unreachable";
-    const reason = messageOf(error);
-    log.info("Rejected a stream to session {sessionId} ({code}): {reason}", { sessionId, code, reason });
-    this.#options.observer.rejected(code);
-    accept.reject(code, reason);
+  /** Closes the connection and throws if the pod or the viewer is gone by now. */
+  #checkConnected(
+    sessionId: string,
+    { target, connection, accept }: {
+      readonly target: PodPort;
+      readonly connection: PodConnection;
+      readonly accept: AcceptViewer;
+    },
+  ): void {
+    const isCurrent = this.#isCurrent(sessionId, target.podName);
+    if (isCurrent && !accept.isCancelled()) return;
+    connection.close();
+    throw isCurrent
+      ? new StreamResetError("cancelled", "the viewer has gone")
+      : new StreamResetError("pod-gone", "the pod of the session was replaced");
   }
 
+  /** Relays until the stream has ended, and returns how. */
   async #relay(
     { sessionId, target, stream, connection }: {
       readonly sessionId: string;
       readonly target: PodPort;
-      readonly stream: TunnelStream;
+      readonly stream: ViewerStream;
       readonly connection: PodConnection;
     },
-  ): Promise<void> {
-    const { activity, observer } = this.#options;
-    using _activity = activity.opened(sessionId);
-    const streams = this.#open.get(sessionId) ?? new Map<TunnelStream, string>();
+  ): Promise<StreamEnd> {
+    using use = new DisposableStack();
+    this.#countViewer(sessionId, { stream, use });
+    const streams = this.#open.get(sessionId) ?? new Map<ViewerStream, string>();
     this.#open.set(sessionId, streams.set(stream, target.podName));
     const { port, podName } = target;
     log.debug("Opened a stream to port {port} of pod {name}", { port, name: podName });
-    const { code, message } = await relay(stream, connection, (error) => {
+    const end = await relay(stream, connection, (error) => {
       stream.reset("pod-gone", `the pod ended the connection: ${messageOf(error)}`);
     });
     streams.delete(stream);
     if (streams.size === 0) this.#open.delete(sessionId);
-    const { bytesIn, bytesOut, stalls } = stream;
     log.debug("A stream to port {port} of pod {name} ended ({code}): {reason}", {
       port,
       name: podName,
-      code,
-      reason: message,
+      code: end.code,
+      reason: end.message,
     });
-    observer.ended(code, { bytesIn, bytesOut, stalls });
+    return end;
+  }
+
+  #countViewer(sessionId: string, { stream, use }: { stream: ViewerStream; use: DisposableStack }): void {
+    const count = () => {
+      if (!use.disposed) use.use(this.#options.activity.opened(sessionId));
+    };
+    if (stream.used) void stream.used.then(count);
+    else count();
   }
 
   #isCurrent(sessionId: string, podName: string): boolean {
@@ -179,7 +244,7 @@ export class SessionStreams implements Disposable {
  * @param onBroken called with the error of the connection; has to reset the stream
  */
 export async function relay(
-  stream: TunnelStream,
+  stream: ViewerStream,
   connection: PodConnection,
   onBroken: (error: unknown) => void,
 ): Promise<StreamEnd> {
@@ -193,7 +258,7 @@ export async function relay(
   return end;
 }
 
-async function readInto(stream: TunnelStream, connection: PodConnection): Promise<void> {
+async function readInto(stream: ViewerStream, connection: PodConnection): Promise<void> {
   while (true) {
     const bytes = await connection.read();
     if (bytes === null) return stream.finish();
@@ -201,7 +266,7 @@ async function readInto(stream: TunnelStream, connection: PodConnection): Promis
   }
 }
 
-async function writeFrom(stream: TunnelStream, connection: PodConnection): Promise<void> {
+async function writeFrom(stream: ViewerStream, connection: PodConnection): Promise<void> {
   while (true) {
     const bytes = await stream.read();
     if (bytes === undefined) return await connection.finish();

@@ -1,20 +1,18 @@
 /**
  * Metrics and traces of commands: counts, durations, and the phases of starts and wakes. The phase is derived from the session's cached objects each
- * time they change, which needs no request. Traces are OpenTelemetry spans that Deno exports if `OTEL_DENO` is set; otherwise they are no-ops.
- * Source: https://docs.deno.com/runtime/fundamentals/open_telemetry/
+ * time they change, which needs no request.
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
-import { context, ROOT_CONTEXT, type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { CommandObserver, Operations } from "../commands/interfaces.ts";
-import { COMMAND_FAILURES, failureCode, messageOf } from "../common/errors.ts";
-import { printable } from "../common/log.ts";
+import { COMMAND_FAILURES, failureCode } from "../common/errors.ts";
 import { conditionOf, wantsPod } from "../kubernetes/objects.ts";
 import type { SessionObjects } from "../kubernetes/session_cache.ts";
 import { ACTIONS, type SessionRequest } from "../model/requests.ts";
 import { CAUSES } from "../status/causes.ts";
 import { currentPod, isReady } from "../status/readiness.ts";
 import type { Meter } from "./metrics.ts";
+import { CommandTrace } from "./traces.ts";
 
 /**
  * Phases of a start or wake, in order: waiting for earlier commands and for a free slot; creating or scaling objects; waiting for a node; pulling images,
@@ -174,67 +172,4 @@ function enterPhase({ phases, trace }: OpenCommand, name: Progress): void {
 
 function isStart(action: string): boolean {
   return action === "start_session" || action === "wake_session";
-}
-
-const TRACER_NAME = "k8s-agent";
-/** Limit for ids in attributes, as they come from a payload. */
-const MAX_ID_LENGTH = 253;
-
-/** One command as a span, with its phases as child spans. */
-class CommandTrace {
-  readonly #span: Span;
-  #phase: Span | undefined;
-
-  /** @param options.receivedAt milliseconds since 1970 */
-  constructor(action: string, options: { commandId: string; receivedAt: number }) {
-    this.#span = trace.getTracer(TRACER_NAME).startSpan(action, {
-      root: true,
-      startTime: options.receivedAt,
-      attributes: {
-        "streamspace.command.action": action,
-        "streamspace.command.id": idAttribute(options.commandId),
-      },
-    });
-  }
-
-  setSession(sessionId: string): void {
-    this.#span.setAttribute("streamspace.session.id", idAttribute(sessionId));
-  }
-
-  within<T>(work: () => T): T {
-    return context.with(this.#context(), work);
-  }
-
-  /** Ends the current phase and starts another one. */
-  startPhase(name: string): void {
-    this.#phase?.end();
-    this.#phase = trace.getTracer(TRACER_NAME).startSpan(name, {}, this.#context());
-  }
-
-  /** Ends the current phase while the command goes on. */
-  endPhase(): void {
-    this.#phase?.end();
-    this.#phase = undefined;
-  }
-
-  /** @param failure machine-readable reason and error of a failed command */
-  end(outcome: string, failure?: { reason: string; error: unknown }): void {
-    this.endPhase();
-    this.#span.setAttribute("streamspace.command.outcome", outcome);
-    if (failure) {
-      const message = printable(messageOf(failure.error));
-      this.#span.setAttribute("error.type", failure.reason);
-      this.#span.recordException({ name: failure.reason, message });
-      this.#span.setStatus({ code: SpanStatusCode.ERROR, message });
-    }
-    this.#span.end();
-  }
-
-  #context() {
-    return trace.setSpan(ROOT_CONTEXT, this.#span);
-  }
-}
-
-function idAttribute(id: string): string {
-  return printable(id).slice(0, MAX_ID_LENGTH);
 }

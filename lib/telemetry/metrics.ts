@@ -112,12 +112,12 @@ export const METRICS = {
   streamBytes: counter(
     "k8s_agent_stream_bytes_total",
     ["direction"],
-    "Bytes of ended streams: to_session, from_session",
+    "Bytes carried by streams: to_session, from_session",
   ),
   streamStalls: counter(
     "k8s_agent_stream_stalls_total",
     [],
-    "Times that an ended stream waited because its viewer did not accept data",
+    "Times that a stream waited because its viewer did not accept data",
   ),
   streamSeconds: histogram("k8s_agent_stream_connect_duration_seconds", [], {
     help: "Time to connect a stream to its session",

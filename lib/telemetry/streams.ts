@@ -1,18 +1,23 @@
 /**
- * Metrics of streams to sessions.
+ * Metrics and traces of streams to sessions.
  * @module
  */
-import type { StreamObserver } from "../streams/session_streams.ts";
+import type { DialMode } from "../model/settings.ts";
+import type { StreamCounts, StreamObservation, StreamObserver } from "../streams/session_streams.ts";
 import { RESET_CODES } from "../streams/tunnel_messages.ts";
 import type { Meter } from "./metrics.ts";
+import { StreamTrace } from "./traces.ts";
 
 /** Codes of the metric; a Control Plane could send any other. */
 const CODES = ["finished", ...RESET_CODES] as const;
 
+const NOTHING: StreamCounts = { bytesIn: 0, bytesOut: 0, stalls: 0 };
+
 /** Counts streams, their bytes and how they end. */
 export class StreamTelemetry implements StreamObserver {
   readonly #meter: Meter;
-  #open = 0;
+  /** The open streams, with what is counted of each so far. */
+  readonly #open = new Map<StreamCounts, StreamCounts>();
 
   constructor(meter: Meter) {
     this.#meter = meter;
@@ -20,22 +25,45 @@ export class StreamTelemetry implements StreamObserver {
     meter.initialize("streamBytes", { direction: ["to_session", "from_session"] });
   }
 
-  opened(connectMs: number): void {
-    this.#meter.set("streamsOpen", {}, { to: ++this.#open });
-    this.#meter.count("streamsOpened", {});
-    this.#meter.observe("streamSeconds", {}, { seconds: connectMs / 1000 });
+  requested(request: { readonly sessionId: string; readonly dial: DialMode }): StreamObservation {
+    const startedAt = performance.now();
+    const trace = new StreamTrace(request);
+    let stream: StreamCounts | undefined;
+    return {
+      opened: (opened, { port }) => {
+        stream = opened;
+        this.#open.set(opened, NOTHING);
+        this.#meter.count("streamsOpened", {});
+        this.#meter.observe("streamSeconds", {}, { seconds: (performance.now() - startedAt) / 1000 });
+        trace.opened(port);
+      },
+      rejected: (code, message) => {
+        this.#meter.count("streamsEnded", { code: known(code) });
+        trace.end({ code, message });
+      },
+      ended: (end) => {
+        if (stream) this.#count(stream);
+        if (stream) this.#open.delete(stream);
+        this.#meter.count("streamsEnded", { code: known(end.code) });
+        trace.end(end, stream);
+      },
+    };
   }
 
-  rejected(code: string): void {
-    this.#meter.count("streamsEnded", { code: known(code) });
+  /** Updates the metrics of open streams, before they are exported. */
+  update(): void {
+    this.#meter.set("streamsOpen", {}, { to: this.#open.size });
+    for (const stream of this.#open.keys()) this.#count(stream);
   }
 
-  ended(code: string, counts: { bytesIn: number; bytesOut: number; stalls: number }): void {
-    this.#meter.set("streamsOpen", {}, { to: --this.#open });
-    this.#meter.count("streamsEnded", { code: known(code) });
-    this.#meter.count("streamBytes", { direction: "to_session" }, counts.bytesIn);
-    this.#meter.count("streamBytes", { direction: "from_session" }, counts.bytesOut);
-    this.#meter.count("streamStalls", {}, counts.stalls);
+  /** Counts what a stream carried since it was counted last. */
+  #count(stream: StreamCounts): void {
+    const { bytesIn, bytesOut, stalls } = stream;
+    const counted = this.#open.get(stream) ?? NOTHING;
+    this.#open.set(stream, { bytesIn, bytesOut, stalls });
+    this.#meter.count("streamBytes", { direction: "to_session" }, bytesIn - counted.bytesIn);
+    this.#meter.count("streamBytes", { direction: "from_session" }, bytesOut - counted.bytesOut);
+    this.#meter.count("streamStalls", {}, stalls - counted.stalls);
   }
 }
 

@@ -132,6 +132,7 @@ export class Telemetry implements HealthSources {
     this.#setWatches();
     this.#setQueues();
     this.#setSessions();
+    this.streams.update();
     this.#meter.set("processMemory", {}, { to: Deno.memoryUsage().rss });
     return await this.#meter.text();
   }

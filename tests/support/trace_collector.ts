@@ -66,10 +66,13 @@ export class TraceCollector implements AsyncDisposable {
     return this.#texts.join("\n");
   }
 
-  /** Waits for a span of a name. */
-  async span(name: string): Promise<CollectedSpan> {
+  /** Waits for a span of a name, and with a property. */
+  async span(
+    name: string,
+    has: (span: CollectedSpan) => boolean = () => true,
+  ): Promise<CollectedSpan> {
     while (true) {
-      const span = this.#spans.find((one) => one.name === name);
+      const span = this.#spans.find((one) => one.name === name && has(one));
       if (span) return span;
       await new Promise<void>((resolve) => this.#wake = resolve);
     }

@@ -1,6 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CLUSTERS, MEMORY } from "../../support/clusters.ts";
-import { onEachCluster, Stage } from "../../support/stage.ts";
+import { EchoPort } from "../../support/echo_port.ts";
+import { AGENT_ID, onEachCluster, Stage } from "../../support/stage.ts";
 import { TraceCollector } from "../../support/trace_collector.ts";
 
 /** Whether an executable exports traces is decided when it is compiled; the tested ones do not. */
@@ -46,4 +47,36 @@ onEachCluster("a failed command is a span with its error", async (cluster) => {
     "exception.type": "not_found",
     "exception.message": message,
   }]]);
+}, [{ ...MEMORY, isMissing: isExecutable }]);
+
+onEachCluster("a stream is a span with what it carried", async (cluster) => {
+  await using collector = TraceCollector.start();
+  await using stage = await Stage.startProcess(cluster, {
+    args: ["--stream-dial=direct"],
+    env: { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
+  });
+  const signal = AbortSignal.timeout(60_000);
+  const { result } = await stage.command("start_session", START);
+  const { podIP } = result as { podIP: string };
+  await using _port = new EchoPort({ hostname: podIP, port: 3000 });
+  const { tunnels } = stage.controlPlane;
+  await tunnels.waitFor(AGENT_ID, signal);
+  await assertRejects(() => tunnels.open(AGENT_ID, { sessionId: "s1", port: 1 }, signal));
+  const { stream } = await tunnels.open(AGENT_ID, { sessionId: "s1" }, signal);
+  const greeting = await stream.read();
+  await stream.write(new Uint8Array(5));
+  while (stream.bytesIn < (greeting?.length ?? 0) + 5) await stream.read();
+  stream.reset("cancelled", "the viewer has gone");
+  const ended = await collector.span("stream", ({ error }) => error === undefined);
+  assertEquals(ended.attributes, {
+    "streamspace.session.id": "s1",
+    "streamspace.stream.dial": "direct",
+    "streamspace.stream.port": 3000,
+    "streamspace.stream.code": "cancelled",
+    "streamspace.stream.bytes_to_session": 5,
+    "streamspace.stream.bytes_from_session": 17,
+  });
+  const rejected = await collector.span("stream", ({ error }) => error !== undefined);
+  assertEquals(rejected.attributes["error.type"], "port-not-declared");
+  assertEquals(rejected.error, "the session does not declare port 1");
 }, [{ ...MEMORY, isMissing: isExecutable }]);
