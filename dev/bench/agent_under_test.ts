@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- a command-line program
 /**
  * The agent of the benchmark: a separate process that receives commands from a Control Plane in this process.
  * @module
@@ -15,6 +14,16 @@ const FINAL_STATES = {
   wake_session: "running",
   stop_session: "terminated",
 } as const;
+
+/** Requests to the Kubernetes API. */
+export interface RequestCounts {
+  readonly mutating: number;
+  readonly reads: number;
+}
+
+/** The agent's counter of requests, in the text format of Prometheus. */
+const REQUESTS = /^k8s_agent_api_requests_total\{verb="(\w+)",.*\} (\d+)$/gm;
+const READS = ["get", "list", "watch"];
 
 /** A running agent and its Control Plane. */
 export class AgentUnderTest implements AsyncDisposable {
@@ -41,13 +50,12 @@ export class AgentUnderTest implements AsyncDisposable {
         `--kubeconfig=${options.kubeconfig}`,
         `--namespace=${options.namespace}`,
         "--storage-size=1Gi",
-        "--log-level=warn",
+        "--health-addr=127.0.0.1:0",
       ],
-      onLine: (line) => console.error(line),
     });
     const started = controlPlane.waitFor((message) => message.type === "heartbeat");
     const ended = process.exit().then(() =>
-      Promise.reject(new Error("The agent exited before it connected"))
+      Promise.reject(new Error(`The agent exited before it connected:\n${process.output.join("\n")}`))
     );
     await Promise.race([started, ended]);
     ended.catch(() => {});
@@ -82,6 +90,17 @@ export class AgentUnderTest implements AsyncDisposable {
   async memoryMb(): Promise<number> {
     const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
     return Number(/VmRSS:\s*(\d+) kB/.exec(status)?.[1]) / 1024;
+  }
+
+  /** Requests of the agent to the Kubernetes API so far. */
+  async requests(): Promise<RequestCounts> {
+    const line = await this.#process.line(/Health and metrics at/);
+    const response = await fetch(`${line.slice(line.indexOf("http://"))}/metrics`);
+    const counts = [...(await response.text()).matchAll(REQUESTS)]
+      .map(([, verb = "", count]) => ({ isRead: READS.includes(verb), count: Number(count) }));
+    const sum = (isRead: boolean) =>
+      counts.filter((one) => one.isRead === isRead).reduce((total, { count }) => total + count, 0);
+    return { mutating: sum(false), reads: sum(true) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The floor: the minimum of API requests that any agent needs for a session, with native fetch and one watch each of pods and Deployments, and
- * without configuration, checks, retries or reports. Everything beyond that is the agent's overhead.
+ * The floor: the minimum of API requests that any agent needs for a session, with native fetch and a watch, and without configuration, checks,
+ * retries or reports. Everything beyond that is the agent's overhead.
  * @module
  */
 import type { SessionManifests } from "../../lib/manifests/manifests.ts";
@@ -17,6 +17,12 @@ export interface FloorOptions {
   readonly namespace: string;
 }
 
+/** Paths of the watched collections below a namespace. A start needs only the pods; a stop with a home volume also the Deployments. */
+const WATCHES = { pods: "/api/v1", deployments: "/apis/apps/v1" } as const;
+
+/** Name of a watched collection. */
+export type WatchedResource = keyof typeof WATCHES;
+
 /** Sends a session's API requests and waits for their effect in the watches. */
 export class Floor implements AsyncDisposable {
   readonly #options: FloorOptions;
@@ -31,13 +37,13 @@ export class Floor implements AsyncDisposable {
   }
 
   /** Opens the watches. */
-  static async open(options: FloorOptions): Promise<Floor> {
+  static async open(options: FloorOptions, resources: readonly WatchedResource[]): Promise<Floor> {
     const floor = new Floor(options);
-    await Promise.all([floor.#watch("/api/v1", "pods"), floor.#watch("/apis/apps/v1", "deployments")]);
+    await Promise.all(resources.map((resource) => floor.#watch(WATCHES[resource], resource)));
     return floor;
   }
 
-  /** Creates PersistentVolumeClaim, Deployment and Service, and waits until the pod is ready. */
+  /** Creates PersistentVolumeClaim, if there is one, Deployment and Service, and waits until the pod is ready. */
   async start(manifests: SessionManifests): Promise<void> {
     const { claim, deployment, service } = manifests;
     const createClaimAndDeployment = async () => {
@@ -69,13 +75,16 @@ export class Floor implements AsyncDisposable {
     await this.#until(id, () => this.#ready.has(id));
   }
 
-  /** Deletes all objects and waits until the Deployment and the pod are gone. */
-  async stop(id: string): Promise<void> {
+  /** Deletes all objects and waits until the pod and, if it is watched, the Deployment are gone. */
+  async stop({ claim, deployment }: SessionManifests): Promise<void> {
+    const id = deployment.metadata?.name ?? "";
     const body = { propagationPolicy: "Foreground" };
     await Promise.all([
       this.#call("DELETE", "/apis/apps/v1", { path: `deployments/${id}`, body }),
       this.#call("DELETE", "/api/v1", { path: `services/${id}`, body }),
-      this.#call("DELETE", "/api/v1", { path: `persistentvolumeclaims/${id}-home`, body }),
+      ...(claim
+        ? [this.#call("DELETE", "/api/v1", { path: `persistentvolumeclaims/${id}-home`, body })]
+        : []),
     ]);
     await this.#until(id, () => this.#count(id, "Pod") === 0 && this.#count(id, "Deployment") === 0);
   }
