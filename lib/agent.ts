@@ -167,8 +167,13 @@ async function handleFrames(
     if (!ended.signal.aborted) throw error;
   });
   try {
-    await awaitRecovery(recovered, { stopping, timeoutMs: timings.recoveryMs });
-    for await (const frame of link.frames(ended.signal)) router.receive(frame);
+    // The link need not wait for the recovery, but its frames do.
+    const isRecovered = awaitRecovery(recovered, { stopping, timeoutMs: timings.recoveryMs })
+      .then(() => components.sendHeartbeat());
+    for await (const frame of link.frames(ended.signal)) {
+      await isRecovered;
+      router.receive(frame);
+    }
   } finally {
     ended.abort();
     await Promise.all([drained, recovered, tunnelled]);

@@ -118,12 +118,17 @@ export function createComponents(config: Config, environment: Environment): Comp
     onShutdown: environment.onShutdown,
     observer: telemetry,
   });
-  const sendHeartbeat = () =>
+  const { cache } = cluster;
+  const recoversUntil = performance.now() + environment.timings.recoveryMs;
+  const sendHeartbeat = () => {
+    // The number of sessions is not known before.
+    if (!cache.isSynced && performance.now() < recoversUntil) return;
     reporter.heartbeat({
       isDraining: dispatcher.isDraining,
-      activeSessions: cluster.cache.activeSessions(),
+      activeSessions: cache.activeSessions(),
       capacity: { ...capacityOf(config), ...capacity.usage() },
     });
+  };
   const keys = createIssuedKeyStore(cluster.transport, {
     namespace: config.namespace,
     agent: labelValue(config.agentId),

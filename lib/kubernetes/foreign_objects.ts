@@ -23,42 +23,54 @@ const DESCRIBED_KINDS: Readonly<Record<string, string>> = { deployment: "Deploym
 /** Foreign objects by uid. */
 export class ForeignObjects {
   readonly #objects = new Map<string, ForeignObject>();
+  readonly #bySession = new Index();
+  readonly #byClaim = new Index();
 
   /** Adds an object, or replaces its previous state. */
   put(kind: string, object: KubernetesObject): void {
     const uid = object.metadata?.uid;
     if (uid === undefined) return;
-    this.#objects.set(uid, {
+    const previous = this.#objects.get(uid);
+    const current: ForeignObject = {
       kind,
       agent: agentOf(object),
       sessionId: sessionIdOf(object),
       claims: isAlive(object) && kind in DESCRIBED_KINDS ? mountedClaims(object) : [],
       isEnding: !isAlive(object),
       description: describe(DESCRIBED_KINDS[kind] ?? kind, object),
-    });
+    };
+    this.#objects.set(uid, current);
+    this.#bySession.replace(uid, { from: sessionsOf(previous), to: sessionsOf(current), object: current });
+    this.#byClaim.replace(uid, { from: previous?.claims, to: current.claims, object: current });
   }
 
   /** Removes an object. */
   delete(uid: string): void {
+    const known = this.#objects.get(uid);
+    if (!known) return;
     this.#objects.delete(uid);
+    this.#bySession.replace(uid, { from: sessionsOf(known), object: known });
+    this.#byClaim.replace(uid, { from: known.claims, object: known });
   }
 
   /** Removes the objects of a kind that a list does not contain. */
   retain(kind: string, present: ReadonlySet<string | undefined>): void {
     for (const [uid, object] of this.#objects) {
-      if (object.kind === kind && !present.has(uid)) this.#objects.delete(uid);
+      if (object.kind === kind && !present.has(uid)) this.delete(uid);
     }
   }
 
   /** The other agent to which a session's Deployment or Service belongs. */
   agentOfSession(sessionId: string): string | undefined {
-    return this.#sessions().find((object) => object.sessionId === sessionId)?.agent;
+    return this.#bySession.get(sessionId).find(namesAgent)?.agent;
   }
 
   /** Session ids by the label value of their agent. */
   sessionsByAgent(): Map<string, string[]> {
     const sessions = new Map<string, Set<string>>();
-    for (const { agent = "", sessionId = "" } of this.#sessions()) {
+    for (const object of this.#objects.values()) {
+      const { agent = "", sessionId } = object;
+      if (sessionId === undefined || !namesAgent(object)) continue;
       sessions.set(agent, (sessions.get(agent) ?? new Set()).add(sessionId));
     }
     return new Map([...sessions].map(([agent, ids]) => [agent, [...ids].toSorted()]));
@@ -66,19 +78,42 @@ export class ForeignObjects {
 
   /** Descriptions of the objects whose pods mount a claim, except for pods that end with their Deployment. */
   mounting(claimName: string): string[] {
-    const objects = [...this.#objects.values()];
-    const ending = new Set(
-      objects.flatMap((one) => one.kind === "deployment" && one.isEnding ? [one.sessionId] : []),
-    );
-    ending.delete(undefined);
-    return objects.filter(({ kind, sessionId, claims }) =>
-      claims.includes(claimName) && !(kind === "pod" && ending.has(sessionId))
-    ).map(({ description }) => description);
+    const isEnding = (sessionId: string | undefined) =>
+      sessionId !== undefined &&
+      this.#bySession.get(sessionId).some((one) => one.kind === "deployment" && one.isEnding);
+    return this.#byClaim.get(claimName)
+      .filter(({ kind, sessionId }) => !(kind === "pod" && isEnding(sessionId)))
+      .map(({ description }) => description);
+  }
+}
+
+/** Foreign objects by the values of a property, each in the order of arrival. */
+class Index {
+  readonly #objects = new Map<string, Map<string, ForeignObject>>();
+
+  get(key: string): ForeignObject[] {
+    return [...this.#objects.get(key)?.values() ?? []];
   }
 
-  #sessions(): ForeignObject[] {
-    return [...this.#objects.values()].filter(({ kind, agent, sessionId }) =>
-      (kind === "deployment" || kind === "service") && agent !== undefined && sessionId !== undefined
-    );
+  /** Files an object under other values than before. */
+  replace(
+    uid: string,
+    change: { from?: readonly string[] | undefined; to?: readonly string[]; object: ForeignObject },
+  ): void {
+    const { from = [], to = [], object } = change;
+    for (const key of from.filter((one) => !to.includes(one))) {
+      const objects = this.#objects.get(key);
+      objects?.delete(uid);
+      if (objects?.size === 0) this.#objects.delete(key);
+    }
+    for (const key of to) this.#objects.set(key, (this.#objects.get(key) ?? new Map()).set(uid, object));
   }
+}
+
+function sessionsOf(object: ForeignObject | undefined): string[] {
+  return object?.sessionId === undefined ? [] : [object.sessionId];
+}
+
+function namesAgent({ kind, agent }: ForeignObject): boolean {
+  return (kind === "deployment" || kind === "service") && agent !== undefined;
 }

@@ -16,6 +16,7 @@ import type { KubernetesError } from "../common/errors.ts";
 import { SESSION_LABEL, USER_LABEL } from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { ForeignObjects } from "./foreign_objects.ts";
+import { type Kind, KINDS, type Kinds, reduce } from "./kinds.ts";
 import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
 import { agentOf, isSessionObject, sessionIdOf } from "./ownership.ts";
 import { Waiters } from "./waiters.ts";
@@ -32,20 +33,6 @@ export interface SessionObjects {
   /** Kubernetes events of the pods and the claim, oldest first. */
   readonly events: readonly SessionEvent[];
 }
-
-interface Kinds {
-  deployment: V1Deployment;
-  service: V1Service;
-  claim: V1PersistentVolumeClaim;
-  policy: V1NetworkPolicy;
-  pod: V1Pod;
-}
-
-/** Kind of an object of a session. */
-export type Kind = keyof Kinds;
-
-/** All kinds. */
-export const KINDS: readonly Kind[] = ["deployment", "service", "claim", "policy", "pod"];
 
 /** Result of a check that {@linkcode SessionCache.waitFor} runs: the awaited value, or how long to wait at most before the next check. */
 export type CheckResult<T> = { readonly value: T } | { readonly recheckInMs?: number };
@@ -76,6 +63,8 @@ export class SessionCache {
   readonly #objects = new Map<string | undefined, Map<string, Entry>>();
   /** Uid → where the object is in the map above: its labels, and with them its session, can change. */
   readonly #places = new Map<string, { readonly sessionId: string | undefined; readonly key: string }>();
+  /** Session id → Deployment, of the sessions that are running or starting. */
+  readonly #running = new Map<string, V1Deployment>();
   readonly #foreign = new ForeignObjects();
   /** By name. */
   readonly #unwatchedClaims = new Map<string, V1PersistentVolumeClaim>();
@@ -137,8 +126,8 @@ export class SessionCache {
 
   /** Whether an object of a session, or the home volume of its user, no longer exists. */
   isGone(object: KubernetesObject, sessionId: string): boolean {
-    return [...this.#entries(sessionId), ...this.#entries(undefined)]
-      .every((known) => known.object.metadata?.uid !== object.metadata?.uid);
+    const place = this.#places.get(object.metadata?.uid ?? "");
+    return !place || (place.sessionId !== undefined && place.sessionId !== sessionId);
   }
 
   /** The objects of sessions that this agent does not manage. */
@@ -178,12 +167,17 @@ export class SessionCache {
 
   /** Number of sessions that are running or starting: their Deployment requests a pod. */
   activeSessions(): number {
-    return this.sessionIds().filter((id) => wantsPod(this.session(id).deployment)).length;
+    return this.#running.size;
+  }
+
+  /** The Deployment of a session that is running or starting. */
+  runningDeployment(sessionId: string): V1Deployment | undefined {
+    return this.#running.get(sessionId);
   }
 
   /** Adds an object from the response to a write, so that callers see their own writes before the watch delivers them. */
   put(kind: Kind, object: KubernetesObject): void {
-    this.#put({ kind, object, source: "response" });
+    this.#put({ kind, object: reduce(kind, object), source: "response" });
   }
 
   /** Adds an existing home volume that the watch does not cover, such as one of an earlier version of StreamSpace. */
@@ -262,6 +256,10 @@ export class SessionCache {
     const objects = this.#objects.get(sessionId) ?? new Map();
     const known: Entry | undefined = objects.get(key);
     if (isOutdated(entry, known)) return;
+    if (source === "list" && isSameVersion(object, known?.object)) {
+      objects.set(key, entry);
+      return;
+    }
     const notify = () => this.#notify(sessionId, object);
     if (kind === "pod" || kind === "claim") {
       this.#events.track(object, { replaces: known?.object, onEvent: notify });
@@ -271,6 +269,7 @@ export class SessionCache {
     objects.set(key, entry);
     this.#objects.set(sessionId, objects);
     this.#places.set(uid, { sessionId, key });
+    if (kind === "deployment") this.#updateRunning(sessionId);
     notify();
   }
 
@@ -309,7 +308,15 @@ export class SessionCache {
     const objects = this.#objects.get(sessionId);
     objects?.delete(key);
     if (objects?.size === 0) this.#objects.delete(sessionId);
+    this.#updateRunning(sessionId);
     this.#notify(sessionId, object);
+  }
+
+  #updateRunning(sessionId: string | undefined): void {
+    if (sessionId === undefined) return;
+    const { deployment } = this.session(sessionId);
+    if (wantsPod(deployment)) this.#running.set(sessionId, deployment);
+    else this.#running.delete(sessionId);
   }
 
   /** Session id; `undefined` if the object belongs to no session of this agent. */
@@ -344,4 +351,10 @@ export class SessionCache {
 function isOutdated({ object, source }: Entry, known: Entry | undefined): boolean {
   if (source === "list" && known?.source !== "response") return false;
   return Number(object.metadata?.resourceVersion) < Number(known?.object.metadata?.resourceVersion);
+}
+
+/** Whether a list has nothing new of an object. */
+function isSameVersion(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
+  const { uid, resourceVersion } = object.metadata ?? {};
+  return uid === known?.metadata?.uid && resourceVersion === known?.metadata?.resourceVersion;
 }

@@ -5,7 +5,8 @@
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { APP, APP_LABEL } from "../model/names.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
-import { type Kind, KINDS, type SessionCache } from "./session_cache.ts";
+import { type Kind, KINDS, reduce } from "./kinds.ts";
+import type { SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";
 import { list, watch, type WatchObserver, type WatchTimings } from "./watch.ts";
 
@@ -83,6 +84,7 @@ function collectionOf(kind: Kind, { cache, namespace, signal }: LoadOptions & { 
   return {
     path: `${api}/namespaces/${namespace}/${resource}`,
     selector: { labelSelector: `${APP_LABEL}=${APP}` },
+    reduce: (object: KubernetesObject) => reduce(kind, object),
     onList: (objects: readonly KubernetesObject[], version: string) => cache.replace(kind, objects, version),
     signal,
   };

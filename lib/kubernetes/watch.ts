@@ -19,6 +19,8 @@ export interface ListOptions<T extends KubernetesObject> {
   readonly path: string;
   /** Label or field selector, as query parameters of the API. @default all objects */
   readonly selector?: { readonly labelSelector: string } | { readonly fieldSelector: string };
+  /** Returns what is kept of an object; it is called as soon as an object is parsed. @default the whole object */
+  readonly reduce?: (object: T) => T;
   /** Called with the full list: at first, and each time the watch has to start over. */
   readonly onList: (objects: readonly T[], resourceVersion: string) => void;
   readonly signal: AbortSignal;
@@ -72,24 +74,34 @@ export async function watch<T extends KubernetesObject>(
   await new Watch(transport, options).run();
 }
 
+/** Objects that are requested at once, so that a list of thousands is never in memory as one text. */
+const PAGE_SIZE = 250;
+
 /**
- * Lists a collection once.
+ * Lists a collection once, in pages.
  *
  * @returns the resource version of the list
  * @throws {KubernetesError} when the list is refused or gets no response
  */
 export async function list<T extends KubernetesObject>(
   transport: Transport,
-  { path, selector, onList, signal }: ListOptions<T>,
+  { path, selector, reduce = (object) => object, onList, signal }: ListOptions<T>,
 ): Promise<string> {
-  const query = new URLSearchParams(selector);
-  const response = asRecord(await abortable(transport.getJson(`${path}?${query}`), signal));
-  const version = asRecord(response?.metadata)?.resourceVersion;
-  if (!Array.isArray(response?.items) || typeof version !== "string") {
-    throw new TypeError("The response is not a list");
+  const query = new URLSearchParams({ ...selector, limit: String(PAGE_SIZE) });
+  const objects: T[] = [];
+  while (true) {
+    const response = asRecord(await abortable(transport.getJson(`${path}?${query}`), signal));
+    const { resourceVersion: version, continue: next } = asRecord(response?.metadata) ?? {};
+    if (!Array.isArray(response?.items) || typeof version !== "string") {
+      throw new TypeError("The response is not a list");
+    }
+    for (const object of response.items as T[]) objects.push(reduce(object));
+    if (typeof next !== "string" || next === "") {
+      onList(objects, version);
+      return version;
+    }
+    query.set("continue", next);
   }
-  onList(response.items as T[], version);
-  return version;
 }
 
 /** State of one running watch. */
@@ -135,7 +147,8 @@ class Watch<T extends KubernetesObject> {
 
   /** Delivers the changes since a version until the server ends the watch. */
   async #watchFrom(version: string): Promise<void> {
-    const { path, selector, onChange, onForbidden, observer, signal } = this.#options;
+    const { path, selector, reduce = (object) => object, onChange } = this.#options;
+    const { onForbidden, observer, signal } = this.#options;
     const { watchLifetimeMs, watchSilenceMs } = this.#timings;
     const query = new URLSearchParams({
       watch: "true",
@@ -157,7 +170,7 @@ class Watch<T extends KubernetesObject> {
       const event = parseEvent<T>(line);
       this.#version = event.version;
       observer?.onWatchEvent(this.#resource);
-      if (event.type !== "bookmark") onChange(event.type, event.object);
+      if (event.type !== "bookmark") onChange(event.type, reduce(event.object));
       this.#backoff.reset();
     }
   }

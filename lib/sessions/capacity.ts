@@ -1,12 +1,12 @@
 /**
- * The capacity of this agent: limits for the number, CPU and memory of all running sessions. Usage is never counted up or down, but computed on
- * each request from the cache and the reservations of commands that are about to start or wake a session, so that it cannot drift.
+ * The capacity of this agent: limits for the number, CPU and memory of all running sessions. Usage consists of what the cache shows, whose sum is
+ * updated at each change, and of the reservations of commands that are about to start or wake a session. Sums are of integers, so that they
+ * cannot drift.
  * @module
  */
 import type { V1Container, V1Deployment } from "@kubernetes/client-node";
 import type { Usage } from "../control_plane/protocol.ts";
 import { CommandError } from "../common/errors.ts";
-import { wantsPod } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { parseQuantity } from "../common/quantities.ts";
 import type { Settings } from "../model/settings.ts";
@@ -22,23 +22,32 @@ interface Resources {
 
 const GIB = 2 ** 30;
 
+/** The resources of several sessions. */
+interface Sum extends Resources {
+  readonly sessions: number;
+}
+
 /** Admits sessions as long as capacity is left. */
 export class SessionCapacity {
   readonly #cache: SessionCache;
   readonly #limits: CapacityLimits;
+  /** Session id → resources, of the sessions that run according to the cache. */
+  readonly #running = new Map<string, Resources>();
+  #sum: Sum = { sessions: 0, millicores: 0, bytes: 0 };
   /** Session id → resources. */
   readonly #reservations = new Map<string, Resources>();
 
   constructor(cache: SessionCache, limits: CapacityLimits) {
     this.#cache = cache;
     this.#limits = limits;
+    for (const sessionId of cache.sessionIds()) this.#update(sessionId);
+    cache.listen((sessionId) => this.#update(sessionId));
   }
 
   /** What all sessions use now. */
   usage(): Usage {
-    const used = this.#used();
-    const { millicores, bytes } = total(used);
-    return { usedSessions: used.size, usedCpu: millicores / 1000, usedMemory: bytes / GIB };
+    const { sessions, millicores, bytes } = this.#used();
+    return { usedSessions: sessions, usedCpu: millicores / 1000, usedMemory: bytes / GIB };
   }
 
   /**
@@ -49,25 +58,33 @@ export class SessionCapacity {
    */
   reserve(sessionId: string, deployment: V1Deployment): Disposable {
     const requested = resourcesOf(deployment);
-    const used = this.#used();
-    if (!used.has(sessionId)) this.#check(requested, used);
+    const isCounted = this.#running.has(sessionId) || this.#reservations.has(sessionId);
+    if (!isCounted) this.#check(requested, this.#used());
     this.#reservations.set(sessionId, requested);
     return { [Symbol.dispose]: () => void this.#reservations.delete(sessionId) };
   }
 
-  #used(): Map<string, Resources> {
-    const used = new Map(this.#reservations);
-    for (const sessionId of this.#cache.sessionIds()) {
-      const { deployment } = this.#cache.session(sessionId);
-      if (wantsPod(deployment)) used.set(sessionId, resourcesOf(deployment));
+  #update(sessionId: string): void {
+    const known = this.#running.get(sessionId);
+    const deployment = this.#cache.runningDeployment(sessionId);
+    if (known) this.#sum = add(this.#sum, known, -1);
+    if (!deployment) {
+      this.#running.delete(sessionId);
+      return;
     }
-    return used;
+    const resources = resourcesOf(deployment);
+    this.#running.set(sessionId, resources);
+    this.#sum = add(this.#sum, resources);
   }
 
-  #check(requested: Resources, used: ReadonlyMap<string, Resources>): void {
+  #used(): Sum {
+    const reserved = [...this.#reservations].filter(([sessionId]) => !this.#running.has(sessionId));
+    return reserved.reduce((sum, [, resources]) => add(sum, resources), this.#sum);
+  }
+
+  #check(requested: Resources, { sessions, millicores, bytes }: Sum): void {
     const { maxSessions, maxCpu, maxMemory } = this.#limits;
-    const { millicores, bytes } = total(used);
-    if (used.size >= maxSessions) throw atCapacity(`${used.size} of ${maxSessions} sessions`);
+    if (sessions >= maxSessions) throw atCapacity(`${sessions} of ${maxSessions} sessions`);
     if (millicores + requested.millicores > maxCpu * 1000) {
       const cores = decimal(requested.millicores / 1000);
       const unit = cores === "1" ? "core" : "cores";
@@ -94,11 +111,11 @@ function request({ resources }: V1Container, resource: "cpu" | "memory"): number
   return parseQuantity(resources?.requests?.[resource] ?? resources?.limits?.[resource] ?? "0") ?? 0;
 }
 
-function total(used: ReadonlyMap<string, Resources>): Resources {
-  const all = [...used.values()];
+function add(sum: Sum, { millicores, bytes }: Resources, sign: 1 | -1 = 1): Sum {
   return {
-    millicores: sum(all.map(({ millicores }) => millicores)),
-    bytes: sum(all.map(({ bytes }) => bytes)),
+    sessions: sum.sessions + sign,
+    millicores: sum.millicores + sign * millicores,
+    bytes: sum.bytes + sign * bytes,
   };
 }
 

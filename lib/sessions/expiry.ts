@@ -61,6 +61,8 @@ export class Expiry implements Disposable {
   readonly #options: ExpiryOptions;
   readonly #runs = new Map<string, Run>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer ends, by `performance.now()`. */
+  #timerEndsAt = Infinity;
   #stopListening: () => void = () => {};
 
   constructor(options: ExpiryOptions) {
@@ -92,7 +94,7 @@ export class Expiry implements Disposable {
       const backoff = new Backoff(this.#options.retry ?? RETRY);
       this.#runs.set(sessionId, { end, dueAt: end.at, backoff, isEnding: false });
     }
-    this.#setTimer();
+    this.#setTimer(end?.at);
   }
 
   #endOf(sessionId: string): EndOfRun | undefined {
@@ -102,21 +104,28 @@ export class Expiry implements Disposable {
     return endOfRun(deployment, isIdleEnforced ? activity.idleSince(sessionId) : undefined);
   }
 
-  #setTimer(): void {
+  /** Makes the timer end no later than at the given time. A run that was removed leaves it as it is, unless it was the last one. */
+  #setTimer(dueAt = Infinity): void {
+    const waitMs = Math.min(Math.max(0, dueAt - Date.now()), MAX_TIMER_MS);
+    const endsAt = performance.now() + waitMs;
+    if (this.#runs.size > 0 && (dueAt === Infinity || endsAt >= this.#timerEndsAt)) return;
     clearTimeout(this.#timer);
-    const waiting = [...this.#runs.values()].filter(({ isEnding }) => !isEnding);
-    const earliest = waiting.reduce((earliest, { dueAt }) => Math.min(earliest, dueAt), Infinity);
-    if (earliest === Infinity) return;
-    const waitMs = Math.min(Math.max(0, earliest - Date.now()), MAX_TIMER_MS);
+    this.#timerEndsAt = Infinity;
+    if (this.#runs.size === 0) return;
+    this.#timerEndsAt = endsAt;
     this.#timer = setTimeout(() => this.#endDueRuns(), waitMs);
   }
 
   #endDueRuns(): void {
+    this.#timerEndsAt = Infinity;
     const now = Date.now();
+    let earliest = Infinity;
     for (const [sessionId, run] of this.#runs) {
-      if (!run.isEnding && run.dueAt <= now) void this.#end(sessionId, run);
+      if (run.isEnding) continue;
+      if (run.dueAt <= now) void this.#end(sessionId, run);
+      else earliest = Math.min(earliest, run.dueAt);
     }
-    this.#setTimer();
+    this.#setTimer(earliest);
   }
 
   /** Never rejects. */
@@ -133,7 +142,7 @@ export class Expiry implements Disposable {
     // A run that ended is removed when the cache shows it; otherwise the next attempt follows after a pause.
     run.isEnding = false;
     run.dueAt = Date.now() + run.backoff.next();
-    if (this.#runs.get(sessionId) === run) this.#setTimer();
+    if (this.#runs.get(sessionId) === run) this.#setTimer(run.dueAt);
   }
 
   /** Waits for the session's commands, and ends the run if it is still due then. */

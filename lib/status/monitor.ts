@@ -56,9 +56,11 @@ export class Monitor implements Disposable {
   /** Reports what changed since the previous process reported, and every change from now on. Call it when the cache is synced. */
   start({ known, uncertain }: RecoveredSessions): void {
     const { cache, busy } = this.#options;
+    const isKnown = new Set(known);
+    const isUncertain = new Set(uncertain);
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
-      const isUncertain = uncertain.includes(sessionId);
-      this.#takeOver(sessionId, { isUncertain, isKnown: known.includes(sessionId) });
+      const options = { isUncertain: isUncertain.has(sessionId), isKnown: isKnown.has(sessionId) };
+      this.#takeOver(sessionId, options);
       this.check(sessionId);
     }
     const check = (sessionId: string) => this.check(sessionId);

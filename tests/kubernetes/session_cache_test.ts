@@ -80,11 +80,11 @@ Deno.test("SessionCache is synced once all kinds were listed, and holds their ob
   assertEquals(known(cache, "s2"), { deployment: "1" });
   assertEquals(known(cache, "none"), {});
   assertEquals(cluster.lists.slice(0, 5), [
-    "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session",
-    "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session",
-    "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session",
-    "/apis/networking.k8s.io/v1/namespaces/streamspace/networkpolicies?labelSelector=app%3Dstreamspace-session",
-    "/api/v1/namespaces/streamspace/pods?labelSelector=app%3Dstreamspace-session",
+    "/apis/apps/v1/namespaces/streamspace/deployments?labelSelector=app%3Dstreamspace-session&limit=250",
+    "/api/v1/namespaces/streamspace/services?labelSelector=app%3Dstreamspace-session&limit=250",
+    "/api/v1/namespaces/streamspace/persistentvolumeclaims?labelSelector=app%3Dstreamspace-session&limit=250",
+    "/apis/networking.k8s.io/v1/namespaces/streamspace/networkpolicies?labelSelector=app%3Dstreamspace-session&limit=250",
+    "/api/v1/namespaces/streamspace/pods?labelSelector=app%3Dstreamspace-session&limit=250",
   ]);
 });
 
@@ -123,7 +123,7 @@ Deno.test("SessionCache.session() returns the events of the pods and the claim, 
     cluster.lists.at(-1),
     "/api/v1/namespaces/streamspace/events?fieldSelector=involvedObject.kind%21%3DDeployment%2C" +
       "involvedObject.kind%21%3DReplicaSet%2Creason%21%3DScheduled%2Creason%21%3DPulled%2C" +
-      "reason%21%3DCreated%2Creason%21%3DStarted%2Creason%21%3DKilling",
+      "reason%21%3DCreated%2Creason%21%3DStarted%2Creason%21%3DKilling&limit=250",
   );
 });
 

@@ -72,11 +72,38 @@ class RunningWatch implements AsyncDisposable {
   }
 }
 
+Deno.test("watch() lists in pages, and delivers the whole list", async () => {
+  await using running = new RunningWatch();
+  const first = await running.request("list");
+  const metadata = { resourceVersion: "100", continue: "token 2" };
+  first.respond(Response.json({ kind: "List", metadata, items: [pod("p1", 90)] }));
+  const second = await running.request("list");
+  assertEquals(second.url.searchParams.get("continue"), "token 2");
+  second.list([pod("p2", 95)], "100");
+  assertEquals(await running.delivered.next(), "list@100 p1@90 p2@95");
+  await running.request("watch 100");
+});
+
+Deno.test("watch() lists from the beginning when the next page has expired", async () => {
+  await using running = new RunningWatch();
+  const metadata = { resourceVersion: "100", continue: "token 2" };
+  const items = [pod("p1", 90)];
+  (await running.request("list")).respond(Response.json({ kind: "List", metadata, items }));
+  (await running.request("list")).refuse(410, "The provided continue parameter is too old");
+  const again = await running.request("list");
+  assertEquals(again.url.searchParams.get("continue"), null);
+  again.list([pod("p1", 90), pod("p2", 95)], "200");
+  assertEquals(await running.delivered.next(), "list@200 p1@90 p2@95");
+});
+
 Deno.test("watch() lists first and then watches from the version of the list", async () => {
   await using running = new RunningWatch();
   const list = await running.request("list");
   assertEquals(list.url.pathname, PATH);
-  assertEquals(Object.fromEntries(list.url.searchParams), { labelSelector: "app=streamspace-session" });
+  assertEquals(Object.fromEntries(list.url.searchParams), {
+    labelSelector: "app=streamspace-session",
+    limit: "250",
+  });
   list.list([pod("p1", 90), pod("p2", 95)], "100");
   assertEquals(await running.delivered.next(), "list@100 p1@90 p2@95");
   const request = await running.request("watch 100");
