@@ -3,14 +3,15 @@
  * @module
  */
 import { load } from "js-yaml";
-import { type Authorize, review } from "./access.ts";
+import { type Authorize, checkAccess, review } from "./access.ts";
 import { badRequest, methodNotAllowed, unsupportedMediaType } from "./api_error.ts";
 import { type ApiObject, type JsonObject, objectOf } from "./api_objects.ts";
 import type { ApiRequest } from "./api_request.ts";
 import type { DeleteOptions } from "./deletion.ts";
 import { jsonPatch, mergePatch, strategicMergePatch } from "./patch.ts";
+import { forwardPort } from "./port_forward.ts";
 import type { Registry, Target } from "./registry.ts";
-import { groupVersion, REVIEWS } from "./resources.ts";
+import { groupVersion, PODS, REVIEWS } from "./resources.ts";
 import { readScale, writeScale } from "./scale.ts";
 import { parseFieldSelector, parseLabelSelector, type Predicate } from "./selectors.ts";
 import { toTable, wantsTable } from "./table.ts";
@@ -62,7 +63,12 @@ function targetOf({ namespace, name, subresource }: ApiRequest): Target {
   return { namespace, name, scope: subresource === "status" ? "status" : "object" };
 }
 
-function get({ registry }: Backend, api: ApiRequest, request: Request): Response {
+function get({ registry, authorize }: Backend, api: ApiRequest, request: Request): Response {
+  if (api.subresource === "portforward") {
+    // Servers before 1.35 require only "get" for a WebSocket, later ones both.
+    checkAccess(authorize, { ...api, verb: "create" });
+    return forwardPort(registry.get(PODS, targetOf(api)), api.query, request);
+  }
   const object = registry.get(api.type, targetOf(api));
   if (api.subresource === "scale") return Response.json(readScale(object));
   if (api.subresource === "log") return new Response(`simulated log of ${api.name}\n`);
@@ -105,7 +111,7 @@ function selection({ type, namespace, name, query }: ApiRequest): Predicate<ApiO
 }
 
 function update({ registry }: Backend, api: ApiRequest, body: unknown): Response {
-  if (api.subresource === "log") throw methodNotAllowed();
+  if (api.subresource === "log" || api.subresource === "portforward") throw methodNotAllowed();
   if (api.subresource !== "scale") return Response.json(registry.update(api.type, body, targetOf(api)));
   const scaled = registry.patch(api.type, (current) => writeScale(current, body), targetOf(api));
   return Response.json(readScale(scaled));

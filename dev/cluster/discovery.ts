@@ -81,7 +81,11 @@ function subresource(type: ResourceType, subresource: string): unknown {
   const name = `${type.plural}/${subresource}`;
   const scale = subresource === "scale" ? { group: "autoscaling", version: "v1" } : {};
   const kind = subresource === "scale" ? "Scale" : type.kind;
-  const verbs = subresource === "log" ? ["get"] : ["get", "patch", "update"];
+  const verbs = subresource === "log"
+    ? ["get"]
+    : subresource === "portforward"
+    ? ["create", "get"]
+    : ["get", "patch", "update"];
   return { name, singularName: "", namespaced: type.isNamespaced, ...scale, kind, verbs };
 }
 

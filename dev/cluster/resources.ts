@@ -61,7 +61,7 @@ export const PODS = define<Pod>({
   plural: "pods",
   kind: "Pod",
   shortNames: ["po"],
-  subresources: ["status", "log"],
+  subresources: ["status", "log", "portforward"],
   fields: ["spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"],
   returnsDeleted: true,
 });

@@ -1,5 +1,4 @@
 import { assertEquals } from "@std/assert";
-import { REAL } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage, START } from "../support/stage.ts";
 
 onEachCluster(
@@ -32,5 +31,4 @@ onEachCluster(
     });
     assertEquals([...stage.controlPlane.problems], []);
   },
-  [REAL],
 );

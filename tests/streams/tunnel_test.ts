@@ -5,10 +5,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
-import { REAL } from "../support/clusters.ts";
+import { GREETING } from "../support/echo_pod.ts";
 import { AGENT_ID, type AnyStage, onEachCluster, Stage, START } from "../support/stage.ts";
 
-const GREETING = "RFB 003.008\n";
 const MIB = 1024 * 1024;
 
 /** Opens a stream, past the time in which the agent opens its tunnel. */
@@ -74,7 +73,7 @@ for (const mode of ["direct", "port-forward"]) {
       assertEquals((await opened.stream.closed).code, "finished");
     }
     assertEquals([...stage.controlPlane.problems], []);
-  }, [REAL]);
+  });
 
   onEachCluster(
     `100 streams at once by ${mode} do not mix, and a viewer that stops reading delays no other`,
@@ -93,7 +92,6 @@ for (const mode of ["direct", "port-forward"]) {
       }));
       assert(stalled.stream.end === undefined);
     },
-    [REAL],
   );
 
   onEachCluster(`streams by ${mode} to other sessions, ports and agents are rejected`, async (cluster) => {
@@ -107,7 +105,7 @@ for (const mode of ["direct", "port-forward"]) {
     await open(stage, "s1");
     await open(stage, "s1");
     assertEquals(await codeOf(open(stage, "s1")), "too-many-streams");
-  }, [REAL]);
+  });
 
   onEachCluster(
     `a stream by ${mode} ends when its session is hibernated, stopped, or its pod is deleted`,
@@ -128,7 +126,6 @@ for (const mode of ["direct", "port-forward"]) {
         assertEquals([code, reason ?? message], ["pod-gone", message]);
       }
     },
-    [REAL],
   );
 }
 
@@ -145,7 +142,7 @@ onEachCluster("the tunnel is opened again after it breaks, and its streams end",
   assertEquals(await greeting(await open(stage, "s1")), GREETING);
   // The link is not affected.
   assertEquals(stage.controlPlane.connections.length, 1);
-}, [REAL]);
+});
 
 onEachCluster("an agent that stops ends its streams", async (cluster) => {
   await using stage = await Stage.start(cluster, { args: ["--stream-dial=direct"] });
@@ -154,7 +151,7 @@ onEachCluster("an agent that stops ends its streams", async (cluster) => {
   stage.agent.stop();
   assertEquals((await opened.stream.closed).code, "stopping");
   await stage.agent.ended();
-}, [REAL]);
+});
 
 onEachCluster("a Control Plane without tunnels gets none", async (cluster) => {
   await using stage = await Stage.start(cluster, { quirks: ["no-tunnel"] });

@@ -14,6 +14,7 @@ import { delay } from "@std/async";
 import { Cluster } from "@streamspace/memory-cluster";
 import { clientNodeConfig } from "../../dev/api_server.ts";
 import type { ClusterAccess } from "../../lib/kubernetes/kubeconfig.ts";
+import { serveEcho } from "./echo_pod.ts";
 
 /** A kind of cluster, and whether it is available. */
 export interface ClusterKind {
@@ -60,7 +61,7 @@ export class TestCluster implements AsyncDisposable {
 
   /** Connects to the cluster of a kubeconfig, or starts one in memory. */
   static async open(kubeconfig: string | undefined): Promise<TestCluster> {
-    const memory = kubeconfig === undefined ? Cluster.start() : undefined;
+    const memory = kubeconfig === undefined ? Cluster.start({ servePod: serveEcho }) : undefined;
     const path = kubeconfig ?? await temporaryFile(memory?.kubeconfig() ?? "");
     const namespace = `e2e-${crypto.randomUUID().slice(0, 8)}`;
     const cluster = new TestCluster({ kubeconfig: path, namespace, memory });
