@@ -2,7 +2,11 @@
  * Read-only access to the cluster for the checks: access reviews, reads, lists and dry runs.
  * @module
  */
-import { AuthorizationV1Api, HttpMethod, RequestContext, VersionApi } from "@kubernetes/client-node";
+import { HttpMethod, RequestContext } from "@kubernetes/client-node/dist/gen/http/http.js";
+import {
+  ObjectAuthorizationV1Api,
+  ObjectVersionApi,
+} from "@kubernetes/client-node/dist/gen/types/ObjectParamAPI.js";
 import { configurationOf, orUndefined } from "../kubernetes/client.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { asRecord } from "../common/json.ts";
@@ -39,7 +43,7 @@ export class ClusterView {
   /** Reads the API server's version, and its time from the response. */
   async version(): Promise<{ version: string; clock: DatedResponse }> {
     const sentAt = Date.now();
-    const answer = await new VersionApi(configurationOf(this.#transport)).getCodeWithHttpInfo();
+    const answer = await new ObjectVersionApi(configurationOf(this.#transport)).getCodeWithHttpInfo();
     const clock = { sentAt, answeredAt: Date.now(), date: answer.headers.date };
     return { version: answer.data.gitVersion, clock };
   }
@@ -51,7 +55,7 @@ export class ClusterView {
     const namespace = isClusterWide ? "" : this.namespace;
     const [plural = "", subresource = ""] = resource.split("/");
     const attributes = { namespace, verb, group, resource: plural, subresource, name };
-    const review = await new AuthorizationV1Api(configurationOf(this.#transport))
+    const review = await new ObjectAuthorizationV1Api(configurationOf(this.#transport))
       .createSelfSubjectAccessReview({ body: { spec: { resourceAttributes: attributes } } });
     return review.status?.allowed ?? false;
   }

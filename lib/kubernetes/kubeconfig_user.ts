@@ -4,7 +4,7 @@
  * Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/#AuthInfo
  * @module
  */
-import { KubeConfig } from "@kubernetes/client-node";
+import type { KubeConfig } from "@kubernetes/client-node";
 import { messageOf } from "../common/errors.ts";
 import { LastValid } from "../common/last_valid.ts";
 import { type CertificatePair, pairProblem, privateKeyProblem, readCertificates } from "../common/pem.ts";
@@ -164,7 +164,6 @@ function pluginOf(user: Entry): (() => Promise<Identity>) | undefined {
   if (exec?.interactiveMode === "Always") {
     throw user.error("exec has interactiveMode Always, but the agent has no terminal");
   }
-  const config = new KubeConfig();
   // A path without a slash is searched for in PATH.
   const command = exec ? String(exec.command) : "";
   const resolved = command.includes("/") ? user.resolve(command) : command;
@@ -173,12 +172,21 @@ function pluginOf(user: Entry): (() => Promise<Identity>) | undefined {
     ...(exec ? { exec: { ...exec, command: resolved } } : {}),
     ...(provider ? { authProvider: { ...provider, name, config: provider.config ?? {} } } : {}),
   };
-  config.loadFromClusterAndUser(
-    { name: "cluster", server: "https://localhost", skipTLSVerify: true },
-    client,
-  );
+  const load = async () => {
+    // Loaded only here, as few agents have a plug-in, and it takes much memory.
+    const { KubeConfig } = await import("@kubernetes/client-node/dist/config.js");
+    const config = new KubeConfig();
+    const cluster = { name: "cluster", server: "https://localhost", skipTLSVerify: true };
+    config.loadFromClusterAndUser(cluster, client);
+    return config;
+  };
   const title = exec ? `exec ${command}` : `auth-provider ${name}`;
-  return () => pluginIdentity(config, (problem, cause) => user.error(`${title} ${problem}`, { cause }));
+  let config: Promise<KubeConfig> | undefined;
+  return async () =>
+    await pluginIdentity(
+      await (config ??= load()),
+      (problem, cause) => user.error(`${title} ${problem}`, { cause }),
+    );
 }
 
 async function pluginIdentity(

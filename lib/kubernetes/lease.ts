@@ -4,7 +4,8 @@
  * Source: https://kubernetes.io/docs/concepts/architecture/leases/
  * @module
  */
-import { type V1Lease, type V1LeaseSpec, V1MicroTime } from "@kubernetes/client-node";
+import type { V1Lease, V1LeaseSpec } from "@kubernetes/client-node";
+import { V1MicroTime } from "@kubernetes/client-node/dist/types.js";
 import { deadline } from "@std/async";
 import { hasStatus, isTimeout, type KubernetesError } from "../common/errors.ts";
 import { formatDuration } from "../common/quantities.ts";

@@ -3,13 +3,10 @@
  * needs permission neither to create objects of these kinds nor to access others.
  * @module
  */
-import {
-  CoreV1Api,
-  PatchStrategy,
-  setHeaderOptions,
-  type V1ConfigMap,
-  type V1Secret,
-} from "@kubernetes/client-node";
+import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import { ObjectCoreV1Api } from "@kubernetes/client-node/dist/gen/types/ObjectParamAPI.js";
+import { setHeaderOptions } from "@kubernetes/client-node/dist/middleware.js";
+import { PatchStrategy } from "@kubernetes/client-node/dist/patch.js";
 import { hasStatus } from "../common/errors.ts";
 import { configurationOf, orUndefined } from "./client.ts";
 import type { Transport } from "./transport.ts";
@@ -42,7 +39,7 @@ const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
 /** Creates the store of the journal. */
 export function createJournalStore(transport: Transport, namespace: string): EntryStore {
-  const core = new CoreV1Api(configurationOf(transport));
+  const core = new ObjectCoreV1Api(configurationOf(transport));
   const name = JOURNAL;
   const body: V1ConfigMap = { metadata: { name, labels: LABELS } };
   return {
@@ -60,7 +57,7 @@ export function createIssuedKeyStore(
   transport: Transport,
   { namespace, agent }: { namespace: string; agent: string },
 ): TextStore {
-  const core = new CoreV1Api(configurationOf(transport));
+  const core = new ObjectCoreV1Api(configurationOf(transport));
   const name = ISSUED_KEYS;
   const body: V1Secret = { metadata: { name, labels: LABELS } };
   return {

@@ -3,7 +3,8 @@
  * {@linkcode KubernetesError}. It is the HTTP library of client-node's generated clients, and opens the streams of watches.
  * @module
  */
-import { type RequestContext, ResponseContext } from "@kubernetes/client-node";
+import type { RequestContext } from "@kubernetes/client-node";
+import { ResponseContext } from "@kubernetes/client-node/dist/gen/http/http.js";
 import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { AnonymousError, KubernetesError, messageOf } from "../common/errors.ts";
