@@ -5,8 +5,6 @@
 import { AgentProcess } from "../agent_process.ts";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 
-const AGENT_ID = "bench-failover";
-
 /** Times from the signal to the leader to the connection of the other replica, in milliseconds. */
 export interface Failovers {
   /** After SIGTERM. */
@@ -15,16 +13,16 @@ export interface Failovers {
   readonly killedMs: number[];
 }
 
-/** Measures each kind of end the given number of times. */
+/** Measures each kind of end the given number of times; `agentId` is the agent whose sessions exist. */
 export async function measureFailovers(
-  options: { kubeconfig: string; namespace: string; rounds: number },
+  options: { kubeconfig: string; namespace: string; rounds: number; agentId?: string },
 ): Promise<Failovers> {
   await using controlPlane = ControlPlane.start();
   await using replicas = new AsyncDisposableStack();
   let nth = 0;
   const launch = async () => {
     const args = [
-      `--agent-id=${AGENT_ID}`,
+      `--agent-id=${options.agentId ?? "bench-failover"}`,
       `--control-plane-url=${controlPlane.url}`,
       `--kubeconfig=${options.kubeconfig}`,
       `--namespace=${options.namespace}`,
