@@ -54,8 +54,9 @@ interface Report {
   readonly restarts?: number;
 }
 
-const FIRST_NETWORK = 16;
-const NETWORKS = 200;
+/** The addresses of pods are 127.1.0.0 and above. */
+const FIRST_ADDRESS = 1 << 16;
+const ADDRESSES = 254 << 16;
 const SLOW_MS = 20_000;
 const BACK_OFF_MS = 1_000;
 const CRASH_AFTER_MS = 200;
@@ -68,9 +69,8 @@ export class Kubelet implements Controller, Disposable {
   readonly #servePod: ServePod | undefined;
   readonly #lives = new Map<string, Life>();
   readonly #stopped = new AbortController();
-  /** The pods of each cluster have addresses of their own on loopback, so that the servers of two clusters do not collide. */
-  readonly #network = FIRST_NETWORK + Math.floor(Math.random() * NETWORKS);
-  #addresses = 0;
+  /** Each cluster begins somewhere else on loopback, so that the servers of pods of two clusters do not collide. */
+  #lastAddress = Math.floor(Math.random() * ADDRESSES);
 
   constructor(registry: Registry, times: KubeletTimes, servePod?: ServePod) {
     this.#registry = registry;
@@ -105,8 +105,9 @@ export class Kubelet implements Controller, Disposable {
   }
 
   #begin(pod: Pod): Life {
-    const address = ++this.#addresses;
-    const ip = `127.${this.#network}.${Math.floor(address / 250) % 250}.${address % 250 + 1}`;
+    this.#lastAddress = (this.#lastAddress + 1) % ADDRESSES;
+    const address = FIRST_ADDRESS + this.#lastAddress;
+    const ip = `127.${address >> 16}.${address >> 8 & 255}.${address & 255}`;
     const life = { ended: new AbortController(), ip, isStopping: false };
     this.#lives.set(pod.metadata.uid, life);
     return life;

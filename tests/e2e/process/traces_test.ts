@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CLUSTERS, MEMORY } from "../../support/clusters.ts";
-import { EchoPort } from "../../support/echo_port.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../../support/stage.ts";
 import { TraceCollector } from "../../support/trace_collector.ts";
 
@@ -56,9 +55,7 @@ onEachCluster("a stream is a span with what it carried", async (cluster) => {
     env: { ...OTEL, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
   });
   const signal = AbortSignal.timeout(60_000);
-  const { result } = await stage.command("start_session", START);
-  const { podIP } = result as { podIP: string };
-  await using _port = new EchoPort({ hostname: podIP, port: 3000 });
+  await stage.command("start_session", START);
   const { tunnels } = stage.controlPlane;
   await tunnels.waitFor(AGENT_ID, signal);
   await assertRejects(() => tunnels.open(AGENT_ID, { sessionId: "s1", port: 1 }, signal));
