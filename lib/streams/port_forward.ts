@@ -10,6 +10,7 @@ import { type RawData, WebSocket } from "ws";
 import { delay } from "@std/async";
 import { messageOf } from "../common/errors.ts";
 import type { Transport } from "../kubernetes/transport.ts";
+import { ByteQueue } from "./byte_queue.ts";
 import { DIAL_TIMEOUT_MS, type Dialer, type PodConnection, type PodPort } from "./dialer.ts";
 import { StreamResetError } from "./tunnel_messages.ts";
 
@@ -93,8 +94,7 @@ class ForwardedConnection implements PodConnection {
   readonly #port: number;
   readonly #opened = Promise.withResolvers<void>();
   readonly #firstMessage = Promise.withResolvers<void>();
-  readonly #received: Uint8Array[] = [];
-  #receivedBytes = 0;
+  readonly #received = new ByteQueue();
   #prefaces = 0;
   #failure: Error | undefined;
   #isClosed = false;
@@ -134,8 +134,7 @@ class ForwardedConnection implements PodConnection {
     while (true) {
       const bytes = this.#received.shift();
       if (bytes) {
-        this.#receivedBytes -= bytes.length;
-        if (this.#receivedBytes < CONGESTED_BYTES && this.#socket.isPaused) this.#socket.resume();
+        if (this.#received.size < CONGESTED_BYTES && this.#socket.isPaused) this.#socket.resume();
         return bytes;
       }
       this.throwIfFailed();
@@ -179,8 +178,7 @@ class ForwardedConnection implements PodConnection {
     if (message[0] !== DATA) return this.#fail(forwardingError(new TextDecoder().decode(bytes), this.#port));
     if (bytes.length === 0) return;
     this.#received.push(bytes);
-    this.#receivedBytes += bytes.length;
-    if (this.#receivedBytes >= CONGESTED_BYTES) this.#socket.pause();
+    if (this.#received.size >= CONGESTED_BYTES) this.#socket.pause();
     this.#wake();
   }
 

@@ -2,6 +2,7 @@
  * One stream of a tunnel: bytes in both directions with flow control by credit, half-close and reset. The same for both ends of the tunnel.
  * @module
  */
+import { ByteQueue } from "./byte_queue.ts";
 import { StreamResetError, type TunnelMessage } from "./tunnel_messages.ts";
 
 /** Default window of a stream, in bytes. */
@@ -34,7 +35,7 @@ export class TunnelStream {
   readonly id: number;
   readonly #connection: StreamConnection;
   readonly #closed = Promise.withResolvers<StreamEnd>();
-  readonly #received: Uint8Array[] = [];
+  readonly #received = new ByteQueue();
   /** Bytes that this side may send. */
   #credit: number;
   /** Bytes that the peer may still send, and those that were passed on, but for which it has no new credit yet. */
@@ -165,7 +166,7 @@ export class TunnelStream {
     if (this.#end) return;
     this.#end = end;
     if (end.code !== "finished") {
-      this.#received.length = 0;
+      this.#received.clear();
       this.#connection.buffer(-this.#buffered);
       this.#buffered = 0;
     }
