@@ -4,7 +4,7 @@
  * Source: https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go
  * @module
  */
-import type { IncomingMessage } from "node:http";
+import type { Agent as HttpAgent, IncomingMessage } from "node:http";
 // @ts-types="@types/ws"
 import { type RawData, WebSocket } from "ws";
 import { delay } from "@std/async";
@@ -59,11 +59,13 @@ export class PortForwardDialer implements Dialer {
 
   async #open({ podName, port }: PodPort, signal: AbortSignal): Promise<PodConnection> {
     const { server, headers, client } = await this.#transport.access(signal);
-    if (client.proxy) throw new Error("the kubeconfig has a proxy-url: use --stream-dial=direct");
+    const { proxy } = client;
+    const agent = proxy && "url" in proxy ? await proxyAgent(proxy, server) : undefined;
     const path = `/api/v1/namespaces/${this.#namespace}/pods/${podName}/portforward?ports=${port}`;
     const socket = new WebSocket(`${server.replace(/^http/, "ws")}${path}`, [PROTOCOL], {
       headers: Object.fromEntries(headers),
       perMessageDeflate: false,
+      ...(agent ? { agent } : {}),
       ...("cert" in client ? { cert: client.cert, key: client.key } : {}),
       ...(client.caCerts ? { ca: [...client.caCerts] } : {}),
     });
@@ -82,6 +84,18 @@ export class PortForwardDialer implements Dialer {
       signal.removeEventListener("abort", onAbort);
     }
   }
+}
+
+/** Connects through a proxy. Few clusters have one, so the library is loaded only then. */
+async function proxyAgent(
+  { url, basicAuth }: { readonly url: string; readonly basicAuth?: Deno.BasicAuth },
+  server: string,
+): Promise<HttpAgent> {
+  const { HttpProxyAgent, HttpsProxyAgent } = await import("hpagent");
+  const proxy = new URL(url);
+  proxy.username = encodeURIComponent(basicAuth?.username ?? "");
+  proxy.password = encodeURIComponent(basicAuth?.password ?? "");
+  return server.startsWith("https:") ? new HttpsProxyAgent({ proxy }) : new HttpProxyAgent({ proxy });
 }
 
 /** The API server rejected the credentials. */

@@ -7,12 +7,16 @@ import { type Authorize, Cluster } from "@streamspace/memory-cluster";
 import { PortForwardDialer } from "../../lib/streams/port_forward.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import { call, waitFor } from "../dev/cluster_client.ts";
+import { RecordingProxy } from "../support/recording_proxy.ts";
 import { GREETING, serveEcho } from "../support/echo_pod.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
 
 /** A cluster with a pod that serves port 3000, one that is starting, and a dialer. */
-async function start(authorize: Authorize = () => true): Promise<Cluster & { dialer: PortForwardDialer }> {
+async function start(
+  { authorize = () => true, client = {} }: { authorize?: Authorize; client?: Deno.CreateHttpClientOptions } =
+    {},
+): Promise<Cluster & { dialer: PortForwardDialer }> {
   const cluster = Cluster.start({ podStartMs: 0, servePod: serveEcho, authorize });
   for (const [name, image] of [["p1", "example.com/desktop:1"], ["starting", "example.com/stuck:1"]]) {
     const containers = [{ name: "desktop", image, ports: [{ containerPort: 3000 }] }];
@@ -23,7 +27,7 @@ async function start(authorize: Authorize = () => true): Promise<Cluster & { dia
     PODS,
     ({ object: { metadata, status } }) => metadata.name === "p1" && status.phase === "Running",
   );
-  const access = () => Promise.resolve({ server: cluster.url, headers: [], client: {} });
+  const access = () => Promise.resolve({ server: cluster.url, headers: [], client });
   return Object.assign(cluster, {
     dialer: new PortForwardDialer({ access, reload: () => {} }, "default"),
   });
@@ -45,7 +49,7 @@ for (
   ] as const satisfies readonly (readonly [string, string, { podName: string; port: number }, Authorize?])[]
 ) {
   Deno.test(`PortForwardDialer reports ${name} as ${code}`, async () => {
-    await using cluster = await start(authorize);
+    await using cluster = await start(authorize ? { authorize } : {});
     const error = await assertRejects(
       () => cluster.dialer.dial({ ...target, podIP: "" }, signal),
       StreamResetError,
@@ -60,4 +64,16 @@ Deno.test("PortForwardDialer connects to a port, and the connection ends with th
   assertEquals(new TextDecoder().decode(await connection.read() ?? undefined), GREETING);
   await call(cluster, `${PODS}/p1`, { method: "DELETE" });
   assertEquals(await connection.read(), null);
+});
+
+Deno.test("PortForwardDialer connects through the proxy of the kubeconfig", async () => {
+  await using proxy = new RecordingProxy();
+  const basicAuth = { username: "alice", password: "s3cret:" };
+  await using cluster = await start({ client: { proxy: { url: `http://${proxy.host}`, basicAuth } } });
+  const connection = await cluster.dialer.dial({ podName: "p1", podIP: "", port: 3000 }, signal);
+  assertEquals(new TextDecoder().decode(await connection.read() ?? undefined), GREETING);
+  const { host } = new URL(cluster.url);
+  const authorization = `Basic ${btoa("alice:s3cret:")}`;
+  assertEquals(proxy.requests, [{ method: "CONNECT", target: host, authorization }]);
+  connection.close();
 });
