@@ -13,7 +13,7 @@ export interface PodConnection {
   read(): Promise<Uint8Array | null>;
   /** Resolves when the bytes are accepted further on. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Tells the pod that no more bytes follow, as far as the connection can. */
+  /** Sends the end of the data to the pod, if the connection supports half-close. */
   finish(): Promise<void>;
   close(): void;
 }

@@ -226,7 +226,7 @@ export class SessionStreams implements Disposable {
     return deployment?.spec?.replicas !== 0 && currentPod(pods)?.metadata?.name === podName;
   }
 
-  /** Ends the streams to pods that are gone or about to be: the network may not tell for a long time. */
+  /** Ends the streams to pods that are gone or about to be: the network may not report it for a long time. */
   #endWithPods(sessionId: string): void {
     for (const [stream, podName] of this.#open.get(sessionId) ?? []) {
       if (this.#isCurrent(sessionId, podName)) continue;
