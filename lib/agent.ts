@@ -190,7 +190,7 @@ async function handleFrames(
  */
 async function recover(components: Components, signal: AbortSignal): Promise<void> {
   const { journal, cache, reported, dispatcher, monitor, reconciler, sessionObjects } = components;
-  const { entries, sessionIds } = await journal.load(signal);
+  const { entries, sessionIds, reportedUpTo } = await journal.load(signal);
   // The journal keeps their ids from now on, whatever happens before the cache is in sync.
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
   dispatcher.resume(entries);
@@ -202,7 +202,11 @@ async function recover(components: Components, signal: AbortSignal): Promise<voi
   const existing = new Set([...sessionIds, ...cache.sessionIds()]);
   const uncertain = uncertainSessions(entries, (sessionId) => existing.has(sessionId));
   const isOther = (sessionId: string) => !failed.has(sessionId);
-  monitor.start({ known: sessionIds.filter(isOther), uncertain: uncertain.filter(isOther) });
+  monitor.start({
+    known: sessionIds.filter(isOther),
+    uncertain: uncertain.filter(isOther),
+    reportedUpTo,
+  });
   dispatcher.reportFailedStarts(failed);
   components.expiry.start();
   components.homeRetention.start();

@@ -184,6 +184,7 @@ function createReporting(
     adoptedPrefixes: config.adoptSessionsOf.map(labelValue),
     sessions: reported,
     writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
+    groupMs: timings.journalGroupMs,
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });
   const outbox = new Outbox(journal, timings);

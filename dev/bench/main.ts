@@ -24,8 +24,8 @@ import { type Comparison, comparisonCells, markdownTable, median } from "./stati
 /** A namespace per run, so that leftovers of a failed run do not affect the next. */
 const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [1, 20, 100];
-const BURST_ROUNDS = 3;
-/** Time for the requests that follow the starts, such as those of the journal, in milliseconds. */
+const BURST_ROUNDS = 5;
+/** Time for what follows starts and stops: requests of the journal, and deletions by the garbage collector, in milliseconds. */
 const SETTLE_MS = 2000;
 
 interface Bench {
@@ -160,6 +160,8 @@ async function compareBurst({ floor, agent, rounds }: Bench, size: number): Prom
     const manifests = ids.map((id) => manifestsOf(`f-${id}`, { persistentHome: false }));
     floorMs.push(await timed(() => Promise.all(manifests.map((one) => floor.start(one)))));
     await Promise.all(manifests.map((one) => floor.stop(one)));
+    // The cluster deletes what belongs to Deployments after they are gone: neither side may pay for the other.
+    await delay(SETTLE_MS);
     const before = await agent.requests();
     const payloads = ids.map((id) => startPayload(id, { persistentHome: false }));
     agentMs.push(await timed(() => Promise.all(payloads.map((one) => agent.command("start_session", one)))));

@@ -97,13 +97,13 @@ function excuseFor(
   const [first] = answers;
   const other = answers.find(({ text }) => text !== first?.text);
   if (!first || !other || logbook.processesWith(commandId) < 2) return undefined;
-  // Until the next write of the journal, the result of a command is recorded only in the annotations of the Service.
+  // Until the next write of the journal, only the objects of a session show that its start completed.
   const isRecordDeleted = history.deletions.some((deletion) =>
     deletion.sessionId === sessionId && deletion.target === "session" && deletion.to > first.at - 1000 &&
     deletion.from < other.at
   );
   return isRecordDeleted
-    ? "the administrator deleted the Service with the recorded result, and another process repeated the command"
+    ? "the administrator deleted the objects that showed the result, and another process repeated the command"
     : undefined;
 }
 

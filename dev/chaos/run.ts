@@ -46,8 +46,8 @@ const SPARE_FILES = 4;
 /** A heap that grew under load does not shrink immediately; 100 concurrent sessions take 95 MB more. */
 const SPARE_MB = 80;
 
-/** Results are removed from the journal a minute after they arrived; an entry without a result is an unfinished command. */
-const RESULT = /"result":/;
+/** Results are removed from the journal a minute after they arrived; an entry of a command without one is unfinished. */
+const UNFINISHED = /^\{"commandId":(?!.*"result":)/;
 
 /** Executes a plan and checks the outcome. */
 export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOutcome> {
@@ -159,7 +159,7 @@ async function leftovers({ administrator }: Stage): Promise<Violation[]> {
       text: `Session ${sessionId} has objects left after its stop`,
       sessionId,
     })),
-    ...Object.values(journal).filter((entry) => entry.startsWith("{") && !RESULT.test(entry))
+    ...Object.values(journal).filter((entry) => UNFINISHED.test(entry))
       .map((entry) => ({ text: `The journal has a command without a result: ${entry}` })),
   ];
 }

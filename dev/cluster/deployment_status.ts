@@ -54,14 +54,26 @@ function conditions(
         "MinimumReplicasUnavailable",
         "Deployment does not have minimum availability.",
       ]),
-    progress(spec.paused === true, state),
+    progress(spec.paused === true, { ...state, wasComplete: isRolledOut(status) }),
   ].map((next) => keepTimes(next, status.conditions));
 }
 
-function progress(isPaused: boolean, state: { current?: ReplicaSet; isComplete: boolean }): Condition {
+/**
+ * Whether the current rollout is complete: later the condition stays, even if pods are not available any more.
+ * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/deployment/progress.go, syncRolloutStatus
+ */
+function isRolledOut({ conditions, replicas = 0, updatedReplicas = 0 }: Deployment["status"]): boolean {
+  const progressing = conditions?.find(({ type }) => type === "Progressing");
+  return progressing?.reason === "NewReplicaSetAvailable" && replicas === updatedReplicas;
+}
+
+function progress(
+  isPaused: boolean,
+  state: { current?: ReplicaSet; isComplete: boolean; wasComplete: boolean },
+): Condition {
   if (isPaused) return condition("Progressing", "Unknown", ["DeploymentPaused", "Deployment is paused"]);
   const set = `ReplicaSet "${state.current?.metadata.name ?? ""}"`;
-  return state.isComplete
+  return state.isComplete || state.wasComplete
     ? condition("Progressing", "True", ["NewReplicaSetAvailable", `${set} has successfully progressed.`])
     : condition("Progressing", "True", ["ReplicaSetUpdated", `${set} is progressing.`]);
 }

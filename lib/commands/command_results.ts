@@ -64,7 +64,7 @@ export class CommandResults {
     if (this.get(commandId) !== "pending") return;
     const result = failed(commandId, messageOf(error));
     const { reason = "" } = error instanceof CommandError ? error : {};
-    await this.#options.journal.setResult(result, { isRecorded: false, reason });
+    await this.#options.journal.setResult(result, { isEvident: false, reason });
     this.send(result, error);
   }
 }

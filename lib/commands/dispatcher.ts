@@ -107,6 +107,7 @@ export class Dispatcher {
     const task = { commandId: "", request, spentMs: Infinity, cancel };
     await this.#lanes.take(request.sessionId, task, async () => {
       cancel.signal.throwIfAborted();
+      using _work = this.#options.busy.markUnrecordedWork();
       await work(cancel.signal);
     });
   }
@@ -190,7 +191,7 @@ export class Dispatcher {
         (problem) =>
           log.warn("Command {commandId}: ignored a field of the payload: {problem}", { commandId, problem }),
       );
-      const earlier = this.#operations.recordedOutcome(request.sessionId, commandId);
+      const earlier = this.#operations.earlierOutcome(request, commandId);
       // Its result was sent long ago, and an ack after the result would undo it.
       if (earlier) return this.#results.send(completed(commandId, earlier.result));
       journal.checkCapacity({ commandId, receivedAt, request });

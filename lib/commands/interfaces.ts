@@ -16,8 +16,8 @@ export interface Operations {
     error: CommandError,
     signal: AbortSignal,
   ): Promise<void>;
-  /** The outcome of a command that is recorded on its session's objects, possibly by a previous process. */
-  recordedOutcome(sessionId: string, commandId: string): Outcome | undefined;
+  /** The outcome of a command that a previous process completed, if the session's objects show it. */
+  earlierOutcome(request: SessionRequest, commandId: string): Outcome | undefined;
 }
 
 /** Sees the steps of each command. */

@@ -4,9 +4,12 @@
  * @module
  */
 import type { Result } from "../control_plane/protocol.ts";
+import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import { CommandError } from "../common/errors.ts";
+import { parseRecord } from "../common/json.ts";
 import { log } from "../common/log.ts";
 import { type JournalChanges, JournalWriter, type JournalWriterOptions } from "./journal_writer.ts";
+import type { ObservedVersions } from "../kubernetes/session_cache.ts";
 import type { SessionRequest } from "../model/requests.ts";
 
 /** A command whose result may not have arrived. */
@@ -28,6 +31,8 @@ export interface RecoveredState {
   readonly entries: readonly JournalEntry[];
   /** Sessions that existed at the last write. */
   readonly sessionIds: readonly string[];
+  /** Resource versions up to which the previous process reported all changes of sessions; `undefined` if it recorded none. */
+  readonly reportedUpTo: ObservedVersions | undefined;
 }
 
 /** What a journal needs. */
@@ -36,8 +41,8 @@ export interface JournalOptions extends Omit<JournalWriterOptions, "extraChanges
   readonly prefix: string;
   /** Prefixes of agents whose sessions are adopted: their commands are resumed, too. @default none */
   readonly adoptedPrefixes?: readonly string[];
-  /** The sessions that exist now; every write includes their ids. */
-  readonly sessions: { sessionIds(): readonly string[] };
+  /** The sessions that exist now; every write includes their ids, and up to which resource versions their changes were reported. */
+  readonly sessions: Pick<ReportedStatuses, "sessionIds" | "upTo">;
 }
 
 /** Half of a ConfigMap's capacity, in bytes; the other half is for the results of these commands, for session ids and for other agents. */
@@ -45,10 +50,11 @@ const MAX_PENDING_BYTES = 512 * 1024;
 /** Limit for pending commands and results together, in bytes. */
 const MAX_BYTES = 768 * 1024;
 const SESSIONS_KEY = "sessions";
+const REPORTED_KEY = "reported";
 /** Zero-padded, so that keys sort by number. */
 const SEQUENCE_DIGITS = 16;
 /** Own keys after the prefix. Ids can contain dots, so that another agent's keys can start with this agent's prefix. */
-const OWN_KEY = /^(?:\d{16}|sessions)$/;
+const OWN_KEY = /^(?:\d{16}|sessions|reported)$/;
 
 /** An entry with its key and its size in the ConfigMap. */
 interface StoredEntry {
@@ -104,6 +110,7 @@ export class Journal implements Disposable {
     return {
       entries: [...this.#entries.values()].map(({ entry }) => entry),
       sessionIds: [...new Set(sessionIds)].filter((id) => id !== ""),
+      reportedUpTo: parseVersions(this.#writer.persisted(this.#key(REPORTED_KEY))),
     };
   }
 
@@ -146,13 +153,13 @@ export class Journal implements Disposable {
   /**
    * Records the result of a command; resolves once it is written or the write timed out.
    *
-   * @param options.isRecorded whether the session's objects hold the result, which makes a write of its own unnecessary until the session's
-   *   next command replaces it there
+   * @param options.isEvident whether the session's objects show the result, so that it need not be waited for unless the session's next
+   *   command changes them
    * @param options.reason the reason of a failure. @default none
    */
   async setResult(
     result: Result,
-    { isRecorded, reason }: { isRecorded: boolean; reason?: string },
+    { isEvident, reason }: { isEvident: boolean; reason?: string },
   ): Promise<void> {
     const stored = this.#entries.get(result.payload.commandId);
     if (!stored) return;
@@ -165,7 +172,8 @@ export class Journal implements Disposable {
       result,
       ...(reason ? { reason } : {}),
     });
-    if (!isRecorded || this.#hasPending(request?.sessionId)) await this.#writer.commit();
+    if (!isEvident || this.#hasPending(request?.sessionId)) await this.#writer.commit();
+    else this.#writer.commitLater();
   }
 
   /** Removes commands whose results have arrived, in the background. */
@@ -252,8 +260,16 @@ export class Journal implements Disposable {
   }
 
   #sessionChanges(): JournalChanges {
-    const key = this.#key(SESSIONS_KEY);
-    const text = this.#options.sessions.sessionIds().toSorted().join("\n");
+    const { sessions } = this.#options;
+    const ids = sessions.sessionIds().toSorted().join("\n");
+    return {
+      ...this.#change(SESSIONS_KEY, ids),
+      ...(sessions.upTo ? this.#change(REPORTED_KEY, JSON.stringify(sessions.upTo)) : {}),
+    };
+  }
+
+  #change(rest: string, text: string): JournalChanges {
+    const key = this.#key(rest);
     return text === (this.#writer.persisted(key) ?? "") ? {} : { [key]: text === "" ? null : text };
   }
 }
@@ -298,6 +314,11 @@ export function uncertainSessions(
 /** Whether a command neither creates nor deletes a session. */
 function isScaling(action: string): boolean {
   return action === "hibernate_session" || action === "wake_session";
+}
+
+function parseVersions(text: string | undefined): ObservedVersions | undefined {
+  const { pod, deployment } = parseRecord(text ?? "") ?? {};
+  return typeof pod === "number" && typeof deployment === "number" ? { pod, deployment } : undefined;
 }
 
 function bytesOf(text: string): number {

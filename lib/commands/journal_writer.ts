@@ -29,6 +29,8 @@ export interface JournalWriterOptions {
    * can take over while this one is still alive, because then only recorded commands may run or be answered.
    */
   readonly writeTimeoutMs: number;
+  /** How long changes are collected for a write in the background, in milliseconds. */
+  readonly groupMs: number;
   /** Delay before the next attempt after Kubernetes rejected a write, in milliseconds. */
   readonly rejectedRetryMs: number;
 }
@@ -53,6 +55,8 @@ export class JournalWriter implements Disposable {
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** Starts a background write. */
+  #later: ReturnType<typeof setTimeout> | undefined;
   /** Which operation failed last, unless it has succeeded since. */
   #failing: Operation | undefined;
   readonly #failures = new RepeatFilter();
@@ -99,9 +103,9 @@ export class JournalWriter implements Disposable {
     });
   }
 
-  /** Writes all changes in the background. */
+  /** Writes all changes in the background, together with those of the next moments. */
   commitLater(): void {
-    void this.#commit();
+    this.#later ??= setTimeout(() => void this.#commit(), this.#options.groupMs);
   }
 
   /** Waits until all changes are written; rejects with the signal's reason if that comes first. */
@@ -113,6 +117,7 @@ export class JournalWriter implements Disposable {
   [Symbol.dispose](): void {
     this.#closing.abort();
     clearTimeout(this.#retry);
+    clearTimeout(this.#later);
   }
 
   /** Starts a write after the current one; changes that come before it starts are part of it. */
@@ -129,6 +134,8 @@ export class JournalWriter implements Disposable {
   async #write(): Promise<void> {
     const { signal } = this.#closing;
     clearTimeout(this.#retry);
+    clearTimeout(this.#later);
+    this.#later = undefined;
     const backoff = new Backoff();
     let maxEntries = Infinity;
     while (!signal.aborted) {

@@ -3,12 +3,16 @@
  * Session objects and the metrics read it. It is lost with the process: the next one restores it from the journal and the cluster.
  * @module
  */
+import type { ObservedVersions } from "../kubernetes/session_cache.ts";
 import type { SessionStatus } from "./protocol.ts";
 
 /** Last reported statuses of the sessions that have not ended. */
 export class ReportedStatuses {
   readonly #statuses = new Map<string, SessionStatus>();
   readonly #listeners = new Set<(sessionId: string) => void>();
+
+  /** Resource versions up to which all changes of sessions were reported; `undefined` until that is known. */
+  upTo: ObservedVersions | undefined;
 
   /** Ids of all sessions that have not ended. */
   sessionIds(): string[] {

@@ -24,6 +24,11 @@ export class Reporter {
     this.#isLeading = isLeading;
   }
 
+  /** Whether a status waits for a link. */
+  get hasUnsentStatus(): boolean {
+    return this.#outbox.backlog.statuses > 0;
+  }
+
   /** Notes that a command has just arrived: its result is not sent before the Control Plane has recorded that it sent the command. */
   commandReceived(commandId: string): void {
     this.#outbox.commandReceived(commandId);

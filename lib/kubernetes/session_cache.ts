@@ -34,6 +34,12 @@ export interface SessionObjects {
   readonly events: readonly SessionEvent[];
 }
 
+/** Resource versions up to which all changes of a kind are in the cache. */
+export interface ObservedVersions {
+  readonly pod: number;
+  readonly deployment: number;
+}
+
 /** Result of a check that {@linkcode SessionCache.waitFor} runs: the awaited value, or how long to wait at most before the next check. */
 export type CheckResult<T> = { readonly value: T } | { readonly recheckInMs?: number };
 
@@ -75,6 +81,7 @@ export class SessionCache {
   readonly #listeners = new Set<(sessionId: string) => void>();
   readonly #unlisted = new Set<Kind>(KINDS);
   readonly #synced = Promise.withResolvers<void>();
+  #versions: ObservedVersions = { pod: 0, deployment: 0 };
 
   /** @param agentLabels values of the agent's label: this agent's, and those of agents whose sessions it adopts */
   constructor(
@@ -159,6 +166,11 @@ export class SessionCache {
     return [...this.#objects.keys()].filter((id) => id !== undefined);
   }
 
+  /** Resource versions up to which all changes are in the cache. */
+  get versions(): ObservedVersions {
+    return this.#versions;
+  }
+
   /** Calls the listener after each change to a session; returns a function that removes it. */
   listen(listener: (sessionId: string) => void): () => void {
     this.#listeners.add(listener);
@@ -187,12 +199,14 @@ export class SessionCache {
 
   /** Applies a watch event. */
   change(kind: Kind, change: "put" | "remove", object: KubernetesObject): void {
+    this.#setVersion(kind, object.metadata?.resourceVersion);
     if (change === "put") this.#put({ kind, object, source: "watch" });
     else this.#remove(kind, { object, version: object.metadata?.resourceVersion });
   }
 
   /** Applies a list of one kind: removes objects that it does not contain, unless a response to a later write contained them. */
   replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
+    this.#setVersion(kind, version);
     const present = new Set(objects.map((object) => object.metadata?.uid));
     for (const { object, ...entry } of [...this.#objects.keys()].flatMap((id) => this.#entries(id))) {
       const isLater = entry.source === "response" &&
@@ -235,6 +249,12 @@ export class SessionCache {
       const result = check(this.session(sessionId));
       if ("value" in result) return result.value;
       await this.#waiters.next(sessionId, { ...result, signal });
+    }
+  }
+
+  #setVersion(kind: Kind, version: string | undefined): void {
+    if (kind === "pod" || kind === "deployment") {
+      this.#versions = { ...this.#versions, [kind]: Number(version) };
     }
   }
 

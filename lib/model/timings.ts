@@ -50,6 +50,8 @@ export interface Timings {
    * Longest wait for a write of the journal before a command goes on without it. Ignored with leader election, where commands always wait.
    */
   readonly journalWriteMs: number;
+  /** How long changes of the journal that nobody waits for are collected before they are written. */
+  readonly journalGroupMs: number;
   /** Delay before the journal is written again after Kubernetes rejected a write. */
   readonly journalRejectedRetryMs: number;
   /** Longest wait for the journal's last write when the agent ends. */
@@ -112,6 +114,7 @@ export const DEFAULT_TIMINGS: Timings = {
   startupChecksDelayMs: 2000,
   cancelMs: 3000,
   journalWriteMs: 5000,
+  journalGroupMs: 1000,
   journalRejectedRetryMs: 30_000,
   journalFlushMs: 2000,
   terminationTimeoutMs: 120_000,

@@ -1,5 +1,5 @@
 /**
- * The operations `hibernate_session` and `wake_session`: scale a Deployment, wait for the cluster, and record the outcome.
+ * The operations `hibernate_session` and `wake_session`: scale a Deployment, and wait for the cluster.
  * @module
  */
 import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
@@ -10,10 +10,10 @@ import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import type { SessionRequest } from "../model/requests.ts";
-import { type AnnotationRecorder, isInterrupted, type Outcome } from "../status/annotations.ts";
+import { type AnnotationRecorder, isInterrupted, isStartedBy, type Outcome } from "../status/annotations.ts";
 import { problem } from "../status/causes.ts";
 import { LOST_HOME_ADVICE, NEW_HOME_ADVICE } from "../status/observed.ts";
-import { isHibernated, podsHoldingVolumes } from "../status/readiness.ts";
+import { currentPod, isHibernated, podsHoldingVolumes } from "../status/readiness.ts";
 import { displayPort, podFields, type StatusDetail, statusOf, type StatusSource } from "../status/status.ts";
 import { checkImage, type ImageRules } from "../templates/rules.ts";
 import type { SessionCapacity } from "./capacity.ts";
@@ -57,10 +57,10 @@ export class ScaleOperations {
   async hibernate(sessionId: string, context: CommandContext): Promise<Outcome> {
     await this.scaleToZero(sessionId, context);
     const result = { ...this.#objectNames(sessionId), state: "hibernated" };
-    return await this.#options.recorder.recordOutcome(context.commandId, {
-      result,
-      status: statusOf(sessionId, "hibernated", { deployment: this.#cache.session(sessionId).deployment }),
-    });
+    const { deployment } = this.#cache.session(sessionId);
+    const status = statusOf(sessionId, "hibernated", { deployment });
+    await this.#options.recorder.recordStatus(status);
+    return { result, status, isEvident: false };
   }
 
   /** Scales a session to zero and waits until its pod is gone and its volume is released. */
@@ -102,9 +102,9 @@ export class ScaleOperations {
     }
   }
 
-  /** Waits until a session is ready and its Service leads to it, reports its progress, and records the outcome. */
+  /** Waits until a session is ready and its Service leads to it, and reports its progress. */
   async awaitReady(sessionId: string, context: CommandContext): Promise<Outcome> {
-    const { commandId, signal } = context;
+    const { signal } = context;
     let pod = await this.#awaitPod(sessionId, context);
     for (let repairs = 0; this.#repair.isIncomplete(sessionId); repairs += 1) {
       if (repairs === MAX_REPAIRS) {
@@ -115,12 +115,21 @@ export class ScaleOperations {
     }
     // A stop that arrived just now takes precedence.
     signal.throwIfAborted();
-    const names = this.#objectNames(sessionId);
-    const result = { ...names, ...podFields(pod), vncPort: displayPort(pod), state: "running" };
-    return await this.#options.recorder.recordOutcome(commandId, {
-      result,
-      status: statusOf(sessionId, "running", { pod }),
-    });
+    const status = statusOf(sessionId, "running", { pod });
+    await this.#options.recorder.recordStatus(status);
+    return { result: this.#startResult(sessionId, pod), status, isEvident: false };
+  }
+
+  /** The outcome of a start that an earlier process completed, without the session's status, which may have changed since. */
+  startOutcome(sessionId: string, commandId: string): Outcome | undefined {
+    const objects = this.#cache.session(sessionId);
+    if (!isStartedBy(objects, commandId)) return undefined;
+    return { result: this.#startResult(sessionId, currentPod(objects.pods)), isEvident: true };
+  }
+
+  #startResult(sessionId: string, pod: V1Pod | undefined): CommandResult {
+    const podResult = pod && { ...podFields(pod), vncPort: displayPort(pod) };
+    return { ...this.#objectNames(sessionId), ...podResult, state: "running" };
   }
 
   async #awaitPod(sessionId: string, { spentMs, signal }: CommandContext): Promise<V1Pod> {

@@ -69,7 +69,7 @@ export class SessionOperations {
   }
 
   /**
-   * Executes one request. A command that an earlier process began is continued, and one with a recorded outcome is not repeated.
+   * Executes one request. A command that an earlier process began is continued, and one that it completed is not repeated.
    *
    * @throws {CommandError} with a message for the sender of the command
    */
@@ -79,9 +79,9 @@ export class SessionOperations {
     let isBegun = false;
     try {
       await this.#waitUntilSynced(sessionId, signal);
-      // A recorded outcome may have been reported already, so a later stop does not cancel it.
-      const recorded = this.recordedOutcome(sessionId, commandId);
-      if (recorded) return recorded;
+      // The outcome may have been reported already, so a later stop does not cancel it.
+      const earlier = this.earlierOutcome(request, commandId);
+      if (earlier) return earlier;
       signal.throwIfAborted();
       isBegun = true;
       switch (request.action) {
@@ -142,9 +142,10 @@ export class SessionOperations {
     return statusOf(sessionId, isStop ? "terminated" : "hibernated", { deployment, detail });
   }
 
-  /** The recorded outcome of a command, if it was the session's last. */
-  recordedOutcome(sessionId: string, commandId: string): Outcome | undefined {
-    return recordedOutcome(this.#cache.session(sessionId), commandId);
+  /** The outcome of a command that an earlier process completed, if it was the session's last and the session's objects show it. */
+  earlierOutcome({ action, sessionId }: SessionRequest, commandId: string): Outcome | undefined {
+    return recordedOutcome(this.#cache.session(sessionId), commandId) ??
+      (action === "start_session" ? this.#scaling.startOutcome(sessionId, commandId) : undefined);
   }
 
   #exists(sessionId: string): boolean {

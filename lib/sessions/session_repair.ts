@@ -11,7 +11,7 @@ import { isAlive, mountedClaim, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
 import { buildService, serviceChange } from "../manifests/restoration.ts";
-import { statusAnnotation } from "../status/annotations.ts";
+import { isEvident, statusAnnotation } from "../status/annotations.ts";
 import type { CreationOptions } from "./object_creation.ts";
 import { isSamePolicy, type Provisioner } from "./provisioner.ts";
 import type { SessionFinder } from "./session_finder.ts";
@@ -123,7 +123,7 @@ export class SessionRepair {
     const annotations = {
       ...service.metadata?.annotations,
       // The previous Service recorded it for the next process.
-      ...(lastReported ? statusAnnotation(lastReported) : {}),
+      ...(lastReported && !isEvident(lastReported) ? statusAnnotation(lastReported) : {}),
     };
     const metadata = { ...service.metadata, annotations, ownerReferences: [ownerReference(deployment)] };
     await provisioner.createService({ ...service, metadata }, options);

@@ -83,7 +83,7 @@ export class StartOperation {
         timeoutMs,
         onAdmitted,
       });
-      return await this.#scaling.awaitReady(sessionId, context);
+      return { ...await this.#scaling.awaitReady(sessionId, context), isEvident: true };
     } catch (error) {
       const { deployment } = this.#cache.session(sessionId);
       if (error instanceof HiddenSessionError && isAlive(deployment)) {

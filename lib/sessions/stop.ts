@@ -63,7 +63,7 @@ export class StopOperation {
       .flatMap(([kind, object]) => isAlive(object) ? [`${kind}/${nameOf(object)}`] : []);
     // The status is reported even if no object existed: only the status ends a session for the Control Plane.
     const result = { sessionId, state: "terminated", deleted, ...keptHome(home) };
-    return { result, status: statusOf(sessionId, "terminated"), isRecorded: false };
+    return { result, status: statusOf(sessionId, "terminated"), isEvident: false };
   }
 
   /** A policy that should exist and is not in the cache may have lost its labels. */

@@ -1,6 +1,7 @@
 /**
- * Annotations that persist the outcome of a session's last command and its last reported status, so that the next process knows both. They are
- * on the Service, because no controller reconciles it on every change, or on the home volume that the Go agent left of a session.
+ * What a session's objects say about its last command and its last reported status, so that the next process knows both. A status that the
+ * objects do not show, such as a failure, is recorded in an annotation: on the Service, because no controller reconciles it on every change, or on
+ * the home volume that the Go agent left of a session.
  * @module
  */
 import { deadline } from "@std/async";
@@ -8,10 +9,11 @@ import type { CommandResult, SessionState, SessionStatus } from "../control_plan
 import { hasStatus, messageOf } from "../common/errors.ts";
 import { asRecord, parseRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
+import type { KubernetesObject } from "@kubernetes/client-node";
 import type { SessionClient } from "../kubernetes/client.ts";
-import { isAlive, nameOf } from "../kubernetes/objects.ts";
+import { conditionOf, isAlive, nameOf } from "../kubernetes/objects.ts";
 import { agentOf } from "../kubernetes/ownership.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../model/names.ts";
 import { statusOf } from "./status.ts";
 
@@ -20,11 +22,12 @@ export interface Outcome {
   readonly result: CommandResult;
   /** Absent if nothing changed. */
   readonly status?: SessionStatus;
-  /** Whether the session's annotations have it. */
-  readonly isRecorded: boolean;
+  /** Whether the session's objects show it, so that the next process would find the same outcome. */
+  readonly isEvident: boolean;
 }
 
-type Annotations = Readonly<Record<string, string>>;
+/** New values; `null` removes an annotation. */
+type Annotations = Readonly<Record<string, string | null>>;
 
 const STATES: readonly unknown[] = [
   "pending",
@@ -34,14 +37,14 @@ const STATES: readonly unknown[] = [
   "failed",
 ] satisfies SessionState[];
 
-/** Writes the annotations. Never throws: without them, the next process repeats a command or a status. */
+/** Records statuses. Never throws: without a record, the next process repeats a status. */
 export class AnnotationRecorder {
   readonly #client: Pick<SessionClient, "annotate" | "annotateClaim">;
   readonly #cache: SessionCache;
   readonly #timeoutMs: number;
   readonly #refusals = new RepeatFilter();
 
-  /** @param options.timeoutMs longest wait for a write, which delays command results, in milliseconds. @default {5000} */
+  /** @param options.timeoutMs longest wait for a write, in milliseconds. @default {5000} */
   constructor(
     client: Pick<SessionClient, "annotate" | "annotateClaim">,
     cache: SessionCache,
@@ -52,32 +55,35 @@ export class AnnotationRecorder {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Records the outcome of a command. The returned outcome says whether that succeeded. */
-  async recordOutcome(
-    commandId: string,
-    outcome: { readonly result: CommandResult; readonly status: SessionStatus },
-  ): Promise<Outcome> {
-    const annotations = outcomeAnnotations(commandId, outcome);
-    return { ...outcome, isRecorded: await this.#annotate(outcome.status.sessionId, annotations) };
-  }
-
-  /** Records the status that was reported to the Control Plane. */
+  /** Records the status that was reported to the Control Plane. For a state that the objects show, only an earlier record is removed. */
   async recordStatus(status: SessionStatus): Promise<void> {
-    await this.#annotate(status.sessionId, statusAnnotation(status));
-  }
-
-  async #annotate(sessionId: string, annotations: Annotations): Promise<boolean> {
-    const { service, claim } = this.#cache.session(sessionId);
+    const { service, claim } = this.#cache.session(status.sessionId);
     const [kind, object] = isLeftByGoAgent({ service, claim })
       ? ["claim" as const, claim]
       : ["service" as const, service];
-    if (!isAlive(object)) return false;
+    if (!isAlive(object)) return;
+    const hasRecord = object.metadata?.annotations?.[STATUS_ANNOTATION] !== undefined;
+    const isOnService = kind === "service" && isEvident(status);
+    if (isOnService && !hasRecord) return;
+    const annotations = isOnService
+      ? { [STATUS_ANNOTATION]: null, [OUTCOME_ANNOTATION]: null }
+      : statusAnnotation(status);
+    await this.#annotate(status.sessionId, { kind, object, annotations });
+  }
+
+  async #annotate(
+    sessionId: string,
+    { kind, object, annotations }: {
+      readonly kind: "claim" | "service";
+      readonly object: KubernetesObject;
+      readonly annotations: Annotations;
+    },
+  ): Promise<void> {
     try {
       const annotated = kind === "claim"
         ? await deadline(this.#client.annotateClaim(nameOf(object), annotations), this.#timeoutMs)
         : await deadline(this.#client.annotate(nameOf(object), annotations), this.#timeoutMs);
       if (annotated) this.#cache.put(kind, annotated);
-      return annotated !== undefined;
     } catch (error) {
       const reason = messageOf(error);
       log.debug("Cannot record the status of session {sessionId}: {reason}", { sessionId, reason });
@@ -86,30 +92,46 @@ export class AnnotationRecorder {
           reason,
         });
       }
-      return false;
     }
   }
 }
 
-/** The annotations with the outcome of a command and the status that is reported with it. */
-export function outcomeAnnotations(
-  commandId: string,
-  { result, status }: { result: CommandResult; status: SessionStatus },
-): Annotations {
-  return { [OUTCOME_ANNOTATION]: JSON.stringify({ commandId, result }), ...statusAnnotation(status) };
+/** Whether a session's objects show a status by themselves. */
+export function isEvident({ state, platformMetadata }: SessionStatus): boolean {
+  return (state === "running" || state === "hibernated") && !platformMetadata.reason;
+}
+
+/**
+ * Whether the previous process reported a status that is not recorded: the objects show it, and have not changed since that process reported all
+ * changes.
+ *
+ * @param reportedUpTo resource versions up to which it reported, by kind; resource versions increase with each change
+ */
+export function isReportedBefore(
+  status: SessionStatus,
+  { pods, deployment }: SessionObjects,
+  reportedUpTo: ObservedVersions,
+): boolean {
+  if (!isEvident(status)) return false;
+  const [kind, object] = status.state === "running"
+    ? ["pod" as const, pods.find((pod) => nameOf(pod) === status.platformMetadata.podName)]
+    : ["deployment" as const, deployment];
+  return Number(object?.metadata?.resourceVersion) <= reportedUpTo[kind];
 }
 
 /** The annotation with the last reported status. */
-export function statusAnnotation({ state, platformMetadata }: SessionStatus): Annotations {
+export function statusAnnotation(
+  { state, platformMetadata }: SessionStatus,
+): Readonly<Record<string, string>> {
   const { podName = "", reason } = platformMetadata;
   return { [STATUS_ANNOTATION]: JSON.stringify({ state, podName, reason }) };
 }
 
-/** The recorded outcome of a command, if it was the session's last. */
+/** The outcome of a command that an earlier version of the agent recorded, if it was the session's last. */
 export function recordedOutcome({ service }: SessionObjects, commandId: string): Outcome | undefined {
   const outcome = parseAnnotation(service?.metadata?.annotations?.[OUTCOME_ANNOTATION]);
   const result = asRecord(outcome?.result);
-  return outcome?.commandId === commandId && result ? { result, isRecorded: true } : undefined;
+  return outcome?.commandId === commandId && result ? { result, isEvident: true } : undefined;
 }
 
 /** The recorded last status of a session, with the fields that decide whether a new status differs. */
@@ -130,6 +152,13 @@ export function recordedStatus(
 export function isCreatedBy(objects: SessionObjects, commandId: string): boolean {
   const creator = objects.service?.metadata?.annotations?.[COMMAND_ANNOTATION];
   return isInterrupted(objects, commandId) && (objects.service === undefined || creator === commandId);
+}
+
+/** Whether a start has completed, even if the session is not ready any more: its Deployment was available once, and no later command changed it. */
+export function isStartedBy({ deployment, service }: SessionObjects, commandId: string): boolean {
+  const commands = [deployment, service].map((object) => object?.metadata?.annotations?.[COMMAND_ANNOTATION]);
+  return isAlive(deployment) && commands.every((one) => one === commandId) &&
+    conditionOf(deployment, "Progressing")?.reason === "NewReplicaSetAvailable";
 }
 
 /** Whether a command was the last to change the session's Deployment: an earlier process was interrupted while it ran. */

@@ -8,6 +8,12 @@
 export class BusySessions {
   readonly #marks = new Map<string, number>();
   readonly #listeners = new Set<(sessionId: string) => void>();
+  #unrecorded = 0;
+
+  /** Whether the agent changes a session by itself: no journal has that, so the next process would not know of it. */
+  get hasUnrecordedWork(): boolean {
+    return this.#unrecorded > 0;
+  }
 
   /** Whether the session has at least one mark. */
   has(sessionId: string): boolean {
@@ -18,6 +24,12 @@ export class BusySessions {
   mark(sessionId: string): Disposable {
     this.#marks.set(sessionId, (this.#marks.get(sessionId) ?? 0) + 1);
     return { [Symbol.dispose]: () => this.#unmark(sessionId) };
+  }
+
+  /** Marks unrecorded work until the returned object is disposed. */
+  markUnrecordedWork(): Disposable {
+    this.#unrecorded += 1;
+    return { [Symbol.dispose]: () => this.#unrecorded -= 1 };
   }
 
   /** Calls the listener when a session loses its last mark; returns a function that removes the listener. */

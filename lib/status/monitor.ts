@@ -7,9 +7,9 @@
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
-import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
+import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
-import { isLeftByGoAgent, recordedStatus } from "./annotations.ts";
+import { isLeftByGoAgent, isReportedBefore, recordedStatus } from "./annotations.ts";
 import type { BusySessions } from "./busy_sessions.ts";
 import type { Problem } from "./causes.ts";
 import { disruptionOf, isSameStatus, observedStatus } from "./observed.ts";
@@ -19,7 +19,7 @@ import { statusOf } from "./status.ts";
 export interface MonitorOptions {
   readonly cache: SessionCache;
   readonly reported: ReportedStatuses;
-  readonly reporter: Pick<Reporter, "status">;
+  readonly reporter: Pick<Reporter, "status" | "hasUnsentStatus">;
   /** Sessions with a running or queued command. */
   readonly busy: BusySessions;
   /** Persists a reported status. */
@@ -34,6 +34,8 @@ export interface RecoveredSessions {
   readonly known: readonly string[];
   /** Sessions with an unfinished command, whose last status may not have reached the Control Plane. */
   readonly uncertain: readonly string[];
+  /** Resource versions up to which the previous process reported all changes. @default {none} */
+  readonly reportedUpTo?: ObservedVersions | undefined;
 }
 
 /** A running session that is not ready for the moment. */
@@ -54,16 +56,22 @@ export class Monitor implements Disposable {
   }
 
   /** Reports what changed since the previous process reported, and every change from now on. Call it when the cache is synced. */
-  start({ known, uncertain }: RecoveredSessions): void {
+  start({ known, uncertain, reportedUpTo }: RecoveredSessions): void {
     const { cache, busy } = this.#options;
     const isKnown = new Set(known);
     const isUncertain = new Set(uncertain);
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
-      const options = { isUncertain: isUncertain.has(sessionId), isKnown: isKnown.has(sessionId) };
-      this.#takeOver(sessionId, options);
+      this.#takeOver(sessionId, {
+        isUncertain: isUncertain.has(sessionId),
+        isKnown: isKnown.has(sessionId),
+        reportedUpTo,
+      });
       this.check(sessionId);
     }
-    const check = (sessionId: string) => this.check(sessionId);
+    const check = (sessionId: string) => {
+      this.check(sessionId);
+      this.#advance();
+    };
     this.#stopListening = [cache.listen(check), busy.onIdle(check)];
   }
 
@@ -88,7 +96,11 @@ export class Monitor implements Disposable {
   /** Sets what the Control Plane knows of a session that an earlier process may have reported. */
   #takeOver(
     sessionId: string,
-    { isUncertain, isKnown }: { isUncertain: boolean; isKnown: boolean },
+    { isUncertain, isKnown, reportedUpTo }: {
+      isUncertain: boolean;
+      isKnown: boolean;
+      reportedUpTo: ObservedVersions | undefined;
+    },
   ): void {
     const { reported, busy } = this.#options;
     const objects = this.#options.cache.session(sessionId);
@@ -96,8 +108,10 @@ export class Monitor implements Disposable {
     const disruption = disruptionOf(objects, lastReported);
     const observed = observedStatus(sessionId, { objects, lastReported, disruption });
     if (lastReported) reported.set(lastReported);
-    // Without any record, such as for a session of the Go agent, the current status counts as reported. But the Go agent reported neither
-    // hibernations nor ends.
+    else if (observed && !isUncertain && reportedUpTo && isReportedBefore(observed, objects, reportedUpTo)) {
+      reported.set(observed);
+    } // A session that the journal does not know, such as one of the Go agent: its current status counts as reported. But the Go agent reported
+    // neither hibernations nor ends.
     else if (observed && !isUncertain && !isKnown && !isUnreportedByGoAgent(observed, objects)) {
       reported.set(observed);
     } else if (observed && !busy.has(sessionId)) this.report(observed);
@@ -124,6 +138,12 @@ export class Monitor implements Disposable {
     clearTimeout(unready?.timer);
     this.#unready.delete(sessionId);
     if (lastReported && status && !isSameStatus(status, lastReported)) this.report(status);
+  }
+
+  /** Notes that everything up to now is reported, except changes that a running command will report, which the journal has. */
+  #advance(): void {
+    const { cache, reported, reporter, busy } = this.#options;
+    if (!busy.hasUnrecordedWork && !reporter.hasUnsentStatus) reported.upTo = cache.versions;
   }
 
   #checkAfterGrace(sessionId: string): ReturnType<typeof setTimeout> {

@@ -110,7 +110,7 @@ export class CommandTelemetry implements CommandObserver {
   /** Wraps operations so that each one runs in the trace of its command, and its requests become child spans. */
   trace(operations: Operations): Operations {
     return {
-      recordedOutcome: (sessionId, commandId) => operations.recordedOutcome(sessionId, commandId),
+      earlierOutcome: (request, commandId) => operations.earlierOutcome(request, commandId),
       reportFailedStart: (...args) => operations.reportFailedStart(...args),
       run: (request, context) => {
         const run = () => operations.run(request, context);

@@ -30,7 +30,7 @@ Deno.test("Journal has the format that earlier and later versions read", async (
   using journal = store.journal({ sessionIds: () => ["s2", "s1"] });
   await journal.add(entry("c1"));
   await journal.add(entry("c2"));
-  await journal.setResult(completed("c2", { state: "running" }), { isRecorded: false });
+  await journal.setResult(completed("c2", { state: "running" }), { isEvident: false });
   const request = '"request":{"action":"wake_session","sessionId":"s1"}';
   const result = '"result":{"type":"complete","payload":{"commandId":"c2","result":{"state":"running"}}}';
   assertEquals(store.data, {
@@ -90,7 +90,7 @@ Deno.test("Journal keeps a result until it is forgotten", async () => {
   using journal = store.journal();
   await journal.add(entry("c1"));
   const result = failed("c1", "no");
-  await journal.setResult(result, { isRecorded: false });
+  await journal.setResult(result, { isEvident: false });
   assertEquals((await recovered(store)).entries, [{ ...entry("c1"), result }]);
   journal.forget(["c1"]);
   await journal.flush(never);
@@ -104,30 +104,41 @@ Deno.test("Journal.setResult() keeps only the action and session of the request"
   await journal.add({ ...entry("c1"), request });
   assertEquals((await recovered(store)).entries, [{ ...entry("c1"), request }]);
   const result = failed("c1", "no");
-  await journal.setResult(result, { isRecorded: false });
+  await journal.setResult(result, { isEvident: false });
   assertEquals((await recovered(store)).entries, [
     { ...entry("c1"), request: { action: "stop_session", sessionId: "s1" }, result },
   ]);
 });
 
-Deno.test("Journal.setResult() does not write a result that the session's objects hold", async () => {
+Deno.test("Journal.setResult() does not wait for the write of a result that the session's objects show", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
   await journal.add(entry("c1"));
+  const held = Promise.withResolvers<void>();
+  store.held = held.promise;
   const result = completed("c1", {});
-  await journal.setResult(result, { isRecorded: true });
-  assertEquals((await recovered(store)).entries, [entry("c1")]);
-  await journal.add(entry("c2"));
-  assertEquals((await recovered(store)).entries, [{ ...entry("c1"), result }, entry("c2")]);
+  await journal.setResult(result, { isEvident: true });
+  held.resolve();
+  await journal.flush(never);
+  assertEquals((await recovered(store)).entries, [{ ...entry("c1"), result }]);
 });
 
-Deno.test("R6 Journal.setResult() writes a result that the session's next command will replace on its objects", async () => {
+Deno.test("Journal records up to which resource versions changes were reported", async () => {
+  const store = new MemoryJournalStore();
+  using journal = store.journal({ upTo: { pod: 20, deployment: 10 } });
+  await journal.add(entry("c1"));
+  assertEquals((await recovered(store)).reportedUpTo, { pod: 20, deployment: 10 });
+  store.data["agent.reported"] = "{";
+  assertEquals((await recovered(store)).reportedUpTo, undefined);
+});
+
+Deno.test("R6 Journal.setResult() waits for the write of a result if the session has another command, which changes the objects", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
   await journal.add(entry("c1"));
   await journal.add(entry("c2"));
   await journal.add({ ...entry("c3"), request: { ...REQUEST, sessionId: "s2" } });
-  for (const id of ["c1", "c2", "c3"]) await journal.setResult(completed(id, {}), { isRecorded: true });
+  for (const id of ["c1", "c2", "c3"]) await journal.setResult(completed(id, {}), { isEvident: true });
   const left = (await recovered(store)).entries.filter(({ result }) => !result);
   assertEquals(left.map(({ commandId }) => commandId), ["c2", "c3"]);
 });
@@ -135,7 +146,7 @@ Deno.test("R6 Journal.setResult() writes a result that the session's next comman
 Deno.test("Journal ignores results of unknown commands", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();
-  await journal.setResult(completed("c1", {}), { isRecorded: false });
+  await journal.setResult(completed("c1", {}), { isEvident: false });
   journal.forget(["c1"]);
   await journal.flush(never);
   assertEquals([store.writes.length, journal.isPersisted("c1")], [0, false]);
@@ -159,7 +170,7 @@ Deno.test("Journal leaves foreign keys alone and ignores invalid entries", async
   const forged = { [key(4)]: JSON.stringify({ ...entry("c4"), result: { type: "shutdown" } }) };
   Object.assign(store.data, foreign, forged);
   using journal = store.journal();
-  assertEquals(await journal.load(never), { entries: [], sessionIds: [] });
+  assertEquals(await journal.load(never), { entries: [], sessionIds: [], reportedUpTo: undefined });
   await journal.add(entry("c1"));
   journal.forget(["c1"]);
   await journal.flush(never);
@@ -174,7 +185,7 @@ Deno.test("Journal ignores the entries of an agent whose id starts with its own"
   };
   Object.assign(store.data, foreign);
   using journal = store.journal();
-  assertEquals(await journal.load(never), { entries: [], sessionIds: [] });
+  assertEquals(await journal.load(never), { entries: [], sessionIds: [], reportedUpTo: undefined });
   await journal.add(entry("c1"));
   journal.forget(["c1"]);
   await journal.flush(never);
@@ -211,7 +222,7 @@ Deno.test("Journal does not delay commands when Kubernetes rejects its writes, a
   using journal = store.journal();
   await journal.add(entry("c1"));
   await journal.add(entry("c2"));
-  await journal.setResult(completed("c1", {}), { isRecorded: false });
+  await journal.setResult(completed("c1", {}), { isEvident: false });
   assertEquals(logs.lines.filter((line) => line.includes("The journal cannot be written")).length, 1);
 });
 
@@ -311,7 +322,7 @@ Deno.test("Journal.load() returns nothing after several rejections, not after th
   using other = store.journal();
   const rejected = other.load(never);
   await time.tickAsync(10_000);
-  assertEquals(await rejected, { entries: [], sessionIds: [] });
+  assertEquals(await rejected, { entries: [], sessionIds: [], reportedUpTo: undefined });
 });
 
 Deno.test("Journal.load() rejects with the reason of an aborted signal", async () => {
@@ -331,7 +342,7 @@ Deno.test("Journal that is full removes results, logs it, and keeps every pendin
   const large = "x".repeat(4000);
   for (let nth = 0; journal.usage.bytes < 780_000; nth++) {
     await journal.add(entry(`c${nth}`));
-    if (nth % 2 === 0) await journal.setResult(failed(`c${nth}`, large), { isRecorded: false });
+    if (nth % 2 === 0) await journal.setResult(failed(`c${nth}`, large), { isEvident: false });
   }
   for (let nth = 0; nth < 100; nth++) await journal.add(entry(`last${nth}`));
   assert(journal.usage.bytes <= 768 * 1024);

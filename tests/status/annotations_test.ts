@@ -1,16 +1,18 @@
 import { assertEquals } from "@std/assert";
-import type { V1Service } from "@kubernetes/client-node";
+import type { V1Deployment, V1Service } from "@kubernetes/client-node";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { SessionCache, type SessionObjects } from "../../lib/kubernetes/session_cache.ts";
 import {
   AnnotationRecorder,
   isCreatedBy,
   isInterrupted,
-  outcomeAnnotations,
+  isReportedBefore,
+  isStartedBy,
   recordedOutcome,
   recordedStatus,
   statusAnnotation,
 } from "../../lib/status/annotations.ts";
+import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { statusOf } from "../../lib/status/status.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
@@ -34,8 +36,10 @@ function recording(annotations: Record<string, string>): SessionObjects {
 }
 
 Deno.test("recordedOutcome() returns the outcome of the last command only", () => {
-  const objects = recording(outcomeAnnotations("c1", { result: RESULT, status: STATUS }));
-  assertEquals(recordedOutcome(objects, "c1"), { result: RESULT, isRecorded: true });
+  const objects = recording({
+    "stream.space/outcome": JSON.stringify({ commandId: "c1", result: RESULT }),
+  });
+  assertEquals(recordedOutcome(objects, "c1"), { result: RESULT, isEvident: true });
   assertEquals(recordedOutcome(objects, "c2"), undefined);
   assertEquals(recordedOutcome(NOTHING, "c1"), undefined);
 });
@@ -47,10 +51,7 @@ Deno.test("recordedStatus() returns the reason, so that the next process does no
 });
 
 Deno.test("recordedStatus() returns the state and the pod", () => {
-  const status = recordedStatus(
-    "s1",
-    recording(outcomeAnnotations("c1", { result: RESULT, status: STATUS })),
-  );
+  const status = recordedStatus("s1", recording(statusAnnotation(STATUS)));
   assertEquals([status?.state, status?.platformMetadata.podName], ["running", "p1"]);
   const later = recording(statusAnnotation(statusOf("s1", "failed")));
   assertEquals(recordedStatus("s1", later)?.state, "failed");
@@ -83,6 +84,61 @@ Deno.test("isCreatedBy() is true for the start that created a session, not for a
   assertEquals(isCreatedBy(NOTHING, "c1"), false);
 });
 
+Deno.test("isStartedBy() is true for a start whose Deployment was available once, and that is the session's last command", () => {
+  const by = (commandId: string, reason = "NewReplicaSetAvailable") => ({
+    metadata: { annotations: { "stream.space/command-id": commandId } },
+    status: { conditions: [{ type: "Progressing", status: "True", reason }] },
+  });
+  const isStarted = (deployment: V1Deployment, { metadata }: V1Deployment) =>
+    isStartedBy({ ...NOTHING, deployment, service: metadata ? { metadata } : {} }, "c1");
+  assertEquals(isStarted(by("c1"), by("c1")), true);
+  assertEquals(isStarted(by("c1", "ReplicaSetUpdated"), by("c1")), false);
+  assertEquals(isStarted(by("c2"), by("c1")), false);
+  assertEquals(isStarted(by("c1"), by("c2")), false);
+});
+
+Deno.test("isReportedBefore() is true for what the objects show and has not changed since", () => {
+  const at = (resourceVersion: string) => ({ metadata: { name: "p1", resourceVersion } });
+  const isReported = (status: SessionStatus, objects: Partial<SessionObjects>) =>
+    isReportedBefore(status, { ...NOTHING, ...objects }, { pod: 20, deployment: 10 });
+  const hibernated = statusOf("s1", "hibernated");
+  assertEquals(isReported(STATUS, { pods: [at("20")] }), true);
+  assertEquals(isReported(STATUS, { pods: [at("21")] }), false);
+  assertEquals(isReported(STATUS, { pods: [] }), false);
+  assertEquals(isReported(hibernated, { deployment: at("10") }), true);
+  assertEquals(isReported(hibernated, { deployment: at("11") }), false);
+  // What happened to a session while no process ran need not change its pod, such as the loss of its home volume.
+  const detail = { reason: "VolumeGone", message: "its home volume was deleted" };
+  assertEquals(isReported(statusOf("s1", "hibernated", { detail }), { deployment: at("10") }), false);
+  assertEquals(isReported(statusOf("s1", "pending"), { pods: [at("20")], deployment: at("10") }), false);
+});
+
+Deno.test("AnnotationRecorder records what the objects do not show, and removes the record when they do", async () => {
+  const cache = new SessionCache("a1");
+  const put = (annotations: Record<string, string | null>) => {
+    const kept = Object.entries(annotations).flatMap(([key, value]) => value === null ? [] : [[key, value]]);
+    const labels = { app: "streamspace-session", session: "s1" };
+    const metadata = { name: "s1", uid: "u1", resourceVersion: String(++version), labels };
+    const service = { metadata: { ...metadata, annotations: Object.fromEntries(kept) } };
+    cache.put("service", service);
+    return service;
+  };
+  let version = 0;
+  put({});
+  const written: unknown[] = [];
+  const annotate = (_name: string, annotations: Record<string, string | null>) => {
+    written.push(annotations);
+    return Promise.resolve(put(annotations));
+  };
+  const annotateClaim = () => Promise.reject(new Error("there is no claim"));
+  const recorder = new AnnotationRecorder({ annotate, annotateClaim }, cache);
+  const detail = { reason: "OOMKilled", message: "its container needs more memory" };
+  const pending = statusOf("s1", "pending", { detail });
+  for (const status of [STATUS, pending, STATUS, STATUS]) await recorder.recordStatus(status);
+  const removed = { "stream.space/status": null, "stream.space/outcome": null };
+  assertEquals(written, [statusAnnotation(pending), removed]);
+});
+
 Deno.test("AnnotationRecorder warns once when annotating is forbidden, and says which right is missing", async () => {
   using log = new LogCapture({ level: "info" });
   const cache = new SessionCache("a1");
@@ -97,9 +153,7 @@ Deno.test("AnnotationRecorder warns once when annotating is forbidden, and says 
   const message = 'Kubernetes refused to change services s1: User "a" cannot patch resource "services"';
   const annotate = () => Promise.reject(new KubernetesError(message, { status: 403, reason: "Forbidden" }));
   const recorder = new AnnotationRecorder({ annotate, annotateClaim: annotate }, cache);
-  const status = statusOf("s1", "running");
-  assertEquals((await recorder.recordOutcome("c1", { result: {}, status })).isRecorded, false);
-  await recorder.recordStatus(status);
+  for (let i = 0; i < 2; i++) await recorder.recordStatus(statusOf("s1", "pending"));
   assertEquals(log.lines.map((line) => line.replace(/^.*?WARN: /, "")), [
     `Cannot record statuses on Services, the next process may repeat them: ${message}`,
   ]);

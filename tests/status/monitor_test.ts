@@ -4,7 +4,7 @@ import { Outbox } from "../../lib/control_plane/outbox.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { ReportedStatuses } from "../../lib/control_plane/reported_statuses.ts";
 import { Reporter } from "../../lib/control_plane/reporter.ts";
-import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
+import { type ObservedVersions, SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { BusySessions } from "../../lib/status/busy_sessions.ts";
 import { Monitor } from "../../lib/status/monitor.ts";
@@ -55,6 +55,7 @@ interface Situation {
   readonly recorded?: { state: string; podName: string; reason?: string };
   readonly known?: readonly string[];
   readonly uncertain?: readonly string[];
+  readonly reportedUpTo?: ObservedVersions;
   readonly isLinkDown?: boolean;
   /** Why the container was restarted. */
   readonly restarted?: string;
@@ -68,6 +69,7 @@ function monitoredSession(situation: Situation = {}): {
   recorded: string[];
   outbox: Outbox;
   busy: BusySessions;
+  reported: ReportedStatuses;
   monitor: Monitor;
 } {
   const { recorded: recordedStatus, known = [], uncertain = [], isLinkDown = false } = situation;
@@ -93,7 +95,7 @@ function monitoredSession(situation: Situation = {}): {
   for (const sessionId of known) reported.set(statusOf(sessionId, "pending"));
   const reporter = new Reporter(outbox, reported);
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus });
-  monitor.start({ known, uncertain });
+  monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo });
   const reports = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       [
@@ -104,7 +106,7 @@ function monitoredSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, reports, sent, recorded, outbox, busy, monitor };
+  return { cache, reports, sent, recorded, outbox, busy, reported, monitor };
 }
 
 Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", () => {
@@ -141,6 +143,36 @@ Deno.test("monitor reports nothing for sessions without changes", () => {
   using _ = monitor;
   time.tick(10_000);
   assertEquals(reports(), []);
+});
+
+Deno.test("monitor does not report again what the previous process reported", () => {
+  const reports = (version: number, uncertain: readonly string[] = []) => {
+    const reportedUpTo = { pod: version, deployment: version };
+    const { reports, monitor } = monitoredSession({ known: ["s1"], uncertain, reportedUpTo });
+    using _ = monitor;
+    return reports();
+  };
+  assertEquals(reports(2), []);
+  // The pod changed since.
+  assertEquals(reports(1), ["running p1"]);
+  assertEquals(reports(2, ["s1"]), ["running p1"]);
+});
+
+Deno.test("monitor knows up to which resource versions it reported all changes", () => {
+  const { cache, outbox, busy, reported, monitor } = monitoredSession();
+  using _ = monitor;
+  const change = (version: number, isReady = true) => {
+    cache.change("pod", "put", pod("p1", { version, isReady }));
+    return reported.upTo?.pod;
+  };
+  assertEquals(change(10), 10);
+  const work = busy.markUnrecordedWork();
+  assertEquals(change(11), 10);
+  work[Symbol.dispose]();
+  assertEquals(change(12), 12);
+  outbox.detach({ isDelivered: true });
+  monitor.report(statusOf("s1", "pending"));
+  assertEquals(change(13), 12);
 });
 
 Deno.test("K20 monitor reports a replacement pod when it is ready, and not that there was none", () => {

@@ -25,11 +25,11 @@ export class FakeOperations implements Operations {
   /** Number of running requests. */
   active = 0;
 
-  /** Recorded outcomes by command. */
-  readonly recorded = new Map<string, Outcome>();
+  /** Outcomes of an earlier process by command. */
+  readonly earlier = new Map<string, Outcome>();
 
-  recordedOutcome(_sessionId: string, commandId: string): Outcome | undefined {
-    return this.recorded.get(commandId);
+  earlierOutcome(_request: SessionRequest, commandId: string): Outcome | undefined {
+    return this.earlier.get(commandId);
   }
 
   /** Sessions whose failed starts were reported, with the errors. */
@@ -69,5 +69,5 @@ function outcomeOf({ action, sessionId }: SessionRequest): Outcome {
     vncPort: 3000,
     platformMetadata: { podName: `${sessionId}-x` },
   } as const;
-  return { result: { sessionId, action }, status, isRecorded: false };
+  return { result: { sessionId, action }, status, isEvident: false };
 }

@@ -57,21 +57,25 @@ function both(one: Point["hold"], other: Point["hold"]): Point["hold"] {
   return (proxies) => Promise.all([one(proxies), other(proxies)]);
 }
 
-/** The second request is held after the first one was sent. */
-function beforeLaterRequest(first: string, second: string): Point["hold"] {
+/** Holds as the second point does, after the request was sent. */
+function later(request: string, hold: Point["hold"]): Point["hold"] {
   return async (proxies) => {
-    await proxies.next(first);
-    await beforeRequest(second)(proxies);
+    await proxies.next(request);
+    await hold(proxies);
   };
+}
+
+/** The end of a command whose result is in the journal before it is sent. */
+function last(request: string): readonly Point[] {
+  return [
+    { name: "before its result is recorded", hold: later(request, beforeRequest("patch configmaps")) },
+    { name: "before its result is sent", hold: later(request, afterRequest("patch configmaps")) },
+  ];
 }
 
 const FIRST: readonly Point[] = [
   { name: "before it is recorded", hold: beforeRequest("patch configmaps"), isRecorded: false },
   { name: "before its ack", hold: afterRequest("patch configmaps") },
-];
-const LAST: readonly Point[] = [
-  { name: "before its outcome is recorded", hold: beforeRequest("patch services") },
-  { name: "before its result is sent", hold: afterRequest("patch services") },
 ];
 
 function scalingPoints(awaited: string): readonly Point[] {
@@ -97,7 +101,6 @@ export const ACTIONS: readonly Action[] = [
       },
       { name: "after its Deployment, without the response", hold: afterRequest("create deployments") },
       { name: "while it waits for the pod", hold: waitingAfter("create deployments") },
-      ...LAST,
     ],
   },
   {
@@ -105,14 +108,14 @@ export const ACTIONS: readonly Action[] = [
     before: ["start_session"],
     state: "hibernated",
     kinds: ["Deployment", "Service"],
-    points: [...FIRST, ...scalingPoints("the end of the pod"), ...LAST],
+    points: [...FIRST, ...scalingPoints("the end of the pod"), ...last("patch deployments")],
   },
   {
     action: "wake_session",
     before: ["start_session", "hibernate_session"],
     state: "running",
     kinds: ["Deployment", "Pod", "Service"],
-    points: [...FIRST, ...scalingPoints("the pod"), ...LAST],
+    points: [...FIRST, ...scalingPoints("the pod"), ...last("patch deployments")],
   },
   {
     action: "stop_session",
@@ -124,10 +127,7 @@ export const ACTIONS: readonly Action[] = [
       { name: "before it deletes", hold: beforeRequest("delete deployments") },
       { name: "after it deleted, without the response", hold: afterRequest("delete deployments") },
       { name: "while it waits for the end of the objects", hold: waitingAfter("delete deployments") },
-      {
-        name: "before its result is recorded",
-        hold: beforeLaterRequest("delete deployments", "patch configmaps"),
-      },
+      ...last("delete deployments"),
     ],
   },
 ];

@@ -2,6 +2,7 @@
  * A journal store in memory that can reject requests, fail or not answer.
  * @module
  */
+import type { ObservedVersions } from "../../lib/kubernetes/session_cache.ts";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { Journal } from "../../lib/commands/journal.ts";
 import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
@@ -27,15 +28,17 @@ export class MemoryJournalStore implements JournalStore {
       sessionIds?: () => readonly string[];
       writeTimeoutMs?: number;
       adoptedPrefixes?: readonly string[];
+      upTo?: ObservedVersions | undefined;
     } = {},
   ): Journal {
-    const { sessionIds = () => [], writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
+    const { sessionIds = () => [], upTo, writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
     return new Journal({
       store: this,
       prefix: "agent",
       adoptedPrefixes: options.adoptedPrefixes ?? [],
-      sessions: { sessionIds },
+      sessions: { sessionIds: () => [...sessionIds()], upTo },
       writeTimeoutMs,
+      groupMs: 0,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
     });
   }

@@ -32,6 +32,28 @@ for (const action of ACTIONS) {
 }
 
 onEachCluster(
+  "a completed start has the same result after a kill, even if the session does not run any more",
+  async (cluster) => {
+    await using stage = await Stage.startProcess(cluster, { throughProxies: true });
+    const commandId = stage.send("start_session", { sessionId: "s1", ...START });
+    await stage.controlPlane.result(commandId);
+    // The result is written to the journal in the background.
+    await stage.proxies.holdBack("patch configmaps", 0);
+    stage.agent.kill("SIGKILL");
+    await stage.agent.exit();
+    const metadata = { name: "s1" };
+    await cluster.change({ apiVersion: "apps/v1", kind: "Deployment", metadata, spec: { replicas: 0 } });
+    await stage.startNext();
+    await stage.untilState("s1", "hibernated");
+    const results = stage.controlPlane.messages.filter(({ message: { type, payload } }) =>
+      type === "complete" && payload.commandId === commandId
+    );
+    assertEquals(results.length, 2);
+    assertEquals([...stage.controlPlane.problems], []);
+  },
+);
+
+onEachCluster(
   "an agent that is killed after the results of two commands of one session repeats neither",
   async (cluster) => {
     await using stage = await Stage.startProcess(cluster, { throughProxies: true });
