@@ -11,7 +11,8 @@ import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
 import { CommandLog } from "./command_log.ts";
-import { DisplayProxies, type OpenDisplay, sessionOfHost } from "./display.ts";
+import { type OpenDisplay, sessionOfHost } from "./display.ts";
+import { DisplayProxy } from "./display_proxy.ts";
 import { Feed } from "./feed.ts";
 import { excerpt } from "./schemas.ts";
 import { type Connection, Links } from "./links.ts";
@@ -79,7 +80,7 @@ export class ControlPlane implements AsyncDisposable {
   readonly #sessions = new SessionLog();
   readonly #events = new StateEvents(() => this.#state());
   readonly #openDisplay: OpenDisplay = (sessionId, signal) => this.#open(sessionId, signal);
-  readonly #displays = new DisplayProxies(this.#openDisplay);
+  readonly #displays = new DisplayProxy(this.#openDisplay);
   readonly #registrationScript = new Script<ScriptedAnswer>();
   readonly #connectScript = new Script<ScriptedAnswer | "hang">();
   readonly #closing = new AbortController();

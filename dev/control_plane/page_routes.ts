@@ -63,18 +63,26 @@ async function serve(file: URL): Promise<Response> {
 }
 
 /**
- * Rejects requests that another web page makes: those with its origin, and those by a name of its own that resolves to this machine.
+ * Rejects requests that another web page makes, also a page of a session: those with its origin, those that its elements load, and those by a name of
+ * its own that resolves to this machine. Links to the first page and to the displays of sessions work.
  *
  * @param isLoopback whether the Control Plane listens on this machine only, where no other names are in use
  */
 export function rejectForeign(request: Request, isLoopback: boolean): Response | undefined {
-  const { host, hostname } = new URL(request.url);
+  const { host, hostname, pathname } = new URL(request.url);
   if (isLoopback && !isLoopbackName(hostname)) {
     return errorResponse(403, "Forbidden host", `This Control Plane is not ${hostname}: use localhost`);
   }
-  const origin = request.headers.get("origin");
-  if (origin === null || (URL.canParse(origin) && new URL(origin).host === host)) return undefined;
-  return errorResponse(403, "Forbidden origin", `Pages of ${origin} may not use this Control Plane`);
+  const { headers } = request;
+  const origin = headers.get("origin");
+  if (origin !== null && (!URL.canParse(origin) || new URL(origin).host !== host)) {
+    return errorResponse(403, "Forbidden origin", `Pages of ${origin} may not use this Control Plane`);
+  }
+  // Absent in what is no browser. https://www.w3.org/TR/fetch-metadata/
+  if (["same-origin", "none", null].includes(headers.get("sec-fetch-site"))) return undefined;
+  const isLink = headers.get("sec-fetch-mode") === "navigate" && request.method === "GET";
+  if (isLink && (pathname === "/" || sessionOfHost(hostname) !== undefined)) return undefined;
+  return errorResponse(403, "Forbidden origin", "Other pages may not use this Control Plane: open it at /");
 }
 
 function isLoopbackName(hostname: string): boolean {
