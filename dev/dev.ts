@@ -3,7 +3,7 @@
  * `deno task dev`: starts a cluster, the Control Plane and the agent in one command, and prints the address of the page. The pods of the cluster in
  * memory have a small desktop.
  *
- *     deno task dev [--port PORT] [--open] [--kubeconfig FILE]
+ *     deno task dev [--port PORT] [--open] [--kubeconfig FILE] [-- AGENT_FLAG…]
  * @module
  */
 import { KubernetesObjectApi } from "@kubernetes/client-node";
@@ -17,11 +17,12 @@ import { KubeconfigFile } from "./kubeconfig_file.ts";
 
 const AGENT_ID = "k8s-dev-local";
 const NAMESPACE = "streamspace";
-const USAGE = `Usage: deno task dev [--port PORT] [--open] [--kubeconfig FILE]
+const USAGE = `Usage: deno task dev [--port PORT] [--open] [--kubeconfig FILE] [-- AGENT_FLAG…]
 
   --port PORT         port of the page (default 8000, 0 for a free one)
   --open              open the page in the browser
-  --kubeconfig FILE   use this cluster and the namespace streamspace, which is created if necessary, instead of a cluster in memory`;
+  --kubeconfig FILE   use this cluster and the namespace streamspace, which is created if necessary, instead of a cluster in memory
+  -- AGENT_FLAG…      flags of the agent, such as --log-level=debug; deno task start --help lists them`;
 
 /** The program that opens an address in the browser, by operating system. */
 const OPENERS: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -33,11 +34,14 @@ interface Flags {
   readonly port: number;
   readonly open: boolean;
   readonly kubeconfig: string;
+  readonly agentFlags: readonly string[];
 }
 
 async function main(): Promise<number> {
   const unknown: string[] = [];
-  const flags = parseArgs(Deno.args, {
+  const end = Deno.args.indexOf("--");
+  const [args, agentFlags] = end < 0 ? [Deno.args, []] : [Deno.args.slice(0, end), Deno.args.slice(end + 1)];
+  const flags = parseArgs(args, {
     string: ["port", "kubeconfig"],
     boolean: ["open", "help"],
     unknown: (argument) => unknown.push(argument),
@@ -58,6 +62,7 @@ async function main(): Promise<number> {
       port: Number(port),
       open: Boolean(flags.open),
       kubeconfig: String(flags.kubeconfig ?? ""),
+      agentFlags,
     });
   } catch (error) {
     const reason = error instanceof Deno.errors.AddrInUse
@@ -71,7 +76,7 @@ async function main(): Promise<number> {
 }
 
 /** Runs everything until SIGINT or SIGTERM, or until the agent ends. */
-async function serve({ port, open, kubeconfig }: Flags): Promise<number> {
+async function serve({ port, open, kubeconfig, agentFlags }: Flags): Promise<number> {
   const stopped = Promise.withResolvers<void>();
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stopped.resolve);
   await using controlPlane = ControlPlane.start({ port });
@@ -87,11 +92,16 @@ async function serve({ port, open, kubeconfig }: Flags): Promise<number> {
       `--kubeconfig=${file?.path ?? kubeconfig}`,
       // The addresses of pods in memory are on this machine.
       ...(memory ? ["--stream-dial=direct"] : []),
+      ...agentFlags,
     ],
     onLine: (line) => console.log(line),
   });
   const ended = agent.exit();
-  await Promise.race([agent.line(/Starting heartbeat sender/), ended]);
+  const isUp = await Promise.race([
+    agent.line(/Starting heartbeat sender/).then(() => true),
+    ended.then(() => false),
+  ]);
+  if (!isUp) return await ended;
   const url = controlPlane.url.replace("127.0.0.1", "localhost");
   console.log(`\nStreamSpace runs at ${url}/ (Ctrl+C stops it)\n`);
   if (open) openBrowser(`${url}/`);

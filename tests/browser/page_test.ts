@@ -1,30 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Page } from "playwright-core";
-import { BrowserPage, CHROMIUM } from "../support/browser.ts";
-import { Background } from "../support/background.ts";
-
-const ROOT = new URL("../../", import.meta.url).pathname;
-
-/** Runs `deno task dev` and opens its page. */
-async function openPage(viewport?: { width: number; height: number }) {
-  const stack = new AsyncDisposableStack();
-  const env = { NO_COLOR: "1", HEALTH_ADDR: "off" };
-  const command = `${Deno.execPath()} run -P=dev dev/dev.ts --port=0`;
-  const program = stack.use(Background.start(command, { cwd: ROOT, env }));
-  const [, url = ""] = await program.output(/StreamSpace runs at (\S+)/);
-  const browser = stack.use(await BrowserPage.open(url, viewport));
-  return { url, browser, page: browser.page, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-}
-
-/** Starts a session with the form and returns its id. */
-async function startSession(page: Page, template = "firefox"): Promise<string> {
-  await page.locator("select[name=agent] option").first().waitFor({ state: "attached" });
-  await page.fill("input[name=template]", template);
-  await page.click("text=Start >> nth=-1");
-  const card = page.locator("#sessions [data-session]").first();
-  await card.waitFor();
-  return await card.getAttribute("data-session") ?? "";
-}
+import { CHROMIUM } from "../support/browser.ts";
+import { openDevPage, startSession } from "../support/dev_page.ts";
 
 interface Screen {
   /** Pixels of the whole screen that have the color of the background. */
@@ -61,7 +38,7 @@ Deno.test(
   "a session is started, seen, used, hibernated, woken and stopped in the browser",
   options,
   async () => {
-    await using stage = await openPage();
+    await using stage = await openDevPage();
     const { page, url, browser } = stage;
     const id = await startSession(page);
     await page.click(`#open-${id}`);
@@ -92,7 +69,7 @@ Deno.test(
 );
 
 Deno.test("a session that fails shows why", options, async () => {
-  await using stage = await openPage();
+  await using stage = await openDevPage();
   const { page, browser } = stage;
   await startSession(page, "no-such-template");
   await page.locator("#sessions .failed").waitFor();
@@ -101,7 +78,7 @@ Deno.test("a session that fails shows why", options, async () => {
 });
 
 Deno.test("the page fits a phone and can be used with the keyboard", options, async () => {
-  await using stage = await openPage({ width: 375, height: 700 });
+  await using stage = await openDevPage({ viewport: { width: 375, height: 700 } });
   const { page, browser } = stage;
   await page.locator("select[name=agent] option").first().waitFor({ state: "attached" });
   await page.focus("select[name=agent]");

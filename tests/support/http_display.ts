@@ -8,12 +8,13 @@ const PAGE = `<!DOCTYPE html>
 <title>Display</title>
 <link rel="icon" href="data:,">
 <h1>HTTP display</h1>
-<input id="typed" autofocus>
+<input id="typed" disabled>
 <p id="echo"></p>
 <p id="ticks">0</p>
 <script type="module">
   const byId = (id) => document.getElementById(id);
   const socket = new WebSocket(location.href.replace("http", "ws") + "socket", "text");
+  socket.onopen = () => byId("typed").disabled = false;
   socket.onmessage = ({ data }) => byId("echo").textContent = data;
   byId("typed").oninput = ({ target }) => socket.send(target.value);
   let ticks = 0;
