@@ -101,10 +101,11 @@ export function createComponents(config: Config, environment: Environment): Comp
   using disposables = new DisposableStack();
   const cluster = createCluster(config, environment);
   disposables.use(cluster.transport);
-  const reporting = createReporting(config, { ...environment, ...cluster });
+  const activity = new SessionActivity({ publishIntervalMs: environment.timings.activityMs });
+  disposables.use(activity);
+  const reporting = createReporting(config, { ...environment, ...cluster, activity });
   disposables.use(reporting.journal);
   disposables.use(reporting.outbox);
-  const activity = new SessionActivity();
   const work = createWork(config, { ...environment, ...cluster, ...reporting, activity });
   disposables.use(work.reconciler);
   disposables.use(work.monitor);
@@ -175,7 +176,9 @@ function createCluster(config: Config, environment: Environment): Cluster {
 /** What reports to the Control Plane, and remembers what was reported. */
 function createReporting(
   config: Config,
-  { transport, timings, leadership }: Environment & Cluster,
+  { transport, timings, leadership, activity }: Environment & Cluster & {
+    readonly activity: SessionActivity;
+  },
 ): Reporting {
   const reported = new ReportedStatuses();
   const journal = new Journal({
@@ -188,7 +191,11 @@ function createReporting(
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });
   const outbox = new Outbox(journal, timings);
-  return { reported, journal, outbox, reporter: new Reporter(outbox, reported, () => isLeading(leadership)) };
+  const reporter = new Reporter(outbox, reported, {
+    isLeading: () => isLeading(leadership),
+    activityOf: (sessionId) => activity.of(sessionId),
+  });
+  return { reported, journal, outbox, reporter };
 }
 
 /** What runs commands and observes sessions. */
@@ -208,6 +215,8 @@ function createWork(
     reported,
     reporter,
     busy,
+    activity: context.activity,
+    recordActivity: (sessionId, use) => recorder.recordActivity(sessionId, use),
     recordStatus: async (status) => {
       journal.recordSessions();
       await recorder.recordStatus(status);

@@ -52,6 +52,8 @@ export const COMMAND = v.looseObject({
   payload: v.optional(object),
 }, shown("must be a JSON object"));
 
+const use = { viewers: v.optional(count), lastActivity: v.optional(text) };
+
 /** A status message; the Control Plane takes the pod's name from each one, so a running session must name it. */
 const status = v.variant("state", [
   v.looseObject({
@@ -59,6 +61,7 @@ const status = v.variant("state", [
     state: v.literal("running"),
     vncReady: v.boolean(shown("must be true or false")),
     vncPort: v.optional(port),
+    ...use,
     platformMetadata: v.looseObject({ podName: text }, shown("must be an object")),
   }),
   v.looseObject({
@@ -66,6 +69,7 @@ const status = v.variant("state", [
     state: oneOf("pending", "hibernated", "terminated", "failed"),
     vncReady: v.boolean(shown("must be true or false")),
     vncPort: v.optional(port),
+    ...use,
     platformMetadata: v.optional(object),
   }),
 ], shown("must be one of pending, running, hibernated, terminated, failed"));

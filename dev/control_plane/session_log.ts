@@ -17,6 +17,10 @@ export interface SessionRecord {
   /** Why the session has failed, or what it waits for; empty if it is not known. */
   message: string;
   podName: string;
+  /** Number of open streams. */
+  viewers: number;
+  /** When a stream was open last; empty if none ever was. */
+  lastActivity: string;
   createdAt: string;
   updatedAt: string;
 }
@@ -51,6 +55,8 @@ export class SessionLog {
     session.state = String(payload.state);
     session.message = typeof metadata.message === "string" ? metadata.message : "";
     session.podName = typeof metadata.podName === "string" ? metadata.podName : "";
+    session.viewers = typeof payload.viewers === "number" ? payload.viewers : 0;
+    session.lastActivity = typeof payload.lastActivity === "string" ? payload.lastActivity : "";
     session.updatedAt = timestamp;
   }
 
@@ -64,6 +70,8 @@ export class SessionLog {
       user: "",
       message: "",
       podName: "",
+      viewers: 0,
+      lastActivity: "",
       createdAt: now,
       updatedAt: now,
     };

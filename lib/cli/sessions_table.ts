@@ -16,6 +16,7 @@ import {
   USER_ANNOTATION,
   USER_LABEL,
 } from "../model/names.ts";
+import { recordedActivity } from "../status/annotations.ts";
 import { observedStatus } from "../status/observed.ts";
 import { checkReadiness } from "../status/readiness.ts";
 import type { Config, OutputFormat } from "./options.ts";
@@ -34,6 +35,10 @@ export interface SessionRow {
   readonly node: string;
   /** Seconds since its Deployment was created, rounded up; 0 without a Deployment. */
   readonly ageSeconds: number;
+  /** Number of open streams. */
+  readonly viewers: number;
+  /** When a stream was open last (RFC 3339); empty if none ever was. */
+  readonly lastActivity: string;
   /** Name of the home volume's PersistentVolumeClaim. */
   readonly home: string;
   readonly cpu: string;
@@ -50,6 +55,8 @@ const HEADER = [
   "POD",
   "NODE",
   "AGE",
+  "VIEWERS",
+  "LAST USED",
   "HOME",
   "CPU",
   "MEMORY",
@@ -69,7 +76,8 @@ export async function listSessions(
   format: OutputFormat,
   { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Promise<string> {
-  return formatRows(listRows(await loadCache(config, timeoutMs), Date.now()), format);
+  const now = Date.now();
+  return formatRows(listRows(await loadCache(config, timeoutMs), now), format, now);
 }
 
 /** Reads all objects of this agent's sessions. */
@@ -89,10 +97,10 @@ export function listRows(cache: SessionCache, now: number): SessionRow[] {
   return cache.sessionIds().sort().map((id) => rowOf(id, cache.session(id), now));
 }
 
-/** Formats the rows as a table for people or as JSON for programs. */
-export function formatRows(rows: readonly SessionRow[], format: OutputFormat): string {
+/** Formats the rows as a table for people or as JSON for programs; `now` is in milliseconds since 1970. */
+export function formatRows(rows: readonly SessionRow[], format: OutputFormat, now: number): string {
   if (format === "json") return JSON.stringify({ sessions: rows }, undefined, 2);
-  return rows.length === 0 ? "No sessions" : formatTable([HEADER, ...rows.map(cellsOf)]);
+  return rows.length === 0 ? "No sessions" : formatTable([HEADER, ...rows.map((row) => cellsOf(row, now))]);
 }
 
 /** Aligns the cells of a table. */
@@ -109,6 +117,7 @@ function rowOf(session: string, objects: SessionObjects, now: number): SessionRo
   const status = observedStatus(session, { objects, lastReported: undefined, disruption: undefined });
   const pod = objects.pods.find(({ metadata }) => metadata?.name === status?.platformMetadata.podName) ??
     objects.pods[0];
+  const activity = recordedActivity(objects);
   const limits = deployment?.spec?.template.spec?.containers[0]?.resources?.limits;
   return {
     session,
@@ -120,6 +129,8 @@ function rowOf(session: string, objects: SessionObjects, now: number): SessionRo
     ageSeconds: creationTimestamp
       ? Math.max(1, Math.ceil((now - new Date(creationTimestamp).getTime()) / 1000))
       : 0,
+    viewers: activity?.viewers ?? 0,
+    lastActivity: activity?.lastActivity.toISOString() ?? "",
     home: claim?.metadata?.name ?? "",
     cpu: limits?.cpu ?? "",
     memory: limits?.memory ?? "",
@@ -139,11 +150,19 @@ function reasonOf(objects: SessionObjects): string {
   }
 }
 
-function cellsOf(row: SessionRow): string[] {
+function cellsOf(row: SessionRow, now: number): string[] {
   const { session, user, template, state, pod, node, ageSeconds, home, cpu, memory, reason } = row;
   const age = ageSeconds === 0 ? "" : formatDuration(ageSeconds * 1000);
-  const cells = [session, user, template, state, pod, node, age, home, cpu, memory].map(cellOf);
+  const use = [String(row.viewers), lastUsed(row, now)];
+  const cells = [session, user, template, state, pod, node, age, ...use, home, cpu, memory].map(cellOf);
   return [...cells, printable(reason)];
+}
+
+/** The time since the session was used last. */
+function lastUsed({ viewers, lastActivity }: SessionRow, now: number): string {
+  if (viewers > 0) return "now";
+  if (lastActivity === "") return "never";
+  return formatDuration(Math.max(1, Math.ceil((now - Date.parse(lastActivity)) / 1000)) * 1000);
 }
 
 /** The text of a cell: names from payloads can have any length and characters. */

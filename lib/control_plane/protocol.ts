@@ -50,6 +50,10 @@ export interface SessionStatus {
   readonly vncReady: boolean;
   readonly vncPort: number;
   readonly platformMetadata: Readonly<Record<string, string>>;
+  /** Number of open streams; absent if no stream was ever opened. */
+  readonly viewers?: number;
+  /** When a stream was open last (RFC 3339); absent if none ever was. */
+  readonly lastActivity?: string;
 }
 
 /** Outcome of a successful command. */

@@ -8,6 +8,16 @@ import type { Outbox } from "./outbox.ts";
 import type { Capacity, Result, SessionStatus, Usage } from "./protocol.ts";
 import type { ReportedStatuses } from "./reported_statuses.ts";
 
+/** Options of a {@linkcode Reporter}. */
+export interface ReporterOptions {
+  /** Whether this replica is still the leader. @default {it always is} */
+  readonly isLeading?: () => boolean;
+  /** The use of a session, which is part of its status. @default {unknown} */
+  readonly activityOf?: (
+    sessionId: string,
+  ) => { readonly viewers: number; readonly lastActivity: Date } | undefined;
+}
+
 /**
  * Sends messages; its methods neither wait nor fail. A process that was suspended for longer than its lease reports nothing more: the next leader
  * may have reported newer statuses and results.
@@ -15,13 +25,12 @@ import type { ReportedStatuses } from "./reported_statuses.ts";
 export class Reporter {
   readonly #outbox: Outbox;
   readonly #reported: ReportedStatuses;
-  readonly #isLeading: () => boolean;
+  readonly #options: ReporterOptions;
 
-  /** @param isLeading whether this replica is still the leader. @default {it always is} */
-  constructor(outbox: Outbox, reported: ReportedStatuses, isLeading: () => boolean = () => true) {
+  constructor(outbox: Outbox, reported: ReportedStatuses, options: ReporterOptions = {}) {
     this.#outbox = outbox;
     this.#reported = reported;
-    this.#isLeading = isLeading;
+    this.#options = options;
   }
 
   /** Whether a status waits for a link. */
@@ -45,7 +54,7 @@ export class Reporter {
    * @param options.waitedMs how long a previous process has kept it, in milliseconds. @default {0}
    */
   result(result: Result, options: { waitedMs?: number } = {}): void {
-    if (this.#isLeading()) this.#outbox.send(result, options);
+    if (this.#isLeading) this.#outbox.send(result, options);
   }
 
   /**
@@ -54,12 +63,17 @@ export class Reporter {
    * @param options.onSent called once it is sent, which is never if a later status of the session replaces it before
    */
   status(status: SessionStatus, options: { onSent?: () => void } = {}): void {
-    if (!this.#isLeading()) return;
-    this.#reported.set(status);
+    if (!this.#isLeading) return;
     const { sessionId, state, platformMetadata: { message } } = status;
     if (message) log.info("Session {sessionId} is {state}: {reason}", { sessionId, state, reason: message });
     else log.info("Session {sessionId} is {state}", { sessionId, state });
-    this.#outbox.send({ type: "status", payload: status }, options);
+    this.#sendStatus(status, options);
+  }
+
+  /** Reports the last status of a session again, because its use changed; does nothing without one. */
+  activity(sessionId: string): void {
+    const status = this.#reported.get(sessionId);
+    if (status && this.#isLeading) this.#sendStatus(status);
   }
 
   /** Drops statuses of a session that are not delivered yet, as a stop was received: sent after it, they would undo it. */
@@ -79,5 +93,17 @@ export class Reporter {
   /** Answers a ping. */
   pong(): void {
     this.#outbox.send({ type: "pong", payload: {} });
+  }
+
+  get #isLeading(): boolean {
+    return this.#options.isLeading?.() ?? true;
+  }
+
+  #sendStatus(status: SessionStatus, options: { onSent?: () => void } = {}): void {
+    const activity = this.#options.activityOf?.(status.sessionId);
+    const { viewers, lastActivity } = activity ?? {};
+    const payload = lastActivity ? { ...status, viewers, lastActivity: lastActivity.toISOString() } : status;
+    this.#reported.set(payload);
+    this.#outbox.send({ type: "status", payload }, options);
   }
 }

@@ -40,6 +40,8 @@ export const SPEC_HASH_ANNOTATION = "stream.space/spec-hash";
 export const COMMAND_ANNOTATION = "stream.space/command-id";
 /** Annotation of Services with the result of the last successful command. */
 export const OUTCOME_ANNOTATION = "stream.space/outcome";
+/** Annotation of Services with the use of the session: the number of open streams, and when one was open last. */
+export const ACTIVITY_ANNOTATION = "stream.space/activity";
 /** Annotation of Services with the last reported status. */
 export const STATUS_ANNOTATION = "stream.space/status";
 

@@ -74,6 +74,8 @@ export interface Timings {
   readonly homeCheckMs: number;
   /** How long a running session may be unready before that is reported. */
   readonly unreadyGraceMs: number;
+  /** Shortest time between two reports of the use of a session, and the time after which it is reported again while a stream is open. */
+  readonly activityMs: number;
   /** Changes of a session within this time are written to its Session object together. */
   readonly sessionObjectBatchMs: number;
   /** Pause before the first reconnect; it doubles with each further one, to 16 times as long at most. */
@@ -126,6 +128,7 @@ export const DEFAULT_TIMINGS: Timings = {
   graceFactor: 1,
   homeCheckMs: 60_000,
   unreadyGraceMs: 2000,
+  activityMs: 60_000,
   sessionObjectBatchMs: 500,
   reconnectMs: 2000,
   stableLinkMs: 30_000,

@@ -14,7 +14,13 @@ import type { SessionClient } from "../kubernetes/client.ts";
 import { conditionOf, isAlive, nameOf } from "../kubernetes/objects.ts";
 import { agentOf } from "../kubernetes/ownership.ts";
 import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
-import { COMMAND_ANNOTATION, OUTCOME_ANNOTATION, STATUS_ANNOTATION } from "../model/names.ts";
+import {
+  ACTIVITY_ANNOTATION,
+  COMMAND_ANNOTATION,
+  OUTCOME_ANNOTATION,
+  STATUS_ANNOTATION,
+} from "../model/names.ts";
+import type { Activity } from "./session_activity.ts";
 import { statusOf } from "./status.ts";
 
 /** The outcome of a request: the result for the command, and the session's new status. */
@@ -69,6 +75,14 @@ export class AnnotationRecorder {
       ? { [STATUS_ANNOTATION]: null, [OUTCOME_ANNOTATION]: null }
       : statusAnnotation(status);
     await this.#annotate(status.sessionId, { kind, object, annotations });
+  }
+
+  /** Records the use of a session, if the number of viewers changed since the last record. */
+  async recordActivity(sessionId: string, activity: Activity): Promise<void> {
+    const { service } = this.#cache.session(sessionId);
+    if (!isAlive(service) || recordedActivity({ service })?.viewers === activity.viewers) return;
+    const annotations = { [ACTIVITY_ANNOTATION]: JSON.stringify(activity) };
+    await this.#annotate(sessionId, { kind: "service", object: service, annotations });
   }
 
   async #annotate(
@@ -146,6 +160,15 @@ export function recordedStatus(
   if (!isState(state)) return undefined;
   const platformMetadata = { podName: String(podName), ...(reason ? { reason: String(reason) } : {}) };
   return { ...statusOf(sessionId, state), platformMetadata };
+}
+
+/** The recorded use of a session; `undefined` if it was never used. */
+export function recordedActivity({ service }: Pick<SessionObjects, "service">): Activity | undefined {
+  const { viewers, lastActivity } = parseAnnotation(service?.metadata?.annotations?.[ACTIVITY_ANNOTATION]) ??
+    {};
+  const date = new Date(typeof lastActivity === "string" ? lastActivity : NaN);
+  const isValid = Number.isInteger(viewers) && Number(viewers) >= 0 && !Number.isNaN(date.getTime());
+  return isValid ? { viewers: Number(viewers), lastActivity: date } : undefined;
 }
 
 /** Whether a command is the start that created the session. Its Service always names that command, its Deployment only until the next one. */

@@ -9,21 +9,25 @@ import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
 import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
-import { isLeftByGoAgent, isReportedBefore, recordedStatus } from "./annotations.ts";
+import { isLeftByGoAgent, isReportedBefore, recordedActivity, recordedStatus } from "./annotations.ts";
 import type { BusySessions } from "./busy_sessions.ts";
 import type { Problem } from "./causes.ts";
 import { disruptionOf, isSameStatus, observedStatus } from "./observed.ts";
+import type { Activity, SessionActivity } from "./session_activity.ts";
 import { statusOf } from "./status.ts";
 
 /** What a monitor needs. */
 export interface MonitorOptions {
   readonly cache: SessionCache;
   readonly reported: ReportedStatuses;
-  readonly reporter: Pick<Reporter, "status" | "hasUnsentStatus">;
+  readonly reporter: Pick<Reporter, "status" | "activity" | "hasUnsentStatus">;
   /** Sessions with a running or queued command. */
   readonly busy: BusySessions;
   /** Persists a reported status. */
   readonly recordStatus: (status: SessionStatus) => Promise<void>;
+  readonly activity: SessionActivity;
+  /** Persists the use of a session. */
+  readonly recordActivity: (sessionId: string, activity: Activity) => Promise<void>;
   /** How long a running session may be unready before that is reported, in milliseconds. @default {2000} */
   readonly unreadyGraceMs?: number;
 }
@@ -57,7 +61,7 @@ export class Monitor implements Disposable {
 
   /** Reports what changed since the previous process reported, and every change from now on. Call it when the cache is synced. */
   start({ known, uncertain, reportedUpTo }: RecoveredSessions): void {
-    const { cache, busy } = this.#options;
+    const { cache, reported, busy, activity } = this.#options;
     const isKnown = new Set(known);
     const isUncertain = new Set(uncertain);
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
@@ -72,7 +76,16 @@ export class Monitor implements Disposable {
       this.check(sessionId);
       this.#advance();
     };
-    this.#stopListening = [cache.listen(check), busy.onIdle(check)];
+    this.#stopListening = [
+      cache.listen(check),
+      busy.onIdle(check),
+      reported.listen((sessionId) => reported.get(sessionId) ?? activity.forget(sessionId)),
+      activity.onPublish((sessionId) => this.#reportActivity(sessionId)),
+    ];
+    for (const sessionId of cache.sessionIds()) {
+      const recorded = recordedActivity(cache.session(sessionId));
+      if (recorded) activity.restore(sessionId, recorded);
+    }
   }
 
   /** Reports the status of a session if it differs from the last reported one. */
@@ -138,6 +151,14 @@ export class Monitor implements Disposable {
     clearTimeout(unready?.timer);
     this.#unready.delete(sessionId);
     if (lastReported && status && !isSameStatus(status, lastReported)) this.report(status);
+  }
+
+  /** While a command runs for a session, its status includes the activity. */
+  #reportActivity(sessionId: string): void {
+    const { busy, reporter, activity, recordActivity } = this.#options;
+    if (!busy.has(sessionId)) reporter.activity(sessionId);
+    const current = activity.of(sessionId);
+    if (current) void recordActivity(sessionId, current);
   }
 
   /** Notes that everything up to now is reported, except changes that a running command will report, which the journal has. */

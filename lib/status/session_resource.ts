@@ -59,6 +59,9 @@ export interface SessionResourceStatus {
   readonly nodeName: string;
   readonly vncPort: number;
   readonly message: string;
+  /** Absent if no stream was ever opened, as is the next one. */
+  readonly viewers?: number;
+  readonly lastActivity?: string;
   readonly observedGeneration: number;
   readonly conditions: readonly Condition[];
 }
@@ -134,13 +137,14 @@ export function sessionResourceStatus(
 ): SessionResourceStatus {
   const { lastReported, generation } = context;
   const pod = lastReported.state === "hibernated" ? undefined : reportedPod(pods, lastReported);
-  const { state } = lastReported;
+  const { state, viewers, lastActivity } = lastReported;
   return {
     state,
     phase: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
     ...(pod ? podFields(pod) : { podName: "", podIP: "", nodeName: "" }),
     vncPort: displayPort(deployment.spec?.template ?? {}),
     message: messageOf(lastReported),
+    ...(lastActivity === undefined ? {} : { viewers, lastActivity: withoutFraction(lastActivity) }),
     observedGeneration: generation,
     conditions: conditionsOf(lastReported, desiredState(deployment)).map((one) => complete(one, context)),
   };
@@ -184,9 +188,13 @@ function complete(
     .map((one) => asRecord(one))
     .find((one) => one?.type === condition.type && one.status === condition.status);
   const since = current?.lastTransitionTime;
-  // Kubernetes writes times without fractions of a second.
-  const lastTransitionTime = typeof since === "string" ? since : now.toISOString().replace(/\.\d+Z$/, "Z");
+  const lastTransitionTime = typeof since === "string" ? since : withoutFraction(now.toISOString());
   return { ...condition, observedGeneration: generation, lastTransitionTime };
+}
+
+/** Kubernetes writes times without fractions of a second. */
+function withoutFraction(time: string): string {
+  return time.replace(/\.\d+Z$/, "Z");
 }
 
 function messageOf({ platformMetadata }: SessionStatus): string {

@@ -58,8 +58,8 @@ export type AcceptViewer = {
   (target: { readonly port: number; readonly podName: string }): ViewerStream;
   /** Rejects the stream instead. */
   readonly reject: (code: StreamResetError["code"], message: string) => void;
-  /** Whether the viewer has given the stream up. */
-  readonly isCancelled: () => boolean;
+  /** Aborted with a {@linkcode StreamResetError} when the viewer gives the stream up before it is accepted. */
+  readonly cancelled: AbortSignal;
 };
 
 /** What happens to streams. */
@@ -108,13 +108,12 @@ export class SessionStreams implements Disposable {
   ): Promise<void> {
     const { dialer, observer } = this.#options;
     const observation = observer.requested({ sessionId, dial: dialer.mode });
-    const cancel = new AbortController();
     let target: PodPort;
     let connection: PodConnection;
     try {
       target = this.#target(sessionId, port);
-      connection = await this.#connect(sessionId, target, cancel.signal);
-      this.#checkConnected(sessionId, { target, connection, accept });
+      connection = await this.#connect(sessionId, target, accept.cancelled);
+      this.#checkConnected(sessionId, { target, connection, cancelled: accept.cancelled });
     } catch (error) {
       const code = error instanceof StreamResetError ? error.code : "unreachable";
       const reason = messageOf(error);
@@ -170,18 +169,17 @@ export class SessionStreams implements Disposable {
   /** Closes the connection and throws if the pod or the viewer is gone by now. */
   #checkConnected(
     sessionId: string,
-    { target, connection, accept }: {
+    { target, connection, cancelled }: {
       readonly target: PodPort;
       readonly connection: PodConnection;
-      readonly accept: AcceptViewer;
+      readonly cancelled: AbortSignal;
     },
   ): void {
     const isCurrent = this.#isCurrent(sessionId, target.podName);
-    if (isCurrent && !accept.isCancelled()) return;
+    if (isCurrent && !cancelled.aborted) return;
     connection.close();
-    throw isCurrent
-      ? new StreamResetError("cancelled", "the viewer has gone")
-      : new StreamResetError("pod-gone", "the pod of the session was replaced");
+    cancelled.throwIfAborted();
+    throw new StreamResetError("pod-gone", "the pod of the session was replaced");
   }
 
   /** Relays until the stream has ended, and returns how. */

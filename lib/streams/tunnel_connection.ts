@@ -38,8 +38,8 @@ export type AcceptStream = {
   (target: { readonly port: number; readonly podName: string }): TunnelStream;
   /** Rejects the stream instead. */
   readonly reject: (code: StreamResetError["code"], message: string) => void;
-  /** Whether the peer has given the stream up. */
-  readonly isCancelled: () => boolean;
+  /** Aborted with a {@linkcode StreamResetError} when the peer gives the stream up, or the tunnel closes, before it is accepted. */
+  readonly cancelled: AbortSignal;
 };
 
 /** An open stream with its target. */
@@ -52,6 +52,9 @@ export interface OpenedStream {
 /** A stream that was requested, but not accepted yet. */
 interface PendingStream {
   readonly granted: number;
+  /** Ends the request with an error. */
+  readonly reject: (error: StreamResetError) => void;
+  /** The Control Plane's end. */
   readonly opened?: PromiseWithResolvers<OpenedStream>;
 }
 
@@ -118,7 +121,7 @@ export class TunnelConnection implements StreamConnection {
     const stream = ++this.#lastId;
     const opened = Promise.withResolvers<OpenedStream>();
     const granted = this.targetWindow();
-    this.#pending.set(stream, { granted, opened });
+    this.#pending.set(stream, { granted, opened, reject: opened.reject });
     this.send({ type: "open", stream, sessionId, port, window: granted });
     const onAbort = () => {
       if (!this.#pending.delete(stream)) return;
@@ -160,7 +163,7 @@ export class TunnelConnection implements StreamConnection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#ready.reject(new StreamResetError(code, reason));
-    for (const { opened } of this.#pending.values()) opened?.reject(new StreamResetError(code, reason));
+    for (const { reject } of this.#pending.values()) reject(new StreamResetError(code, reason));
     this.#pending.clear();
     for (const stream of this.#streams.values()) stream.finishWith({ code, message: reason });
     for (const { sent } of this.#queue.splice(0)) sent();
@@ -250,7 +253,8 @@ export class TunnelConnection implements StreamConnection {
     }
     this.#lastId = Math.max(this.#lastId, id);
     const isFull = this.#streams.size + this.#pending.size >= this.#maxStreams;
-    this.#pending.set(id, { granted: 0 });
+    const cancel = new AbortController();
+    this.#pending.set(id, { granted: 0, reject: (error) => cancel.abort(error) });
     if (this.#isGoingAway) return reject("stopping", "the agent is stopping");
     if (isFull) return reject("too-many-streams", `${this.#maxStreams} streams are open`);
     const accept = ({ port, podName }: { port: number; podName: string }) => {
@@ -261,7 +265,7 @@ export class TunnelConnection implements StreamConnection {
       this.send({ type: "accept", stream: id, port, podName, window: granted });
       return stream;
     };
-    onOpen(request, Object.assign(accept, { reject, isCancelled: () => !this.#pending.has(id) }));
+    onOpen(request, Object.assign(accept, { reject, cancelled: cancel.signal }));
   }
 
   #receiveAccept(message: Extract<TunnelMessage, { type: "accept" }>): void {
@@ -278,7 +282,7 @@ export class TunnelConnection implements StreamConnection {
   #rejectPending(id: number, error: StreamResetError): void {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
-    pending?.opened?.reject(error);
+    pending?.reject(error);
   }
 
   #resetMalformed({ stream, message }: MalformedStreamError): void {

@@ -63,6 +63,8 @@ Deno.test("listRows() returns the details of a session", () => {
     pod: "s1-x",
     node: "n1",
     ageSeconds: 600,
+    viewers: 0,
+    lastActivity: "",
     home: "",
     cpu: "250m",
     memory: "512Mi",
@@ -98,20 +100,24 @@ Deno.test("listRows() rounds the age of a session up to a second", () => {
 Deno.test("formatRows() aligns the columns, and shortens and escapes text", () => {
   const [row] = listRows(cacheOf([deployment("s1"), undefined]), NOON);
   if (!row) throw new Error("There is no row");
-  const rows = [{ ...row, reason: "it waits" }, {
-    ...row,
-    session: `x\n${"y".repeat(99)}`,
-    user: "",
-    reason: "",
-  }];
+  const rows = [
+    { ...row, viewers: 2, lastActivity: "2026-01-01T11:00:00.000Z", reason: "it waits" },
+    { ...row, session: `x\n${"y".repeat(99)}`, user: "", reason: "" },
+    { ...row, session: "s3", lastActivity: "2026-01-01T11:58:30.000Z", reason: "" },
+  ];
   const long = `x\\n${"y".repeat(59)}…`;
-  assertEquals(formatRows(rows, "text").split("\n"), [
-    `${"SESSION".padEnd(63)}  USER      TEMPLATE  STATE    POD  NODE  AGE  HOME  CPU   MEMORY  REASON`,
-    `${"s1".padEnd(63)}  Alice B.  -         pending  -    -     10m  -     250m  512Mi   it waits`,
-    `${long}  -         -         pending  -    -     10m  -     250m  512Mi`,
+  assertEquals(formatRows(rows, "text", NOON).split("\n"), [
+    `${
+      "SESSION".padEnd(63)
+    }  USER      TEMPLATE  STATE    POD  NODE  AGE  VIEWERS  LAST USED  HOME  CPU   MEMORY  REASON`,
+    `${
+      "s1".padEnd(63)
+    }  Alice B.  -         pending  -    -     10m  2        now        -     250m  512Mi   it waits`,
+    `${long}  -         -         pending  -    -     10m  0        never      -     250m  512Mi`,
+    `${"s3".padEnd(63)}  Alice B.  -         pending  -    -     10m  0        1m30s      -     250m  512Mi`,
   ]);
-  assertEquals(JSON.parse(formatRows(rows, "json")), { sessions: rows });
-  assertEquals(formatRows([], "text"), "No sessions");
+  assertEquals(JSON.parse(formatRows(rows, "json", NOON)), { sessions: rows });
+  assertEquals(formatRows([], "text", NOON), "No sessions");
 });
 
 Deno.test("listSessions() reports a timeout when the API server does not answer", async () => {

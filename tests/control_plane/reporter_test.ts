@@ -40,13 +40,34 @@ Deno.test("Reporter sends one message per report", () => {
   ]);
 });
 
+Deno.test("Reporter includes the use of a session in its status, and repeats the last status when it changes", () => {
+  using outbox = new Outbox();
+  const wire = new FakeWire();
+  outbox.attach(wire);
+  const lastActivity = new Date("2026-01-01T12:00:00Z");
+  let viewers = 1;
+  const activityOf = (sessionId: string) => sessionId === "s1" ? { viewers, lastActivity } : undefined;
+  const reporter = new Reporter(outbox, new ReportedStatuses(), { activityOf });
+  const [one, other] = [statusOf("s1", "running"), statusOf("s2", "running")];
+  reporter.activity("s1");
+  reporter.status(one);
+  reporter.status(other);
+  viewers = 2;
+  reporter.activity("s1");
+  assertEquals(wire.messages.map(({ payload }) => payload), [
+    { ...one, viewers: 1, lastActivity: "2026-01-01T12:00:00.000Z" },
+    { ...other },
+    { ...one, viewers: 2, lastActivity: "2026-01-01T12:00:00.000Z" },
+  ]);
+});
+
 Deno.test("Reporter sends no status and no result of a replica that is not the leader any more", () => {
   using outbox = new Outbox();
   const wire = new FakeWire();
   outbox.attach(wire);
   const reported = new ReportedStatuses();
   let isLeading = true;
-  const reporter = new Reporter(outbox, reported, () => isLeading);
+  const reporter = new Reporter(outbox, reported, { isLeading: () => isLeading });
   reporter.status(statusOf("s1", "pending"));
   isLeading = false;
   reporter.status(statusOf("s1", "failed"));

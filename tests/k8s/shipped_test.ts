@@ -180,7 +180,7 @@ Deno.test("optional kinds have printer columns", () => {
     KINDS.find(({ spec }) => spec.names.plural === plural)?.spec.versions[0]?.additionalPrinterColumns
       ?.map(({ name, priority }) => priority ? `${name} (wide)` : name);
   assertEquals(columns("sessions"), [
-    ...["User", "Template", "State", "Age"],
+    ...["User", "Template", "State", "Viewers", "Age"],
     ...["Pod (wide)", "Node (wide)", "Message (wide)"],
   ]);
   assertEquals(columns("templates"), ["Image", "Display Name", "Category", "Age"]);

@@ -8,6 +8,7 @@ import { type ObservedVersions, SessionCache } from "../../lib/kubernetes/sessio
 import { followSessions } from "../../lib/kubernetes/session_watch.ts";
 import { BusySessions } from "../../lib/status/busy_sessions.ts";
 import { Monitor } from "../../lib/status/monitor.ts";
+import { SessionActivity } from "../../lib/status/session_activity.ts";
 import { statusOf } from "../../lib/status/status.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
@@ -94,7 +95,9 @@ function monitoredSession(situation: Situation = {}): {
   const reported = new ReportedStatuses();
   for (const sessionId of known) reported.set(statusOf(sessionId, "pending"));
   const reporter = new Reporter(outbox, reported);
-  const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus });
+  const activity = new SessionActivity();
+  const recordActivity = () => Promise.resolve();
+  const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus, activity, recordActivity });
   monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo });
   const reports = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>

@@ -119,7 +119,12 @@ Deno.test("the Session kind defines exactly the fields that the agent writes", a
   const { spec } = sessionResource("s1", deployment({ annotations }));
   const status = sessionResourceStatus(
     { deployment: deployment(), pods: [] },
-    { lastReported: reported("running"), generation: 1, conditions: [], now: NOW },
+    {
+      lastReported: { ...reported("running"), viewers: 1, lastActivity: NOW.toISOString() },
+      generation: 1,
+      conditions: [],
+      now: NOW,
+    },
   );
   assertEquals(written(spec), defined(properties.spec));
   assertEquals(written(status), defined(properties.status));

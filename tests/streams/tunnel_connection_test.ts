@@ -222,11 +222,14 @@ Deno.test("TunnelConnection rejects streams beyond the limit and while it is goi
   assertEquals(bench.requests.length, 1);
 });
 
-Deno.test("TunnelConnection knows that a stream was cancelled before it was accepted", () => {
+Deno.test("TunnelConnection cancels requests that are given up, and those of a tunnel that closes", () => {
   const bench = new Bench();
-  bench.receive({ type: "open", stream: 1, sessionId: "s1", window: 1 });
+  for (const stream of [1, 2]) bench.receive({ type: "open", stream, sessionId: "s1", window: 1 });
+  const [first, second] = bench.requests.map(({ accept }) => accept.cancelled);
   bench.receive({ type: "reset", stream: 1, code: "cancelled", message: "" });
-  assertEquals(bench.requests[0]?.accept.isCancelled(), true);
+  assertEquals([first?.aborted, second?.aborted], [true, false]);
+  bench.connection.close("the tunnel was closed");
+  assertEquals([second?.aborted, second?.reason.message], [true, "the tunnel was closed"]);
 });
 
 Deno.test("TunnelConnection keeps nothing of 1,000 streams", async () => {

@@ -81,7 +81,7 @@ function agentCard(
 }
 
 function sessionCard(session) {
-  const { sessionId, agentId, state, template, user, message, createdAt } = session;
+  const { sessionId, agentId, state, template, user, message, viewers, createdAt } = session;
   const button = (label, action, className = "") =>
     element("button", {
       id: `${action}-${sessionId}`,
@@ -109,12 +109,17 @@ function sessionCard(session) {
     {},
     element("strong", {}, sessionId),
     element("p", { className: state }, state),
-    element("p", { className: "muted" }, [origin, age(createdAt)].filter(Boolean).join(" · ")),
+    element("p", { className: "muted" }, [origin, age(createdAt), use(viewers)].filter(Boolean).join(" · ")),
     element("p", {}, message),
     buttons,
   );
   card.dataset.session = sessionId;
   return card;
+}
+
+function use(viewers) {
+  if (viewers === 0) return "";
+  return viewers === 1 ? "1 viewer" : `${viewers} viewers`;
 }
 
 function commandRow({ action, sessionId, status, error, createdAt, completedAt }) {

@@ -29,19 +29,19 @@ onEachCluster("sessions lists all sessions with their states and reasons", async
   assertEquals([code, lines.length], [0, 5]);
   assertMatch(
     lines[0] ?? "",
-    /^SESSION +USER +TEMPLATE +STATE +POD +NODE +AGE +HOME +CPU +MEMORY +REASON$/,
+    /^SESSION +USER +TEMPLATE +STATE +POD +NODE +AGE +VIEWERS +LAST USED +HOME +CPU +MEMORY +REASON$/,
   );
   assertMatch(
     lines[1] ?? "",
-    /^runs +alice +firefox +running +runs-\S+ +\S+ +[\d.]+m?s +runs-home +250m +512Mi$/,
+    /^runs +alice +firefox +running +runs-\S+ +\S+ +[\d.]+m?s +0 +never +runs-home +250m +512Mi$/,
   );
   assertMatch(
     lines[2] ?? "",
-    /^sleeps +alice +firefox +hibernated +- +- +[\d.]+m?s +sleeps-home +250m +512Mi$/,
+    /^sleeps +alice +firefox +hibernated +- +- +[\d.]+m?s +0 +never +sleeps-home +250m +512Mi$/,
   );
   assertMatch(
     lines[3] ?? "",
-    /^waits +alice +stuck +pending +waits-\S+ +\S+ +[\d.]+m?s +- +250m +512Mi +\S.*$/,
+    /^waits +alice +stuck +pending +waits-\S+ +\S+ +[\d.]+m?s +0 +never +- +250m +512Mi +\S.*$/,
   );
   assertMatch(lines[4] ?? "", /^Ünïcode id +alice +firefox +running +/);
 
