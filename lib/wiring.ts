@@ -357,7 +357,7 @@ function createLink(
       region,
       capacity: capacityOf(config),
       features: [TUNNEL_FEATURE],
-      metadata: { namespace, kubernetes: true },
+      metadata: { namespace, kubernetes: true, templates: [...config.templates.keys()] },
     },
     credentials,
     onUp,

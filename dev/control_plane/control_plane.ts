@@ -6,7 +6,6 @@
  */
 import { delay } from "@std/async";
 import type { Hono } from "hono";
-import { BUILT_IN_TEMPLATES } from "../../lib/model/template.ts";
 import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { addAgentRoutes, type Registration } from "./agent_api.ts";
 import { type Command, encodeCommands, encodeMessage } from "./command_frame.ts";
@@ -314,12 +313,7 @@ export class ControlPlane implements AsyncDisposable {
       connected: this.#links.isConnected(agent.agentId),
       hasTunnel: this.tunnels.has(agent.agentId),
     }));
-    return {
-      agents,
-      sessions: this.#sessions.list(),
-      commands: this.#commands.latest(),
-      templates: [...BUILT_IN_TEMPLATES.keys()],
-    };
+    return { agents, sessions: this.#sessions.list(), commands: this.#commands.latest() };
   }
 
   async #open(sessionId: string, signal: AbortSignal): Promise<OpenedStream> {

@@ -19,7 +19,12 @@ export interface Registration {
   readonly capacity: Capacity;
   /** What this agent supports beside the protocol of the first version. */
   readonly features: readonly string[];
-  readonly metadata: { readonly namespace: string; readonly kubernetes: true };
+  readonly metadata: {
+    readonly namespace: string;
+    readonly kubernetes: true;
+    /** Names of the built-in templates and those of the setting `templates`; the cluster may have more. */
+    readonly templates: readonly string[];
+  };
 }
 
 /** The Control Plane's decision on a registration. */

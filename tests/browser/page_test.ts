@@ -43,7 +43,7 @@ Deno.test(
     const id = await startSession(page);
     await page.click(`#open-${id}`);
     await page.locator("#screen canvas").waitFor();
-    await page.getByText("Connected", { exact: true }).waitFor();
+    await page.getByText("connected", { exact: true }).waitFor();
     const { paper } = await waitForScreen(page, ({ background }) => background > 100_000);
     await page.keyboard.type("Hello from the browser");
     await waitForScreen(page, (screen) => screen.paper !== paper);
@@ -51,10 +51,13 @@ Deno.test(
 
     await page.goto(url);
     await page.click(`#hibernate_session-${id}`);
+    await page.getByText("unsaved work is lost").waitFor();
+    await browser.screenshot("question");
+    await page.click("dialog .danger");
     await page.locator("#sessions .hibernated").waitFor();
     await browser.screenshot("sessions");
     await page.click(`#open-${id}`);
-    await page.getByText("Connected", { exact: true }).waitFor();
+    await page.getByText("connected", { exact: true }).waitFor();
 
     await page.goto(url);
     await page.click(`#stop_session-${id}`);
@@ -70,10 +73,15 @@ Deno.test(
 
 Deno.test("a session that fails shows why", options, async () => {
   await using stage = await openDevPage();
-  const { page, browser } = stage;
-  await startSession(page, "no-such-template");
-  await page.locator("#sessions .failed").waitFor();
-  await page.locator("#sessions").getByText("no-such-template", { exact: false }).nth(1).waitFor();
+  const { page, url, browser } = stage;
+  const id = await startSession(page, "no-such-template");
+  const reason = /Cannot start session ".*": .*template.*no-such-template/i;
+  await page.locator(`[data-session=${id}] .message`).filter({ hasText: reason }).waitFor();
+  await browser.screenshot("failed");
+  await page.goto(`${url}sessions/${id}`);
+  await page.locator("#notice-text").filter({ hasText: reason }).waitFor();
+  await page.goto(`${url}sessions/nothing`);
+  await page.getByText("There is no such session").waitFor();
   browser.expectNoErrors();
 });
 
@@ -86,6 +94,8 @@ Deno.test("the page fits a phone and can be used with the keyboard", options, as
   await page.keyboard.press("Enter");
   await page.locator("#sessions .running").waitFor();
   await browser.screenshot("phone");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await browser.screenshot("phone-dark");
   const width = await page.evaluate<number>("document.documentElement.scrollWidth");
   assert(width <= 375, `${width} pixels on a screen of 375`);
   browser.expectNoErrors();

@@ -34,7 +34,7 @@ for (const dial of ["direct", "port-forward"]) {
       await using stage = await openOnCluster(dial, desktop.address);
       const { page, browser, id, url } = stage;
       await page.click(`#open-${id}`);
-      await page.getByText("Connected", { exact: true }).waitFor();
+      await page.getByText("connected", { exact: true }).waitFor();
       // Without a window manager, the window below the pointer has the focus.
       await page.locator("#screen canvas").click();
       await page.keyboard.type("Hello from the browser");

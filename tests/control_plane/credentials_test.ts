@@ -26,7 +26,7 @@ const REGISTRATION = {
   region: "",
   capacity: { maxCpu: 1, maxMemory: 1, maxSessions: 1, cpu: "1 cores", memory: "1Gi" },
   features: ["tunnel.v1"],
-  metadata: { namespace: "streamspace", kubernetes: true },
+  metadata: { namespace: "streamspace", kubernetes: true, templates: ["firefox"] },
 } as const;
 
 /** A Control Plane with or without TLS; its certificate is signed by an authority that only these tests trust. */

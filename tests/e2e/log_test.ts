@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { LOG_FIELDS } from "../../lib/common/log.ts";
+import { BUILT_IN_TEMPLATES } from "../../lib/model/template.ts";
 import { MEMORY } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage } from "../support/stage.ts";
 
@@ -75,6 +76,11 @@ onEachCluster("the agent logs the documented lines in order", async (cluster) =>
     region: "us-east-1",
     capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
     features: ["tunnel.v1"],
-    metadata: { namespace: cluster.namespace, kubernetes: true },
+    metadata: {
+      namespace: cluster.namespace,
+      kubernetes: true,
+      // The built-in ones, and those of the test stage.
+      templates: [...BUILT_IN_TEMPLATES.keys(), "missing", "crashing", "stuck"],
+    },
   });
 }, [MEMORY]);

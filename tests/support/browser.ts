@@ -35,7 +35,7 @@ export class BrowserPage implements AsyncDisposable {
 
   /** Keeps a screenshot as build output. */
   async screenshot(name: string): Promise<void> {
-    await this.page.screenshot({ path: new URL(`${name}.png`, SCREENSHOTS).pathname });
+    await this.page.screenshot({ fullPage: true, path: new URL(`${name}.png`, SCREENSHOTS).pathname });
   }
 
   /** Fails if the page has logged an error. */

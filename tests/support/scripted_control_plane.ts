@@ -27,7 +27,7 @@ export const REGISTRATION: Registration = {
   region: "eu",
   capacity: { maxCpu: 100, maxMemory: 128, maxSessions: 100, cpu: "100 cores", memory: "128Gi" },
   features: ["tunnel.v1"],
-  metadata: { namespace: "streamspace", kubernetes: true },
+  metadata: { namespace: "streamspace", kubernetes: true, templates: ["firefox"] },
 };
 
 /** The answer of a Control Plane that accepts an agent. */

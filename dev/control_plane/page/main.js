@@ -1,21 +1,30 @@
 /**
  * The page of all agents and sessions.
  */
-import { element, followState, sendCommand } from "./state.js";
+import { badge, element, followState, sendCommand } from "./state.js";
 
 const byId = (id) => document.getElementById(id);
 const form = byId("start");
-let state = { agents: [], sessions: [], commands: [], templates: [] };
+const ACTIONS = {
+  start_session: "Start",
+  hibernate_session: "Hibernate",
+  wake_session: "Wake",
+  stop_session: "Stop",
+};
+let state = { agents: [], sessions: [], commands: [] };
 
 followState((received) => {
-  byId("connection").textContent = received ? "" : "The Control Plane cannot be reached: trying again…";
+  const connection = byId("connection");
+  connection.textContent = received ? "live" : "not reachable, reconnecting";
+  connection.className = `badge ${received ? "running" : "failed"}`;
   if (!received) return;
   state = received;
   show();
 });
-// The ages of sessions.
+// Ages change without an event.
 setInterval(show, 10_000);
 
+form.elements.agent.addEventListener("change", showTemplates);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const { agent, ...fields } = Object.fromEntries(new FormData(form));
@@ -40,78 +49,108 @@ async function attempt(agentId, action, payload) {
 }
 
 function show() {
-  fill(byId("agents"), state.agents.map(agentCard), "No agent has registered.");
-  fill(byId("sessions"), state.sessions.map(sessionCard), "No sessions.");
-  byId("commands").replaceChildren(...state.commands.map(commandRow));
-  const select = form.elements.agent;
-  const chosen = select.value;
-  const online = state.agents.filter(({ connected }) => connected);
-  select.replaceChildren(
-    ...online.map(({ agentId }) => element("option", { value: agentId, textContent: agentId })),
-  );
-  if (online.some(({ agentId }) => agentId === chosen)) select.value = chosen;
-  byId("templates").replaceChildren(...state.templates.map((value) => element("option", { value })));
+  const { agents, commands } = state;
+  // Stopped sessions come last.
+  const sessions = state.sessions.toSorted((a, b) => isOver(a) - isOver(b));
+  fill(byId("agents"), agents.map(agentCard), "No agent has registered.");
+  fill(byId("sessions"), sessions.map(sessionCard), "No sessions yet. Start one with the form.");
+  fill(byId("commands"), commands.map(commandItem), "No commands yet.");
+  const online = agents.filter(({ connected }) => connected);
+  const options = online.map(({ agentId }) => element("option", { value: agentId, textContent: agentId }));
+  fill(form.elements.agent, options);
+  showTemplates();
 }
 
-/** Replaces the items of a list, and keeps the focus on the control that had it. */
+/** Suggests the templates of the chosen agent. */
+function showTemplates() {
+  const agent = state.agents.find(({ agentId }) => agentId === form.elements.agent.value);
+  const options = (agent?.metadata.templates ?? []).map((value) => element("option", { value }));
+  fill(byId("templates"), options);
+}
+
+/** Replaces the items that have changed, so that others keep their state. A replaced control keeps the focus. */
 function fill(list, items, empty) {
+  if (items.length === 0 && empty) items.push(element("li", { className: "empty" }, empty));
   const focused = list.contains(document.activeElement) ? document.activeElement.id : "";
-  list.replaceChildren(...(items.length > 0 ? items : [element("li", { className: "muted" }, empty)]));
-  if (focused) byId(focused)?.focus();
+  for (const [i, item] of items.entries()) {
+    const old = list.children[i];
+    if (!old) list.append(item);
+    else if (old.outerHTML !== item.outerHTML) old.replaceWith(item);
+  }
+  while (list.children.length > items.length) list.lastElementChild.remove();
+  if (focused && focused !== document.activeElement.id) byId(focused)?.focus();
 }
 
-function agentCard(
-  { agentId, connected, hasTunnel, status, platform, region, version, activeSessions, capacity },
-) {
-  const limit = capacity.maxSessions ? ` of ${capacity.maxSessions}` : "";
-  const link = connected ? status : "offline";
+function agentCard(agent) {
+  const { agentId, connected, hasTunnel, status, platform, region, version, activeSessions, capacity } =
+    agent;
+  const { maxSessions, usedCpu, maxCpu, usedMemory, maxMemory } = capacity;
   return element(
     "li",
     {},
-    element("strong", {}, agentId),
-    element("p", { className: link === "online" ? "online" : "offline" }, link),
-    element("p", {}, `${activeSessions}${limit} sessions`),
-    element("p", { className: "muted" }, [version, platform, region].filter(Boolean).join(" · ")),
+    element("div", { className: "title" }, element("h3", {}, agentId), badge(connected ? status : "offline")),
     element(
-      "p",
-      { className: "muted" },
-      hasTunnel ? "Shows desktops" : "Cannot show desktops: it has no tunnel",
+      "dl",
+      {},
+      ...row("Sessions", usage(activeSessions, maxSessions, "")),
+      ...row("CPU", usage(usedCpu, maxCpu, " cores")),
+      ...row("Memory", usage(usedMemory, maxMemory, " GiB")),
+      ...row("Desktops", hasTunnel ? "available" : "not available: no tunnel"),
+      ...row("Platform", [platform, region].filter(Boolean).join(" · ")),
+      ...row("Version", version),
     ),
   );
 }
 
+function row(name, value) {
+  return value ? [element("dt", {}, name), element("dd", {}, value)] : [];
+}
+
+/** Such as "1 of 100"; empty if nothing is known. */
+function usage(used, max, unit) {
+  if (used === undefined && !max) return "";
+  return `${used ?? 0}${max ? ` of ${max}` : ""}${unit}`;
+}
+
 function sessionCard(session) {
   const { sessionId, agentId, state, template, user, message, viewers, createdAt } = session;
-  const button = (label, action, className = "") =>
+  const button = (action, className, onclick) =>
     element("button", {
       id: `${action}-${sessionId}`,
       type: "button",
-      textContent: label,
+      textContent: ACTIONS[action],
       className,
-      onclick: () =>
-        action === "stop_session" ? confirmStop(session) : attempt(agentId, action, { sessionId }),
+      onclick,
     });
   const buttons = element("div", { className: "buttons" });
   if (state === "running" || state === "hibernated") {
     buttons.append(element("a", {
       id: `open-${sessionId}`,
-      className: "button",
+      className: "button primary",
       href: `/sessions/${encodeURIComponent(sessionId)}`,
       textContent: "Open",
     }));
   }
-  if (state === "running") buttons.append(button("Hibernate", "hibernate_session"));
-  if (state === "hibernated") buttons.append(button("Wake", "wake_session"));
-  if (state !== "terminated") buttons.append(button("Stop", "stop_session", "danger"));
-  const origin = [template, user].filter(Boolean).join(" · ");
+  if (state === "running") {
+    buttons.append(button("hibernate_session", "", () => confirm(session, "hibernate_session")));
+  }
+  if (state === "hibernated") {
+    buttons.append(button("wake_session", "", () => attempt(agentId, "wake_session", { sessionId })));
+  }
+  if (!isOver(session)) {
+    buttons.append(button("stop_session", "danger", () => confirm(session, "stop_session")));
+  }
   const card = element(
     "li",
-    {},
-    element("strong", {}, sessionId),
-    element("p", { className: state }, state),
-    element("p", { className: "muted" }, [origin, age(createdAt), use(viewers)].filter(Boolean).join(" · ")),
-    element("p", {}, message),
-    buttons,
+    { className: isOver(session) ? "over" : "" },
+    element("div", { className: "title" }, element("h3", {}, sessionId), badge(state)),
+    element(
+      "p",
+      { className: "muted" },
+      [template, user, age(createdAt), use(viewers)].filter(Boolean).join(" · "),
+    ),
+    ...(message ? [element("p", { className: `message ${state}` }, message)] : []),
+    ...(isOver(session) ? [] : [buttons]),
   );
   card.dataset.session = sessionId;
   return card;
@@ -122,34 +161,47 @@ function use(viewers) {
   return viewers === 1 ? "1 viewer" : `${viewers} viewers`;
 }
 
-function commandRow({ action, sessionId, status, error, createdAt, completedAt }) {
+function isOver({ state }) {
+  return state === "terminated";
+}
+
+function commandItem({ action, sessionId, status, error, createdAt, completedAt }) {
   const ms = completedAt ? `${Date.parse(completedAt) - Date.parse(createdAt)} ms` : "";
   return element(
-    "tr",
+    "li",
     {},
-    element("td", {}, action),
-    element("td", {}, sessionId),
-    element("td", { className: status }, error ? `${status}: ${error}` : status),
-    element("td", {}, ms),
+    element("span", {}, `${ACTIONS[action] ?? action} ${sessionId}`),
+    badge(status),
+    element("span", { className: "muted duration" }, ms),
+    ...(error ? [element("p", { className: "message failed" }, error)] : []),
   );
 }
 
-/** Asks before data is lost. */
-async function confirmStop({ sessionId, agentId }) {
+/** Confirms a command that ends programs, and sends it. */
+async function confirm({ sessionId, agentId }, action) {
+  const isStop = action === "stop_session";
   const dialog = byId("confirm");
-  byId("question").textContent =
-    `Stop session ${sessionId}? Programs that run in it end, and unsaved work is lost.`;
+  byId("question").textContent = `${ACTIONS[action]} ${sessionId}?`;
+  byId("consequence").textContent = `Its programs end, and unsaved work is lost. ${
+    isStop
+      ? "A home volume is kept unless you delete it."
+      : "Only files in a persistent home volume are there when it wakes."
+  }`;
   byId("delete-home").checked = false;
+  byId("delete-home").parentElement.hidden = !isStop;
+  byId("confirmed").textContent = ACTIONS[action];
   dialog.returnValue = "no";
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   if (dialog.returnValue !== "yes") return;
-  await attempt(agentId, "stop_session", { sessionId, deletePVC: byId("delete-home").checked });
+  await attempt(agentId, action, {
+    sessionId,
+    ...(isStop ? { deletePVC: byId("delete-home").checked } : {}),
+  });
 }
 
 function age(time) {
-  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000));
-  if (seconds < 60) return "less than a minute old";
-  const minutes = Math.floor(seconds / 60);
+  const minutes = Math.floor(Math.max(0, Date.now() - Date.parse(time)) / 60_000);
+  if (minutes < 1) return "less than a minute old";
   return minutes < 60 ? `${minutes} min old` : `${Math.floor(minutes / 60)} h ${minutes % 60} min old`;
 }

@@ -1,75 +1,108 @@
 /**
  * The page of one session: its desktop.
  */
-import { element, followState, sendCommand } from "./state.js";
+import { badge, element, followState, sendCommand } from "./state.js";
 
 // From the package of noVNC; the path exists only on the server.
 const NOVNC = "/novnc/core/rfb.js";
 const { default: RFB } = await import(NOVNC);
 
 const RECONNECT_MS = 1000;
+/** What the page of a display may do in its frame: all but leave it. */
+const SANDBOX =
+  "allow-scripts allow-same-origin allow-forms allow-modals allow-popups allow-downloads allow-pointer-lock";
 const sessionId = decodeURIComponent(location.pathname.split("/").at(-1));
 const byId = (id) => document.getElementById(id);
 const screen = byId("screen");
-/** The last known state of the session. */
+/** The last known state of the session, and of the command that wakes it. */
 let session;
+let wake;
 /** The connection to an RFB display, or the frame of an HTTP display. */
 let viewer;
 let isConnecting = false;
-let isWaking = false;
 
 document.title = byId("name").textContent = sessionId;
 followState((state) => {
   if (!state) return;
   session = state.sessions.find((one) => one.sessionId === sessionId);
+  wake = state.commands.find(({ commandId }) => commandId === wake?.commandId) ?? wake;
   void update();
 });
 
 for (const id of ["scale", "view-only"]) byId(id).addEventListener("change", applyOptions);
 byId("full-screen").addEventListener("click", () => void screen.requestFullscreen());
+byId("retry").addEventListener("click", () => {
+  wake = undefined;
+  void update();
+});
 byId("paste").addEventListener("click", async () => {
-  const text = await navigator.clipboard.readText();
-  viewer?.clipboardPasteFrom?.(text);
+  try {
+    viewer.clipboardPasteFrom(await navigator.clipboard.readText());
+    viewer.focus();
+  } catch {
+    show("connected", { text: "The browser does not allow this page to read the clipboard." });
+  }
 });
 
 /** Does what the state of the session calls for. */
 async function update() {
-  switch (session?.state) {
+  const { state, message } = session ?? {};
+  if (state !== "running") disconnect();
+  switch (state) {
     case undefined:
-      return show("There is no such session.");
+      return show("unknown", { title: "There is no such session." });
     case "running":
-      isWaking = false;
+      wake = undefined;
       if (!viewer && !isConnecting) await connect();
       return;
     case "hibernated":
-      if (isWaking) return;
-      isWaking = true;
-      show("The session is hibernated: waking it…");
-      return await sendCommand(session.agentId, "wake_session", { sessionId }).catch((error) =>
-        show(error.message)
-      );
+      return await wakeUp();
     case "pending":
-      return show(`The session is starting… ${session.message}`);
+      return show("starting", { title: "The session is starting…", text: message });
+    case "terminated":
+      return show("stopped", { title: "The session was stopped.", text: message });
     default:
-      return show(`The session is ${session.state}. ${session.message}`);
+      return show(state, { title: `The session has ${state}.`, text: message });
   }
 }
 
-/** Shows the display, whatever it speaks. */
+async function wakeUp() {
+  if (!wake) {
+    wake = { status: "pending" };
+    try {
+      wake = await sendCommand(session.agentId, "wake_session", { sessionId });
+    } catch (error) {
+      wake = { status: "failed", error: error.message };
+    }
+  }
+  if (wake.status !== "failed") return show("waking", { title: "Waking the hibernated session…" });
+  show("hibernated", { title: "The session cannot be woken.", text: wake.error, canRetry: true });
+}
+
+/** Shows the display, whatever its protocol. */
 async function connect() {
   isConnecting = true;
-  show("Connecting to the desktop…");
+  show("connecting", { title: "Connecting to the desktop…" });
   try {
     const response = await fetch(`/api/v1/sessions/${encodeURIComponent(sessionId)}/display`);
     const answer = await response.json();
     if (!response.ok) throw new Error(`${answer.error}: ${answer.details}`);
-    viewer = answer.kind === "rfb" ? openRfb() : openFrame();
+    // The session may have ended in the meantime.
+    if (session?.state === "running") viewer = answer.kind === "rfb" ? openRfb() : openFrame();
   } catch (error) {
-    show(`The desktop cannot be reached: ${error.message}`);
+    show("disconnected", { title: "The desktop cannot be reached. Trying again…", text: error.message });
     setTimeout(update, RECONNECT_MS);
   } finally {
     isConnecting = false;
   }
+}
+
+function disconnect() {
+  const old = viewer;
+  viewer = undefined;
+  old?.disconnect?.();
+  screen.replaceChildren();
+  byId("controls").hidden = true;
 }
 
 function openRfb() {
@@ -78,36 +111,45 @@ function openRfb() {
   screen.replaceChildren();
   const rfb = new RFB(screen, url.href);
   rfb.addEventListener("connect", () => {
-    show("Connected");
+    show("connected");
     applyOptions();
     rfb.focus();
   });
   rfb.addEventListener("disconnect", () => {
-    viewer = undefined;
-    show("Disconnected");
+    if (viewer !== rfb) return;
+    disconnect();
+    show("disconnected", { title: "The connection was lost. Connecting again…" });
     setTimeout(update, RECONNECT_MS);
   });
   rfb.addEventListener(
     "clipboard",
     ({ detail }) => void navigator.clipboard.writeText(detail.text).catch(() => {}),
   );
+  showControls("rfb");
   return rfb;
 }
 
 function openFrame() {
   const url = new URL("/", location.href);
   url.hostname = `${sessionId}.localhost`;
-  const alone = byId("alone");
-  alone.href = url.href;
-  alone.hidden = false;
+  if (!url.hostname.endsWith(".localhost")) throw new Error("the id of the session is no host name");
+  byId("alone").href = url.href;
   const frame = element("iframe", {
     src: url.href,
     title: `Desktop of ${sessionId}`,
+    sandbox: SANDBOX,
     allow: "clipboard-read; clipboard-write; fullscreen",
   });
   screen.replaceChildren(frame);
-  show("Connected");
+  showControls("http");
+  show("connected");
   return frame;
+}
+
+function showControls(kind) {
+  byId("controls").hidden = false;
+  for (const control of document.querySelectorAll(".rfb")) control.hidden = kind !== "rfb";
+  byId("alone").hidden = kind !== "http";
 }
 
 function applyOptions() {
@@ -116,11 +158,12 @@ function applyOptions() {
   viewer.viewOnly = byId("view-only").checked;
 }
 
-function show(text) {
-  byId("state").textContent = text;
-  if (session?.state !== "running" && viewer) {
-    viewer.disconnect?.();
-    viewer = undefined;
-    screen.replaceChildren();
-  }
+/** Shows the state of the connection, and a notice in front of the screen unless there is nothing to say. */
+function show(state, { title = "", text = "", canRetry = false } = {}) {
+  const status = byId("state");
+  ({ className: status.className, textContent: status.textContent } = badge(state));
+  byId("notice").hidden = title === "" && text === "";
+  byId("notice-title").textContent = title;
+  byId("notice-text").textContent = text;
+  byId("retry").hidden = !canRetry;
 }

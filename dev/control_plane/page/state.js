@@ -9,7 +9,7 @@ export function followState(onState) {
   events.onerror = () => onState(undefined);
 }
 
-/** Sends a command; throws an error with the answer's explanation if the Control Plane rejects it. */
+/** Sends a command and returns it; throws an error with the answer's explanation if the Control Plane rejects it. */
 export async function sendCommand(agentId, action, payload) {
   const response = await fetch(`/api/v1/agents/${encodeURIComponent(agentId)}/command`, {
     method: "POST",
@@ -18,6 +18,7 @@ export async function sendCommand(agentId, action, payload) {
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.details ?? answer.error);
+  return answer;
 }
 
 /** Creates an element with properties and children. */
@@ -25,4 +26,9 @@ export function element(name, properties = {}, ...children) {
   const created = Object.assign(document.createElement(name), properties);
   created.append(...children);
   return created;
+}
+
+/** A state as a word with a color. */
+export function badge(state) {
+  return element("span", { className: `badge ${state}`, textContent: state });
 }
