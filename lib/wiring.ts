@@ -43,7 +43,7 @@ import { StateRequests } from "./sessions/state_requests.ts";
 import { SessionOperations } from "./sessions/operations.ts";
 import type { Tunnel } from "./streams/tunnel.ts";
 import { TUNNEL_FEATURE } from "./streams/tunnel_messages.ts";
-import { createTunnel } from "./streams/wiring.ts";
+import { createStreams, type StreamComponents } from "./streams/wiring.ts";
 import { AnnotationRecorder } from "./status/annotations.ts";
 import { BusySessions } from "./status/busy_sessions.ts";
 import { Monitor } from "./status/monitor.ts";
@@ -113,12 +113,6 @@ export function createComponents(config: Config, environment: Environment): Comp
   disposables.use(work.homeRetention);
   const { reporter } = reporting;
   const { dispatcher, capacity } = work;
-  const router = new MessageRouter({
-    dispatcher,
-    reporter,
-    onShutdown: environment.onShutdown,
-    observer: telemetry,
-  });
   const { cache } = cluster;
   const recoversUntil = performance.now() + environment.timings.recoveryMs;
   const sendHeartbeat = () => {
@@ -135,13 +129,22 @@ export function createComponents(config: Config, environment: Environment): Comp
     agent: labelValue(config.agentId),
   });
   const credentials = new Credentials(config, keys);
-  const { streams, tunnel } = createTunnel(config, {
+  const { streams, tunnel, vncMessages } = createStreams(config, {
     ...cluster,
     ...{ timings: environment.timings, observer: telemetry.streams, activity, credentials },
   });
   disposables.use(streams);
-  const onUp = (features: readonly string[]) => tunnel.onLinkUp(features);
-  const link = createLink(config, { ...environment, ...reporting, credentials, sendHeartbeat, onUp });
+  disposables.use(vncMessages);
+  const router = new MessageRouter({
+    ...{ dispatcher, reporter, vncMessages },
+    onShutdown: environment.onShutdown,
+    observer: telemetry,
+  });
+  const link = createLink(config, {
+    ...environment,
+    ...reporting,
+    ...{ credentials, sendHeartbeat, tunnel, vncMessages },
+  });
   telemetry.attachSources({ ...reporting, ...work });
   const constructed = disposables.move();
   return {
@@ -342,11 +345,11 @@ export function createElection(
 
 function createLink(
   config: Config,
-  { timings, outbox, telemetry, credentials, sendHeartbeat, onUp }: Environment & Reporting & {
-    readonly credentials: Credentials;
-    readonly sendHeartbeat: () => void;
-    readonly onUp: (features: readonly string[]) => void;
-  },
+  { timings, outbox, telemetry, credentials, sendHeartbeat, tunnel, vncMessages }:
+    & Environment
+    & Reporting
+    & Pick<StreamComponents, "tunnel" | "vncMessages">
+    & { readonly credentials: Credentials; readonly sendHeartbeat: () => void },
 ): Link {
   const { agentId, platform, region, namespace, heartbeatInterval: intervalMs } = config;
   return new Link({
@@ -360,7 +363,11 @@ function createLink(
       metadata: { namespace, kubernetes: true, templates: [...config.templates.keys()] },
     },
     credentials,
-    onUp,
+    onUp: (features, socket) => {
+      tunnel.onLinkUp(features);
+      vncMessages?.onLinkUp(features, socket);
+    },
+    onDown: () => vncMessages?.onLinkDown(),
     reconnectAttempts: config.reconnectAttempts,
     outbox,
     heartbeat: {

@@ -201,6 +201,11 @@ export const OPTIONS: readonly Option[] = [
     fallback: "64Mi",
     help: "Maximum memory for data of streams that is waiting to be sent",
   }),
+  option("vncMessages", {
+    parse: switchValue,
+    fallback: false,
+    help: "Carry displays in messages of the control link if the Control Plane has no tunnel",
+  }),
   option("homeStrategy", {
     parse: oneOf("per-session", "per-user", "none"),
     fallback: "per-session",

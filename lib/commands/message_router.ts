@@ -10,6 +10,10 @@ import { log } from "../common/log.ts";
 export interface MessageRouterOptions {
   readonly dispatcher: { receive(command: Command): void };
   readonly reporter: { pong(): void };
+  /** Absent without `--vnc-messages`. */
+  readonly vncMessages?:
+    | { receive(sessionId: string, bytes: Uint8Array): void; close(sessionId: string): void }
+    | undefined;
   /** Called when the Control Plane requests a graceful shutdown. */
   readonly onShutdown: () => void;
   /** Counts the messages that are ignored. */
@@ -40,7 +44,7 @@ export class MessageRouter {
   }
 
   #handle(message: Inbound): void {
-    const { dispatcher, reporter, onShutdown, observer } = this.#options;
+    const { dispatcher, reporter, vncMessages, onShutdown } = this.#options;
     switch (message.type) {
       case "command":
         return dispatcher.receive(message.command);
@@ -49,11 +53,16 @@ export class MessageRouter {
       case "shutdown":
         log.info("The Control Plane requested a shutdown: {reason}", { reason: message.reason });
         return onShutdown();
+      case "vnc_data":
+        if (!vncMessages) return this.#ignore(message.type);
+        return vncMessages.receive(message.sessionId, message.bytes);
+      case "vnc_close":
+        if (!vncMessages) return this.#ignore(message.type);
+        return vncMessages.close(message.sessionId);
       case "unknown":
-        observer?.ignored("unknown");
-        return log.debug("Ignored a message of unknown type {type}", { type: message.name });
+        return this.#ignore(message.name);
       case "malformed":
-        observer?.ignored("malformed");
+        this.#options.observer?.ignored("malformed");
         return log.warn("Ignored a malformed message: {problem}: {excerpt}", {
           problem: message.problem,
           excerpt: message.excerpt,
@@ -61,5 +70,10 @@ export class MessageRouter {
       default:
         return message satisfies never;
     }
+  }
+
+  #ignore(type: string): void {
+    this.#options.observer?.ignored("unknown");
+    log.debug("Ignored a message of unknown type {type}", { type });
   }
 }

@@ -41,7 +41,9 @@ export interface LinkOptions {
   /** `send` is called when a connection is up and then at each interval, with how many milliseconds late the call is. */
   readonly heartbeat: { readonly intervalMs: number; readonly send: (lateMs: number) => void };
   /** Called each time a connection is up, with the features of the Control Plane. */
-  readonly onUp?: (features: readonly string[]) => void;
+  readonly onUp?: (features: readonly string[], socket: Pick<Socket, "send" | "bufferedAmount">) => void;
+  /** Called each time a connection has ended. */
+  readonly onDown?: () => void;
   /** Called at each step of the loop. */
   readonly onState?: (state: LinkState) => void;
   readonly timings: LinkTimings;
@@ -183,7 +185,7 @@ export class Link {
       this.#enter("up");
       outbox.attach(socket);
       void this.#sendHeartbeats(down.signal);
-      this.#options.onUp?.(this.#features);
+      this.#options.onUp?.(this.#features, socket);
       yield* socket.frames(signal);
       const upMs = performance.now() - upSince;
       if (upMs >= stableLinkMs) this.#backoff.reset();
@@ -191,6 +193,7 @@ export class Link {
       return upMs;
     } finally {
       down.abort();
+      this.#options.onDown?.();
       outbox.detach({ isDelivered: await socket.close() });
     }
   }

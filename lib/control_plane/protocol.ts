@@ -17,6 +17,8 @@ export type Inbound =
   | { readonly type: "command"; readonly command: Command }
   | { readonly type: "ping" }
   | { readonly type: "shutdown"; readonly reason: string }
+  | { readonly type: "vnc_data"; readonly sessionId: string; readonly bytes: Uint8Array }
+  | { readonly type: "vnc_close"; readonly sessionId: string }
   | { readonly type: "unknown"; readonly name: string }
   | { readonly type: "malformed"; readonly problem: string; readonly excerpt: string };
 
@@ -76,7 +78,16 @@ export type Outbound =
   }
   | { readonly type: "failed"; readonly payload: { readonly commandId: string; readonly error: string } }
   | { readonly type: "status"; readonly payload: SessionStatus }
-  | { readonly type: "pong"; readonly payload: Record<never, never> };
+  | { readonly type: "pong"; readonly payload: Record<never, never> }
+  | {
+    readonly type: "vnc_ready";
+    readonly payload: { readonly sessionId: string; readonly vncPort: number; readonly podName: string };
+  }
+  | {
+    readonly type: "vnc_data";
+    /** The data is encoded as base64. */
+    readonly payload: { readonly sessionId: string; readonly data: string };
+  };
 
 /** The result of a command; its last message. */
 export type Result = Extract<Outbound, { type: "complete" | "failed" }>;
@@ -127,6 +138,9 @@ function parseMessage(text: string): Inbound {
         type: "shutdown",
         reason: typeof payload?.reason === "string" ? payload.reason : "no reason given",
       };
+    case "vnc_data":
+    case "vnc_close":
+      return parseVncMessage(message.type, { payload, text });
     default:
       return typeof message.type === "string"
         ? { type: "unknown", name: message.type.slice(0, EXCERPT_LENGTH) }
@@ -145,6 +159,20 @@ function parseCommand(payload: Readonly<Record<string, unknown>> | undefined, te
   }
   const action = typeof payload?.action === "string" ? payload.action : "";
   return { type: "command", command: { commandId, action, payload: payload?.payload } };
+}
+
+function parseVncMessage(
+  type: "vnc_data" | "vnc_close",
+  { payload, text }: { payload: Readonly<Record<string, unknown>> | undefined; text: string },
+): Inbound {
+  const { sessionId, data } = payload ?? {};
+  if (typeof sessionId !== "string") return malformed('"sessionId" is missing or not a string', text);
+  if (type === "vnc_close") return { type, sessionId };
+  try {
+    return { type, sessionId, bytes: Uint8Array.fromBase64(String(data)) };
+  } catch {
+    return malformed('"data" is not base64', text);
+  }
 }
 
 /** The excerpt identifies the message; it is too short to contain secrets of a payload. */

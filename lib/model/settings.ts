@@ -63,6 +63,8 @@ export interface Settings {
   readonly maxSessionStreams: number;
   /** Bytes that all streams together buffer at most, a Kubernetes quantity. */
   readonly streamBuffer: string;
+  /** Whether displays are carried in messages of the control link if the Control Plane has no tunnel. */
+  readonly vncMessages: boolean;
   /** Scope of home volumes. */
   readonly homeStrategy: "per-session" | "per-user" | "none";
   /** How long home volumes are kept that no session uses, in milliseconds; `"keep"`: for ever. */

@@ -13,6 +13,7 @@ import { DirectDialer } from "./dialer.ts";
 import { PortForwardDialer } from "./port_forward.ts";
 import { SessionStreams, type StreamObserver } from "./session_streams.ts";
 import { Tunnel, type TunnelOptions } from "./tunnel.ts";
+import { VncMessages } from "./vnc_messages.ts";
 
 /** The settings of streams. */
 export type StreamSettings = Pick<
@@ -25,6 +26,7 @@ export type StreamSettings = Pick<
   | "maxStreams"
   | "maxSessionStreams"
   | "streamBuffer"
+  | "vncMessages"
 >;
 
 /** What streams need. */
@@ -37,11 +39,18 @@ export interface StreamContext {
   readonly timings: TunnelOptions["timings"];
 }
 
-/** Constructs the tunnel and the streams that it serves. */
-export function createTunnel(
+/** What carries streams. */
+export interface StreamComponents {
+  readonly streams: SessionStreams;
+  readonly tunnel: Tunnel;
+  readonly vncMessages: VncMessages | undefined;
+}
+
+/** Constructs the streams and what carries them. */
+export function createStreams(
   settings: StreamSettings,
   { transport, cache, credentials, activity, observer, timings }: StreamContext,
-): { readonly streams: SessionStreams; readonly tunnel: Tunnel } {
+): StreamComponents {
   const { agentId, maxStreams, namespace } = settings;
   const dialer = dialMode(settings) === "direct"
     ? new DirectDialer()
@@ -55,5 +64,8 @@ export function createTunnel(
     limits: { maxStreams, maxBuffered: parseQuantity(settings.streamBuffer) ?? 0 },
     timings,
   });
-  return { streams, tunnel };
+  const vncMessages = settings.vncMessages
+    ? new VncMessages({ cache, streams, retryMs: timings.reconnectMs })
+    : undefined;
+  return { streams, tunnel, vncMessages };
 }

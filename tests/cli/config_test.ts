@@ -75,6 +75,7 @@ const SAMPLES: { [K in Exclude<keyof Settings, "checkConfig" | "config">]: [stri
   maxStreams: ["10", 10],
   maxSessionStreams: ["5", 5],
   streamBuffer: ["1Mi", "1Mi"],
+  vncMessages: ["true", true],
 
   sessionObjects: ["control", "control"],
   homeRetention: ["720h", 2_592_000_000],
@@ -180,6 +181,7 @@ Deno.test("loadConfig() uses the documented defaults for unset settings", () => 
     maxStreams: 1024,
     maxSessionStreams: 64,
     streamBuffer: "64Mi",
+    vncMessages: false,
 
     sessionObjects: "mirror",
     homeRetention: "keep",

@@ -30,7 +30,8 @@ Deno.test("MessageRouter counts and logs what it cannot handle, and handles the 
   using logs = new LogCapture();
   const { router, calls } = recordingRouter();
   router.receive(new Uint8Array(3));
-  router.receive('{"type":"vnc_data"}\n{"type":\n{"type":"ping"}');
-  assertEquals(calls, ["ignored binary", "ignored unknown", "ignored malformed", "pong"]);
-  assertEquals(logs.lines.length, 3);
+  const display = '{"type":"vnc_close","payload":{"sessionId":"s1"}}';
+  router.receive(`{"type":"vnc_error"}\n${display}\n{"type":\n{"type":"ping"}`);
+  assertEquals(calls, ["ignored binary", "ignored unknown", "ignored unknown", "ignored malformed", "pong"]);
+  assertEquals(logs.lines.length, 4);
 });

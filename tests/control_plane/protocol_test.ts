@@ -96,14 +96,33 @@ for (const [name, text, problem] of MALFORMED) {
 
 Deno.test("parseFrame() reports an unknown type with its truncated name", () => {
   const long = "x".repeat(2 ** 20);
-  const frame = ["vnc_data", "__proto__", "constructor", long].map((type) => JSON.stringify({ type })).join(
+  const frame = ["vnc_error", "__proto__", "constructor", long].map((type) => JSON.stringify({ type })).join(
     "\n",
   );
   assertEquals(parseFrame(frame), [
-    { type: "unknown", name: "vnc_data" },
+    { type: "unknown", name: "vnc_error" },
     { type: "unknown", name: "__proto__" },
     { type: "unknown", name: "constructor" },
     { type: "unknown", name: "x".repeat(40) },
+  ]);
+});
+
+Deno.test("parseFrame() decodes the messages of displays", () => {
+  const frame = [
+    { type: "vnc_data", payload: { sessionId: "s1", data: "UkZC" } },
+    { type: "vnc_close", payload: { sessionId: "s1", reason: "the viewer left" } },
+    { type: "vnc_data", payload: { sessionId: "s1", data: "?" } },
+    { type: "vnc_data", payload: { data: "UkZC" } },
+  ].map((message) => JSON.stringify(message));
+  assertEquals(parseFrame(frame.join("\n")), [
+    { type: "vnc_data", sessionId: "s1", bytes: new TextEncoder().encode("RFB") },
+    { type: "vnc_close", sessionId: "s1" },
+    { type: "malformed", problem: '"data" is not base64', excerpt: frame[2]?.slice(0, 40) ?? "" },
+    {
+      type: "malformed",
+      problem: '"sessionId" is missing or not a string',
+      excerpt: frame[3]?.slice(0, 40) ?? "",
+    },
   ]);
 });
 
