@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Page } from "playwright-core";
+import { SCREEN } from "../../dev/desktop/desktop.ts";
 import { CHROMIUM } from "../support/browser.ts";
 import { openDevPage, startSession } from "../support/dev_page.ts";
 
@@ -47,7 +48,7 @@ Deno.test(
     const { paper } = await waitForScreen(page, ({ background }) => background > 100_000);
     await page.keyboard.type("Hello from the browser");
     await waitForScreen(page, (screen) => screen.paper !== paper);
-    await browser.screenshot("desktop");
+    await browser.documented("desktop");
 
     await page.goto(url);
     await page.click(`#hibernate_session-${id}`);
@@ -67,6 +68,75 @@ Deno.test(
     await page.click(`#stop_session-${id}`);
     await page.click("dialog .danger");
     await page.locator("#sessions .terminated").waitFor();
+    browser.expectNoErrors();
+  },
+);
+
+Deno.test("the controls of a desktop work", options, async () => {
+  await using stage = await openDevPage();
+  const { page, browser } = stage;
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  const id = await startSession(page);
+  await page.click(`#open-${id}`);
+  await page.getByText("connected", { exact: true }).waitFor();
+  const { paper: empty } = await waitForScreen(page, ({ background }) => background > 100_000);
+  await page.keyboard.type("B");
+  const { paper: typed } = await waitForScreen(page, ({ paper }) => paper !== empty);
+
+  await page.keyboard.press("Backspace");
+  await waitForScreen(page, ({ paper }) => paper === empty);
+  await page.getByLabel("View only").check();
+  await page.focus("#screen canvas");
+  await page.keyboard.type("A");
+  await page.getByLabel("View only").uncheck();
+  await page.focus("#screen canvas");
+  await page.keyboard.type("B");
+  await waitForScreen(page, ({ paper }) => paper === typed);
+
+  await page.evaluate(`navigator.clipboard.writeText("from the clipboard")`);
+  await page.getByRole("button", { name: "Send clipboard" }).click();
+  await waitForScreen(page, ({ paper }) => paper !== typed);
+
+  const width = () =>
+    page.evaluate<number>(`document.querySelector("#screen canvas").getBoundingClientRect().width`);
+  const scaled = await width();
+  await page.getByLabel("Scale").uncheck();
+  assertEquals([scaled, await width()], [1100, SCREEN.width]);
+  await page.getByRole("button", { name: "Full screen" }).click();
+  await page.waitForFunction(`document.fullscreenElement?.id === "screen"`);
+  browser.expectNoErrors();
+});
+
+Deno.test(
+  "a desktop is connected again, and stays hibernated if it is hibernated while open",
+  options,
+  async () => {
+    await using stage = await openDevPage();
+    const { page, url, browser } = stage;
+    await page.addInitScript(`window.sockets = [];
+      window.WebSocket = new Proxy(WebSocket, {
+        construct(target, args) {
+          const socket = new target(...args);
+          sockets.push(socket);
+          return socket;
+        },
+      });`);
+    const id = await startSession(page);
+    await page.goto(`${url}sessions/${id}`);
+    await page.getByText("connected", { exact: true }).waitFor();
+    await page.evaluate(`sockets[0].close()`);
+    await page.getByText("The connection was lost").waitFor();
+    await page.getByText("connected", { exact: true }).waitFor();
+    assertEquals(await page.evaluate(`sockets.length`), 2);
+
+    await page.evaluate(`fetch("/api/v1/agents/k8s-dev-local/command", {
+    method: "POST",
+    body: JSON.stringify({ action: "hibernate_session", sessionId: "${id}", payload: { sessionId: "${id}" } }),
+  })`);
+    await page.getByText("The session is hibernated").waitFor();
+    await browser.screenshot("hibernated");
+    await page.getByRole("button", { name: "Wake" }).click();
+    await page.getByText("connected", { exact: true }).waitFor();
     browser.expectNoErrors();
   },
 );

@@ -20,6 +20,8 @@ let wake;
 /** The connection to an RFB display, or the frame of an HTTP display. */
 let viewer;
 let isConnecting = false;
+/** Opening a hibernated session wakes it; one that is hibernated while it is open stays so until somebody wakes it. */
+let mayWake = true;
 
 document.title = byId("name").textContent = sessionId;
 followState((state) => {
@@ -31,8 +33,9 @@ followState((state) => {
 
 for (const id of ["scale", "view-only"]) byId(id).addEventListener("change", applyOptions);
 byId("full-screen").addEventListener("click", () => void screen.requestFullscreen());
-byId("retry").addEventListener("click", () => {
+byId("wake").addEventListener("click", () => {
   wake = undefined;
+  mayWake = true;
   void update();
 });
 byId("paste").addEventListener("click", async () => {
@@ -53,6 +56,7 @@ async function update() {
       return show("unknown", { title: "There is no such session." });
     case "running":
       wake = undefined;
+      mayWake = false;
       if (!viewer && !isConnecting) await connect();
       return;
     case "hibernated":
@@ -67,6 +71,7 @@ async function update() {
 }
 
 async function wakeUp() {
+  if (!mayWake) return show("hibernated", { title: "The session is hibernated.", canWake: true });
   if (!wake) {
     wake = { status: "pending" };
     try {
@@ -76,7 +81,7 @@ async function wakeUp() {
     }
   }
   if (wake.status !== "failed") return show("waking", { title: "Waking the hibernated session…" });
-  show("hibernated", { title: "The session cannot be woken.", text: wake.error, canRetry: true });
+  show("hibernated", { title: "The session cannot be woken.", text: wake.error, canWake: true });
 }
 
 /** Shows the display, whatever its protocol. */
@@ -90,11 +95,19 @@ async function connect() {
     // The session may have ended in the meantime.
     if (session?.state === "running") viewer = answer.kind === "rfb" ? openRfb() : openFrame();
   } catch (error) {
-    show("disconnected", { title: "The desktop cannot be reached. Trying again…", text: error.message });
-    setTimeout(update, RECONNECT_MS);
-  } finally {
-    isConnecting = false;
+    return reconnect({ title: "The desktop cannot be reached. Trying again…", text: error.message });
   }
+  isConnecting = false;
+}
+
+/** Connects again after a while, unless the session does not run any more by then. */
+function reconnect(notice) {
+  isConnecting = true;
+  show("disconnected", notice);
+  setTimeout(() => {
+    isConnecting = false;
+    void update();
+  }, RECONNECT_MS);
 }
 
 function disconnect() {
@@ -117,9 +130,9 @@ function openRfb() {
   });
   rfb.addEventListener("disconnect", () => {
     if (viewer !== rfb) return;
+    viewer = undefined;
     disconnect();
-    show("disconnected", { title: "The connection was lost. Connecting again…" });
-    setTimeout(update, RECONNECT_MS);
+    reconnect({ title: "The connection was lost. Connecting again…" });
   });
   rfb.addEventListener(
     "clipboard",
@@ -159,11 +172,11 @@ function applyOptions() {
 }
 
 /** Shows the state of the connection, and a notice in front of the screen unless there is nothing to say. */
-function show(state, { title = "", text = "", canRetry = false } = {}) {
+function show(state, { title = "", text = "", canWake = false } = {}) {
   const status = byId("state");
   ({ className: status.className, textContent: status.textContent } = badge(state));
   byId("notice").hidden = title === "" && text === "";
   byId("notice-title").textContent = title;
   byId("notice-text").textContent = text;
-  byId("retry").hidden = !canRetry;
+  byId("wake").hidden = !canWake;
 }
