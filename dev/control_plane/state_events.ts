@@ -1,5 +1,5 @@
 /**
- * Server-sent events with the state of the Control Plane, for the page: one when it connects, and one after each change.
+ * Server-sent events with the state of the Control Plane, for the page: one when it connects, and one after changes, as fast as it receives them.
  * Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
  * @module
  */
@@ -10,7 +10,8 @@ const INTERVAL_MS = 100;
 /** The open event streams. */
 export class StateEvents {
   readonly #state: () => unknown;
-  readonly #streams = new Set<ReadableStreamDefaultController<Uint8Array>>();
+  /** The open streams; `true` for those with a newer state that waits until the page has received the last one. */
+  readonly #streams = new Map<ReadableStreamDefaultController<Uint8Array>, boolean>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param state the current state, which is sent as JSON */
@@ -24,8 +25,10 @@ export class StateEvents {
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         own = controller;
-        this.#streams.add(controller);
-        controller.enqueue(this.#event());
+        this.#streams.set(controller, true);
+      },
+      pull: (controller) => {
+        if (this.#streams.get(controller)) this.#send(controller);
       },
       cancel: () => {
         if (own) this.#streams.delete(own);
@@ -41,19 +44,22 @@ export class StateEvents {
     if (this.#streams.size === 0) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      const event = this.#event();
-      for (const stream of this.#streams) stream.enqueue(event);
+      for (const stream of this.#streams.keys()) {
+        this.#streams.set(stream, true);
+        if ((stream.desiredSize ?? 0) > 0) this.#send(stream);
+      }
     }, INTERVAL_MS);
   }
 
   /** Ends all streams. */
   close(): void {
     clearTimeout(this.#timer);
-    for (const stream of this.#streams) stream.close();
+    for (const stream of this.#streams.keys()) stream.close();
     this.#streams.clear();
   }
 
-  #event(): Uint8Array {
-    return new TextEncoder().encode(`data: ${JSON.stringify(this.#state())}\n\n`);
+  #send(stream: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#streams.set(stream, false);
+    stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(this.#state())}\n\n`));
   }
 }

@@ -1,5 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { ControlPlane } from "../../dev/control_plane/control_plane.ts";
+import { StateEvents } from "../../dev/control_plane/state_events.ts";
+import { FakeTime } from "../support/fake_time.ts";
 import { send } from "../support/raw_request.ts";
 
 Deno.test("the page and its files are served, with a policy that allows no other origin", async () => {
@@ -80,4 +82,18 @@ Deno.test("the state is sent as an event at first and after each change", async 
   await (await fetch(`${controlPlane.url}/api/v1/agents/register`, { method: "POST", body })).body?.cancel();
   assertEquals((await next()).agents[0].agentId, "a1");
   await reader.cancel();
+});
+
+Deno.test("StateEvents keeps only the newest state for a page that does not read", async () => {
+  using time = new FakeTime();
+  let state = 0;
+  const events = new StateEvents(() => state);
+  const reader = events.open().body!.getReader();
+  for (; state < 10; state++) {
+    events.changed();
+    await time.tickAsync(1000);
+  }
+  const next = async () => new TextDecoder().decode((await reader.read()).value);
+  assertEquals([await next(), await next()], ["data: 0\n\n", "data: 10\n\n"]);
+  events.close();
 });

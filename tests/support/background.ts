@@ -2,9 +2,9 @@
  * A program that runs in the background until the test is over.
  * @module
  */
-import { abortable } from "@std/async";
+import { abortable, deadline } from "@std/async";
 
-/** Timeout of {@linkcode Background.output}, in milliseconds: generous, so that no test fails because the machine is slow. */
+/** Timeout of {@linkcode Background.output} and {@linkcode Background.stop}, in milliseconds: generous, so that no test fails because the machine is slow. */
 const OUTPUT_TIMEOUT_MS = 60_000;
 
 /** A running program; disposing it kills it. */
@@ -46,6 +46,12 @@ export class Background implements AsyncDisposable {
       this.#onOutput = resolve;
       await abortable(promise, signal).catch(() => {});
     }
+  }
+
+  /** Requests a graceful shutdown, with which the program ends its own ones, and waits until it has ended. */
+  async stop(): Promise<void> {
+    if (!this.#isOver) this.#child.kill("SIGTERM");
+    await deadline(this.#reading, OUTPUT_TIMEOUT_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -28,6 +28,8 @@ export async function openDevPage({ args = "", viewport }: DevPageOptions = {}):
   const env = { NO_COLOR: "1" };
   const command = `${Deno.execPath()} run -P=dev dev/dev.ts --port=0 ${args}`;
   const program = opening.use(Background.start(command, { cwd: ROOT, env }));
+  // It ends the agent.
+  opening.defer(() => program.stop());
   const [, url = ""] = await program.output(/StreamSpace runs at (\S+)/);
   const browser = opening.use(await BrowserPage.open(url, viewport));
   const stack = opening.move();
