@@ -5,7 +5,8 @@
 import { AgentProcess } from "../agent_process.ts";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 
-const AGENT_ID = "bench";
+/** The agent id. */
+export const AGENT_ID = "bench";
 
 /** The state in which each command leaves its session. */
 const FINAL_STATES = {
@@ -27,13 +28,14 @@ const READS = ["get", "list", "watch"];
 
 /** A running agent and its Control Plane. */
 export class AgentUnderTest implements AsyncDisposable {
-  readonly #controlPlane: ControlPlane;
+  /** What receives its messages. */
+  readonly controlPlane: ControlPlane;
   readonly #process: AgentProcess;
   /** Time from the launch of the process to its registration, in milliseconds. */
   readonly registeredMs: number;
 
   private constructor(parts: { controlPlane: ControlPlane; process: AgentProcess; registeredMs: number }) {
-    this.#controlPlane = parts.controlPlane;
+    this.controlPlane = parts.controlPlane;
     this.#process = parts.process;
     this.registeredMs = parts.registeredMs;
   }
@@ -69,15 +71,15 @@ export class AgentUnderTest implements AsyncDisposable {
     payload: { sessionId: string } & Record<string, unknown>,
   ): Promise<void> {
     const { sessionId } = payload;
-    const before = this.#controlPlane.messages.length;
-    const commandId = this.#controlPlane.command(AGENT_ID, { action, sessionId, payload });
+    const before = this.controlPlane.messages.length;
+    const commandId = this.controlPlane.command(AGENT_ID, { action, sessionId, payload });
     let position = 0;
-    const reported = this.#controlPlane.waitFor((message) => {
+    const reported = this.controlPlane.waitFor((message) => {
       position += 1;
       return position > before && message.type === "status" && message.payload.sessionId === sessionId &&
         message.payload.state === FINAL_STATES[action];
     });
-    const completed = this.#controlPlane.result(commandId).then(async ({ type, payload: { error } }) => {
+    const completed = this.controlPlane.result(commandId).then(async ({ type, payload: { error } }) => {
       if (type === "failed") throw new Error(String(error));
       await reported;
     });
@@ -106,6 +108,6 @@ export class AgentUnderTest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill("SIGTERM");
     await this.#process.exit();
-    await this.#controlPlane[Symbol.asyncDispose]();
+    await this.controlPlane[Symbol.asyncDispose]();
   }
 }

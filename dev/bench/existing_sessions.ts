@@ -69,7 +69,7 @@ export function manifestsOf(
 /** Calls the API server. */
 export async function request(
   { server, client, namespace }: Pick<Target, "server" | "client" | "namespace">,
-  method: "GET" | "POST" | "PATCH",
+  method: "GET" | "POST" | "PATCH" | "DELETE",
   { path, body }: { path: string; body?: unknown },
 ): Promise<unknown> {
   const url = `${server}${path.replace(/^(\/api\/v1|\/apis\/[^/]+\/v1)/, `$1/namespaces/${namespace}`)}`;
@@ -112,7 +112,8 @@ async function create(target: Target, { id, isRunning }: { id: string; isRunning
   });
 }
 
-async function readyPods(target: Target, count: number): Promise<V1Pod[]> {
+/** Waits until so many pods are ready, and returns these. */
+export async function readyPods(target: Target, count: number): Promise<V1Pod[]> {
   while (true) {
     const { items } = await request(target, "GET", { path: "/api/v1/pods" }) as { items: V1Pod[] };
     const isReady = ({ status }: V1Pod) =>
@@ -129,7 +130,8 @@ async function recordStatus(target: Target, pod: V1Pod): Promise<void> {
   await request(target, "PATCH", { path: `/api/v1/services/${id}`, body: { metadata: { annotations } } });
 }
 
-async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+/** Runs work for all items, for several at a time. */
+export async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const left = [...items];
   const workUntilDone = async () => {
     for (let item = left.pop(); item !== undefined; item = left.pop()) await work(item);

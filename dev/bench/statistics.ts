@@ -12,6 +12,11 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+/** The smallest value that at least the given share of all values does not exceed; the share is between 0 and 1. */
+export function quantile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(share * values.length) - 1)] ?? NaN;
+}
+
 /** One row of the table: the same work done by the floor and by the agent. */
 export interface Comparison {
   readonly name: string;
