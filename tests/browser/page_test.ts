@@ -63,7 +63,7 @@ Deno.test(
     await page.goto(url);
     await page.click(`#stop_session-${id}`);
     await page.getByText("unsaved work is lost").waitFor();
-    await page.click("text=Cancel");
+    await page.keyboard.press("Escape");
     assertEquals(await page.locator("#sessions .running").count(), 1);
     await page.click(`#stop_session-${id}`);
     await page.click("dialog .danger");
@@ -166,7 +166,17 @@ Deno.test("the page fits a phone and can be used with the keyboard", options, as
   await browser.screenshot("phone");
   await page.emulateMedia({ colorScheme: "dark" });
   await browser.screenshot("phone-dark");
-  const width = await page.evaluate<number>("document.documentElement.scrollWidth");
-  assert(width <= 375, `${width} pixels on a screen of 375`);
+  await expectToFit(page);
+  await page.locator("#sessions a").press("Enter");
+  await page.getByText("connected", { exact: true }).waitFor();
+  await waitForScreen(page, ({ background }) => background > 100_000);
+  await browser.screenshot("phone-desktop");
+  await expectToFit(page);
   browser.expectNoErrors();
 });
+
+/** Fails if a person has to scroll sideways. */
+async function expectToFit(page: Page): Promise<void> {
+  const width = await page.evaluate<number>("document.documentElement.scrollWidth");
+  assert(width <= 375, `${width} pixels on a screen of 375`);
+}

@@ -2,7 +2,7 @@
  * Displays of real programs in the pods of a real API server, seen and used in a browser.
  * @module
  */
-import { assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { CHROMIUM } from "../support/browser.ts";
 import { openDevPage, startSession } from "../support/dev_page.ts";
 import { httpDisplay } from "../support/http_display.ts";
@@ -72,11 +72,31 @@ for (const dial of ["direct", "port-forward"]) {
       await page.goto(alone);
       await page.locator("#typed").fill("alone");
       await page.getByText("echo alone").waitFor();
+      browser.expectNoErrors();
+      assertEquals(await page.evaluate(misuse(url, id)), ["no answer", "no connection"]);
       await page.goto(url);
+      await page.locator(`[data-session=${id}] .running`).waitFor();
+      assertEquals(await page.locator("#commands li").count(), 1);
       await page.click(`#stop_session-${id}`);
       await page.click("dialog .danger");
       await page.locator(`[data-session=${id}] .terminated`).waitFor();
-      browser.expectNoErrors();
     },
   });
+}
+
+/** What a program in a session might try on its own page: to stop the session, to read the list of sessions, and to see a display. */
+function misuse(url: string, sessionId: string): string {
+  const command = { action: "stop_session", sessionId, payload: { sessionId } };
+  return `(async () => {
+    const body = ${JSON.stringify(JSON.stringify(command))};
+    const api = "${url}api/v1/";
+    await fetch(api + "agents/k8s-dev-local/command", { method: "POST", mode: "no-cors", body });
+    const answer = await fetch(api + "sessions").then(() => "an answer", () => "no answer");
+    const connection = await new Promise((resolve) => {
+      const socket = new WebSocket(api.replace("http", "ws") + "sessions/${sessionId}/stream");
+      socket.onopen = () => resolve("a connection");
+      socket.onerror = () => resolve("no connection");
+    });
+    return [answer, connection];
+  })()`;
 }
