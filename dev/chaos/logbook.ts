@@ -111,7 +111,7 @@ export class Logbook {
 }
 
 /** The name of a process in reports. */
-function nameOfRun({ replica, number }: AgentRun): string {
+export function nameOfRun({ replica, number }: AgentRun): string {
   return `${replica}${number}`;
 }
 

@@ -12,7 +12,7 @@ import { type ChaosArguments, readArguments, USAGE } from "./arguments.ts";
 import type { Violation } from "./checks.ts";
 import type { History } from "./history.ts";
 import type { Logbook } from "./logbook.ts";
-import { reportTable } from "./report.ts";
+import { footprintTable, reportTable } from "./report.ts";
 import { runChaos, type RunOutcome } from "./run.ts";
 import { Stage } from "./stage.ts";
 
@@ -68,7 +68,7 @@ async function chaos(given: ChaosArguments, signal: AbortSignal): Promise<number
     before,
     after,
   });
-  const text = [table, ...sentences(outcome)].join("\n\n");
+  const text = [table, footprintTable(outcome.samples), ...sentences(outcome)].join("\n\n");
   for (const violation of outcome.violations) printContext(violation, { history, logbook: stage.logbook });
   console.log(`\n${text}\n`);
   log(`Seed ${seed}; repeat with: ${replay}`);

@@ -1,9 +1,9 @@
 /**
- * The table at the end of a run. Pure.
+ * The tables at the end of a run. Pure.
  * @module
  */
 import { markdownTable } from "../bench/statistics.ts";
-import type { Footprint } from "./footprint.ts";
+import type { Footprint, Sample } from "./footprint.ts";
 import { type CommandRecord, isReceived } from "./history.ts";
 import type { Counts } from "./performer.ts";
 
@@ -54,7 +54,21 @@ export function reportTable(facts: ReportFacts): string {
     ["longest time from receipt to result", `${(Math.max(0, ...waits) / 1000).toFixed(1)} s`],
     ["open files fresh / after", change("openFiles")],
     ["memory fresh / after", `${change("memoryMb")} MB`],
+    ["anonymous memory fresh / after", `${change("anonymousMb")} MB`],
     ["violations", String(facts.violations)],
     ["excused", String(facts.excused)],
   ]);
+}
+
+/** The footprints during a run as a Markdown table. The number in the name of a process increases with each restart of its replica. */
+export function footprintTable(samples: readonly Sample[]): string {
+  return markdownTable(
+    ["minute", "leader", "anonymous memory", "open files"],
+    samples.map(({ atMs, leader }) => [
+      (atMs / 60_000).toFixed(1),
+      leader?.name ?? "none",
+      leader ? `${leader.usage.anonymousMb} MB` : "",
+      leader ? String(leader.usage.openFiles) : "",
+    ]),
+  );
 }

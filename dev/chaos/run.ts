@@ -5,9 +5,10 @@
 import { delay } from "@std/async";
 import { JOURNAL } from "../../lib/kubernetes/stores.ts";
 import { check, type Evidence, type Findings, unanswered, type Violation } from "./checks.ts";
-import { type Footprint, footprint } from "./footprint.ts";
+import { type Footprint, footprint, type Sample } from "./footprint.ts";
 import { History } from "./history.ts";
 import { Performer } from "./performer.ts";
+import { nameOfRun } from "./logbook.ts";
 import { makePlan } from "./plan.ts";
 import { SESSION_IDS } from "./planned_commands.ts";
 import { AGENT_ID, type Stage } from "./stage.ts";
@@ -27,6 +28,8 @@ export interface RunOutcome extends Findings {
   readonly history: History;
   readonly before: Footprint;
   readonly after: Footprint | undefined;
+  /** Footprints of the leader during the plan. */
+  readonly samples: readonly Sample[];
 }
 
 /**
@@ -46,6 +49,11 @@ const SPARE_FILES = 4;
 /** A heap that grew under load does not shrink immediately; 100 concurrent sessions take 95 MB more. */
 const SPARE_MB = 80;
 
+/** Longest and shortest time between two samples of the footprint; in short runs there are six. */
+const MAX_SAMPLE_MS = 300_000;
+const MIN_SAMPLE_MS = 10_000;
+const SAMPLES = 6;
+
 /** Results are removed from the journal a minute after they arrived; an entry of a command without one is unfinished. */
 const UNFINISHED = /^\{"commandId":(?!.*"result":)/;
 
@@ -54,13 +62,21 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
   const { seed, durationMs, log, signal } = options;
   const history = new History(stage.controlPlane.messages);
   await using performer = new Performer(stage, { history, log });
-  const before = await footprintAtRest(stage, signal) ?? { openFiles: NaN, memoryMb: NaN };
+  const before = await footprintAtRest(stage, signal) ??
+    { openFiles: NaN, memoryMb: NaN, anonymousMb: NaN };
   log(`A fresh agent has ${before.openFiles} open files and ${before.memoryMb} MB`);
 
   const startedAt = performance.now();
+  const samples: Sample[] = [];
+  const intervalMs = Math.min(MAX_SAMPLE_MS, Math.max(MIN_SAMPLE_MS, durationMs / SAMPLES));
   for (
     const { atMs, event } of makePlan({ seed, durationMs, canFreezeServer: stage.apiServer !== undefined })
   ) {
+    while ((samples.length + 1) * intervalMs <= atMs) {
+      const nextMs = (samples.length + 1) * intervalMs;
+      await delay(Math.max(0, startedAt + nextMs - performance.now()), { signal });
+      samples.push({ atMs: nextMs, leader: await leaderUsage(stage) });
+    }
     await delay(Math.max(0, startedAt + atMs - performance.now()), { signal });
     performer.perform(event);
   }
@@ -74,7 +90,7 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
   const violations = [...findings.violations, ...await clear(context)];
   const after = await rest(before, context);
   violations.push(...checkFootprint(before, after));
-  return { violations, excused: findings.excused, performer, history, before, after };
+  return { violations, excused: findings.excused, performer, history, before, after, samples };
 }
 
 interface Context {
@@ -197,6 +213,18 @@ async function footprintAtRest(stage: Stage, signal: AbortSignal): Promise<Footp
   await delay(IDLE_MS, { signal });
   const pid = stage.find("leader")?.pid;
   return pid === undefined ? undefined : await footprint(pid);
+}
+
+/** The footprint of the leader at this moment. */
+async function leaderUsage(stage: Stage): Promise<Sample["leader"]> {
+  const { run, pid } = stage.find("leader") ?? {};
+  if (!run || pid === undefined) return undefined;
+  try {
+    return { name: nameOfRun(run), usage: await footprint(pid) };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined; // It was killed at this moment.
+    throw error;
+  }
 }
 
 async function evidence({ stage, history, performer }: Context): Promise<Evidence> {
