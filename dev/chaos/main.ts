@@ -54,13 +54,14 @@ async function chaos(given: ChaosArguments, signal: AbortSignal): Promise<number
     AbortSignal.any([signal, AbortSignal.timeout(START_MS)]),
   );
   const outcome = await runChaos(stage, { seed, durationMs, log, signal });
-  const { performer, history, before, after } = outcome;
+  const { performer, streams, history, before, after } = outcome;
   const table = reportTable({
     seed,
     durationMs,
     cluster,
     agent: Deno.env.get("K8S_AGENT") ? "executable" : "source",
     counts: performer.counts,
+    streams,
     records: history.records(),
     failovers: stage.logbook.leaders - 1,
     violations: outcome.violations.length,

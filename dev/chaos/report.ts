@@ -6,6 +6,7 @@ import { markdownTable } from "../bench/statistics.ts";
 import type { Footprint, Sample } from "./footprint.ts";
 import { type CommandRecord, isReceived } from "./history.ts";
 import type { Counts } from "./performer.ts";
+import type { StreamCounts } from "./stream_probe.ts";
 
 /** The contents of a report. */
 export interface ReportFacts {
@@ -14,6 +15,7 @@ export interface ReportFacts {
   readonly cluster: string;
   readonly agent: string;
   readonly counts: Counts;
+  readonly streams: StreamCounts;
   readonly records: readonly CommandRecord[];
   readonly failovers: number;
   readonly violations: number;
@@ -24,7 +26,7 @@ export interface ReportFacts {
 
 /** The facts as a Markdown table. */
 export function reportTable(facts: ReportFacts): string {
-  const { counts, records, before, after } = facts;
+  const { counts, streams, records, before, after } = facts;
   const received = records.filter(isReceived);
   const answered = (type: string) =>
     String(received.filter(({ answers }) => answers[0]?.type === type).length);
@@ -52,6 +54,9 @@ export function reportTable(facts: ReportFacts): string {
     ["deletions by an administrator", String(counts.deletions)],
     ["failovers", String(facts.failovers)],
     ["longest time from receipt to result", `${(Math.max(0, ...waits) / 1000).toFixed(1)} s`],
+    ["streams opened", String(streams.opened)],
+    ["ended or rejected", [...streams.codes].map(([code, count]) => `${code} ${count}`).sort().join(", ")],
+    ["bytes checked", `${(streams.bytes / 1e6).toFixed(0)} MB`],
     ["open files fresh / after", change("openFiles")],
     ["memory fresh / after", `${change("memoryMb")} MB`],
     ["anonymous memory fresh / after", `${change("anonymousMb")} MB`],

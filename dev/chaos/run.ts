@@ -11,7 +11,9 @@ import { Performer } from "./performer.ts";
 import { nameOfRun } from "./logbook.ts";
 import { makePlan } from "./plan.ts";
 import { SESSION_IDS } from "./planned_commands.ts";
+import { Random } from "./random.ts";
 import { AGENT_ID, type Stage } from "./stage.ts";
+import { type StreamCounts, StreamProbe } from "./stream_probe.ts";
 
 /** Options of a run. */
 export interface RunOptions {
@@ -25,6 +27,7 @@ export interface RunOptions {
 /** The outcome of a run. */
 export interface RunOutcome extends Findings {
   readonly performer: Performer;
+  readonly streams: StreamCounts;
   readonly history: History;
   readonly before: Footprint;
   readonly after: Footprint | undefined;
@@ -66,6 +69,8 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
     { openFiles: NaN, memoryMb: NaN, anonymousMb: NaN };
   log(`A fresh agent has ${before.openFiles} open files and ${before.memoryMb} MB`);
 
+  const probe = new StreamProbe(stage.controlPlane, { agentId: AGENT_ID, random: new Random(seed) });
+  probe.start();
   const startedAt = performance.now();
   const samples: Sample[] = [];
   const intervalMs = Math.min(MAX_SAMPLE_MS, Math.max(MIN_SAMPLE_MS, durationMs / SAMPLES));
@@ -83,14 +88,26 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
   await performer.settled();
   stage.apiServer?.heal();
   for (const replica of stage.replicas) replica.heal();
+  await probe.stop();
   log("All faults end");
 
   const context = { stage, history, performer, log, signal };
   const findings = await settle(context);
-  const violations = [...findings.violations, ...await clear(context)];
+  await probe.check();
+  const ofStreams = probe.violations.map((text) => ({ text }));
+  const violations = [...findings.violations, ...ofStreams, ...await clear(context)];
   const after = await rest(before, context);
   violations.push(...checkFootprint(before, after));
-  return { violations, excused: findings.excused, performer, history, before, after, samples };
+  return {
+    violations,
+    excused: findings.excused,
+    performer,
+    streams: probe.counts,
+    history,
+    before,
+    after,
+    samples,
+  };
 }
 
 interface Context {

@@ -6,6 +6,7 @@ import { connectToApiServer } from "../api_server.ts";
 import { KubeconfigFile } from "../kubeconfig_file.ts";
 import { Cluster } from "@streamspace/memory-cluster";
 import { ControlPlane } from "../control_plane/control_plane.ts";
+import { serveEcho } from "../desktop/echo_pod.ts";
 import { Administrator } from "./administrator.ts";
 import { ApiServerProcess } from "./api_server.ts";
 import type { Role } from "./event.ts";
@@ -95,11 +96,12 @@ function agentArgs(namespace: string): string[] {
     "--reconnect-attempts=0",
     "--start-timeout=40s",
     "--drain-timeout=10s",
+    "--stream-dial=direct",
   ];
 }
 
 /** Starts an in-memory cluster and returns the path of its kubeconfig. */
 async function memoryCluster(stack: AsyncDisposableStack): Promise<string> {
-  const cluster = stack.use(Cluster.start());
+  const cluster = stack.use(Cluster.start({ servePod: serveEcho }));
   return stack.use(await KubeconfigFile.write(cluster.kubeconfig())).path;
 }

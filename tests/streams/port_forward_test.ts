@@ -8,7 +8,7 @@ import { PortForwardDialer } from "../../lib/streams/port_forward.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import { call, waitFor } from "../dev/cluster_client.ts";
 import { RecordingProxy } from "../support/recording_proxy.ts";
-import { GREETING, serveEcho } from "../support/echo_pod.ts";
+import { GREETING, serveEcho } from "../../dev/desktop/echo_pod.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
 

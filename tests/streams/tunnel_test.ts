@@ -5,7 +5,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
-import { GREETING } from "../support/echo_pod.ts";
+import { GREETING } from "../../dev/desktop/echo_pod.ts";
 import { AGENT_ID, type AnyStage, onEachCluster, Stage, START } from "../support/stage.ts";
 
 const MIB = 1024 * 1024;

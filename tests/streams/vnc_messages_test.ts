@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import type { ViewerStream } from "../../lib/streams/session_streams.ts";
 import { VncMessages } from "../../lib/streams/vnc_messages.ts";
-import { GREETING } from "../support/echo_pod.ts";
+import { GREETING } from "../../dev/desktop/echo_pod.ts";
 import { AGENT_ID, type AnyStage, onEachCluster, Stage, START } from "../support/stage.ts";
 
 const OPTIONS = { quirks: ["no-tunnel"], args: ["--vnc-messages"] } as const;

@@ -14,7 +14,7 @@ import { delay } from "@std/async";
 import { Cluster } from "@streamspace/memory-cluster";
 import { clientNodeConfig } from "../../dev/api_server.ts";
 import type { ClusterAccess } from "../../lib/kubernetes/kubeconfig.ts";
-import { serveEcho } from "./echo_pod.ts";
+import { serveEcho } from "../../dev/desktop/echo_pod.ts";
 
 /** A kind of cluster, and whether it is available. */
 export interface ClusterKind {

@@ -2,7 +2,7 @@
  * Gives the pods of the cluster in memory what those of the real test cluster have: each port greets as an RFB server does, and then echoes.
  * @module
  */
-import { closeIfOpen } from "../../dev/desktop/rfb_server.ts";
+import { closeIfOpen } from "./rfb_server.ts";
 import type { RunningPod } from "@streamspace/memory-cluster";
 
 /** What each port sends first. */
