@@ -5,7 +5,7 @@
  *
  *     deno task bench-reactions --kubeconfig FILE [--sessions 5000] [--api-server-pid PID]
  *
- * With `--api-server-pid`, it also kills that API server and starts it again with the same arguments.
+ * With `--api-server-pid`, it runs a copy of that API server, which it also kills and starts again.
  *
  * @module
  */
@@ -15,6 +15,7 @@ import { parseArgs } from "@std/cli";
 import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import { connectToApiServer } from "../api_server.ts";
 import { AGENT_ID, AgentUnderTest } from "./agent_under_test.ts";
+import { ApiServerCopy } from "./api_server_copy.ts";
 import { createSessions, inParallel, readyPods, request, type Target } from "./existing_sessions.ts";
 import { ReadinessLog } from "./readiness_log.ts";
 import { markdownTable, median, quantile } from "./statistics.ts";
@@ -47,7 +48,12 @@ interface Reactions {
 
 async function main(): Promise<void> {
   const flags = parseArgs(Deno.args, { string: ["kubeconfig", "sessions", "api-server-pid"] });
-  const kubeconfig = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
+  const given = String(flags.kubeconfig ?? Deno.env.get("KUBECONFIG") ?? "");
+  const pid = flags["api-server-pid"];
+  await using copy = pid === undefined
+    ? undefined
+    : await ApiServerCopy.start({ pid: Number(pid), kubeconfig: given });
+  const kubeconfig = copy?.kubeconfig ?? given;
   const { server, client } = await connectToApiServer(kubeconfig);
   const namespace = `streamspace-reactions-${crypto.randomUUID().slice(0, 6)}`;
   const target = { server, client, namespace, agentId: AGENT_ID };
@@ -67,19 +73,16 @@ async function main(): Promise<void> {
     type === "heartbeat" && Number(payload.activeSessions) >= running
   );
   const run = { target, agent, log };
+  const header = ["event", "sessions", "cluster", "p50", "p99", "longest", "statuses", "changes"];
   const rows: string[][] = [];
   const measure = async (name: string, scenario: (pods: V1Pod[]) => Promise<readonly V1Pod[]>) => {
     console.error(name);
     rows.push(cells(name, await react(run, scenario, await readyPods(target, running))));
+    console.log(`\n${markdownTable(header, rows)}`);
   };
   await measure("pods deleted at once", (pods) => deletePods(run, pods.slice(0, DELETED_PODS)));
   await measure("node lost", (pods) => loseNode(run, pods));
-  const apiServer = flags["api-server-pid"];
-  if (apiServer !== undefined) {
-    await measure("API server restarted", (pods) => restartApiServer(run, pods, Number(apiServer)));
-  }
-  const header = ["event", "sessions", "cluster", "p50", "p99", "longest", "statuses", "changes"];
-  console.log(`\n${markdownTable(header, rows)}`);
+  if (copy) await measure("API server restarted", (pods) => restartApiServer(run, pods, copy));
 }
 
 function cells(name: string, { sessions, delaysMs, statuses, changes, clusterMs }: Reactions): string[] {
@@ -180,15 +183,15 @@ async function loseNode(run: Run, pods: readonly V1Pod[]): Promise<readonly V1Po
 }
 
 /** Pods that were unready before become ready as soon as the API server accepts requests again. */
-async function restartApiServer(run: Run, pods: readonly V1Pod[], pid: number): Promise<readonly V1Pod[]> {
+async function restartApiServer(
+  run: Run,
+  pods: readonly V1Pod[],
+  apiServer: ApiServerCopy,
+): Promise<readonly V1Pod[]> {
   const changed = pods.slice(0, UNREADY_DURING_RESTART);
   await setReady(run, changed, false);
   await untilPending(run, changed);
-  const [path = "", ...args] = (await Deno.readTextFile(`/proc/${pid}/cmdline`)).split("\0").slice(0, -1);
-  Deno.kill(pid, "SIGKILL");
-  const apiServer = new Deno.Command(path, { args, stdout: "null", stderr: "null" }).spawn();
-  apiServer.unref();
-  await untilReady(run.target);
+  await apiServer.restart();
   await setReady(run, changed, true);
   return changed;
 }
@@ -213,19 +216,6 @@ async function untilPending({ agent }: Run, pods: readonly V1Pod[]): Promise<voi
     return [...ids].every((id) => last.get(id) === "pending");
   };
   while (!isPending()) await delay(POLL_MS);
-}
-
-async function untilReady({ server, client }: Target): Promise<void> {
-  while (true) {
-    try {
-      const response = await fetch(`${server}/readyz`, { client });
-      await response.text();
-      if (response.ok) return;
-    } catch {
-      // It does not accept connections yet.
-    }
-    await delay(POLL_MS);
-  }
 }
 
 if (import.meta.main) await main();
