@@ -70,10 +70,14 @@ export class Reporter {
     this.#sendStatus(status, options);
   }
 
-  /** Reports the last status of a session again, because its use changed; does nothing without one. */
-  activity(sessionId: string): void {
+  /**
+   * Reports the last status of a session again, because its use changed; does nothing without one.
+   *
+   * @param options.onSent as for {@linkcode status}
+   */
+  activity(sessionId: string, options: { onSent?: () => void } = {}): void {
     const status = this.#reported.get(sessionId);
-    if (status && this.#isLeading) this.#sendStatus(status);
+    if (status && this.#isLeading) this.#sendStatus(status, options);
   }
 
   /** Drops statuses of a session that are not delivered yet, as a stop was received: sent after it, they would undo it. */

@@ -80,7 +80,7 @@ export class Monitor implements Disposable {
       cache.listen(check),
       busy.onIdle(check),
       reported.listen((sessionId) => reported.get(sessionId) ?? activity.forget(sessionId)),
-      activity.onPublish((sessionId) => this.#reportActivity(sessionId)),
+      activity.onPublish((sessionId) => void this.#reportActivity(sessionId)),
     ];
     for (const sessionId of cache.sessionIds()) {
       const recorded = recordedActivity(cache.session(sessionId));
@@ -153,12 +153,19 @@ export class Monitor implements Disposable {
     if (lastReported && status && !isSameStatus(status, lastReported)) this.report(status);
   }
 
-  /** While a command runs for a session, its status includes the activity. */
-  #reportActivity(sessionId: string): void {
+  /**
+   * Reports the use of a session and records it; while a command runs for the session, its status includes the use. Viewers are recorded before they
+   * are reported, and their end once it is sent: if this process ends in between, the next one reports from the record that the streams have ended.
+   */
+  async #reportActivity(sessionId: string): Promise<void> {
     const { busy, reporter, activity, recordActivity } = this.#options;
-    if (!busy.has(sessionId)) reporter.activity(sessionId);
     const current = activity.of(sessionId);
-    if (current) void recordActivity(sessionId, current);
+    if (!current) return;
+    const hasEnded = current.viewers === 0;
+    if (!hasEnded) await recordActivity(sessionId, current);
+    const onSent = hasEnded ? () => void recordActivity(sessionId, current) : undefined;
+    if (!busy.has(sessionId)) reporter.activity(sessionId, onSent ? { onSent } : {});
+    else onSent?.();
   }
 
   /** Notes that everything up to now is reported, except changes that a running command will report, which the journal has. */

@@ -60,6 +60,8 @@ interface Situation {
   readonly isLinkDown?: boolean;
   /** Why the container was restarted. */
   readonly restarted?: string;
+  /** Records the use of the session. */
+  readonly recordActivity?: () => Promise<void>;
 }
 
 /** A session that runs in pod p1, a started monitor, the statuses that it sends, and those that it records. */
@@ -72,6 +74,7 @@ function monitoredSession(situation: Situation = {}): {
   busy: BusySessions;
   reported: ReportedStatuses;
   monitor: Monitor;
+  activity: SessionActivity;
 } {
   const { recorded: recordedStatus, known = [], uncertain = [], isLinkDown = false } = situation;
   const cache = new SessionCache("agent");
@@ -96,7 +99,7 @@ function monitoredSession(situation: Situation = {}): {
   for (const sessionId of known) reported.set(statusOf(sessionId, "pending"));
   const reporter = new Reporter(outbox, reported);
   const activity = new SessionActivity();
-  const recordActivity = () => Promise.resolve();
+  const { recordActivity = () => Promise.resolve() } = situation;
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus, activity, recordActivity });
   monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo });
   const reports = () =>
@@ -109,7 +112,7 @@ function monitoredSession(situation: Situation = {}): {
         one.platformMetadata.message,
       ].filter(Boolean).join(" ")
     );
-  return { cache, reports, sent, recorded, outbox, busy, reported, monitor };
+  return { cache, reports, sent, recorded, outbox, busy, reported, monitor, activity };
 }
 
 Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", () => {
@@ -512,4 +515,26 @@ Deno.test("monitor of a new process reports a lost Deployment until it was sent,
   next.cache.change("pod", "remove", pod("p1", { version: 3, isReady: false }));
   next.cache.change("deployment", "remove", deployment(1, 4));
   assertEquals(next.reports(), []);
+});
+
+Deno.test("monitor records viewers before it reports them, and reports their end before it records that", async () => {
+  using time = new FakeTime();
+  const records: PromiseWithResolvers<void>[] = [];
+  const recordActivity = () => {
+    const record = Promise.withResolvers<void>();
+    records.push(record);
+    return record.promise;
+  };
+  const recordedStatus = { state: "running", podName: "p1" };
+  const session = monitoredSession({ recorded: recordedStatus, known: ["s1"], recordActivity });
+  using _ = session.monitor;
+  using activity = session.activity;
+  const stream = activity.opened("s1");
+  assertEquals([records.length, session.reports().length], [1, 0]);
+  records[0]?.resolve();
+  await records[0]?.promise;
+  assertEquals(session.reports(), ["running p1"]);
+  stream[Symbol.dispose]();
+  time.tick(60_000);
+  assertEquals([records.length, session.reports().length], [2, 2]);
 });
