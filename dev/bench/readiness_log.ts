@@ -32,12 +32,7 @@ export class ReadinessLog implements AsyncDisposable {
   /** Lists the pods and opens the watch. */
   static async open(target: Target): Promise<ReadinessLog> {
     const log = new ReadinessLog(target);
-    const { items, metadata } = await request(target, "GET", { path: "/api/v1/pods" }) as {
-      items: V1Pod[];
-      metadata: { resourceVersion: string };
-    };
-    for (const pod of items) log.#observe("ADDED", pod);
-    log.#following = log.#follow(metadata.resourceVersion);
+    log.#following = log.#follow(await log.#list());
     return log;
   }
 
@@ -61,7 +56,7 @@ export class ReadinessLog implements AsyncDisposable {
     let version = from;
     while (!signal.aborted) {
       try {
-        version = await this.#watch(version);
+        version = await this.#watch(version) ?? await this.#list();
       } catch {
         // The API server restarts, or this log is closed.
       }
@@ -69,8 +64,18 @@ export class ReadinessLog implements AsyncDisposable {
     }
   }
 
-  /** Reads a watch to its end, and returns the resource version of its last event. */
-  async #watch(from: string): Promise<string> {
+  /** Records the current state; returns its resource version. */
+  async #list(): Promise<string> {
+    const { items, metadata } = await request(this.#target, "GET", { path: "/api/v1/pods" }) as {
+      items: V1Pod[];
+      metadata: { resourceVersion: string };
+    };
+    for (const pod of items) this.#observe("ADDED", pod);
+    return metadata.resourceVersion;
+  }
+
+  /** Reads a watch to its end; returns the resource version of its last event, or `undefined` if it cannot continue from there. */
+  async #watch(from: string): Promise<string | undefined> {
     const { server, client, namespace } = this.#target;
     const query = new URLSearchParams({ watch: "true", resourceVersion: from });
     const url = `${server}/api/v1/namespaces/${namespace}/pods?${query}`;
@@ -84,7 +89,7 @@ export class ReadinessLog implements AsyncDisposable {
         rest = lines.pop() ?? "";
         for (const line of lines) {
           const { type, object } = JSON.parse(line) as { type: string; object: V1Pod };
-          if (type === "ERROR") throw new Error(`The watch ended: ${line}`);
+          if (type === "ERROR") return undefined; // A restarted API server has no earlier changes.
           version = object.metadata?.resourceVersion ?? version;
           this.#observe(type, object);
         }
