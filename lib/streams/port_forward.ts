@@ -112,6 +112,8 @@ class ForwardedConnection implements PodConnection {
   #prefaces = 0;
   #failure: Error | undefined;
   #isClosed = false;
+  /** Whether this side has closed it: what still arrives is dropped, so that the end of the connection is read. */
+  #isClosing = false;
   #wake: () => void = () => {};
 
   constructor(socket: WebSocket, port: number) {
@@ -175,7 +177,11 @@ class ForwardedConnection implements PodConnection {
   }
 
   close(): void {
-    if (this.#socket.readyState === WebSocket.CONNECTING) this.#socket.terminate();
+    this.#isClosing = true;
+    this.#received.clear();
+    // A close frame would wait behind what the pod does not accept.
+    const isStalled = this.#socket.bufferedAmount > 0;
+    if (isStalled || this.#socket.readyState === WebSocket.CONNECTING) this.#socket.terminate();
     else this.#socket.close();
     if (this.#socket.isPaused) this.#socket.resume();
   }
@@ -191,6 +197,7 @@ class ForwardedConnection implements PodConnection {
     this.#firstMessage.resolve();
     if (message[0] !== DATA) return this.#fail(forwardingError(new TextDecoder().decode(bytes), this.#port));
     if (bytes.length === 0) return;
+    if (this.#isClosing) return;
     this.#received.push(bytes);
     if (this.#received.size >= CONGESTED_BYTES) this.#socket.pause();
     this.#wake();
