@@ -190,6 +190,7 @@ function createReporting(
     adoptedPrefixes: config.adoptSessionsOf.map(labelValue),
     sessions: reported,
     writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
+    collectMs: timings.journalCollectMs,
     groupMs: timings.journalGroupMs,
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });

@@ -29,6 +29,8 @@ export interface JournalWriterOptions {
    * can take over while this one is still alive, because then only recorded commands may run or be answered.
    */
   readonly writeTimeoutMs: number;
+  /** How long a write that somebody waits for collects further changes, which would have to wait for a second one, in milliseconds. */
+  readonly collectMs: number;
   /** How long changes are collected for a write in the background, in milliseconds. */
   readonly groupMs: number;
   /** Delay before the next attempt after Kubernetes rejected a write, in milliseconds. */
@@ -133,11 +135,13 @@ export class JournalWriter implements Disposable {
   /** Never rejects: retries until the cluster answers or the writer is disposed. After a rejection the next attempt follows much later. */
   async #write(): Promise<void> {
     const { signal } = this.#closing;
+    const { collectMs } = this.#options;
     clearTimeout(this.#retry);
     clearTimeout(this.#later);
     this.#later = undefined;
     const backoff = new Backoff();
     let maxEntries = Infinity;
+    if (collectMs > 0) await delay(collectMs, { signal }).catch(() => {});
     while (!signal.aborted) {
       const batch = this.#batch(maxEntries);
       if (batch.size === 0) break;

@@ -50,6 +50,8 @@ export interface Timings {
    * Longest wait for a write of the journal before a command goes on without it. Ignored with leader election, where commands always wait.
    */
   readonly journalWriteMs: number;
+  /** How long commands that arrive together are collected before the journal is written, as the others would have to wait for a second write. */
+  readonly journalCollectMs: number;
   /** How long changes of the journal that nobody waits for are collected before they are written. */
   readonly journalGroupMs: number;
   /** Delay before the journal is written again after Kubernetes rejected a write. */
@@ -116,6 +118,7 @@ export const DEFAULT_TIMINGS: Timings = {
   startupChecksDelayMs: 2000,
   cancelMs: 3000,
   journalWriteMs: 5000,
+  journalCollectMs: 2,
   journalGroupMs: 1000,
   journalRejectedRetryMs: 30_000,
   journalFlushMs: 2000,

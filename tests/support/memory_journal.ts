@@ -38,6 +38,7 @@ export class MemoryJournalStore implements JournalStore {
       adoptedPrefixes: options.adoptedPrefixes ?? [],
       sessions: { sessionIds: () => [...sessionIds()], upTo },
       writeTimeoutMs,
+      collectMs: 0,
       groupMs: 0,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
     });
