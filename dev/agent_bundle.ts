@@ -69,7 +69,7 @@ async function filesOf(source: string): Promise<string[]> {
 
 async function removeOldBundles(folder: string): Promise<void> {
   for await (const { name } of Deno.readDir(folder)) {
-    if (name === "lock") continue;
+    if (!/^agent-.*\.js$/.test(name)) continue;
     const { mtime } = await Deno.stat(`${folder}${name}`);
     if (Date.now() - (mtime?.getTime() ?? 0) > KEEP_MS) await Deno.remove(`${folder}${name}`);
   }
