@@ -97,10 +97,8 @@ async function serve({ port, open, kubeconfig, agentFlags }: Flags): Promise<num
     onLine: (line) => console.log(line),
   });
   const ended = agent.exit();
-  const isUp = await Promise.race([
-    agent.line(/Starting heartbeat sender/).then(() => true),
-    ended.then(() => false),
-  ]);
+  // The line does not come if the agent ends before it.
+  const isUp = await agent.line(/Starting heartbeat sender/).then(() => true, () => false);
   if (!isUp) return await ended;
   const url = controlPlane.url.replace("127.0.0.1", "localhost");
   console.log(`\nStreamSpace runs at ${url}/ (Ctrl+C stops it)\n`);
