@@ -41,8 +41,11 @@ export class Tunnels {
     socket.onerror = () => {};
     socket.onclose = ({ code }) => {
       const tunnel = this.#tunnels.get(agentId);
-      if (tunnel?.socket === socket) this.#tunnels.delete(agentId);
-      tunnel?.connection.close("the tunnel was closed");
+      // A newer tunnel goes on.
+      if (tunnel?.socket === socket) {
+        this.#tunnels.delete(agentId);
+        tunnel.connection.close("the tunnel was closed");
+      }
       this.#log(`tunnel of ${agentId} closed (code ${code})`);
       end();
     };
@@ -87,7 +90,9 @@ export class Tunnels {
   }
 
   #open(agentId: string, { socket, over }: Pick<Tunnel, "socket" | "over">): void {
-    this.#tunnels.get(agentId)?.socket.close();
+    const previous = this.#tunnels.get(agentId);
+    previous?.connection.close("the tunnel was replaced by a new one");
+    previous?.socket.close();
     const connection = new TunnelConnection(socket);
     this.#tunnels.set(agentId, { socket, connection, over });
     socket.onmessage = ({ data }) =>

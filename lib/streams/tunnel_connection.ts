@@ -114,6 +114,7 @@ export class TunnelConnection implements StreamConnection {
   ): Promise<OpenedStream> {
     await this.#ready.promise;
     signal.throwIfAborted();
+    if (this.#isClosed) throw new StreamResetError("cancelled", "the tunnel was closed");
     if (this.#isGoingAway) throw new StreamResetError("stopping", "the agent accepts no new streams");
     if (this.#streams.size + this.#pending.size >= this.#maxStreams) {
       throw new StreamResetError("too-many-streams", `${this.#maxStreams} streams are open`);

@@ -67,13 +67,13 @@ onEachCluster(
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
     await using stage = await Stage.start(cluster, {
       kubeconfig,
-      args: ["--leader-election", "--ingress-namespaces=edge"],
+      args: ["--leader-election", "--ingress-namespaces=edge", "--stream-dial=direct"],
     });
 
     // An issued key is stored in the Secret that the agent has read before.
     stage.controlPlane.answerRegistration({
       status: 200,
-      body: { agent: { agentId: AGENT_ID }, apiKey: "issued-key" },
+      body: { agent: { agentId: AGENT_ID }, apiKey: "issued-key", features: ["tunnel.v1"] },
     });
     await stage.restart();
     const secrets = await cluster.list("v1", "Secret") as V1Secret[];
@@ -98,6 +98,11 @@ onEachCluster(
       assertEquals(error, undefined);
       if (state) await sessions.until("s1", ({ status }) => status?.state === state);
     }
+    // The use of a session is recorded on its Service.
+    const signal = AbortSignal.timeout(30_000);
+    await stage.controlPlane.tunnels.waitFor(AGENT_ID, signal);
+    await stage.controlPlane.tunnels.open(AGENT_ID, { sessionId: "s1" }, signal);
+    await sessions.until("s1", ({ status }) => status?.viewers === 1);
     const { error } = await stage.command("stop_session", { sessionId: "s1", deletePVC: true });
     assertEquals(error, undefined);
     // Existing objects are read by name before the start is rejected.

@@ -87,6 +87,7 @@ onEachCluster("a session has a Session object until it is stopped", async (clust
     User: "Alice B.",
     Template: "firefox",
     State: "running",
+    Viewers: null,
     Age: "string",
     "Pod (wide)": podName,
     "Node (wide)": nodeName,
