@@ -186,6 +186,7 @@ export class Socket implements AsyncDisposable {
     if (this.#end) return false;
     this.#socket.close(code, reason.slice(0, 100));
     const end = await deadline(this.#closed.promise, CLOSE_TIMEOUT_MS).catch(() => undefined);
+    if (!end) this.#finish({ code: 1006, reason: "The peer did not answer the close frame" });
     return end?.code === 1000;
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { V1Pod } from "@kubernetes/client-node";
+import { deadline } from "@std/async";
 import { messageOf } from "../common/errors.ts";
 import { log } from "../common/log.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
@@ -39,7 +40,7 @@ export interface ViewerStream extends StreamCounts {
   write(bytes: Uint8Array): Promise<void>;
   /** The pod sends no more. */
   finish(): void;
-  /** Ends it in both directions; does nothing if it has ended. */
+  /** Ends it in both directions, and drops what was not read. */
   reset(code: StreamResetError["code"], message: string): void;
 }
 
@@ -236,8 +237,11 @@ export class SessionStreams implements Disposable {
   }
 }
 
+/** How long a pod may take to accept the last bytes of a viewer after both have finished, in milliseconds. */
+const LAST_BYTES_MS = 30_000;
+
 /**
- * Relays bytes in both directions until the stream has ended, and closes the connection. Never rejects.
+ * Relays bytes in both directions until the stream has ended and the pod has accepted what belongs to it, and closes the connection. Never rejects.
  *
  * @param onBroken called with the error of the connection; has to reset the stream
  */
@@ -250,8 +254,10 @@ export async function relay(
     if (!(error instanceof StreamResetError)) onBroken(error);
   };
   void readInto(stream, connection).catch(onError);
-  void writeFrom(stream, connection).catch(onError);
+  const written = writeFrom(stream, connection).catch(onError);
   const end = await stream.closed;
+  if (end.code === "finished") await deadline(written, LAST_BYTES_MS).catch(() => {});
+  stream.reset("cancelled", "the connection to the pod was closed");
   connection.close();
   return end;
 }

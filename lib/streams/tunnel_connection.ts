@@ -3,7 +3,7 @@
  * message each, while the socket is not congested, so that none delays the others.
  * @module
  */
-import { delay } from "@std/async";
+import { abortable, delay } from "@std/async";
 import {
   decodeMessage,
   encodeMessage,
@@ -106,13 +106,13 @@ export class TunnelConnection implements StreamConnection {
   /**
    * Opens a stream to a session: the Control Plane's end.
    *
-   * @throws {StreamResetError} if the agent rejects it
+   * @throws {StreamResetError} if the agent rejects it, or the tunnel is closed
    */
   async open(
     { sessionId, port }: { readonly sessionId: string; readonly port?: number | undefined },
     signal: AbortSignal,
   ): Promise<OpenedStream> {
-    await this.#ready.promise;
+    await abortable(this.#ready.promise, signal);
     signal.throwIfAborted();
     if (this.#isClosed) throw new StreamResetError("cancelled", "the tunnel was closed");
     if (this.#isGoingAway) throw new StreamResetError("stopping", "the agent accepts no new streams");
@@ -246,16 +246,20 @@ export class TunnelConnection implements StreamConnection {
     const { stream: id, window } = request;
     const { onOpen } = this.#options;
     if (!onOpen) throw new TunnelProtocolError("the agent opens a stream");
+    const cancel = new AbortController();
+    const pending = { granted: 0, reject: (error: StreamResetError) => cancel.abort(error) };
     const reject = (code: StreamResetError["code"], message: string) => {
-      if (this.#pending.delete(id)) this.send({ type: "reset", stream: id, code, message });
+      // A request that was given up may still be connecting while its id is used again.
+      if (this.#pending.get(id) !== pending) return;
+      this.#pending.delete(id);
+      this.send({ type: "reset", stream: id, code, message });
     };
     if (id <= this.#lastId && (this.#pending.has(id) || this.#streams.has(id))) {
       throw new TunnelProtocolError(`stream ${id} is opened twice`);
     }
     this.#lastId = Math.max(this.#lastId, id);
     const isFull = this.#streams.size + this.#pending.size >= this.#maxStreams;
-    const cancel = new AbortController();
-    this.#pending.set(id, { granted: 0, reject: (error) => cancel.abort(error) });
+    this.#pending.set(id, pending);
     if (this.#isGoingAway) return reject("stopping", "the agent is stopping");
     if (isFull) return reject("too-many-streams", `${this.#maxStreams} streams are open`);
     const accept = ({ port, podName }: { port: number; podName: string }) => {

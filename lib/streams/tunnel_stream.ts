@@ -90,8 +90,8 @@ export class TunnelStream {
 
   /** Returns credit for received bytes. */
   passedOn(bytes: number): void {
-    this.#buffered -= bytes;
-    this.#connection.buffer(-bytes);
+    // After a reset nothing is left to release.
+    this.#release(Math.min(bytes, this.#buffered));
     this.#passedOn += bytes;
     if (this.#end || this.#hasReceivedFin) return;
     const target = this.#connection.targetWindow();
@@ -134,9 +134,9 @@ export class TunnelStream {
     this.#finishIfDone();
   }
 
-  /** Ends the stream in both directions; does nothing if it has ended. */
+  /** Ends the stream in both directions, and drops what was not read. Sends nothing if it has ended. */
   reset(code: StreamResetError["code"], message: string): void {
-    if (this.#end) return;
+    if (this.#end) return this.#discard();
     this.#connection.send({ type: "reset", stream: this.id, code, message });
     this.finishWith({ code, message });
   }
@@ -165,11 +165,7 @@ export class TunnelStream {
   finishWith(end: StreamEnd): void {
     if (this.#end) return;
     this.#end = end;
-    if (end.code !== "finished") {
-      this.#received.clear();
-      this.#connection.buffer(-this.#buffered);
-      this.#buffered = 0;
-    }
+    if (end.code !== "finished") this.#discard();
     this.#connection.ended(this);
     this.#closed.resolve(end);
     this.#notify();
@@ -187,6 +183,16 @@ export class TunnelStream {
     this.bytesIn += bytes.length;
     this.#received.push(bytes);
     this.#notify();
+  }
+
+  #discard(): void {
+    this.#received.clear();
+    this.#release(this.#buffered);
+  }
+
+  #release(bytes: number): void {
+    this.#buffered -= bytes;
+    this.#connection.buffer(-bytes);
   }
 
   #finishIfDone(): void {

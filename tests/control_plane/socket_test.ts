@@ -106,6 +106,9 @@ Deno.test("Socket.close() closes once, and returns false when the peer does not 
   time.tick(2000);
   assertEquals(await closed, false);
   assertEquals(await socket.close(), false);
+  // Whoever reads frames must not wait for such a peer either.
+  assertEquals(await Array.fromAsync(socket.frames(never)), []);
+  assertEquals(socket.end?.code, 1006);
 });
 
 /** Accepts one WebSocket, sends raw bytes, and reads until the other side closes. */

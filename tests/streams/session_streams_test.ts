@@ -3,8 +3,11 @@ import { assertEquals } from "@std/assert";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { SessionActivity } from "../../lib/status/session_activity.ts";
 import type { PodConnection, PodPort } from "../../lib/streams/dialer.ts";
-import { SessionStreams } from "../../lib/streams/session_streams.ts";
-import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
+import { relay, SessionStreams } from "../../lib/streams/session_streams.ts";
+import { TunnelConnection } from "../../lib/streams/tunnel_connection.ts";
+import { encodeMessage, StreamResetError, type TunnelMessage } from "../../lib/streams/tunnel_messages.ts";
+import type { TunnelStream } from "../../lib/streams/tunnel_stream.ts";
+import { FakeTime } from "../support/fake_time.ts";
 
 const LABELS = { app: "streamspace-session", session: "s1" };
 
@@ -56,3 +59,73 @@ Deno.test("SessionStreams stops connecting when the viewer has gone", async () =
   await served;
   assertEquals(rejections, ["cancelled"]);
 });
+
+const MAX_BUFFERED = 64 * 1024;
+
+/** A stream of which both sides have finished, and which has received so many bytes. */
+function finishedStream(byteCount: number): { stream: TunnelStream; tunnel: TunnelConnection } {
+  const streams: TunnelStream[] = [];
+  const tunnel = new TunnelConnection({ send: () => {}, close: () => {}, bufferedAmount: 0 }, {
+    maxBuffered: MAX_BUFFERED,
+    onOpen: (_request, accept) => streams.push(accept({ port: 3000, podName: "p1" })),
+  });
+  const messages: TunnelMessage[] = [
+    { type: "hello", maxPayload: 65_536, maxStreams: 1 },
+    { type: "open", stream: 1, sessionId: "s1", window: 1 },
+    { type: "data", stream: 1, bytes: new Uint8Array(byteCount) },
+    { type: "fin", stream: 1 },
+  ];
+  for (const message of messages) tunnel.receive(encodeMessage(message));
+  const [stream] = streams;
+  if (!stream) throw new Error("The stream was not accepted");
+  return { stream, tunnel };
+}
+
+/** A connection to a pod that sends no more. */
+function halfClosed(write: () => Promise<void>): { connection: PodConnection; events: string[] } {
+  const events: string[] = [];
+  const closed = Promise.withResolvers<never>();
+  closed.promise.catch(() => {});
+  const connection: PodConnection = {
+    read: () => Promise.resolve(null),
+    write: async (bytes) => {
+      await Promise.race([write(), closed.promise]);
+      events.push(`${bytes.length} bytes`);
+    },
+    finish: () => Promise.resolve(void events.push("finish")),
+    close: () => {
+      events.push("close");
+      closed.reject(new Error("closed"));
+    },
+  };
+  return { connection, events };
+}
+
+Deno.test("relay() closes the connection to a pod only after it has accepted all, even if it finished first", async () => {
+  const accepted = Promise.withResolvers<void>();
+  const { connection, events } = halfClosed(() => accepted.promise);
+  const { stream } = finishedStream(10_000);
+  const relayed = relay(stream, connection, () => {});
+  await stream.closed;
+  accepted.resolve();
+  assertEquals((await relayed).code, "finished");
+  assertEquals(events, ["10000 bytes", "finish", "close"]);
+});
+
+Deno.test("relay() waits 30 seconds for a pod that does not accept the last bytes, and drops them", async () => {
+  using time = new FakeTime();
+  const { connection, events } = halfClosed(() => new Promise(() => {}));
+  const { stream, tunnel } = finishedStream(10_000);
+  const relayed = relay(stream, connection, () => {});
+  await stream.closed;
+  await settled(() => time.pending.includes(30_000));
+  time.tick(30_000);
+  await relayed;
+  assertEquals(events, ["close"]);
+  assertEquals([tunnel.buffer(MAX_BUFFERED), tunnel.buffer(1)], [true, false]);
+});
+
+/** Lets everything run that is due until a condition is true. */
+async function settled(isTrue: () => boolean): Promise<void> {
+  for (let i = 0; i < 100 && !isTrue(); i++) await Promise.resolve();
+}

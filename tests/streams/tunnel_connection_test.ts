@@ -3,6 +3,7 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import fc from "fast-check";
 import {
   type AcceptStream,
   PROTOCOL_ERROR_CODE,
@@ -30,7 +31,7 @@ class Bench {
 
   constructor(
     options: { maxStreams?: number; maxBuffered?: number } = {},
-    hello: TunnelMessage | undefined = HELLO,
+    hello: TunnelMessage | null = HELLO,
   ) {
     this.connection = new TunnelConnection({
       send: (frame: Uint8Array) => this.sent.push(decodeMessage(frame.slice())),
@@ -61,6 +62,11 @@ class Bench {
   messages<T extends TunnelMessage["type"]>(type: T): Extract<TunnelMessage, { type: T }>[] {
     return this.sent.filter((one): one is Extract<TunnelMessage, { type: T }> => one.type === type);
   }
+}
+
+/** Whether exactly all of the buffer is free; takes it. */
+function isBufferFree(connection: TunnelConnection, size: number): boolean {
+  return connection.buffer(size) && !connection.buffer(1);
 }
 
 /** Lets everything run that is due. */
@@ -156,6 +162,27 @@ Deno.test("TunnelConnection ends reads and writes of a stream that is reset", as
   assertEquals(bench.messages("reset"), []);
 });
 
+Deno.test("TunnelConnection releases bytes once if their stream is reset while the pod accepts them", async () => {
+  const bench = new Bench({ maxBuffered: 64 * KIB });
+  const stream = bench.open(1);
+  bench.data(1, 10 * KIB);
+  const bytes = await stream.read();
+  stream.reset("pod-gone", "");
+  stream.passedOn(bytes?.length ?? 0);
+  assert(isBufferFree(bench.connection, 64 * KIB));
+});
+
+Deno.test("TunnelConnection drops what was not read of a finished stream when it is reset", () => {
+  const bench = new Bench({ maxBuffered: 64 * KIB });
+  const stream = bench.open(1);
+  bench.data(1, 10 * KIB);
+  bench.receive({ type: "fin", stream: 1 });
+  stream.finish();
+  stream.reset("cancelled", "");
+  assertEquals(bench.messages("reset"), []);
+  assert(isBufferFree(bench.connection, 64 * KIB));
+});
+
 Deno.test("TunnelConnection lets streams take turns", async () => {
   const bench = new Bench();
   const [one, other] = [bench.open(1), bench.open(2)];
@@ -185,18 +212,32 @@ Deno.test("TunnelConnection closes the tunnel if the first message is not HELLO"
   assertEquals([bench.closed, bench.requests], [PROTOCOL_ERROR_CODE, []]);
 });
 
-Deno.test("TunnelConnection resets only the stream of a malformed message", () => {
+Deno.test("TunnelConnection closes the tunnel if an id is opened while its stream is open", () => {
   const bench = new Bench();
   bench.open(1);
-  const other = bench.open(2);
-  bench.connection.receive(new Uint8Array([5, 0, 0, 0, 1, 9]));
-  bench.connection.receive(new Uint8Array([2, 0, 0, 0, 3, 123]));
-  assertEquals(bench.messages("reset").map(({ stream, code }) => [stream, code]), [[1, "protocol"], [
-    3,
-    "protocol",
-  ]]);
-  assertEquals([other.end, bench.closed], [undefined, undefined]);
+  bench.receive({ type: "open", stream: 1, sessionId: "s1", window: 1 });
+  assertEquals([bench.closed, bench.requests.length], [PROTOCOL_ERROR_CODE, 1]);
 });
+
+for (
+  const [name, frame, code] of [
+    ["a malformed CREDIT", new Uint8Array([5, 0, 0, 0, 1, 9]), "protocol"],
+    ["too much credit", encodeMessage({ type: "credit", stream: 1, bytes: 2 ** 32 - 1 }), "flow-control"],
+    ["a payload over the maximum", new Uint8Array([4, 0, 0, 0, 1, ...new Uint8Array(65_537)]), "protocol"],
+    ["a malformed OPEN", new Uint8Array([2, 0, 0, 0, 1, 123]), "protocol"],
+  ] as const
+) {
+  Deno.test(`TunnelConnection resets only the stream of ${name}`, async () => {
+    const bench = new Bench();
+    const [stream, other] = [bench.open(1, 2), bench.open(2)];
+    bench.connection.receive(frame);
+    assertEquals((await stream.closed).code, code);
+    assertEquals(bench.messages("reset").map(({ stream, code }) => [stream, code]), [[1, code]]);
+    bench.data(2, 5);
+    assertEquals((await other.read())?.length, 5);
+    assertEquals(bench.closed, undefined);
+  });
+}
 
 Deno.test("TunnelConnection ignores messages for streams that have ended", () => {
   const bench = new Bench();
@@ -232,6 +273,80 @@ Deno.test("TunnelConnection cancels requests that are given up, and those of a t
   assertEquals([second?.aborted, second?.reason.message], [true, "the tunnel was closed"]);
 });
 
+Deno.test("TunnelConnection does not mistake a request for an earlier one with the same id", () => {
+  const bench = new Bench();
+  bench.receive({ type: "open", stream: 1, sessionId: "s1", window: 1 });
+  bench.receive({ type: "reset", stream: 1, code: "cancelled", message: "" });
+  bench.receive({ type: "open", stream: 1, sessionId: "s1", window: 1 });
+  const [first, second] = bench.requests.map(({ accept }) => accept);
+  first?.reject("cancelled", "the viewer has gone");
+  assertEquals(bench.messages("reset"), []);
+  assertEquals(second?.cancelled.aborted, false);
+});
+
+Deno.test("TunnelConnection opens no stream on a closed tunnel, and does not wait for HELLO beyond the signal", async () => {
+  const closed = new Bench();
+  closed.connection.close("the tunnel was closed");
+  const gone = new AbortController();
+  const silent = new Bench({}, null);
+  const waiting = silent.connection.open({ sessionId: "s1" }, gone.signal);
+  gone.abort(new StreamResetError("cancelled", "the viewer has gone"));
+  await assertRejects(() => waiting, StreamResetError, "the viewer has gone");
+  const signal = new AbortController().signal;
+  const attempt = () => closed.connection.open({ sessionId: "s1" }, signal);
+  await assertRejects(attempt, StreamResetError, "the tunnel was closed");
+});
+
+Deno.test("TunnelConnection survives any messages, and keeps nothing of them", async () => {
+  const stream = fc.integer({ min: 1, max: 4 });
+  const count = fc.constantFrom(0, 1, 1000, 2 ** 32 - 1);
+  const data = fc.integer({ min: 1, max: 20 * KIB }).map((length) => new Uint8Array(length));
+  const text = fc.constantFrom("cancelled", "other");
+  const messages: fc.Arbitrary<TunnelMessage> = fc.oneof(
+    fc.record({ type: fc.constant("open" as const), stream, sessionId: fc.constant("s1"), window: count }),
+    fc.record({ type: fc.constant("data" as const), stream, bytes: data }),
+    fc.record({ type: fc.constant("credit" as const), stream, bytes: count }),
+    fc.record({ type: fc.constant("fin" as const), stream }),
+    fc.record({ type: fc.constant("reset" as const), stream, code: text, message: text }),
+    fc.record({ type: fc.constant("goaway" as const), message: text }),
+  );
+  const frames = fc.oneof(
+    { weight: 20, arbitrary: messages.map(encodeMessage) },
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 12 }) },
+  );
+  await fc.assert(fc.asyncProperty(fc.array(frames, { maxLength: 60 }), async (received) => {
+    const maxBuffered = 64 * KIB;
+    const bench = new Bench({ maxBuffered });
+    const relays: Promise<void>[] = [];
+    for (const frame of received) {
+      bench.connection.receive(frame);
+      for (const { request, accept } of bench.requests.splice(0)) {
+        if (request.window === 1) accept.reject("refused", "");
+        else relays.push(echo(accept(TARGET)));
+      }
+      await Promise.resolve();
+    }
+    bench.connection.close("the tunnel was closed");
+    await Promise.all(relays);
+    assertEquals(bench.connection.size, 0);
+    assert(isBufferFree(bench.connection, maxBuffered));
+  }));
+});
+
+/** Sends what a stream receives back, and finishes after it; ends when the stream has ended. */
+async function echo(stream: TunnelStream): Promise<void> {
+  const relay = async () => {
+    for (let bytes; (bytes = await stream.read());) {
+      await stream.write(bytes);
+      stream.passedOn(bytes.length);
+    }
+    stream.finish();
+  };
+  await relay().catch((error) => assert(error instanceof StreamResetError));
+  await stream.closed;
+  stream.reset("cancelled", "");
+}
+
 Deno.test("TunnelConnection keeps nothing of 1,000 streams", async () => {
   const bench = new Bench();
   for (let id = 1; id <= 1000; id++) {
@@ -246,6 +361,5 @@ Deno.test("TunnelConnection keeps nothing of 1,000 streams", async () => {
     }
   }
   assertEquals(bench.connection.size, 0);
-  // All of the buffer is free again.
-  assertEquals([bench.connection.buffer(64 * KIB * KIB), bench.connection.buffer(1)], [true, false]);
+  assert(isBufferFree(bench.connection, 64 * KIB * KIB));
 });
