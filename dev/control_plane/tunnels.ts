@@ -37,15 +37,12 @@ export class Tunnels {
     const { socket, response } = Deno.upgradeWebSocket(request, { protocol: TUNNEL_PROTOCOL });
     socket.binaryType = "arraybuffer";
     const { promise: over, resolve: end } = Promise.withResolvers<void>();
-    socket.onopen = () => this.#open(agentId, { socket, over });
+    let tunnel: Tunnel | undefined;
+    socket.onopen = () => tunnel = this.#open(agentId, { socket, over });
     socket.onerror = () => {};
     socket.onclose = ({ code }) => {
-      const tunnel = this.#tunnels.get(agentId);
-      // A newer tunnel goes on.
-      if (tunnel?.socket === socket) {
-        this.#tunnels.delete(agentId);
-        tunnel.connection.close("the tunnel was closed");
-      }
+      if (this.#tunnels.get(agentId) === tunnel) this.#tunnels.delete(agentId);
+      tunnel?.connection.close("the tunnel was closed");
       this.#log(`tunnel of ${agentId} closed (code ${code})`);
       end();
     };
@@ -89,16 +86,19 @@ export class Tunnels {
     await deadline(Promise.all(tunnels.map(({ over }) => over)), CLOSE_TIMEOUT_MS).catch(() => {});
   }
 
-  #open(agentId: string, { socket, over }: Pick<Tunnel, "socket" | "over">): void {
+  #open(agentId: string, { socket, over }: Pick<Tunnel, "socket" | "over">): Tunnel {
     const previous = this.#tunnels.get(agentId);
-    previous?.connection.close("the tunnel was replaced by a new one");
     previous?.socket.close();
+    // A half-open socket reports its end late.
+    previous?.connection.close("the agent opened another tunnel");
     const connection = new TunnelConnection(socket);
-    this.#tunnels.set(agentId, { socket, connection, over });
+    const tunnel = { socket, connection, over };
+    this.#tunnels.set(agentId, tunnel);
     socket.onmessage = ({ data }) =>
       connection.receive(typeof data === "string" ? data : new Uint8Array(data));
     this.#log(`tunnel of ${agentId} opened`);
     this.#opened.resolve();
     this.#opened = Promise.withResolvers<void>();
+    return tunnel;
   }
 }
