@@ -108,6 +108,30 @@ onEachCluster("an agent that stops ends its streams", async (cluster) => {
   await stage.agent.ended();
 });
 
+onEachCluster(
+  "an agent that drains accepts no new streams, and open ones go on until it ends",
+  async (cluster) => {
+    const args = ["--stream-dial=direct", "--drain-timeout=25s"];
+    await using stage = await Stage.start(cluster, { throughProxies: true, args });
+    await stage.command("start_session", { ...START, sessionId: "s1" });
+    const opened = await open(stage, "s1");
+    await greeting(opened);
+    const held = stage.proxies.holdBack("create deployments");
+    const commandId = stage.send("start_session", { ...START, sessionId: "s2" });
+    await held;
+    stage.agent.stop();
+    await stage.agent.line(/Stopping: no new commands/);
+    assertEquals(await codeOf(open(stage, "s1")), "stopping");
+    const sent = pattern(4, MIB);
+    const [received] = await Promise.all([read(opened, sent.length), opened.stream.write(sent)]);
+    assertEquals(received, sent);
+    stage.proxies.clearFaults();
+    assertEquals((await opened.stream.closed).code, "stopping");
+    await stage.controlPlane.result(commandId);
+    await stage.agent.ended();
+  },
+);
+
 onEachCluster("a Control Plane without tunnels gets none", async (cluster) => {
   await using stage = await Stage.start(cluster, { quirks: ["no-tunnel"] });
   await stage.roundTrip();
