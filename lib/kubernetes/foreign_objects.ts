@@ -4,6 +4,7 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
+import { ObjectIndex } from "./object_index.ts";
 import { agentOf, describe, mountedClaims, sessionIdOf } from "./ownership.ts";
 import { isAlive } from "./objects.ts";
 
@@ -23,8 +24,8 @@ const DESCRIBED_KINDS: Readonly<Record<string, string>> = { deployment: "Deploym
 /** Foreign objects by uid. */
 export class ForeignObjects {
   readonly #objects = new Map<string, ForeignObject>();
-  readonly #bySession = new Index();
-  readonly #byClaim = new Index();
+  readonly #bySession = new ObjectIndex<ForeignObject>();
+  readonly #byClaim = new ObjectIndex<ForeignObject>();
 
   /** Adds an object, or replaces its previous state. */
   put(kind: string, object: KubernetesObject): void {
@@ -40,8 +41,8 @@ export class ForeignObjects {
       description: describe(DESCRIBED_KINDS[kind] ?? kind, object),
     };
     this.#objects.set(uid, current);
-    this.#bySession.replace(uid, { from: sessionsOf(previous), to: sessionsOf(current), object: current });
-    this.#byClaim.replace(uid, { from: previous?.claims, to: current.claims, object: current });
+    this.#bySession.replace(uid, { from: sessionsOf(previous), to: sessionsOf(current), value: current });
+    this.#byClaim.replace(uid, { from: previous?.claims, to: current.claims, value: current });
   }
 
   /** Removes an object. */
@@ -49,8 +50,8 @@ export class ForeignObjects {
     const known = this.#objects.get(uid);
     if (!known) return;
     this.#objects.delete(uid);
-    this.#bySession.replace(uid, { from: sessionsOf(known), object: known });
-    this.#byClaim.replace(uid, { from: known.claims, object: known });
+    this.#bySession.replace(uid, { from: sessionsOf(known), value: known });
+    this.#byClaim.replace(uid, { from: known.claims, value: known });
   }
 
   /** Removes the objects of a kind that a list does not contain. */
@@ -84,29 +85,6 @@ export class ForeignObjects {
     return this.#byClaim.get(claimName)
       .filter(({ kind, sessionId }) => !(kind === "pod" && isEnding(sessionId)))
       .map(({ description }) => description);
-  }
-}
-
-/** Foreign objects by the values of a property, each in the order of arrival. */
-class Index {
-  readonly #objects = new Map<string, Map<string, ForeignObject>>();
-
-  get(key: string): ForeignObject[] {
-    return [...this.#objects.get(key)?.values() ?? []];
-  }
-
-  /** Files an object under other values than before. */
-  replace(
-    uid: string,
-    change: { from?: readonly string[] | undefined; to?: readonly string[]; object: ForeignObject },
-  ): void {
-    const { from = [], to = [], object } = change;
-    for (const key of from.filter((one) => !to.includes(one))) {
-      const objects = this.#objects.get(key);
-      objects?.delete(uid);
-      if (objects?.size === 0) this.#objects.delete(key);
-    }
-    for (const key of to) this.#objects.set(key, (this.#objects.get(key) ?? new Map()).set(uid, object));
   }
 }
 

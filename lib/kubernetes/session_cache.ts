@@ -17,8 +17,9 @@ import { SESSION_LABEL, USER_LABEL } from "../model/names.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { ForeignObjects } from "./foreign_objects.ts";
 import { type Kind, KINDS, type Kinds, reduce } from "./kinds.ts";
+import { ObjectIndex } from "./object_index.ts";
 import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
-import { agentOf, isSessionObject, sessionIdOf } from "./ownership.ts";
+import { agentOf, isSessionObject, mountedClaims, sessionIdOf } from "./ownership.ts";
 import { Waiters } from "./waiters.ts";
 
 /** Last observed objects of one session. */
@@ -71,6 +72,8 @@ export class SessionCache {
   readonly #places = new Map<string, { readonly sessionId: string | undefined; readonly key: string }>();
   /** Session id → Deployment, of the sessions that are running or starting. */
   readonly #running = new Map<string, V1Deployment>();
+  /** Name of a claim → sessions whose Deployments and pods mount it. */
+  readonly #mounting = new ObjectIndex<string>();
   readonly #foreign = new ForeignObjects();
   /** By name. */
   readonly #unwatchedClaims = new Map<string, V1PersistentVolumeClaim>();
@@ -187,6 +190,11 @@ export class SessionCache {
     return this.#running.get(sessionId);
   }
 
+  /** Sessions whose Deployment or pods mount a claim, even if they are being deleted. */
+  sessionsMounting(claimName: string): string[] {
+    return [...new Set(this.#mounting.get(claimName))];
+  }
+
   /** Adds an object from the response to a write, so that callers see their own writes before the watch delivers them. */
   put(kind: Kind, object: KubernetesObject): void {
     this.#put({ kind, object: reduce(kind, object), source: "response" });
@@ -286,6 +294,7 @@ export class SessionCache {
     }
     const replaced = known?.object.metadata?.uid;
     if (replaced !== undefined) this.#places.delete(replaced);
+    this.#setMounting(sessionId, { from: known, to: entry });
     objects.set(key, entry);
     this.#objects.set(sessionId, objects);
     this.#places.set(uid, { sessionId, key });
@@ -326,10 +335,18 @@ export class SessionCache {
     const { sessionId, key } = place;
     this.#places.delete(uid);
     const objects = this.#objects.get(sessionId);
+    this.#setMounting(sessionId, { from: objects?.get(key) });
     objects?.delete(key);
     if (objects?.size === 0) this.#objects.delete(sessionId);
     this.#updateRunning(sessionId);
     this.#notify(sessionId, object);
+  }
+
+  /** Another object with the name of the known one may replace it. */
+  #setMounting(sessionId: string | undefined, { from, to }: { from: Entry | undefined; to?: Entry }): void {
+    if (sessionId === undefined) return;
+    if (from) this.#mounting.replace(uidOf(from), { from: claimsOf(from), value: sessionId });
+    if (to) this.#mounting.replace(uidOf(to), { to: claimsOf(to), value: sessionId });
   }
 
   #updateRunning(sessionId: string | undefined): void {
@@ -377,4 +394,13 @@ function isOutdated({ object, source }: Entry, known: Entry | undefined): boolea
 function isSameVersion(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
   const { uid, resourceVersion } = object.metadata ?? {};
   return uid === known?.metadata?.uid && resourceVersion === known?.metadata?.resourceVersion;
+}
+
+function uidOf({ object }: Entry): string {
+  return object.metadata?.uid ?? "";
+}
+
+/** Names of the claims that the pods of an object mount. */
+function claimsOf({ kind, object }: Entry): string[] {
+  return kind === "deployment" || kind === "pod" ? mountedClaims(object) : [];
 }

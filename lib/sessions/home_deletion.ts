@@ -88,7 +88,7 @@ export class HomeDeletion {
   }
 
   #ownMounting(claimName: string, sessionId: string): string[] {
-    return this.#cache.sessionIds().filter((id) => id !== sessionId).flatMap((id) => {
+    return this.#cache.sessionsMounting(claimName).filter((id) => id !== sessionId).flatMap((id) => {
       const { deployment, pods } = this.#cache.session(id);
       const mounts = (object: KubernetesObject | undefined) =>
         isAlive(object) && mountedClaims(object).includes(claimName);

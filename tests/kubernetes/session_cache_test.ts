@@ -418,6 +418,36 @@ Deno.test("SessionCache removes an object from a session when its labels name an
   assertEquals(cache.sessionIds(), []);
 });
 
+Deno.test("SessionCache.sessionsMounting() follows claims, names and labels of Deployments and pods", () => {
+  const cache = new SessionCache("a1");
+  const mounting = () => ["home-alice", "other"].map((name) => cache.sessionsMounting(name));
+  const of = (
+    session: string,
+    claimName: string,
+    parts: { name?: string; uid?: string; version?: number } = {},
+  ) => {
+    const { name = session, version = 1 } = parts;
+    const { metadata, ...rest } = withHome(session, claimName);
+    const uid = parts.uid ?? `uid-${name}`;
+    return { ...rest, metadata: { ...metadata, name, uid, resourceVersion: String(version) } };
+  };
+  for (const id of ["s1", "s2"]) cache.change("deployment", "put", of(id, "home-alice"));
+  const volumes = [{ name: "home", persistentVolumeClaim: { claimName: "home-alice" } }];
+  const pod = { ...of("s1", "", { name: "s1-x" }), spec: { volumes } };
+  cache.change("pod", "put", pod);
+  assertEquals(mounting(), [["s1", "s2"], []]);
+  cache.change("deployment", "put", of("s2", "other", { version: 2 }));
+  assertEquals(mounting(), [["s1"], ["s2"]]);
+  // Another object with the same name.
+  cache.change("deployment", "put", of("s1", "other", { uid: "new", version: 3 }));
+  assertEquals(mounting(), [["s1"], ["s2", "s1"]]);
+  cache.change("pod", "remove", { ...pod, metadata: { ...pod.metadata, resourceVersion: "4" } });
+  cache.change("deployment", "put", of("s3", "other", { name: "s2", version: 5 }));
+  assertEquals(mounting(), [[], ["s1", "s3"]]);
+  cache.replace("deployment", [], "6");
+  assertEquals(mounting(), [[], []]);
+});
+
 Deno.test("SessionCache.foreign names the agents of other sessions, and what mounts a claim", () => {
   const cache = new SessionCache(["a1", "a0"]);
   const of = (agent: string, session: string) => ({
