@@ -69,6 +69,8 @@ export class Journal implements Disposable {
   readonly #writer: JournalWriter;
   /** By command id, oldest first. */
   readonly #entries = new Map<string, StoredEntry>();
+  /** Session id → number of its commands without a result. */
+  readonly #pending = new Map<string | undefined, number>();
   #bytes = 0;
   /** Size of the entries without a result. */
   #pendingBytes = 0;
@@ -203,9 +205,7 @@ export class Journal implements Disposable {
 
   /** Whether a session has another pending command, whose outcome will replace the recorded one. */
   #hasPending(sessionId: string | undefined): boolean {
-    return [...this.#entries.values()].some(({ entry: { request, result } }) =>
-      !result && request?.sessionId === sessionId
-    );
+    return this.#pending.has(sessionId);
   }
 
   #put(key: string, entry: JournalEntry): void {
@@ -240,13 +240,18 @@ export class Journal implements Disposable {
 
   #count({ bytes, entry }: StoredEntry, sign: 1 | -1): void {
     this.#bytes += sign * bytes;
-    if (!entry.result) this.#pendingBytes += sign * bytes;
+    if (entry.result) return;
+    this.#pendingBytes += sign * bytes;
+    const sessionId = entry.request?.sessionId;
+    const pending = (this.#pending.get(sessionId) ?? 0) + sign;
+    if (pending > 0) this.#pending.set(sessionId, pending);
+    else this.#pending.delete(sessionId);
   }
 
   /** Removes the oldest results, which most likely arrived, in favor of pending commands. */
   #makeRoom(): void {
     let removed = 0;
-    for (const { entry } of [...this.#entries.values()]) {
+    for (const { entry } of this.#entries.values()) {
       if (this.#bytes <= MAX_BYTES) break;
       if (!entry.result) continue;
       this.#remove(entry.commandId);
