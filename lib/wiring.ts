@@ -192,6 +192,7 @@ function createReporting(
     writeTimeoutMs: config.leaderElection ? Infinity : timings.journalWriteMs,
     collectMs: timings.journalCollectMs,
     groupMs: timings.journalGroupMs,
+    refreshMs: timings.journalRefreshMs,
     rejectedRetryMs: timings.journalRejectedRetryMs,
   });
   const outbox = new Outbox(journal, timings);

@@ -41,6 +41,8 @@ export interface JournalOptions extends Omit<JournalWriterOptions, "extraChanges
   readonly prefix: string;
   /** Prefixes of agents whose sessions are adopted: their commands are resumed, too. @default none */
   readonly adoptedPrefixes?: readonly string[];
+  /** Time between two checks whether the sessions, or what was reported of them, changed without a command, in milliseconds. */
+  readonly refreshMs: number;
   /** The sessions that exist now; every write includes their ids, and up to which resource versions their changes were reported. */
   readonly sessions: Pick<ReportedStatuses, "sessionIds" | "upTo">;
 }
@@ -75,6 +77,7 @@ export class Journal implements Disposable {
   /** Size of the entries without a result. */
   #pendingBytes = 0;
   #lastSequence = 0;
+  #refresh: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: JournalOptions) {
     this.#options = options;
@@ -109,6 +112,7 @@ export class Journal implements Disposable {
       const key = `${prefix}${SESSIONS_KEY}`;
       if (this.#writer.persisted(key) !== undefined) this.#writer.change(key, null);
     }
+    this.#refresh = setInterval(() => this.#writeChanges(), this.#options.refreshMs);
     return {
       entries: [...this.#entries.values()].map(({ entry }) => entry),
       sessionIds: [...new Set(sessionIds)].filter((id) => id !== ""),
@@ -196,7 +200,13 @@ export class Journal implements Disposable {
 
   /** Cancels all further attempts to write. */
   [Symbol.dispose](): void {
+    clearInterval(this.#refresh);
     this.#writer[Symbol.dispose]();
+  }
+
+  /** Nodes and users change sessions without a command, and the next process must not report that again. */
+  #writeChanges(): void {
+    if (Object.keys(this.#sessionChanges()).length > 0) this.#writer.commitLater();
   }
 
   #key(rest: string): string {

@@ -54,6 +54,8 @@ export interface Timings {
   readonly journalCollectMs: number;
   /** How long changes of the journal that nobody waits for are collected before they are written. */
   readonly journalGroupMs: number;
+  /** Time between two checks whether sessions changed without a command, which the journal has to record. */
+  readonly journalRefreshMs: number;
   /** Delay before the journal is written again after Kubernetes rejected a write. */
   readonly journalRejectedRetryMs: number;
   /** Longest wait for the journal's last write when the agent ends. */
@@ -120,6 +122,7 @@ export const DEFAULT_TIMINGS: Timings = {
   journalWriteMs: 5000,
   journalCollectMs: 2,
   journalGroupMs: 1000,
+  journalRefreshMs: 30_000,
   journalRejectedRetryMs: 30_000,
   journalFlushMs: 2000,
   terminationTimeoutMs: 120_000,

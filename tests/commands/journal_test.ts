@@ -132,6 +132,15 @@ Deno.test("Journal records up to which resource versions changes were reported",
   assertEquals((await recovered(store)).reportedUpTo, undefined);
 });
 
+Deno.test("Journal records changes of sessions without a command after a while", async () => {
+  const store = new MemoryJournalStore();
+  const sessionIds = ["s1"];
+  using journal = store.journal({ sessionIds: () => sessionIds, refreshMs: 1 });
+  await journal.load(never);
+  while (store.writes.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals((await recovered(store)).sessionIds, ["s1"]);
+});
+
 Deno.test("R6 Journal.setResult() waits for the write of a result if the session has another command, which changes the objects", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();

@@ -29,6 +29,7 @@ export class MemoryJournalStore implements JournalStore {
       writeTimeoutMs?: number;
       adoptedPrefixes?: readonly string[];
       upTo?: ObservedVersions | undefined;
+      refreshMs?: number;
     } = {},
   ): Journal {
     const { sessionIds = () => [], upTo, writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
@@ -40,6 +41,7 @@ export class MemoryJournalStore implements JournalStore {
       writeTimeoutMs,
       collectMs: 0,
       groupMs: 0,
+      refreshMs: options.refreshMs ?? 3_600_000,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
     });
   }
