@@ -3,7 +3,8 @@
  * message each, while the socket is not congested, so that none delays the others.
  * @module
  */
-import { abortable, delay } from "@std/async";
+import { abortable } from "@std/async";
+import { SendQueue } from "./send_queue.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -60,7 +61,6 @@ interface PendingStream {
 
 /** The socket counts as congested above this, in bytes. */
 const CONGESTED_BYTES = 256 * 1024;
-const CONGESTION_POLL_MS = 1;
 /** Smallest window of a stream, in bytes, however many there are. */
 const MIN_WINDOW = 16 * 1024;
 /** Close code of a protocol error: that of RFC 6455 (1002) with 3000 added, because the WebSocket API reserves the standard codes. */
@@ -72,13 +72,12 @@ export class TunnelConnection implements StreamConnection {
   readonly #options: TunnelConnectionOptions;
   readonly #streams = new Map<number, TunnelStream>();
   readonly #pending = new Map<number, PendingStream>();
-  readonly #queue: { stream: TunnelStream; message: TunnelMessage; sent: () => void }[] = [];
+  readonly #queue: SendQueue;
   readonly #ready = Promise.withResolvers<void>();
   #maxStreams: number;
   #maxBuffered: number;
   #buffered = 0;
   #lastId = 0;
-  #isPumping = false;
   #isClosed = false;
   #isGoingAway = false;
   #hasHello = false;
@@ -86,6 +85,7 @@ export class TunnelConnection implements StreamConnection {
 
   constructor(socket: TunnelSocket, options: TunnelConnectionOptions = {}) {
     this.#socket = socket;
+    this.#queue = new SendQueue(socket, CONGESTED_BYTES);
     this.#options = options;
     this.#maxStreams = options.maxStreams ?? 1024;
     this.#maxBuffered = options.maxBuffered ?? 64 * 1024 * 1024;
@@ -167,7 +167,7 @@ export class TunnelConnection implements StreamConnection {
     for (const { reject } of this.#pending.values()) reject(new StreamResetError(code, reason));
     this.#pending.clear();
     for (const stream of this.#streams.values()) stream.finishWith({ code, message: reason });
-    for (const { sent } of this.#queue.splice(0)) sent();
+    this.#queue.close();
   }
 
   send(message: TunnelMessage): void {
@@ -175,10 +175,9 @@ export class TunnelConnection implements StreamConnection {
   }
 
   sendInTurn(stream: TunnelStream, message: TunnelMessage): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#queue.push({ stream, message, sent: resolve });
-    if (!this.#isPumping) void this.#pump();
-    return promise;
+    return this.#queue.push(() => {
+      if (!stream.end || stream.end.code === "finished") this.send(message);
+    });
   }
 
   targetWindow(): number {
@@ -194,21 +193,6 @@ export class TunnelConnection implements StreamConnection {
 
   ended(stream: TunnelStream): void {
     this.#streams.delete(stream.id);
-  }
-
-  /** Sends queued messages in order: each stream has at most one in the queue, so that streams take turns. */
-  async #pump(): Promise<void> {
-    this.#isPumping = true;
-    while (true) {
-      const next = this.#queue.shift();
-      if (!next) break;
-      while (this.#socket.bufferedAmount >= CONGESTED_BYTES && !this.#isClosed) {
-        await delay(CONGESTION_POLL_MS);
-      }
-      if (!next.stream.end || next.stream.end.code === "finished") this.send(next.message);
-      next.sent();
-    }
-    this.#isPumping = false;
   }
 
   #handle(message: TunnelMessage): void {

@@ -1,16 +1,17 @@
 /**
  * Carries the displays of sessions in messages of the control link (`--vnc-messages`), for Control Planes without the tunnel. They do not say when
  * a viewer arrives, so the display of each running session is connected in advance, and its first bytes are sent at once. When a viewer leaves,
- * the display is connected anew for the next one. `docs/streams.md` describes the messages and their limits.
+ * the display is connected again for the next one. `docs/streams.md` describes the messages and their limits.
  * @module
  */
-import { abortable, delay } from "@std/async";
+import { delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { encode, type Outbound } from "../control_plane/protocol.ts";
 import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import { currentPod, isReady } from "../status/readiness.ts";
 import { ByteQueue } from "./byte_queue.ts";
+import { SendQueue } from "./send_queue.ts";
 import type { SessionStreams, ViewerStream } from "./session_streams.ts";
 import { StreamResetError, TUNNEL_FEATURE } from "./tunnel_messages.ts";
 import type { StreamEnd } from "./tunnel_stream.ts";
@@ -35,7 +36,6 @@ type VncMessage = Extract<Outbound, { type: "vnc_ready" | "vnc_data" }>;
 const MESSAGE_BYTES = 32 * 1024;
 /** Nothing is sent while more bytes than this wait in the socket. */
 const CONGESTED_BYTES = 32 * 1024;
-const CONGESTION_POLL_MS = 1;
 /** Bytes of a viewer that wait for the pod; the messages have no flow control. */
 const MAX_RECEIVED_BYTES = 256 * 1024;
 /** Displays that are connected at the same time, after the link came up. */
@@ -142,11 +142,11 @@ export class VncMessages implements Disposable {
 class VncLink implements Disposable {
   readonly #wire: VncWire;
   readonly #down = new AbortController();
-  readonly #queue: { message: VncMessage; sent: () => void }[] = [];
-  #isPumping = false;
+  readonly #queue: SendQueue;
 
   constructor(wire: VncWire) {
     this.#wire = wire;
+    this.#queue = new SendQueue(wire, CONGESTED_BYTES);
   }
 
   /** Aborted when the link is down. */
@@ -160,26 +160,13 @@ class VncLink implements Disposable {
 
   /** Sends a message in its turn, once the socket is not congested. */
   async sendInTurn(message: VncMessage): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#queue.push({ message, sent: resolve });
-    if (!this.#isPumping) void this.#pump();
-    await abortable(promise, this.signal);
+    await this.#queue.push(() => this.send(message));
+    this.signal.throwIfAborted();
   }
 
   [Symbol.dispose](): void {
     this.#down.abort(new StreamResetError("cancelled", "the link was closed"));
-  }
-
-  async #pump(): Promise<void> {
-    this.#isPumping = true;
-    for (let next; (next = this.#queue.shift());) {
-      while (this.#wire.bufferedAmount >= CONGESTED_BYTES && !this.signal.aborted) {
-        await delay(CONGESTION_POLL_MS);
-      }
-      if (!this.signal.aborted) this.send(next.message);
-      next.sent();
-    }
-    this.#isPumping = false;
+    this.#queue.close();
   }
 }
 
