@@ -99,7 +99,7 @@ export function vncMessagesPath({ id, controlPlane, process }: BenchAgent): Path
       return false;
     }, { signal: end.signal }).catch(() => {});
     const send = (type: string, payload: object) => controlPlane.send(id, { type, payload });
-    // The agent connects the display anew, as for each viewer.
+    // The agent connects the display again, as for each viewer.
     send("vnc_close", { sessionId });
     await isReady;
     return {

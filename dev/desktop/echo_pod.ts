@@ -2,7 +2,7 @@
  * Gives the pods of the cluster in memory what those of the real test cluster have: each port greets as an RFB server does, and then echoes.
  * @module
  */
-import { closeIfOpen } from "./rfb_server.ts";
+import { listen } from "./pod_desktops.ts";
 import type { RunningPod } from "@streamspace/memory-cluster";
 
 /** What each port sends first. */
@@ -11,21 +11,7 @@ export const GREETING = "RFB 003.008\n";
 /** Serves the ports of a pod until the signal is aborted. */
 export function serveEcho({ ip, ports }: RunningPod, signal: AbortSignal): void {
   for (const port of new Set(ports)) {
-    const listener = Deno.listen({ hostname: ip, port });
-    const connections = new Set<Deno.TcpConn>();
-    signal.addEventListener("abort", () => {
-      listener.close();
-      for (const connection of connections) closeIfOpen(connection);
-    }, { once: true });
-    void (async () => {
-      for await (const connection of listener) {
-        connections.add(connection);
-        void echo(connection).finally(() => {
-          connections.delete(connection);
-          closeIfOpen(connection);
-        });
-      }
-    })();
+    listen({ hostname: ip, port }, { serve: echo, signal });
   }
 }
 

@@ -17,7 +17,7 @@ export function servePodDesktop(
   const desktop = new Desktop(name);
   for (const port of new Set(ports)) {
     try {
-      serveAt({ hostname: ip, port }, { desktop, signal });
+      listen({ hostname: ip, port }, { serve: (connection) => serveRfb(connection, desktop), signal });
     } catch (error) {
       // Ports below 1024 need rights on most systems, and macOS has only the loopback address 127.0.0.1.
       warn(`Pod ${name} has no desktop: cannot listen on ${ip}:${port}: ${messageOf(error)}`);
@@ -25,12 +25,16 @@ export function servePodDesktop(
   }
 }
 
-function serveAt(
-  address: { hostname: string; port: number },
-  { desktop, signal }: { desktop: Desktop; signal: AbortSignal },
+/** Serves each connection to an address until the signal is aborted, and closes it afterwards. */
+export function listen(
+  address: { readonly hostname: string; readonly port: number },
+  { serve, signal }: {
+    readonly serve: (connection: Deno.TcpConn) => Promise<void>;
+    readonly signal: AbortSignal;
+  },
 ): void {
   const listener = Deno.listen(address);
-  const connections = new Set<Deno.Conn>();
+  const connections = new Set<Deno.TcpConn>();
   signal.addEventListener("abort", () => {
     listener.close();
     for (const connection of connections) closeIfOpen(connection);
@@ -38,7 +42,10 @@ function serveAt(
   void (async () => {
     for await (const connection of listener) {
       connections.add(connection);
-      void serveRfb(connection, desktop).finally(() => connections.delete(connection));
+      void serve(connection).finally(() => {
+        connections.delete(connection);
+        closeIfOpen(connection);
+      });
     }
   })();
 }

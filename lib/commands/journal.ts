@@ -178,7 +178,8 @@ export class Journal implements Disposable {
       result,
       ...(reason ? { reason } : {}),
     });
-    if (!isEvident || this.#hasPending(request?.sessionId)) await this.#writer.commit();
+    // The outcome of another pending command of the session will replace what the objects show.
+    if (!isEvident || this.#pending.has(request?.sessionId)) await this.#writer.commit();
     else this.#writer.commitLater();
   }
 
@@ -211,11 +212,6 @@ export class Journal implements Disposable {
 
   #key(rest: string): string {
     return `${this.#options.prefix}.${rest}`;
-  }
-
-  /** Whether a session has another pending command, whose outcome will replace the recorded one. */
-  #hasPending(sessionId: string | undefined): boolean {
-    return this.#pending.has(sessionId);
   }
 
   #put(key: string, entry: JournalEntry): void {

@@ -173,20 +173,24 @@ export function recordedActivity({ service }: Pick<SessionObjects, "service">): 
 
 /** Whether a command is the start that created the session. Its Service always names that command, its Deployment only until the next one. */
 export function isCreatedBy(objects: SessionObjects, commandId: string): boolean {
-  const creator = objects.service?.metadata?.annotations?.[COMMAND_ANNOTATION];
-  return isInterrupted(objects, commandId) && (objects.service === undefined || creator === commandId);
+  const { service } = objects;
+  return isInterrupted(objects, commandId) && (service === undefined || commandOf(service) === commandId);
 }
 
 /** Whether a start has completed, even if the session is not ready any more: its Deployment was available once, and no later command changed it. */
 export function isStartedBy({ deployment, service }: SessionObjects, commandId: string): boolean {
-  const commands = [deployment, service].map((object) => object?.metadata?.annotations?.[COMMAND_ANNOTATION]);
-  return isAlive(deployment) && commands.every((one) => one === commandId) &&
+  return isAlive(deployment) && [deployment, service].every((object) => commandOf(object) === commandId) &&
     conditionOf(deployment, "Progressing")?.reason === "NewReplicaSetAvailable";
 }
 
 /** Whether a command was the last to change the session's Deployment: an earlier process was interrupted while it ran. */
 export function isInterrupted({ deployment }: SessionObjects, commandId: string): boolean {
-  return deployment?.metadata?.annotations?.[COMMAND_ANNOTATION] === commandId;
+  return commandOf(deployment) === commandId;
+}
+
+/** The command that created an object or changed it last. */
+function commandOf(object: KubernetesObject | undefined): string | undefined {
+  return object?.metadata?.annotations?.[COMMAND_ANNOTATION];
 }
 
 /** Whether a session consists of the home volume that the Go agent created, so that nobody reported its end: the Go agent reports none. */

@@ -86,7 +86,7 @@ export function httpDisplay(): HttpDisplay {
 /** What the display sends through a WebSocket after the message "flood". */
 export const FLOOD = { messages: 200, bytes: 1024 * 1024 } as const;
 
-/** One byte at a time, for ever; the next one after the last one was accepted. */
+/** One byte at a time without end; the next one after the last one was accepted. */
 async function* ticks(): AsyncGenerator<Uint8Array> {
   while (true) {
     yield new Uint8Array(1);
