@@ -3,29 +3,19 @@
  * stopped, and shuts down gracefully. What the components are and how they are connected is in `wiring.ts`.
  * @module
  */
-import { deadline, delay } from "@std/async";
-import {
-  type AnonymousError,
-  ConfigError,
-  KubeconfigError,
-  LeadershipError,
-  messageOf,
-} from "./common/errors.ts";
+import { delay } from "@std/async";
+import { type AnonymousError, KubeconfigError, LeadershipError, messageOf } from "./common/errors.ts";
 import { log } from "./common/log.ts";
 import { formatDuration } from "./common/quantities.ts";
 import type { Config } from "./cli/options.ts";
-import { failedStarts, uncertainSessions } from "./commands/journal.ts";
-import { ClusterView } from "./doctor/cluster_view.ts";
 import { checkAtStartup } from "./doctor/doctor.ts";
-import { runningAgent } from "./doctor/other_agents.ts";
-import { loadAccess } from "./kubernetes/kubeconfig.ts";
-import { Transport } from "./kubernetes/transport.ts";
+import { createElection, rejectRunningAgents } from "./election.ts";
 import { type FollowOptions, followSessions } from "./kubernetes/session_watch.ts";
 import { DEFAULT_TIMINGS, type Timings } from "./model/timings.ts";
-import { statusOf } from "./status/status.ts";
+import { awaitRecovery, recover } from "./recovery.ts";
 import { HealthServer } from "./telemetry/health.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
-import { type Components, createComponents, createElection, type Environment } from "./wiring.ts";
+import { type Components, createComponents, type Environment } from "./wiring.ts";
 
 /** The phases of the process, as signals. */
 interface Lifetime {
@@ -86,22 +76,6 @@ async function elect(config: Config, options: LeadOptions): Promise<void> {
     // A standby replica that is stopped has nothing to finish.
     if (error !== stop.reason) throw error;
   }
-}
-
-/**
- * Without leader election, nothing but this check keeps two agents from managing the same sessions.
- *
- * @throws {ConfigError} if an agent whose sessions are adopted still runs
- */
-async function rejectRunningAgents({ adoptSessionsOf, namespace, kubeconfig }: Config): Promise<void> {
-  if (adoptSessionsOf.length === 0) return;
-  using transport = new Transport(() => loadAccess(kubeconfig));
-  const view = new ClusterView(transport, namespace);
-  const running = await Promise.all(adoptSessionsOf.map(async (agentId) => {
-    const name = await runningAgent(view, agentId);
-    return name === undefined ? [] : [`--adopt-sessions-of: agent ${agentId} still runs: ${name}`];
-  }));
-  if (running.flat().length > 0) throw new ConfigError(running.flat());
 }
 
 /** Works as the leader, or as the only replica. Nothing is watched before: a standby replica's cache could be stale when it takes over. */
@@ -181,67 +155,6 @@ async function handleFrames(
     dispatcher.handOver();
     // The end of the link has determined which results were delivered.
     await journal.flush(AbortSignal.timeout(timings.journalFlushMs)).catch(() => {});
-  }
-}
-
-/**
- * Restores the state of the previous process. Its commands are resumed immediately, because operations wait for the cache; everything else starts
- * when the cache is in sync.
- */
-async function recover(components: Components, signal: AbortSignal): Promise<void> {
-  const { journal, cache, reported, dispatcher, monitor, reconciler, sessionObjects } = components;
-  const { entries, sessionIds, reportedUpTo } = await journal.load(signal);
-  // The journal keeps their ids from now on, whatever happens before the cache is in sync.
-  for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
-  dispatcher.resume(entries);
-  await cache.synced(signal);
-  warnOfForeignSessions(cache);
-  // Before the monitor, which does not report what the reconciler restores.
-  reconciler.start();
-  const failed = failedStarts(entries);
-  const existing = new Set([...sessionIds, ...cache.sessionIds()]);
-  const uncertain = uncertainSessions(entries, (sessionId) => existing.has(sessionId));
-  const isOther = (sessionId: string) => !failed.has(sessionId);
-  monitor.start({
-    known: sessionIds.filter(isOther),
-    uncertain: uncertain.filter(isOther),
-    reportedUpTo,
-  });
-  dispatcher.reportFailedStarts(failed);
-  components.expiry.start();
-  components.homeRetention.start();
-  sessionObjects.start(signal);
-}
-
-/** Longest list of session ids in a warning. */
-const MAX_LISTED = 10;
-
-/** After a change of the agent's id, its earlier sessions are those of another agent. */
-function warnOfForeignSessions({ foreign }: Components["cache"]): void {
-  for (const [agent, ids] of foreign.sessionsByAgent()) {
-    const more = ids.length > MAX_LISTED ? ` and ${ids.length - MAX_LISTED} more` : "";
-    log.warn(
-      "{sessions} of agent {holder} are in this namespace and not managed by this agent: {name}; if that agent no longer runs, see --adopt-sessions-of",
-      {
-        sessions: `${ids.length} session${ids.length === 1 ? "" : "s"}`,
-        holder: agent,
-        name: `${ids.slice(0, MAX_LISTED).join(", ")}${more}`,
-      },
-    );
-  }
-}
-
-/** Waits for the recovery, so that the results of the previous process are sent before new commands are accepted, but at most `timeoutMs`. */
-async function awaitRecovery(
-  recovered: Promise<void>,
-  { stopping, timeoutMs }: { stopping: AbortSignal; timeoutMs: number },
-): Promise<void> {
-  try {
-    await deadline(recovered, timeoutMs, { signal: stopping });
-  } catch {
-    if (!stopping.aborted) {
-      log.warn("The sessions in the cluster are not known yet: commands wait until they are");
-    }
   }
 }
 

@@ -15,24 +15,14 @@ import { Outbox } from "./control_plane/outbox.ts";
 import type { Capacity } from "./control_plane/protocol.ts";
 import { ReportedStatuses } from "./control_plane/reported_statuses.ts";
 import { Reporter } from "./control_plane/reporter.ts";
-import {
-  createCustomObjectApi,
-  createLeaseApi,
-  createSessionClient,
-  type SessionClient,
-} from "./kubernetes/client.ts";
+import { createCustomObjectApi, createSessionClient, type SessionClient } from "./kubernetes/client.ts";
 import { CustomCollection } from "./kubernetes/custom_collection.ts";
 import { loadAccess } from "./kubernetes/kubeconfig.ts";
-import {
-  acquireAll,
-  electionIdentity,
-  LeaderElection,
-  type Leadership,
-} from "./kubernetes/leader_election.ts";
+import type { Leadership } from "./kubernetes/leader_election.ts";
 import { DEFAULT_FORBIDDEN_GRACE_MS, SessionCache } from "./kubernetes/session_cache.ts";
 import { createIssuedKeyStore, createJournalStore } from "./kubernetes/stores.ts";
 import { Transport } from "./kubernetes/transport.ts";
-import { labelValue, leaseName } from "./model/names.ts";
+import { labelValue } from "./model/names.ts";
 import type { Timings } from "./model/timings.ts";
 import { SessionCapacity } from "./sessions/capacity.ts";
 import { Expiry } from "./sessions/expiry.ts";
@@ -311,38 +301,6 @@ function createOperations(
 /** Without leader election, this process always leads. */
 function isLeading(leadership: Leadership | undefined): boolean {
   return leadership?.isHeld() ?? true;
-}
-
-/** Constructs this replica's candidate for leadership; dispose it after the leadership. */
-export function createElection(
-  config: Config,
-  { timings, telemetry, onAnonymous }: Pick<Environment, "timings" | "telemetry" | "onAnonymous">,
-): Pick<LeaderElection, "acquire"> & Disposable {
-  // A connection of its own: a renewal never waits behind the requests of sessions.
-  const transport = new Transport(() => loadAccess(config.kubeconfig), {
-    onRequest: (record) => telemetry.request(record),
-    onAnonymous,
-    timings,
-  });
-  const identity = electionIdentity(config.podName || Deno.hostname());
-  // An agent with a former id must not manage its sessions at the same time: with its Lease, it becomes a standby replica.
-  const elections = [...config.adoptSessionsOf, config.agentId].map((agentId) =>
-    new LeaderElection({
-      leases: createLeaseApi(transport, config.namespace),
-      name: leaseName(agentId),
-      identity,
-      timings,
-      // This replica leads once it holds the last Lease, which is its own.
-      onTick: (status) =>
-        telemetry.health.onElectionTick(
-          status === "leading" && agentId !== config.agentId ? "standby" : status,
-        ),
-    })
-  );
-  return {
-    acquire: (signal) => acquireAll(elections, signal),
-    [Symbol.dispose]: () => transport[Symbol.dispose](),
-  };
 }
 
 function createLink(

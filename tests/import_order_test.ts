@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 /** The layers of the program, from top to bottom: a file may import from its own folder and from folders below it, never from one above. */
 const LAYERS = [
   ".", // main.ts
-  "lib", // agent.ts, wiring.ts
+  "lib", // agent.ts, election.ts, recovery.ts, wiring.ts
   "lib/doctor",
   "lib/cli",
   "lib/telemetry",

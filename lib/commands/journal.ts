@@ -290,43 +290,6 @@ function sequenceOf(key: string): number {
   return Number(key.slice(-SEQUENCE_DIGITS)) || 0;
 }
 
-/**
- * The sessions whose last command is a start that failed, with its error. The previous process may have ended before it reported that the session
- * failed.
- */
-export function failedStarts(entries: readonly JournalEntry[]): Map<string, CommandError> {
-  const errors = new Map<string, CommandError>();
-  for (const { request, result, reason = "" } of entries) {
-    if (!request) continue;
-    const { action, sessionId } = request;
-    if (action === "start_session" && result?.type === "failed") {
-      errors.set(sessionId, new CommandError("invalid", result.payload.error, { reason: String(reason) }));
-    } else if (!isScaling(action) || result?.type === "complete") errors.delete(sessionId);
-  }
-  return errors;
-}
-
-/**
- * The sessions whose last status may not have reached the Control Plane, because a command was not finished or its result may not have arrived.
- *
- * @param isKnown whether a session existed; of others, a hibernation or wake that did not complete reports nothing
- */
-export function uncertainSessions(
-  entries: readonly JournalEntry[],
-  isKnown: (sessionId: string) => boolean,
-): string[] {
-  return entries.flatMap(({ request, result }) => {
-    if (!request) return [];
-    const { action, sessionId } = request;
-    return isScaling(action) && result?.type !== "complete" && !isKnown(sessionId) ? [] : [sessionId];
-  });
-}
-
-/** Whether a command neither creates nor deletes a session. */
-function isScaling(action: string): boolean {
-  return action === "hibernate_session" || action === "wake_session";
-}
-
 function parseVersions(text: string | undefined): ObservedVersions | undefined {
   const { pod, deployment } = parseRecord(text ?? "") ?? {};
   return typeof pod === "number" && typeof deployment === "number" ? { pod, deployment } : undefined;

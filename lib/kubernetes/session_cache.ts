@@ -14,12 +14,13 @@ import type {
 import { abortable } from "@std/async";
 import type { KubernetesError } from "../common/errors.ts";
 import { SESSION_LABEL, USER_LABEL } from "../model/names.ts";
+import { claimsOf, type Entry, isOutdated, isSameVersion, uidOf } from "./cache_entry.ts";
 import { EventLog, type SessionEvent } from "./event_log.ts";
 import { ForeignObjects } from "./foreign_objects.ts";
 import { type Kind, KINDS, type Kinds, reduce } from "./kinds.ts";
 import { ObjectIndex } from "./object_index.ts";
 import { mountedClaim, nameOf, wantsPod } from "./objects.ts";
-import { agentOf, isSessionObject, mountedClaims, sessionIdOf } from "./ownership.ts";
+import { agentOf, isSessionObject, sessionIdOf } from "./ownership.ts";
 import { Waiters } from "./waiters.ts";
 
 /** Last observed objects of one session. */
@@ -43,13 +44,6 @@ export interface ObservedVersions {
 
 /** Result of a check that {@linkcode SessionCache.waitFor} runs: the awaited value, or how long to wait at most before the next check. */
 export type CheckResult<T> = { readonly value: T } | { readonly recheckInMs?: number };
-
-/** A cached object and where its state is from; the response to a write may be newer than what list and watch have delivered. */
-interface Entry {
-  readonly kind: Kind;
-  readonly object: KubernetesObject;
-  readonly source: "list" | "watch" | "response";
-}
 
 /** Number of recent removals to remember, so that a late response to an earlier request does not restore a deleted object. */
 const REMEMBERED_REMOVALS = 4096;
@@ -378,29 +372,4 @@ export class SessionCache {
       if (!deployment || deployment.metadata?.labels?.[USER_LABEL] === user) this.#waiters.wake(sessionId);
     }
   }
-}
-
-/**
- * Whether an entry is older than the known one, be that the same object or an earlier one with its name; resource versions of one collection are
- * comparable. A list is authoritative over list and watch: after a restore from a backup its versions are lower than the known ones.
- * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
- */
-function isOutdated({ object, source }: Entry, known: Entry | undefined): boolean {
-  if (source === "list" && known?.source !== "response") return false;
-  return Number(object.metadata?.resourceVersion) < Number(known?.object.metadata?.resourceVersion);
-}
-
-/** Whether a list has nothing new of an object. */
-function isSameVersion(object: KubernetesObject, known: KubernetesObject | undefined): boolean {
-  const { uid, resourceVersion } = object.metadata ?? {};
-  return uid === known?.metadata?.uid && resourceVersion === known?.metadata?.resourceVersion;
-}
-
-function uidOf({ object }: Entry): string {
-  return object.metadata?.uid ?? "";
-}
-
-/** Names of the claims that the pods of an object mount. */
-function claimsOf({ kind, object }: Entry): string[] {
-  return kind === "deployment" || kind === "pod" ? mountedClaims(object) : [];
 }

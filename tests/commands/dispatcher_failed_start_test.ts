@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { failedStarts, type JournalEntry, uncertainSessions } from "../../lib/commands/journal.ts";
+import type { JournalEntry } from "../../lib/commands/journal.ts";
+import { failedStarts, uncertainSessions } from "../../lib/recovery.ts";
 import { completed, failed } from "../../lib/control_plane/protocol.ts";
 import { DispatcherBench, FIELDS, settled } from "../support/dispatcher_bench.ts";
 import { LogCapture } from "../support/log_capture.ts";
