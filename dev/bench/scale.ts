@@ -28,12 +28,41 @@ const REPEATS_MS = 8000;
 /** `/proc/PID/stat` counts CPU time in units of 1/100 s. */
 const TICKS_PER_SECOND = 100;
 
-/** Samples of a process. */
-interface Usage {
-  anonymousMb: number;
-  peakMb: number;
+/** Samples a process until it is stopped. */
+class Sampler {
+  /** Most anonymous memory. */
+  peakMb = 0;
   /** Longest time until the health server responded, in milliseconds. */
-  blockedMs: number;
+  blockedMs = 0;
+  readonly #process: AgentProcess;
+  #stopping = new AbortController();
+  #sampled: Promise<void> = Promise.resolve();
+
+  constructor(process: AgentProcess) {
+    this.#process = process;
+  }
+
+  start(): void {
+    this.#stopping = new AbortController();
+    this.#sampled = this.#sample(this.#stopping.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#sampled;
+  }
+
+  async #sample(signal: AbortSignal): Promise<void> {
+    const line = await this.#process.line(/Health and metrics at/);
+    const url = `${line.slice(line.indexOf("http://"))}/healthz`;
+    while (!signal.aborted) {
+      const startedAt = performance.now();
+      await (await fetch(url)).text();
+      this.blockedMs = Math.max(this.blockedMs, performance.now() - startedAt);
+      this.peakMb = Math.max(this.peakMb, await anonymousMb(this.#process.pid));
+      await delay(SAMPLE_MS);
+    }
+  }
 }
 
 interface Run {
@@ -78,12 +107,14 @@ async function measure(run: Run): Promise<Record<string, string>> {
   const { target, kubeconfig, controlPlane, running } = run;
   const first = await launch(run);
   await delay(SETTLE_MS);
+  // Sampling would be most of the CPU time.
+  await first.sampler.stop();
   const before = await cpuSeconds(first.process.pid);
   await delay(IDLE_MS);
   const idleCpu = (await cpuSeconds(first.process.pid) - before) / (IDLE_MS / 1000);
-  const settledMb = first.usage.anonymousMb;
+  first.sampler.start();
+  const settledMb = await anonymousMb(first.process.pid);
   const starts = await compareStarts(run);
-  const { usage } = first;
   await kill(first);
   // Messages of the starts may not have arrived for the agent, so that it repeats these.
   const measured = new Set(starts.ids);
@@ -105,10 +136,10 @@ async function measure(run: Run): Promise<Record<string, string>> {
   return {
     "launch to link": ms(first.linkMs),
     "launch to number of sessions": ms(first.knownMs),
-    "anonymous memory, peak": mb(Math.max(usage.peakMb, second.usage.peakMb)),
+    "anonymous memory, peak": mb(Math.max(first.sampler.peakMb, second.sampler.peakMb)),
     "anonymous memory, settled": mb(settledMb),
     "CPU, idle": `${(100 * idleCpu).toFixed(2)} %`,
-    "event loop blocked at most": ms(Math.max(usage.blockedMs, second.usage.blockedMs)),
+    "event loop blocked at most": ms(Math.max(first.sampler.blockedMs, second.sampler.blockedMs)),
     "one start, p50 (floor)": `${ms(median(starts.agentMs))} (${ms(median(starts.floorMs))})`,
     "one start, p99 (floor)": `${ms(Math.max(...starts.agentMs))} (${ms(Math.max(...starts.floorMs))})`,
     "restart after SIGKILL: link / number": `${ms(second.linkMs)} / ${ms(second.knownMs)}`,
@@ -123,9 +154,7 @@ interface Launched {
   readonly process: AgentProcess;
   readonly linkMs: number;
   readonly knownMs: number;
-  readonly usage: Usage;
-  readonly sampling: AbortController;
-  readonly sampled: Promise<void>;
+  readonly sampler: Sampler;
 }
 
 /** Launches an agent and waits until it reports the true number of sessions. */
@@ -145,9 +174,8 @@ async function launch({ target, kubeconfig, controlPlane, running }: Run): Promi
       "--health-addr=127.0.0.1:0",
     ],
   });
-  const usage = { anonymousMb: 0, peakMb: 0, blockedMs: 0 };
-  const sampling = new AbortController();
-  const sampled = sample(process, { usage, signal: sampling.signal });
+  const sampler = new Sampler(process);
+  sampler.start();
   await process.line(/WebSocket connected/);
   const linkMs = performance.now() - startedAt;
   let index = 0;
@@ -156,31 +184,19 @@ async function launch({ target, kubeconfig, controlPlane, running }: Run): Promi
     // Starts of earlier measurements run, too.
     return index > position && type === "heartbeat" && Number(payload.activeSessions) >= running;
   });
-  return { process, linkMs, knownMs: performance.now() - startedAt, usage, sampling, sampled };
+  return { process, linkMs, knownMs: performance.now() - startedAt, sampler };
 }
 
-async function kill({ process, sampling, sampled }: Launched): Promise<void> {
-  sampling.abort();
-  await sampled;
+async function kill({ process, sampler }: Launched): Promise<void> {
+  await sampler.stop();
   process.kill("SIGKILL");
   await process.exit();
 }
 
-async function sample(
-  process: AgentProcess,
-  { usage, signal }: { usage: Usage; signal: AbortSignal },
-): Promise<void> {
-  const line = await process.line(/Health and metrics at/);
-  const url = `${line.slice(line.indexOf("http://"))}/healthz`;
-  while (!signal.aborted) {
-    const startedAt = performance.now();
-    await (await fetch(url)).text();
-    usage.blockedMs = Math.max(usage.blockedMs, performance.now() - startedAt);
-    const rollup = await Deno.readTextFile(`/proc/${process.pid}/smaps_rollup`);
-    usage.anonymousMb = Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1]) / 1024;
-    usage.peakMb = Math.max(usage.peakMb, usage.anonymousMb);
-    await delay(SAMPLE_MS);
-  }
+/** Anonymous memory of a process. */
+async function anonymousMb(pid: number): Promise<number> {
+  const rollup = await Deno.readTextFile(`/proc/${pid}/smaps_rollup`);
+  return Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1]) / 1024;
 }
 
 /** CPU time of a process so far. */
