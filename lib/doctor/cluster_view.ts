@@ -2,12 +2,8 @@
  * Read-only access to the cluster for the checks: access reviews, reads, lists and dry runs.
  * @module
  */
-import { HttpMethod, RequestContext } from "@kubernetes/client-node/dist/gen/http/http.js";
-import {
-  ObjectAuthorizationV1Api,
-  ObjectVersionApi,
-} from "@kubernetes/client-node/dist/gen/types/ObjectParamAPI.js";
-import { configurationOf, orUndefined } from "../kubernetes/client.ts";
+import type { V1SelfSubjectAccessReview } from "@kubernetes/client-node";
+import { collectionPath, orUndefined } from "../kubernetes/collection.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { asRecord } from "../common/json.ts";
 import type { DatedResponse } from "./connection.ts";
@@ -43,9 +39,9 @@ export class ClusterView {
   /** Reads the API server's version, and its time from the response. */
   async version(): Promise<{ version: string; clock: DatedResponse }> {
     const sentAt = Date.now();
-    const answer = await new ObjectVersionApi(configurationOf(this.#transport)).getCodeWithHttpInfo();
-    const clock = { sentAt, answeredAt: Date.now(), date: answer.headers.date };
-    return { version: answer.data.gitVersion, clock };
+    const { body, headers } = await this.#transport.send({ method: "GET", path: "/version" });
+    const clock = { sentAt, answeredAt: Date.now(), date: headers.get("date") ?? undefined };
+    return { version: String(asRecord(body)?.gitVersion ?? ""), clock };
   }
 
   /** Whether the agent may perform an action in the namespace. Every account may send these reviews. */
@@ -55,9 +51,13 @@ export class ClusterView {
     const namespace = isClusterWide ? "" : this.namespace;
     const [plural = "", subresource = ""] = resource.split("/");
     const attributes = { namespace, verb, group, resource: plural, subresource, name };
-    const review = await new ObjectAuthorizationV1Api(configurationOf(this.#transport))
-      .createSelfSubjectAccessReview({ body: { spec: { resourceAttributes: attributes } } });
-    return review.status?.allowed ?? false;
+    const review: V1SelfSubjectAccessReview = { spec: { resourceAttributes: attributes } };
+    const { body } = await this.#transport.send({
+      method: "POST",
+      path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+      body: review,
+    });
+    return (body as V1SelfSubjectAccessReview).status?.allowed ?? false;
   }
 
   /** Reads an object by its path; `undefined` if it does not exist. */
@@ -66,12 +66,9 @@ export class ClusterView {
   }
 
   /** Creates an object in a dry run. */
-  async createDryRun({ api, resource, object }: TrialObject): Promise<void> {
-    const url = `${this.server}${api}/namespaces/${this.namespace}/${resource}?dryRun=All`;
-    const request = new RequestContext(url, HttpMethod.POST);
-    request.setHeaderParam("Content-Type", "application/json");
-    request.setBody(JSON.stringify(object));
-    await this.#transport.send(request);
+  async createDryRun({ object, ...resource }: TrialObject): Promise<void> {
+    const path = `${collectionPath(resource, this.namespace)}?dryRun=All`;
+    await this.#transport.send({ method: "POST", path, body: object });
   }
 
   /** Lists a collection by its path. */

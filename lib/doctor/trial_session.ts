@@ -8,8 +8,9 @@ import type { KubernetesObject } from "@kubernetes/client-node";
 import type { Config } from "../cli/options.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { CUSTOM_API } from "../kubernetes/custom_collection.ts";
+import type { Resource } from "../kubernetes/collection.ts";
 import { nameOf } from "../kubernetes/objects.ts";
-import { COLLECTIONS } from "../kubernetes/session_watch.ts";
+import { COLLECTIONS } from "../kubernetes/kinds.ts";
 import { chooseHomeVolume } from "../manifests/home.ts";
 import { buildManifests } from "../manifests/manifests.ts";
 import type { StartRequest } from "../model/requests.ts";
@@ -18,10 +19,8 @@ import { resolveTemplate, type TemplateSources } from "../templates/sources.ts";
 import type { ClusterView } from "./cluster_view.ts";
 import { type Finding, Findings } from "./report.ts";
 
-/** An object, and the path of its API and its plural, such as `/apis/apps/v1` and `deployments`. */
-export interface TrialObject {
-  readonly api: string;
-  readonly resource: string;
+/** An object to create in a dry run. */
+export interface TrialObject extends Resource {
   readonly object: KubernetesObject;
 }
 

@@ -14,6 +14,7 @@ import type {
   V1PodSpec,
   V1Service,
 } from "@kubernetes/client-node";
+import type { Resource } from "./collection.ts";
 
 /** Kind → type of its objects. */
 export interface Kinds {
@@ -29,6 +30,15 @@ export type Kind = keyof Kinds;
 
 /** All kinds. */
 export const KINDS: readonly Kind[] = ["deployment", "service", "claim", "policy", "pod"];
+
+/** Where the API serves the objects of each kind. */
+export const COLLECTIONS: Readonly<Record<Kind, Resource>> = {
+  deployment: { api: "/apis/apps/v1", resource: "deployments" },
+  service: { api: "/api/v1", resource: "services" },
+  claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
+  policy: { api: "/apis/networking.k8s.io/v1", resource: "networkpolicies" },
+  pod: { api: "/api/v1", resource: "pods" },
+};
 
 /** Copies of the whole object that `kubectl apply` keeps. */
 const LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration";

@@ -86,6 +86,16 @@ export function noResponse(request: RequestLine, error: unknown): KubernetesErro
   });
 }
 
+/** Error for a response that is not JSON: a proxy in front of the API server may answer in its place. */
+export function invalidResponse(request: RequestLine, error: unknown): KubernetesError {
+  return new KubernetesError(
+    `Kubernetes answered a request to ${describe(request)} with something other than JSON: ${
+      messageOf(error)
+    }`,
+    { status: 0, reason: "", cause: error },
+  );
+}
+
 /** Error for a request that is not sent because there are no credentials for it. It is transient, as a plug-in may succeed later. */
 export function noCredentials(request: RequestLine, error: unknown): KubernetesError {
   const reason = isTimeout(error) ? "the kubeconfig's plug-in returns no credentials" : messageOf(error);

@@ -5,19 +5,10 @@
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { APP, APP_LABEL } from "../model/names.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
-import { type Kind, KINDS, reduce } from "./kinds.ts";
+import { COLLECTIONS, type Kind, KINDS, reduce } from "./kinds.ts";
 import type { SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";
 import { list, watch, type WatchObserver, type WatchTimings } from "./watch.ts";
-
-/** API path and plural of each kind. */
-export const COLLECTIONS: Readonly<Record<Kind, { api: string; resource: string }>> = {
-  deployment: { api: "/apis/apps/v1", resource: "deployments" },
-  service: { api: "/api/v1", resource: "services" },
-  claim: { api: "/api/v1", resource: "persistentvolumeclaims" },
-  policy: { api: "/apis/networking.k8s.io/v1", resource: "networkpolicies" },
-  pod: { api: "/api/v1", resource: "pods" },
-};
 
 /** Resources whose watches must be in sync before the agent knows its sessions. */
 export const WATCHED_RESOURCES: readonly string[] = KINDS.map((kind) => COLLECTIONS[kind].resource);

@@ -4,11 +4,8 @@
  * @module
  */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
-import { ObjectCoreV1Api } from "@kubernetes/client-node/dist/gen/types/ObjectParamAPI.js";
-import { setHeaderOptions } from "@kubernetes/client-node/dist/middleware.js";
-import { PatchStrategy } from "@kubernetes/client-node/dist/patch.js";
 import { hasStatus } from "../common/errors.ts";
-import { configurationOf, orUndefined } from "./client.ts";
+import { Collection, orUndefined } from "./collection.ts";
 import type { Transport } from "./transport.ts";
 
 /** Changes to the data of an object; `null` removes an entry. */
@@ -35,20 +32,14 @@ export const JOURNAL = "k8s-agent-journal";
 /** Name of the Secret that holds issued keys. */
 export const ISSUED_KEYS = "k8s-agent-issued-key";
 const LABELS = { component: "k8s-agent" };
-const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
 /** Creates the store of the journal. */
 export function createJournalStore(transport: Transport, namespace: string): EntryStore {
-  const core = new ObjectCoreV1Api(configurationOf(transport));
-  const name = JOURNAL;
-  const body: V1ConfigMap = { metadata: { name, labels: LABELS } };
+  const resource = { api: "/api/v1", resource: "configmaps" };
+  const configMaps = new Collection<V1ConfigMap>(transport, resource, namespace);
   return {
-    read: async () => (await orUndefined(core.readNamespacedConfigMap({ name, namespace })))?.data ?? {},
-    write: (data) =>
-      patchOrCreate(data, {
-        patch: (data) => core.patchNamespacedConfigMap({ name, namespace, body: { data } }, MERGE),
-        create: () => core.createNamespacedConfigMap({ namespace, body }),
-      }),
+    read: async () => (await configMaps.read(JOURNAL))?.data ?? {},
+    write: (data) => patchOrCreate(configMaps, { name: JOURNAL, data }),
   };
 }
 
@@ -57,34 +48,31 @@ export function createIssuedKeyStore(
   transport: Transport,
   { namespace, agent }: { namespace: string; agent: string },
 ): TextStore {
-  const core = new ObjectCoreV1Api(configurationOf(transport));
-  const name = ISSUED_KEYS;
-  const body: V1Secret = { metadata: { name, labels: LABELS } };
+  const secrets = new Collection<V1Secret>(transport, { api: "/api/v1", resource: "secrets" }, namespace);
   return {
     read: async () => {
-      const value = (await orUndefined(core.readNamespacedSecret({ name, namespace })))?.data?.[agent];
+      const value = (await secrets.read(ISSUED_KEYS))?.data?.[agent];
       return value === undefined ? undefined : atob(value);
     },
-    write: (text) =>
-      patchOrCreate({ [agent]: text === undefined ? null : btoa(text) }, {
-        patch: (data) => core.patchNamespacedSecret({ name, namespace, body: { data } }, MERGE),
-        create: () => core.createNamespacedSecret({ namespace, body }),
-      }),
+    write: (text) => {
+      const data = { [agent]: text === undefined ? null : btoa(text) };
+      return patchOrCreate(secrets, { name: ISSUED_KEYS, data });
+    },
   };
 }
 
 /** The object is missing where k8s/rbac.yaml was not applied, such as in development. */
 async function patchOrCreate(
-  data: Data,
-  { patch, create }: { patch: (data: Data) => Promise<unknown>; create: () => Promise<unknown> },
+  objects: Collection<V1ConfigMap | V1Secret>,
+  { name, data }: { name: string; data: Data },
 ): Promise<void> {
-  if (await orUndefined(patch(data))) return;
+  if (await orUndefined(objects.mergePatch(name, { data }))) return;
   if (Object.values(data).every((value) => value === null)) return;
   try {
-    await create();
+    await objects.create({ metadata: { name, labels: LABELS } });
   } catch (error) {
     // Another agent in the namespace created it first.
     if (!hasStatus(error, 409)) throw error;
   }
-  await patch(data);
+  await objects.mergePatch(name, { data });
 }

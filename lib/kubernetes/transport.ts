@@ -1,10 +1,8 @@
 /**
  * Sends requests to the Kubernetes API with Deno's HTTP client: it adds credentials, applies timeouts, retries, and converts every failure into a
- * {@linkcode KubernetesError}. It is the HTTP library of client-node's generated clients, and opens the streams of watches.
+ * {@linkcode KubernetesError}. It also opens the streams of watches.
  * @module
  */
-import type { RequestContext } from "@kubernetes/client-node";
-import { ResponseContext } from "@kubernetes/client-node/dist/gen/http/http.js";
 import { abortable, delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { AnonymousError, KubernetesError, messageOf } from "../common/errors.ts";
@@ -12,6 +10,7 @@ import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import type { ApiCredentials, ClusterAccess } from "./kubeconfig.ts";
 import {
   attributesOf,
+  invalidResponse,
   noCredentials,
   noResponse,
   notLeader,
@@ -53,6 +52,24 @@ export interface RequestRecord extends RequestAttributes {
 const MAX_RETRIES = 4;
 /** Limit of concurrent requests: API servers limit the streams of one connection, so that more would only queue there. */
 const CONCURRENCY = 48;
+
+/** A request to the API. */
+export interface ApiCall {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** With the query. */
+  readonly path: string;
+  /** Sent as JSON. @default none */
+  readonly body?: unknown;
+  /** @default {"application/json"} */
+  readonly contentType?: string;
+}
+
+/** A successful response. */
+export interface ApiResponse {
+  /** The parsed JSON. */
+  readonly body: unknown;
+  readonly headers: Headers;
+}
 
 /** A request that can be sent more than once. */
 interface ApiRequest {
@@ -115,24 +132,23 @@ export class Transport implements Disposable {
   }
 
   /**
-   * Sends a request of a generated client, with retries.
+   * Sends a request, with retries.
    *
-   * @throws {KubernetesError} when the request is refused or gets no response
+   * @throws {KubernetesError} when the request is refused or gets no response, or one that is not JSON
    */
-  async send(context: RequestContext): Promise<ResponseContext> {
-    const body = context.getBody();
+  async send({ method, path, body, contentType = "application/json" }: ApiCall): Promise<ApiResponse> {
     const request: ApiRequest = {
-      method: context.getHttpMethod(),
-      url: context.getUrl(),
-      headers: context.getHeaders(),
-      ...(typeof body === "string" ? { body } : {}),
+      method,
+      url: `${this.#server}${path}`,
+      headers: body === undefined ? {} : { "Content-Type": contentType },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     };
     const { response, text } = await this.#sendWithRetries(request);
-    return new ResponseContext(response.status, Object.fromEntries(response.headers), {
-      text: () => Promise.resolve(text),
-      binary: () => Promise.reject(new TypeError("Cannot read a Kubernetes object as binary")),
-      stream: () => null,
-    });
+    try {
+      return { body: JSON.parse(text), headers: response.headers };
+    } catch (error) {
+      throw invalidResponse(request, error);
+    }
   }
 
   /**
@@ -160,18 +176,9 @@ export class Transport implements Disposable {
     }
   }
 
-  /**
-   * Reads a JSON response, such as a list, with retries.
-   *
-   * @throws {KubernetesError} when the request is refused or gets no response
-   */
+  /** Reads an object or a list by its path; otherwise like {@linkcode Transport.send}. */
   async getJson(path: string): Promise<unknown> {
-    const { text } = await this.#sendWithRetries({
-      method: "GET",
-      url: `${this.#server}${path}`,
-      headers: {},
-    });
-    return JSON.parse(text);
+    return (await this.send({ method: "GET", path })).body;
   }
 
   /** The server and the current credentials, for a connection that is not an HTTP request. */

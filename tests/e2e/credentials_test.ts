@@ -1,7 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { AuthenticationV1Api, type V1UserInfo } from "@kubernetes/client-node";
+import type { V1SelfSubjectReview, V1UserInfo } from "@kubernetes/client-node";
 import { KubeconfigError } from "../../lib/common/errors.ts";
-import { configurationOf } from "../../lib/kubernetes/client.ts";
 import { loadAccess } from "../../lib/kubernetes/kubeconfig.ts";
 import { Transport } from "../../lib/kubernetes/transport.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
@@ -21,10 +20,9 @@ async function kubeconfigOf(cluster: TestCluster, user: Readonly<Record<string, 
 /** What the API server takes the agent for. */
 async function identityOf(kubeconfig: string): Promise<V1UserInfo | undefined> {
   using transport = new Transport(() => loadAccess(kubeconfig));
-  const review = await new AuthenticationV1Api(configurationOf(transport)).createSelfSubjectReview({
-    body: {},
-  });
-  return review.status?.userInfo;
+  const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const { body } = await transport.send({ method: "POST", path, body: {} });
+  return (body as V1SelfSubjectReview).status?.userInfo;
 }
 
 onEachCluster("an API server recognizes the account of a token file", async (cluster) => {

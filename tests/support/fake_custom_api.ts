@@ -3,7 +3,8 @@
  * @module
  */
 import { KubernetesError } from "../../lib/common/errors.ts";
-import type { CustomObjectApi, PatchOperation } from "../../lib/kubernetes/client.ts";
+import type { CustomObjectApi } from "../../lib/kubernetes/client.ts";
+import type { PatchOperation } from "../../lib/kubernetes/collection.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 import type { CustomObject } from "./custom_kinds.ts";
 
