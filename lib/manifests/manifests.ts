@@ -6,6 +6,7 @@
 import type {
   V1Deployment,
   V1NetworkPolicy,
+  V1NetworkPolicyPeer,
   V1ObjectMeta,
   V1PersistentVolumeClaim,
   V1Service,
@@ -179,6 +180,17 @@ export function buildPolicy(
   const { metadata: { name, namespace, labels } = {}, spec } = deployment;
   if (ingressNamespaces.length === 0) return undefined;
   const ports = spec?.template.spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
+  const from: V1NetworkPolicyPeer[] = [
+    ...ingressNamespaces.map((name) => ({
+      namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
+    })),
+    ...(dialMode(settings) === "direct" ? [{ podSelector: { matchLabels: AGENT_PODS } }] : []),
+  ];
+  // The type of client-node calls `from` `_from`.
+  const rule = {
+    from,
+    ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
+  };
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
@@ -186,15 +198,7 @@ export function buildPolicy(
     spec: {
       podSelector: { matchLabels: spec?.selector.matchLabels ?? {} },
       policyTypes: ["Ingress"],
-      ingress: [{
-        _from: [
-          ...ingressNamespaces.map((name) => ({
-            namespaceSelector: { matchLabels: { [NAMESPACE_NAME_LABEL]: name } },
-          })),
-          ...(dialMode(settings) === "direct" ? [{ podSelector: { matchLabels: AGENT_PODS } }] : []),
-        ],
-        ports: ports.map(({ containerPort: port, protocol = "TCP" }) => ({ port, protocol })),
-      }],
+      ingress: [rule],
     },
   };
 }

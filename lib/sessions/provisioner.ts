@@ -262,12 +262,7 @@ async function allSettled(tasks: readonly Promise<unknown>[]): Promise<void> {
 
 /** Whether two policies allow the same. */
 export function isSamePolicy(one: V1NetworkPolicy, other: V1NetworkPolicy): boolean {
-  return isDeepStrictEqual(plainObject(one.spec), plainObject(other.spec));
-}
-
-/** The value as a watch delivers it: without the classes of the typed client, which calls `from` `_from`. */
-function plainObject(value: unknown): unknown {
-  return JSON.parse(JSON.stringify(value ?? null).replaceAll('"_from":', '"from":'));
+  return isDeepStrictEqual(one.spec, other.spec);
 }
 
 function portsOf({ spec }: V1Service): unknown {

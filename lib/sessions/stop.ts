@@ -4,7 +4,7 @@
  */
 import type { KubernetesObject, V1Deployment, V1NetworkPolicy } from "@kubernetes/client-node";
 import { log } from "../common/log.ts";
-import type { SessionClient } from "../kubernetes/client.ts";
+import type { ObjectApi, SessionClient } from "../kubernetes/client.ts";
 import { isAlive, nameOf } from "../kubernetes/objects.ts";
 import type { SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { buildPolicy, type IngressSettings } from "../manifests/manifests.ts";
@@ -82,26 +82,26 @@ export class StopOperation {
     limits: WaitLimits,
   ): Promise<void> {
     const { deployments, services, claims } = this.#options.client;
-    await this.#waitUntilDeleted(deployment, deployments.read, limits);
+    await this.#waitUntilDeleted(deployment, deployments, limits);
     // A Deployment that is deleted with its dependents is the last to go.
     if (!deployment || this.#cache.session(limits.sessionId).pods.some(isAlive)) {
       await this.#options.finder.deleteOrphans(limits.sessionId);
     }
     await this.#waitUntilGone(({ pods }) => pods, limits);
-    await this.#waitUntilDeleted(service, services.read, limits);
-    await this.#waitUntilDeleted(claim, claims.read, limits);
+    await this.#waitUntilDeleted(service, services, limits);
+    await this.#waitUntilDeleted(claim, claims, limits);
   }
 
   async #waitUntilDeleted(
     object: KubernetesObject | undefined,
-    read: (name: string) => Promise<KubernetesObject | undefined>,
+    api: Pick<ObjectApi<KubernetesObject>, "read">,
     { sessionId, ...limits }: WaitLimits,
   ): Promise<void> {
     if (!object) return;
     await waitUntilDeleted(this.#cache, sessionId, {
       ...limits,
       object,
-      read: () => read(nameOf(object)),
+      read: () => api.read(nameOf(object)),
       pending: () => `${this.#remaining(sessionId, object)} is still being deleted`,
       pollIntervalMs: this.#options.timings.pollIntervalMs,
     });

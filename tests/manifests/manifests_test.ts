@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1NetworkPolicyPeer } from "@kubernetes/client-node";
 import { HOME_ANNOTATION } from "../../lib/model/names.ts";
 import { buildManifests, buildPolicy, type SessionSpec, specHash } from "../../lib/manifests/manifests.ts";
 import { labelValue } from "../../lib/model/names.ts";
@@ -342,7 +342,7 @@ Deno.test("buildPolicy() allows ingress from the namespaces to the session's por
         podSelector: { matchLabels: POLICY_LABELS },
         policyTypes: ["Ingress"],
         ingress: [{
-          _from: ["streamspace", "edge"].map((name) => ({
+          from: ["streamspace", "edge"].map((name) => ({
             namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": name } },
           })),
           ports: [{ port: 3000, protocol: "TCP" }, { port: 3001, protocol: "TCP" }],
@@ -358,9 +358,9 @@ Deno.test("buildPolicy() returns no policy without namespaces", () => {
 
 Deno.test("buildPolicy() allows ingress from agents that connect to sessions directly", () => {
   const peers = (settings: Partial<typeof SETTINGS>) =>
-    buildPolicy({ ...SETTINGS, ingressNamespaces: ["edge"], ...settings }, POLICY_DEPLOYMENT)?.spec?.ingress
-      ?.[0]
-      ?._from?.flatMap(({ podSelector }) => podSelector ? [podSelector.matchLabels] : []);
+    (buildPolicy({ ...SETTINGS, ingressNamespaces: ["edge"], ...settings }, POLICY_DEPLOYMENT)?.spec?.ingress
+      ?.[0] as { from?: V1NetworkPolicyPeer[] } | undefined)
+      ?.from?.flatMap(({ podSelector }) => podSelector ? [podSelector.matchLabels] : []);
   assertEquals(peers({}), [{ component: "k8s-agent" }]);
   assertEquals(peers({ streamDial: "port-forward" }), []);
   assertEquals(peers({ kubeconfig: "/kubeconfig" }), []);
