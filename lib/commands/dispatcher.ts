@@ -37,9 +37,8 @@ export interface DispatcherOptions {
 /** Limits for resumed commands: they were accepted, so that the operation decides, fails if it must, and removes what it created. */
 const NO_LIMITS: RequestLimits = { maxCpu: Infinity, maxMemory: Infinity };
 
-const STOPPING = new CommandError("draining", "cancelled because the agent is stopping");
-const REFUSED = new CommandError("draining", "The agent is stopping and accepts no more commands");
-const HANDED_OVER = new CommandError("handed_over", "left to the agent's next process");
+const stopping = () => new CommandError("draining", "cancelled because the agent is stopping");
+const handedOver = () => new CommandError("handed_over", "left to the agent's next process");
 
 /** Turns commands into operations and their outcomes into reports. */
 export class Dispatcher {
@@ -101,7 +100,7 @@ export class Dispatcher {
     request: SessionRequest | RepairRequest,
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    if (this.#isDraining) throw STOPPING;
+    if (this.#isDraining) throw stopping();
     const cancel = new AbortController();
     // An infinite `spentMs` marks it as older than every command, so that it never supersedes a resumed one.
     const task = { commandId: "", request, spentMs: Infinity, cancel };
@@ -152,11 +151,11 @@ export class Dispatcher {
     await abortable(idle, signal).catch(() => {});
     if (!signal.aborted) return;
     for (const { commandId, cancel } of this.#lanes.all()) {
-      cancel.abort(journal.isPersisted(commandId) ? HANDED_OVER : STOPPING);
+      cancel.abort(journal.isPersisted(commandId) ? handedOver() : stopping());
     }
     await deadline(idle, cancelMs).catch(() => {});
     for (const { commandId } of this.#lanes.all()) {
-      if (!journal.isPersisted(commandId)) await this.#results.fail(commandId, STOPPING);
+      if (!journal.isPersisted(commandId)) await this.#results.fail(commandId, stopping());
     }
   }
 
@@ -169,7 +168,7 @@ export class Dispatcher {
   handOver(): void {
     this.#isDraining = true;
     this.#isHandedOver = true;
-    for (const { cancel } of this.#lanes.all()) cancel.abort(HANDED_OVER);
+    for (const { cancel } of this.#lanes.all()) cancel.abort(handedOver());
   }
 
   /** Waits for the commands of before the drain, but not for those that the journal is writing for the next process. */
@@ -234,8 +233,9 @@ export class Dispatcher {
   async #leave(commandId: string, request: SessionRequest): Promise<void> {
     const { action, sessionId } = request;
     if (!this.#options.journal.isPersisted(commandId)) {
-      await this.#results.fail(commandId, REFUSED);
-      if (action === "start_session") this.#reportFailedStart(sessionId, REFUSED);
+      const refused = new CommandError("draining", "The agent is stopping and accepts no more commands");
+      await this.#results.fail(commandId, refused);
+      if (action === "start_session") this.#reportFailedStart(sessionId, refused);
       return;
     }
     if (action === "stop_session") {
@@ -311,7 +311,7 @@ export class Dispatcher {
       const outcome = await this.#operations.run(request, { commandId, spentMs, signal, onAdmitted });
       const result = completed(commandId, outcome.result);
       await journal.setResult(result, outcome);
-      if (!isLeading()) throw HANDED_OVER;
+      if (!isLeading()) throw handedOver();
       // The result first: of two short messages sent at once, the network may delay the second.
       this.#results.send(result);
       // A stop that came meanwhile will change the status, which would undo the stop.
@@ -326,7 +326,7 @@ export class Dispatcher {
         durationMs,
       });
     } catch (error) {
-      if (error === HANDED_OVER || signal.reason === HANDED_OVER) this.#handedOver(commandId);
+      if (isHandedOver(error) || isHandedOver(signal.reason)) this.#handedOver(commandId);
       else await this.#results.fail(commandId, error);
     }
   }
@@ -337,4 +337,8 @@ function cancelForStop(tasks: readonly Task[]): void {
   for (const { request, cancel } of tasks) {
     if (request.action !== "stop_session") cancel.abort(new CommandError("cancelled", "cancelled by stop"));
   }
+}
+
+function isHandedOver(error: unknown): boolean {
+  return error instanceof CommandError && error.failure === "handed_over";
 }

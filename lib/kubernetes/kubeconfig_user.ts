@@ -4,11 +4,10 @@
  * Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/#AuthInfo
  * @module
  */
-import type { KubeConfig } from "@kubernetes/client-node";
-import { messageOf } from "../common/errors.ts";
 import { LastValid } from "../common/last_valid.ts";
 import { type CertificatePair, pairProblem, privateKeyProblem, readCertificates } from "../common/pem.ts";
 import type { Entry } from "./kubeconfig_file.ts";
+import { pluginOf } from "./kubeconfig_plugin.ts";
 
 /** A header of a request; several may have the same name. */
 export type Header = readonly [name: string, value: string];
@@ -32,7 +31,6 @@ export interface UserCredentials {
 const UNSENDABLE = /^[ \t]|[ \t]$|[\0-\x08\x0a-\x1f\x7f]/;
 /** Fields that `kubectl config view` replaces. */
 const REDACTED = /^(DATA\+OMITTED|REDACTED)$/;
-const AUTH_PROVIDERS: readonly string[] = ["oidc", "gcp", "azure"];
 const KNOWN_FIELDS: readonly string[] = [
   ...["token", "tokenFile", "client-certificate", "client-certificate-data", "client-key", "client-key-data"],
   ...["username", "password", "exec", "auth-provider", "as", "as-uid", "as-groups", "as-user-extra"],
@@ -144,68 +142,6 @@ function certificateOf(user: Entry): LastValid<CertificatePair> | undefined {
     if (problem) throw user.error(`${key.field} ${problem}`);
     return valid = pair;
   });
-}
-
-/** Credentials from a program or a provider, by client-node. A program is not run before the first request. */
-function pluginOf(user: Entry): (() => Promise<Identity>) | undefined {
-  const exec = user.record("exec");
-  const provider = user.record("auth-provider");
-  if (!exec && !provider) return undefined;
-  if (exec && provider) {
-    throw user.error("exec and auth-provider are both set: only one of them is allowed");
-  }
-  const name = provider ? String(provider.name ?? "") : "";
-  if (provider && !AUTH_PROVIDERS.includes(name)) {
-    throw user.error(`auth-provider ${JSON.stringify(name)} is not supported: use exec`);
-  }
-  if (exec && (typeof exec.command !== "string" || exec.command === "")) {
-    throw user.error("exec has no command");
-  }
-  if (exec?.interactiveMode === "Always") {
-    throw user.error("exec has interactiveMode Always, but the agent has no terminal");
-  }
-  // A path without a slash is searched for in PATH.
-  const command = exec ? String(exec.command) : "";
-  const resolved = command.includes("/") ? user.resolve(command) : command;
-  const client = {
-    name: "user",
-    ...(exec ? { exec: { ...exec, command: resolved } } : {}),
-    ...(provider ? { authProvider: { ...provider, name, config: provider.config ?? {} } } : {}),
-  };
-  const load = async () => {
-    // Loaded only here, as few agents have a plug-in, and it takes much memory.
-    const { KubeConfig } = await import("@kubernetes/client-node/dist/config.js");
-    const config = new KubeConfig();
-    const cluster = { name: "cluster", server: "https://localhost", skipTLSVerify: true };
-    config.loadFromClusterAndUser(cluster, client);
-    return config;
-  };
-  const title = exec ? `exec ${command}` : `auth-provider ${name}`;
-  let config: Promise<KubeConfig> | undefined;
-  return async () =>
-    await pluginIdentity(
-      await (config ??= load()),
-      (problem, cause) => user.error(`${title} ${problem}`, { cause }),
-    );
-}
-
-async function pluginIdentity(
-  config: KubeConfig,
-  error: (problem: string, cause?: unknown) => Error,
-): Promise<Identity> {
-  const options: Parameters<KubeConfig["applyToHTTPSOptions"]>[0] & Record<string, unknown> = { headers: {} };
-  try {
-    await config.applyToHTTPSOptions(options);
-  } catch (cause) {
-    throw error(`failed: ${messageOf(cause).trim()}`, cause);
-  }
-  const authorization = (options.headers as Record<string, string>).Authorization;
-  const [cert, key] = [options.cert, options.key].map((pem) => typeof pem === "string" ? pem : "");
-  const pair = cert && key ? { cert, key } : undefined;
-  if (!authorization && !pair) throw error("returned neither a token nor a certificate");
-  const problem = pair && pairProblem(pair);
-  if (problem) throw error(`returned a key that ${problem}`);
-  return { headers: authorization ? [["Authorization", authorization]] : [], ...(pair ? { pair } : {}) };
 }
 
 /** Source: https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/ */

@@ -290,7 +290,7 @@ export class Transport implements Disposable {
     return error;
   }
 
-  /** Reads the credentials for each request, as client-node re-reads their files, so that a rotated token or certificate is used immediately. */
+  /** Reads the credentials for each request, so that a rotated token or certificate is used immediately. */
   async #connect(
     request: ApiRequest,
     signal: AbortSignal,

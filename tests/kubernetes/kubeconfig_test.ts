@@ -446,6 +446,113 @@ Deno.test("credentials() rejects an exec plug-in that returns nothing", async ()
   });
 });
 
+/** An identity provider whose certificate only the test's authority has signed; its tokens expire in an hour. */
+class IdentityProvider implements AsyncDisposable {
+  /** The parameters of each request for a token. */
+  readonly grants: Array<Record<string, string>> = [];
+  /** The newest id token. */
+  newToken = "";
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  constructor() {
+    this.#server = Deno.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      cert: read("server.pem"),
+      key: read("server.key"),
+      onListen: () => {},
+    }, async (request) => {
+      if (request.url.endsWith("/.well-known/openid-configuration")) {
+        return Response.json({ issuer: this.url, token_endpoint: `${this.url}/token` });
+      }
+      this.grants.push(Object.fromEntries(new URLSearchParams(await request.text())));
+      this.newToken = this.token(3600);
+      return Response.json({
+        access_token: "access",
+        token_type: "bearer",
+        id_token: this.newToken,
+        refresh_token: `refresh-${this.grants.length}`,
+      });
+    });
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#server.addr.port}`;
+  }
+
+  token(expiresInSeconds: number): string {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: this.url, aud: "agent", sub: "alice", iat: now, exp: now + expiresInSeconds };
+    const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
+    return `${part({ alg: "RS256" })}.${part(claims)}.c2lnbmF0dXJl`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.shutdown();
+  }
+}
+
+function oidc(config: Readonly<Record<string, string>>): Record<string, unknown> {
+  return kubeconfig({ user: { "auth-provider": { name: "oidc", config } } });
+}
+
+Deno.test("credentials() refreshes the id token of an OIDC provider once it has expired", async () => {
+  await using provider = new IdentityProvider();
+  using folder = new Folder();
+  const { credentials } = load(
+    folder,
+    oidc({
+      "idp-issuer-url": provider.url,
+      "idp-certificate-authority": folder.write("pki/ca.pem", read("ca.pem")),
+      "client-id": "agent",
+      "client-secret": SECRET,
+      "id-token": provider.token(-60),
+      "refresh-token": "refresh-0",
+    }),
+  );
+  const [first, second] = await Promise.all([credentials(), credentials()]);
+  const { headers } = await credentials();
+  assertEquals<unknown>(headers, [["Authorization", `Bearer ${provider.newToken}`]]);
+  assertEquals([first.headers, second.headers], [headers, headers]);
+  assertEquals(provider.grants, [{
+    grant_type: "refresh_token",
+    refresh_token: "refresh-0",
+    client_id: "agent",
+    client_secret: SECRET,
+  }]);
+});
+
+Deno.test("credentials() sends the id token of an OIDC provider until it expires", async () => {
+  await using provider = new IdentityProvider();
+  using folder = new Folder();
+  const token = provider.token(60);
+  const { credentials } = load(folder, oidc({ "id-token": token }));
+  assertEquals<unknown>((await credentials()).headers, [["Authorization", `Bearer ${token}`]]);
+});
+
+Deno.test("credentials() rejects an expired id token that cannot be refreshed", async () => {
+  await using provider = new IdentityProvider();
+  for (const token of [provider.token(-60), "no.token", ""]) {
+    using folder = new Folder();
+    const { credentials } = load(folder, oidc({ "id-token": token, "client-id": "agent" }));
+    await assertRejects(
+      credentials,
+      KubeconfigError,
+      'user "u": auth-provider oidc failed: id-token has expired, and without idp-issuer-url',
+    );
+  }
+});
+
+Deno.test("credentials() takes the token of the providers gcp and azure from the kubeconfig", async () => {
+  for (const name of ["gcp", "azure"]) {
+    using folder = new Folder();
+    const config = { "access-token": SECRET, expiry: new Date(Date.now() + 60_000).toISOString() };
+    const user = { "auth-provider": { name, config } };
+    const { credentials } = load(folder, kubeconfig({ user }));
+    assertEquals<unknown>((await credentials()).headers, [BEARER]);
+  }
+});
+
 const POD_ENV = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" };
 
 /** Loads the service account of a pod whose folder contains these files. */
