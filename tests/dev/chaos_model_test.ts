@@ -86,6 +86,12 @@ Deno.test("expectSession() allows both orders of a command and a concurrent dele
   ]);
 });
 
+Deno.test("expectSession() needs little memory for many deletions after a command that no agent received", () => {
+  const lost = { ...command("stop", { at: 2000, isAnswered: false }), isAccepted: false };
+  const deletions = Array.from({ length: 40 }, (_, index) => deletion("deployment", 5000 + index));
+  assertEquals(states([command("start"), lost], deletions), ["broken"]);
+});
+
 Deno.test("expectSession() ignores the deletion of a pod", () => {
   assertEquals(states([command("start")], [deletion("pod", 5000)]), [`running with ${AS_TEXT}`]);
 });
