@@ -9,12 +9,13 @@
  *
  * @module
  */
-import { delay } from "@std/async";
 import { Cluster, type RunningPod } from "@streamspace/memory-cluster";
+import { decongested } from "../../lib/streams/send_queue.ts";
 
-/** First byte of a connection to a pod: the pod sends without end, or echoes what follows. */
+/** First byte of a connection to a pod: the pod sends without end, echoes what follows, or reads no more. */
 export const SOURCE = "S".charCodeAt(0);
 export const ECHO = "E".charCodeAt(0);
+export const STALLED = "T".charCodeAt(0);
 
 const CHUNK_BYTES = 32 * 1024;
 const CONGESTED_BYTES = 256 * 1024;
@@ -57,6 +58,7 @@ async function serve(connection: Deno.TcpConn): Promise<void> {
   const buffer = new Uint8Array(CHUNK_BYTES);
   const first = new Uint8Array(1);
   if (await connection.read(first) === null) return;
+  if (first[0] === STALLED) return await new Promise(() => {});
   while (first[0] === SOURCE) await connection.write(buffer);
   for (let count; (count = await connection.read(buffer)) !== null;) {
     await writeAll(connection, buffer.subarray(0, count));
@@ -99,7 +101,10 @@ async function relay(socket: WebSocket, target: Deno.ConnectOptions): Promise<vo
   socket.onclose = () => close(pod);
   const buffer = new Uint8Array(CHUNK_BYTES);
   for (let count; (count = await pod.read(buffer)) !== null;) {
-    while (socket.bufferedAmount >= CONGESTED_BYTES && socket.readyState === WebSocket.OPEN) await delay(1);
+    await decongested(socket, {
+      congestedBytes: CONGESTED_BYTES,
+      isClosed: () => socket.readyState !== WebSocket.OPEN,
+    });
     socket.send(buffer.slice(0, count));
   }
 }

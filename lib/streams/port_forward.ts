@@ -12,6 +12,7 @@ import { messageOf } from "../common/errors.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { ByteQueue } from "./byte_queue.ts";
 import { DIAL_TIMEOUT_MS, type Dialer, type PodConnection, type PodPort } from "./dialer.ts";
+import { decongested } from "./send_queue.ts";
 import { StreamResetError } from "./tunnel_messages.ts";
 
 const PROTOCOL = "v4.channel.k8s.io";
@@ -22,7 +23,6 @@ const PREFACES = 2;
 const FAILURE_MS = 50;
 /** Bytes in either direction above which the sender has to wait. */
 const CONGESTED_BYTES = 256 * 1024;
-const CONGESTION_POLL_MS = 1;
 
 /** Opens connections through the API server. */
 export class PortForwardDialer implements Dialer {
@@ -162,7 +162,7 @@ class ForwardedConnection implements PodConnection {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    while (this.#socket.bufferedAmount >= CONGESTED_BYTES && !this.#isClosed) await delay(CONGESTION_POLL_MS);
+    await decongested(this.#socket, { congestedBytes: CONGESTED_BYTES, isClosed: () => this.#isClosed });
     this.throwIfFailed();
     if (this.#isClosed) throw new StreamResetError("pod-gone", "the connection to the pod has ended");
     const message = new Uint8Array(1 + bytes.length);

@@ -3,19 +3,26 @@
  * @module
  */
 import { delay } from "@std/async";
+import { setImmediate } from "node:timers";
 
 const CONGESTION_POLL_MS = 1;
 
+/** A socket with a send buffer. */
+export interface BufferedSocket {
+  /** Bytes in the send buffer. */
+  readonly bufferedAmount: number;
+}
+
 /** Messages in turn: streams that wait for each message before the next take turns. Nothing is sent while the socket is congested. */
 export class SendQueue {
-  readonly #socket: { readonly bufferedAmount: number };
+  readonly #socket: BufferedSocket;
   readonly #congestedBytes: number;
   readonly #waiting: { send: () => void; done: () => void }[] = [];
   #isSending = false;
   #isClosed = false;
 
   /** @param congestedBytes the socket is congested while so many bytes wait in it */
-  constructor(socket: { readonly bufferedAmount: number }, congestedBytes: number) {
+  constructor(socket: BufferedSocket, congestedBytes: number) {
     this.#socket = socket;
     this.#congestedBytes = congestedBytes;
   }
@@ -37,12 +44,30 @@ export class SendQueue {
   async #sendAll(): Promise<void> {
     this.#isSending = true;
     for (let next; (next = this.#waiting.shift());) {
-      while (this.#socket.bufferedAmount >= this.#congestedBytes && !this.#isClosed) {
-        await delay(CONGESTION_POLL_MS);
-      }
+      await decongested(this.#socket, {
+        congestedBytes: this.#congestedBytes,
+        isClosed: () => this.#isClosed,
+      });
       if (!this.#isClosed) next.send();
       next.done();
     }
     this.#isSending = false;
+  }
+}
+
+/**
+ * Waits until a socket is no longer congested, or was closed. Sockets have no event for this. While the network accepts bytes, each turn of the event
+ * loop passes some on; a timer takes far longer.
+ */
+export async function decongested(
+  socket: BufferedSocket,
+  { congestedBytes, isClosed }: { readonly congestedBytes: number; readonly isClosed: () => boolean },
+): Promise<void> {
+  for (let before = Infinity; !isClosed();) {
+    const { bufferedAmount } = socket;
+    if (bufferedAmount < congestedBytes) return;
+    if (bufferedAmount < before) await new Promise<void>((resolve) => setImmediate(resolve));
+    else await delay(CONGESTION_POLL_MS);
+    before = bufferedAmount;
   }
 }

@@ -9,6 +9,7 @@ import {
   decodeMessage,
   encodeMessage,
   MalformedStreamError,
+  MAX_MESSAGE_BYTES,
   MAX_PAYLOAD,
   type OpenMessage,
   StreamResetError,
@@ -20,6 +21,7 @@ import { DEFAULT_WINDOW, type StreamConnection, TunnelStream } from "./tunnel_st
 /** The WebSocket of a tunnel. */
 export interface TunnelSocket {
   readonly bufferedAmount: number;
+  /** Copies the message, whose bytes are used again. */
   send(frame: Uint8Array<ArrayBuffer>): unknown;
   close(code: number, reason: string): unknown;
 }
@@ -73,6 +75,7 @@ export class TunnelConnection implements StreamConnection {
   readonly #streams = new Map<number, TunnelStream>();
   readonly #pending = new Map<number, PendingStream>();
   readonly #queue: SendQueue;
+  readonly #frame = new Uint8Array(MAX_MESSAGE_BYTES);
   readonly #ready = Promise.withResolvers<void>();
   #maxStreams: number;
   #maxBuffered: number;
@@ -171,7 +174,7 @@ export class TunnelConnection implements StreamConnection {
   }
 
   send(message: TunnelMessage): void {
-    if (!this.#isClosed) this.#socket.send(encodeMessage(message));
+    if (!this.#isClosed) this.#socket.send(encodeMessage(message, this.#frame));
   }
 
   sendInTurn(stream: TunnelStream, message: TunnelMessage): Promise<void> {

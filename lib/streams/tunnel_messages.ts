@@ -77,7 +77,12 @@ export class StreamResetError extends Error {
 }
 
 const TYPES = { hello: 1, open: 2, accept: 3, data: 4, credit: 5, fin: 6, reset: 7, goaway: 8 } as const;
+const NAMES: ReadonlyMap<number, keyof typeof TYPES> = new Map(
+  (Object.keys(TYPES) as Array<keyof typeof TYPES>).map((name) => [TYPES[name], name]),
+);
 const HEADER_BYTES = 5;
+/** Largest message that this side sends, in bytes. */
+export const MAX_MESSAGE_BYTES = HEADER_BYTES + MAX_PAYLOAD;
 const VERSION = 1;
 
 const COUNT = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(2 ** 32 - 1));
@@ -93,13 +98,22 @@ const ACCEPT = v.object({ port: PORT, podName: v.string(), window: COUNT });
 const RESET = v.object({ code: v.string(), message: v.string() });
 const GOAWAY = v.object({ message: v.string() });
 
-/** Encodes a message. */
-export function encodeMessage(message: TunnelMessage): Uint8Array<ArrayBuffer> {
+/**
+ * Encodes a message.
+ *
+ * @param buffer what the message is written to, if it has room for it. @default {a new buffer}
+ * @returns the message, which is the written part of the buffer if it had room
+ */
+export function encodeMessage(
+  message: TunnelMessage,
+  buffer?: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
   const stream = "stream" in message ? message.stream : 0;
   const payload = payloadOf(message);
-  const frame = new Uint8Array(HEADER_BYTES + payload.length);
+  const length = HEADER_BYTES + payload.length;
+  const frame = buffer && length <= buffer.length ? buffer.subarray(0, length) : new Uint8Array(length);
   frame[0] = TYPES[message.type];
-  new DataView(frame.buffer).setUint32(1, stream);
+  new DataView(frame.buffer, frame.byteOffset).setUint32(1, stream);
   frame.set(payload, HEADER_BYTES);
   return frame;
 }
@@ -140,7 +154,7 @@ export function decodeMessage(frame: Uint8Array): TunnelMessage {
   const code = view.getUint8(0);
   const stream = view.getUint32(1);
   const payload = frame.subarray(HEADER_BYTES);
-  const type = (Object.keys(TYPES) as Array<keyof typeof TYPES>).find((name) => TYPES[name] === code);
+  const type = NAMES.get(code);
   if (!type) throw new TunnelProtocolError(`a message has the unknown type ${code}`);
   const isOfTunnel = type === "hello" || type === "goaway";
   if (isOfTunnel !== (stream === 0)) {

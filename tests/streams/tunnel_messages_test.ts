@@ -43,6 +43,16 @@ function frame(type: number, stream: number, payload: unknown = ""): Uint8Array 
   return bytes;
 }
 
+Deno.test("encodeMessage() writes to a buffer, unless the message is larger", () => {
+  const buffer = new Uint8Array(20).fill(9);
+  fc.assert(fc.property(messages, (message) => {
+    const expected = encodeMessage(message);
+    const encoded = encodeMessage(message, buffer);
+    assertEquals([...encoded], [...expected]);
+    assertEquals(encoded.buffer === buffer.buffer, expected.length <= buffer.length);
+  }));
+});
+
 Deno.test("decodeMessage() reverses encodeMessage()", () => {
   fc.assert(fc.property(messages, (message) => {
     assertEquals(decodeMessage(encodeMessage(message)), message);
