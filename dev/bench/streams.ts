@@ -230,7 +230,10 @@ async function saturate(path: Path, count: number): Promise<{ bytes(): number; s
   let isStopped = false;
   for (const stream of streams) {
     void (async () => {
-      while (!isStopped) bytes += (await stream.read()).length;
+      while (!isStopped) {
+        const { length } = await stream.read();
+        bytes += length;
+      }
     })().catch(() => {});
   }
   return {
