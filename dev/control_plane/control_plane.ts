@@ -67,12 +67,16 @@ export interface WaitOptions {
 
 /** When a command is marked as sent with the quirk `late-sent`, in milliseconds after it was sent. */
 const LATE_SENT_MS = 100;
+/** Limit for the VNC messages that are kept, in characters. */
+const MAX_DISPLAY_CHARS = 64 * 1024 * 1024;
 
 /** A running Control Plane. */
 export class ControlPlane implements AsyncDisposable {
   readonly #registrations: Registration[] = [];
   readonly #connections = new Feed<Connection>();
   readonly #messages = new Feed<Received>();
+  /** Characters of the VNC messages so far. */
+  #displayChars = 0;
   readonly #problems: string[] = [];
   readonly #registry = new Registry();
   readonly #commands = new CommandLog();
@@ -129,7 +133,7 @@ export class ControlPlane implements AsyncDisposable {
     return this.#connections.items;
   }
 
-  /** All messages of all agents, in order. */
+  /** All messages of all agents, in order, but only the first 64 MiB of VNC messages. */
   get messages(): readonly Received[] {
     return this.#messages.items;
   }
@@ -303,7 +307,15 @@ export class ControlPlane implements AsyncDisposable {
     this.#events.changed();
     if (message.type === "heartbeat") this.#registry.heartbeat(agentId, message);
     this.#log(`from ${agentId}: ${message.type} ${clip(JSON.stringify(message.payload))}`);
-    this.#messages.push({ at: Date.now(), agentId, message });
+    this.#keep({ at: Date.now(), agentId, message });
+  }
+
+  /** Keeps a message, unless it carries a part of a display and there are many of these. */
+  #keep(received: Received): void {
+    const { type, payload } = received.message;
+    if (type === "vnc_data") this.#displayChars += String(payload.data).length;
+    if (type === "vnc_data" && this.#displayChars > MAX_DISPLAY_CHARS) this.#messages.pass(received);
+    else this.#messages.push(received);
   }
 
   /** What the page shows. */

@@ -36,6 +36,11 @@ export class Feed<T> {
   /** Appends the item and resolves the waits whose predicate accepts it. */
   push(item: T): void {
     this.#items.push(item);
+    this.pass(item);
+  }
+
+  /** Resolves the waits whose predicate accepts the item, without keeping it. */
+  pass(item: T): void {
     for (const waiter of this.#waiters) settle(waiter, item);
   }
 

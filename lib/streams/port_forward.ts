@@ -150,7 +150,8 @@ class ForwardedConnection implements PodConnection {
     while (true) {
       const bytes = this.#received.shift();
       if (bytes) {
-        if (this.#received.size < CONGESTED_BYTES && this.#socket.isPaused) this.#socket.resume();
+        // Not as soon as one message fits: to pause and resume for each makes TCP wait now and then.
+        if (this.#received.size < CONGESTED_BYTES / 4 && this.#socket.isPaused) this.#socket.resume();
         return bytes;
       }
       this.throwIfFailed();
