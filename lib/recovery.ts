@@ -3,6 +3,7 @@
  * @module
  */
 import { deadline } from "@std/async";
+import { setImmediate } from "node:timers";
 import type { JournalEntry } from "./commands/journal.ts";
 import { CommandError } from "./common/errors.ts";
 import { log } from "./common/log.ts";
@@ -20,6 +21,8 @@ export async function recover(components: Components, signal: AbortSignal): Prom
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
   dispatcher.resume(entries);
   await cache.synced(signal);
+  // With thousands of sessions, the last list and what follows take a tenth of a second each: heartbeats and renewals go between them.
+  await new Promise((resolve) => setImmediate(resolve));
   warnOfForeignSessions(cache);
   // Before the monitor, which does not report what the reconciler restores.
   reconciler.start();

@@ -2,7 +2,7 @@
  * Builds the agent as one executable. The build is reproducible: the same files give the same bytes.
  * @module
  */
-import { PERMISSION_FLAGS } from "../permission_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -42,7 +42,7 @@ export async function buildExecutable({ target, output, time, deno }: Build): Pr
     await run(deno, [
       "compile",
       ...plain,
-      ...PERMISSION_FLAGS,
+      ...RUNTIME_FLAGS,
       "--target",
       target,
       "--output",
