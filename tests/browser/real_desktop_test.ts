@@ -51,6 +51,26 @@ for (const dial of ["direct", "port-forward"]) {
 
   Deno.test({
     ...options,
+    name: `what is typed in the browser reaches a real desktop that websockify serves by HTTP by ${dial}`,
+    ignore: !isReady || !RealDesktop.isInstalled(),
+    async fn() {
+      await using desktop = await RealDesktop.start();
+      await using stage = await openOnCluster(dial, desktop.serveWeb());
+      const { page, browser, id } = stage;
+      await page.click(`#open-${id}`);
+      await page.locator("#screen iframe").waitFor();
+      await page.goto(`${await page.locator("#alone").getAttribute("href")}vnc_lite.html`);
+      await page.getByText("Connected to").waitFor();
+      await page.locator("#screen canvas").click();
+      await page.keyboard.type("Hello through HTTP");
+      await page.keyboard.press("Enter");
+      await desktop.typed("Hello through HTTP\n");
+      await browser.screenshot(`websockify-${dial}`);
+    },
+  });
+
+  Deno.test({
+    ...options,
     name: `an HTTP display is used through an origin of its own by ${dial}`,
     ignore: !isReady,
     async fn() {

@@ -4,8 +4,10 @@
  */
 import { Background } from "./background.ts";
 
-/** Debian packages that {@linkcode RealDesktop.start} needs. */
-const PROGRAMS = ["Xvnc", "xterm"];
+/** Programs of Debian's packages tigervnc-standalone-server, xterm and websockify. */
+const PROGRAMS = ["Xvnc", "xterm", "websockify"];
+/** The client of Debian's package novnc. */
+const CLIENT = "/usr/share/novnc";
 
 /** A running desktop; disposing it ends its programs. */
 export class RealDesktop implements AsyncDisposable {
@@ -20,7 +22,7 @@ export class RealDesktop implements AsyncDisposable {
     this.#programs = programs;
   }
 
-  /** Whether the programs are installed; Debian has them in tigervnc-standalone-server and xterm. */
+  /** Whether the programs are installed; Debian has them in tigervnc-standalone-server, xterm, websockify and novnc. */
   static isInstalled(): boolean {
     return PROGRAMS.every((program) =>
       new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" }).outputSync().success
@@ -41,6 +43,14 @@ export class RealDesktop implements AsyncDisposable {
       `xterm -display :${display} -geometry 200x60+0+0 -e sh -c 'echo Type here: && cat > typed'`;
     starting.use(Background.start(terminal, options));
     return new RealDesktop(`127.0.0.1:${port}`, folder, starting.move());
+  }
+
+  /** Serves the desktop by HTTP, too: websockify passes WebSockets on to it, and serves noVNC's `vnc_lite.html`. Returns the address. */
+  serveWeb(): string {
+    const address = `127.0.0.1:${freePort()}`;
+    const options = { cwd: this.#folder, env: { PATH: "/usr/bin:/bin" } };
+    this.#programs.use(Background.start(`websockify --web ${CLIENT} ${address} ${this.address}`, options));
+    return address;
   }
 
   /** Waits until the file has the text. */
