@@ -86,14 +86,13 @@ export function noResponse(request: RequestLine, error: unknown): KubernetesErro
   });
 }
 
-/** Error for a response that is not JSON: a proxy in front of the API server may answer in its place. */
-export function invalidResponse(request: RequestLine, error: unknown): KubernetesError {
-  return new KubernetesError(
-    `Kubernetes answered a request to ${describe(request)} with something other than JSON: ${
-      messageOf(error)
-    }`,
-    { status: 0, reason: "", cause: error },
-  );
+/**
+ * Error for a response that is not JSON: a proxy in front of the API server may answer in its place. The error of the parser is not part of it, as it
+ * quotes the response, which may be that of a Secret.
+ */
+export function invalidResponse(request: RequestLine): KubernetesError {
+  const problem = `Kubernetes answered a request to ${describe(request)} with something other than JSON`;
+  return new KubernetesError(problem, { status: 0, reason: "" });
 }
 
 /** Error for a request that is not sent because there are no credentials for it. It is transient, as a plug-in may succeed later. */

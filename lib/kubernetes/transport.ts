@@ -146,8 +146,8 @@ export class Transport implements Disposable {
     const { response, text } = await this.#sendWithRetries(request);
     try {
       return { body: JSON.parse(text), headers: response.headers };
-    } catch (error) {
-      throw invalidResponse(request, error);
+    } catch {
+      throw invalidResponse(request);
     }
   }
 

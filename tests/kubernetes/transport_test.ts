@@ -160,6 +160,14 @@ Deno.test("Transport retries a create after a quota conflict, but not after Alre
   assertEquals(methods, ["POST", "POST"]);
 });
 
+Deno.test("Transport rejects a response that is not JSON, without quoting it", async () => {
+  await using api = new ScriptedApi(() => new Response("s3cret"));
+  using transport = api.connect();
+  const error = await assertRejects(() => transport.getJson(PATH), KubernetesError);
+  assertEquals(error.message, "Kubernetes answered a request to read pods with something other than JSON");
+  assertEquals(Deno.inspect(error).includes("s3cret"), false);
+});
+
 /** An API server that accepts only the current token. */
 function rotating(current: { token: string }): ScriptedApi {
   return new ScriptedApi((_nth, request) =>
