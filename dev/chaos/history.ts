@@ -2,7 +2,7 @@
  * The history of each command from the point of view of the Control Plane.
  * @module
  */
-import type { Received } from "../control_plane/control_plane.ts";
+import type { Received } from "../control_plane/message_log.ts";
 import type { Deletion, PlannedCommand } from "./event.ts";
 
 /** A result of a command. */

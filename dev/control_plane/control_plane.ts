@@ -13,8 +13,8 @@ import { CommandLog } from "./command_log.ts";
 import { type OpenDisplay, sessionOfHost } from "./display.ts";
 import { DisplayProxy } from "./display_proxy.ts";
 import { Feed } from "./feed.ts";
-import { excerpt } from "./schemas.ts";
 import { type Connection, Links } from "./links.ts";
+import { type CommandResult, MessageLog, type Received, type WaitOptions } from "./message_log.ts";
 import { type Message, readFrame } from "./messages.ts";
 import { addPageRoutes, rejectForeign } from "./page_routes.ts";
 import { Registry } from "./registry.ts";
@@ -45,38 +45,13 @@ export interface ControlPlaneOptions {
   onEvent?: (line: string) => void;
 }
 
-/** A received message of an agent. */
-export interface Received {
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  readonly agentId: string;
-  readonly message: Message;
-}
-
-/** The result of a command. */
-export interface CommandResult {
-  readonly type: "complete" | "failed";
-  readonly payload: Record<string, unknown>;
-}
-
-/** Options of the waits. */
-export interface WaitOptions {
-  /** Ends the wait with an error that lists the messages so far. @default {a timeout of two minutes} */
-  signal?: AbortSignal;
-}
-
 /** When a command is marked as sent with the quirk `late-sent`, in milliseconds after it was sent. */
 const LATE_SENT_MS = 100;
-/** Limit for the VNC messages that are kept, in characters. */
-const MAX_DISPLAY_CHARS = 64 * 1024 * 1024;
-
 /** A running Control Plane. */
 export class ControlPlane implements AsyncDisposable {
   readonly #registrations: Registration[] = [];
   readonly #connections = new Feed<Connection>();
-  readonly #messages = new Feed<Received>();
-  /** Characters of the VNC messages so far. */
-  #displayChars = 0;
+  readonly #messages = new MessageLog();
   readonly #problems: string[] = [];
   readonly #registry = new Registry();
   readonly #commands = new CommandLog();
@@ -197,22 +172,12 @@ export class ControlPlane implements AsyncDisposable {
 
   /** Resolves with the first message, past or future, of any agent that the predicate accepts. */
   async waitFor(predicate: (message: Message) => boolean, options: WaitOptions = {}): Promise<Message> {
-    const received = await this.#messages.waitFor(({ message }) => predicate(message), {
-      ...options,
-      what: "a message",
-      soFar: () => this.#summary(),
-    });
-    return received.message;
+    return await this.#messages.waitFor(predicate, options);
   }
 
   /** Resolves with the first result of the command. */
-  async result(commandId: string, { signal }: WaitOptions = {}): Promise<CommandResult> {
-    const { message } = await this.#messages.waitFor(
-      ({ message: { type, payload } }) =>
-        (type === "complete" || type === "failed") && payload.commandId === commandId,
-      { signal, what: `the result of command "${commandId}"`, soFar: () => this.#summary() },
-    );
-    return { type: message.type === "complete" ? "complete" : "failed", payload: message.payload };
+  async result(commandId: string, options: WaitOptions = {}): Promise<CommandResult> {
+    return await this.#messages.result(commandId, options);
   }
 
   /** Resolves when the agent is connected; with `after`, when it has connected more often than that. */
@@ -289,12 +254,7 @@ export class ControlPlane implements AsyncDisposable {
       sessions: this.#sessions,
       isConnected: (agentId) => this.#links.isConnected(agentId),
       command: (agentId, command) => this.command(agentId, command),
-      lastStatus: (sessionId) => {
-        const last = this.messages.findLast(({ message: { type, payload } }) =>
-          type === "status" && payload.sessionId === sessionId
-        );
-        return last && { agentId: last.agentId, updatedAt: last.message.timestamp, ...last.message.payload };
-      },
+      lastStatus: (sessionId) => this.#messages.lastStatus(sessionId),
     });
   }
 
@@ -307,15 +267,7 @@ export class ControlPlane implements AsyncDisposable {
     this.#events.changed();
     if (message.type === "heartbeat") this.#registry.heartbeat(agentId, message);
     this.#log(`from ${agentId}: ${message.type} ${clip(JSON.stringify(message.payload))}`);
-    this.#keep({ at: Date.now(), agentId, message });
-  }
-
-  /** Keeps a message, unless it carries a part of a display and there are many of these. */
-  #keep(received: Received): void {
-    const { type, payload } = received.message;
-    if (type === "vnc_data") this.#displayChars += String(payload.data).length;
-    if (type === "vnc_data" && this.#displayChars > MAX_DISPLAY_CHARS) this.#messages.pass(received);
-    else this.#messages.push(received);
+    this.#messages.add({ at: Date.now(), agentId, message });
   }
 
   /** What the page shows. */
@@ -339,14 +291,6 @@ export class ControlPlane implements AsyncDisposable {
   #report(problem: string): void {
     this.#problems.push(problem);
     this.#log(`PROBLEM ${problem}`);
-  }
-
-  /** The messages so far, for the error of a wait that timed out. */
-  #summary(): string {
-    const lines = this.messages.map(({ message: { type, payload } }) =>
-      type === "heartbeat" ? type : `${type} ${excerpt(payload)}`
-    );
-    return lines.join(", ") || "no message";
   }
 }
 
