@@ -24,8 +24,9 @@ export class RealDesktop implements AsyncDisposable {
 
   /** Whether the programs are installed; Debian has them in tigervnc-standalone-server, xterm, websockify and novnc. */
   static isInstalled(): boolean {
-    return PROGRAMS.every((program) =>
-      new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" }).outputSync().success
+    const checks = [...PROGRAMS.map((program) => `command -v ${program}`), `test -d ${CLIENT}`];
+    return checks.every((check) =>
+      new Deno.Command("sh", { args: ["-c", check], stdout: "null" }).outputSync().success
     );
   }
 
