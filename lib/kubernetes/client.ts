@@ -19,26 +19,16 @@ import { COLLECTIONS } from "./kinds.ts";
 import type { Transport } from "./transport.ts";
 
 /** Operations on objects of one kind. */
-export interface ObjectApi<T> {
-  create(object: T): Promise<T>;
-  /** Returns `undefined` if there is no such object. */
-  read(name: string): Promise<T | undefined>;
-  /**
-   * Requests foreground deletion of the object with this uid; succeeds if it no longer exists. With a resource version, the request is refused
-   * with 409 if the object was changed since.
-   */
-  delete(name: string, uid: string, resourceVersion?: string): Promise<void>;
-}
+export type ObjectApi<T extends KubernetesObject> = Pick<Collection<T>, "create" | "read" | "delete">;
+
+/** Objects of one kind that other objects created, and that only need to be found and deleted. */
+export type DependentApi<T extends KubernetesObject> = Pick<Collection<T>, "list" | "delete">;
+
+/** Operations on Leases in one namespace. */
+export type LeaseApi = Pick<Collection<V1Lease>, "read" | "create" | "replace">;
 
 /** Annotations to set; `null` removes an annotation. */
 type Annotations = Readonly<Record<string, string | null>>;
-
-/** Objects of one kind that other objects created, and that only need to be found and deleted. */
-export interface DependentApi<T> {
-  list(labelSelector: string): Promise<readonly T[]>;
-  /** Requests foreground deletion of the object with this uid; succeeds if it no longer exists. */
-  delete(name: string, uid: string): Promise<void>;
-}
 
 /** Operations on the objects of sessions in one namespace. */
 export interface SessionClient {
@@ -59,15 +49,6 @@ export interface SessionClient {
   annotate(serviceName: string, annotations: Annotations): Promise<V1Service>;
   /** Sets annotations of a claim and returns the changed object; `undefined` if there is no such object. */
   annotateClaim(name: string, annotations: Annotations): Promise<V1PersistentVolumeClaim | undefined>;
-}
-
-/** Operations on Leases in one namespace. */
-export interface LeaseApi {
-  /** Returns `undefined` if there is no such Lease. */
-  read(name: string): Promise<V1Lease | undefined>;
-  create(lease: V1Lease): Promise<V1Lease>;
-  /** Replaces a Lease; refused with 409 if its resource version is not the current one. */
-  replace(lease: V1Lease): Promise<V1Lease>;
 }
 
 /** Operations on custom objects of one kind. */

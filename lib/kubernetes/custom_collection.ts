@@ -10,6 +10,7 @@ import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
+import { collectionPath } from "./collection.ts";
 import { reduceMetadata } from "./kinds.ts";
 import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
@@ -117,7 +118,7 @@ export class CustomCollection {
   ): Promise<void> {
     const { resource, onChange } = this.#options;
     await watch<KubernetesObject>(transport, {
-      path: `/apis/${CUSTOM_API}/namespaces/${namespace}/${resource}`,
+      path: collectionPath({ api: `/apis/${CUSTOM_API}`, resource }, namespace),
       reduce: reduceMetadata,
       onList: (objects) => this.#replace(objects),
       onChange: (change, object) => {

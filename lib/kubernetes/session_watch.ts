@@ -4,6 +4,7 @@
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { APP, APP_LABEL } from "../model/names.ts";
+import { collectionPath } from "./collection.ts";
 import { EVENT_SELECTOR } from "./event_log.ts";
 import { COLLECTIONS, type Kind, KINDS, reduce } from "./kinds.ts";
 import type { SessionCache } from "./session_cache.ts";
@@ -71,9 +72,8 @@ async function followEvents({ cache, transport }: CacheSource, options: FollowOp
 }
 
 function collectionOf(kind: Kind, { cache, namespace, signal }: LoadOptions & { cache: SessionCache }) {
-  const { api, resource } = COLLECTIONS[kind];
   return {
-    path: `${api}/namespaces/${namespace}/${resource}`,
+    path: collectionPath(COLLECTIONS[kind], namespace),
     selector: { labelSelector: `${APP_LABEL}=${APP}` },
     reduce: (object: KubernetesObject) => reduce(kind, object),
     onList: (objects: readonly KubernetesObject[], version: string) => cache.replace(kind, objects, version),
@@ -83,7 +83,7 @@ function collectionOf(kind: Kind, { cache, namespace, signal }: LoadOptions & { 
 
 function eventsOf({ cache, namespace, signal }: LoadOptions & { cache: SessionCache }) {
   return {
-    path: `/api/v1/namespaces/${namespace}/events`,
+    path: collectionPath({ api: "/api/v1", resource: "events" }, namespace),
     selector: { fieldSelector: EVENT_SELECTOR },
     onList: (events: readonly KubernetesObject[]) => events.forEach((event) => cache.putEvent(event)),
     signal,
