@@ -2,6 +2,7 @@
  * The agent of the benchmark: a separate process that receives commands from a Control Plane in this process.
  * @module
  */
+import { processMemory } from "../process_memory.ts";
 import { AgentProcess } from "../agent_process.ts";
 import { ControlPlane } from "../control_plane/control_plane.ts";
 
@@ -90,8 +91,7 @@ export class AgentUnderTest implements AsyncDisposable {
 
   /** Resident memory of the process, in MB. */
   async memoryMb(): Promise<number> {
-    const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
-    return Number(/VmRSS:\s*(\d+) kB/.exec(status)?.[1]) / 1024;
+    return (await processMemory(this.#process.pid)).residentMb;
   }
 
   /** Requests of the agent to the Kubernetes API so far. */

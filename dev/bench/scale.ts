@@ -12,6 +12,7 @@ import { parseArgs } from "@std/cli";
 import { AgentProcess } from "../agent_process.ts";
 import { connectToApiServer } from "../api_server.ts";
 import { ControlPlane } from "../control_plane/control_plane.ts";
+import { processMemory } from "../process_memory.ts";
 import { createSessions, manifestsOf, type Target } from "./existing_sessions.ts";
 import { measureFailovers } from "./failover.ts";
 import { Floor } from "./floor.ts";
@@ -59,7 +60,8 @@ class Sampler {
       const startedAt = performance.now();
       await (await fetch(url)).text();
       this.blockedMs = Math.max(this.blockedMs, performance.now() - startedAt);
-      this.peakMb = Math.max(this.peakMb, await anonymousMb(this.#process.pid));
+      const { anonymousMb } = await processMemory(this.#process.pid);
+      this.peakMb = Math.max(this.peakMb, anonymousMb);
       await delay(SAMPLE_MS);
     }
   }
@@ -113,7 +115,7 @@ async function measure(run: Run): Promise<Record<string, string>> {
   await delay(IDLE_MS);
   const idleCpu = (await cpuSeconds(first.process.pid) - before) / (IDLE_MS / 1000);
   first.sampler.start();
-  const settledMb = await anonymousMb(first.process.pid);
+  const { anonymousMb: settledMb } = await processMemory(first.process.pid);
   const starts = await compareStarts(run);
   await kill(first);
   // Messages of the starts may not have arrived for the agent, so that it repeats these.
@@ -191,12 +193,6 @@ async function kill({ process, sampler }: Launched): Promise<void> {
   await sampler.stop();
   process.kill("SIGKILL");
   await process.exit();
-}
-
-/** Anonymous memory of a process. */
-async function anonymousMb(pid: number): Promise<number> {
-  const rollup = await Deno.readTextFile(`/proc/${pid}/smaps_rollup`);
-  return Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1]) / 1024;
 }
 
 /** CPU time of a process so far. */

@@ -14,6 +14,7 @@ import { ControlPlane } from "../control_plane/control_plane.ts";
 import type { Quirk } from "../control_plane/quirks.ts";
 import { KubeconfigFile } from "../kubeconfig_file.ts";
 import { OutputLines } from "../output_lines.ts";
+import { processMemory } from "../process_memory.ts";
 import { markdownTable, median } from "./statistics.ts";
 import {
   type BenchAgent,
@@ -279,13 +280,14 @@ async function memory(path: Path): Promise<Array<[string, number]>> {
   // The pods of busy streams read nothing, so that their windows fill up.
   for (const [name, count, first] of [["idle", IDLE_STREAMS, ECHO], ["busy", MANY, STALLED]] as const) {
     await delay(SETTLE_MS);
-    const before = await anonymousBytes(agent);
+    const before = await processMemory(agent.process.pid);
     const streams = await openAll(path, count, first);
     if (name === "busy") {
       for (const stream of streams) void stream.write(new Uint8Array(BUSY_BYTES)).catch(() => {});
     }
     await delay(SETTLE_MS);
-    figures.push([name, (await anonymousBytes(agent) - before) / count / 1024]);
+    const after = await processMemory(agent.process.pid);
+    figures.push([name, (after.anonymousMb - before.anonymousMb) * 1024 / count]);
     for (const stream of streams) stream[Symbol.dispose]();
   }
   return figures;
@@ -331,11 +333,6 @@ async function ackMs({ id, controlPlane }: BenchAgent): Promise<number> {
     times.push(performance.now() - startedAt);
   }
   return Math.max(...times);
-}
-
-async function anonymousBytes({ process }: BenchAgent): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${process.pid}/status`);
-  return Number(/RssAnon:\s*(\d+) kB/.exec(status)?.[1]) * 1024;
 }
 
 function latency(times: readonly number[] = []): string {

@@ -2,6 +2,7 @@
  * The open files and the memory of a process, from /proc.
  * @module
  */
+import { processMemory } from "../process_memory.ts";
 
 /** The resource usage of a process. */
 export interface Footprint {
@@ -21,13 +22,12 @@ export interface Sample {
 
 /** Reads the current usage of a process. */
 export async function footprint(pid: number): Promise<Footprint> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  const number = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)`, "m").exec(status)?.[1]);
+  const { residentMb, anonymousMb } = await processMemory(pid);
   let openFiles = 0;
   for await (const _ of Deno.readDir(`/proc/${pid}/fd`)) openFiles += 1;
   return {
     openFiles,
-    memoryMb: Math.round(number("VmRSS") / 1024),
-    anonymousMb: Math.round(number("RssAnon") / 1024),
+    memoryMb: Math.round(residentMb),
+    anonymousMb: Math.round(anonymousMb),
   };
 }

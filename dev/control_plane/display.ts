@@ -2,9 +2,10 @@
  * Detects the protocol of a session's display, and relays RFB to a browser by a WebSocket. `display_proxy.ts` relays HTTP.
  * @module
  */
-import { deadline, delay } from "@std/async";
+import { deadline } from "@std/async";
 import type { OpenedStream } from "../../lib/streams/tunnel_connection.ts";
 import { isTimeout } from "../../lib/common/errors.ts";
+import { decongested } from "../../lib/streams/send_queue.ts";
 import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import type { TunnelStream } from "../../lib/streams/tunnel_stream.ts";
 import { errorResponse } from "./router.ts";
@@ -24,7 +25,6 @@ export const OPEN_TIMEOUT_MS = 30_000;
 export const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 /** A display waits for its browser while this many bytes are not sent yet. */
 const CONGESTED_BYTES = 256 * 1024;
-const CONGESTION_POLL_MS = 2;
 /** Close code for a stream that was reset; the reason contains its code and message. */
 const RESET_CODE = 4000;
 /** Longest reason of a close frame in bytes: RFC 6455, section 5.5. */
@@ -108,12 +108,15 @@ async function sendBytes(stream: TunnelStream, socket: WebSocket): Promise<void>
 
 /** Whether a browser accepts messages more slowly than they are sent. */
 export function isCongested(socket: WebSocket): boolean {
-  return socket.readyState === WebSocket.OPEN && socket.bufferedAmount > CONGESTED_BYTES;
+  return socket.readyState === WebSocket.OPEN && socket.bufferedAmount >= CONGESTED_BYTES;
 }
 
-/** Waits while a browser is {@linkcode isCongested}; WebSockets have no event for that. */
+/** Waits while a browser is {@linkcode isCongested}. */
 export async function drained(socket: WebSocket): Promise<void> {
-  while (isCongested(socket)) await delay(CONGESTION_POLL_MS);
+  await decongested(socket, {
+    congestedBytes: CONGESTED_BYTES,
+    isClosed: () => socket.readyState !== WebSocket.OPEN,
+  });
 }
 
 /** The session whose origin a request is for, such as `s1` for `http://s1.localhost:8000/`. */

@@ -15,10 +15,17 @@ export interface BufferedSocket {
   readonly bufferedAmount: number;
 }
 
+/** When a wait for a socket ends. */
+export interface CongestionLimits {
+  /** The socket is congested while so many bytes wait in it. */
+  readonly congestedBytes: number;
+  readonly isClosed: () => boolean;
+}
+
 /** Messages in turn: streams that wait for each message before the next take turns. Nothing is sent while the socket is congested. */
 export class SendQueue {
   readonly #socket: BufferedSocket;
-  readonly #congestedBytes: number;
+  readonly #limits: CongestionLimits;
   readonly #waiting: { send: () => void; done: () => void }[] = [];
   #isSending = false;
   #isClosed = false;
@@ -26,7 +33,7 @@ export class SendQueue {
   /** @param congestedBytes the socket is congested while so many bytes wait in it */
   constructor(socket: BufferedSocket, congestedBytes: number) {
     this.#socket = socket;
-    this.#congestedBytes = congestedBytes;
+    this.#limits = { congestedBytes, isClosed: () => this.#isClosed };
   }
 
   /** Sends a message in its turn; resolves when it was sent, or the queue was closed. */
@@ -46,10 +53,7 @@ export class SendQueue {
   async #sendAll(): Promise<void> {
     this.#isSending = true;
     for (let next; (next = this.#waiting.shift());) {
-      await decongested(this.#socket, {
-        congestedBytes: this.#congestedBytes,
-        isClosed: () => this.#isClosed,
-      });
+      await decongested(this.#socket, this.#limits);
       if (!this.#isClosed) next.send();
       next.done();
     }
@@ -63,7 +67,7 @@ export class SendQueue {
  */
 export async function decongested(
   socket: BufferedSocket,
-  { congestedBytes, isClosed }: { readonly congestedBytes: number; readonly isClosed: () => boolean },
+  { congestedBytes, isClosed }: CongestionLimits,
 ): Promise<void> {
   let before = Infinity;
   for (let turns = 0; !isClosed(); turns += 1) {
