@@ -111,6 +111,8 @@ async function identityOf(
   try {
     await plugin(options);
   } catch (cause) {
+    // The parser quotes the output, which may be a token.
+    if (cause instanceof SyntaxError) throw error("failed: its output is not JSON");
     throw error(`failed: ${messageOf(cause).trim()}`, cause);
   }
   const { headers: { Authorization: authorization }, cert, key } = options;

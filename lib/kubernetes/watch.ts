@@ -247,8 +247,17 @@ async function* lines(body: ReadableStream<Uint8Array>, silence: SilenceTimeout)
   }
 }
 
+/** Parses a line; the parser's own error would quote it, and it may contain what a session keeps secret. */
+function parseLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new TypeError("The server sent an event that is not JSON");
+  }
+}
+
 function parseEvent<T extends KubernetesObject>(line: string): WatchEvent<T> {
-  const event = asRecord(JSON.parse(line));
+  const event = asRecord(parseLine(line));
   const object = asRecord(event?.object);
   const version = asRecord(object?.metadata)?.resourceVersion;
   if (event?.type === "ERROR") {

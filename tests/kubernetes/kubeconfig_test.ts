@@ -446,6 +446,19 @@ Deno.test("credentials() rejects an exec plug-in that returns nothing", async ()
   });
 });
 
+Deno.test("credentials() rejects an exec plug-in that prints a bare token, without quoting it", async () => {
+  using folder = new Folder();
+  const program = folder.write("bin/get-token", `#!/bin/sh\necho ${SECRET}\n`);
+  await Deno.chmod(program, 0o755);
+  const { credentials } = load(folder, kubeconfig({ user: { exec: { command: "bin/get-token" } } }));
+  const error = await assertRejects(
+    credentials,
+    KubeconfigError,
+    'user "u": exec bin/get-token failed: its output is not JSON',
+  );
+  assertEquals(Deno.inspect(error).includes(SECRET), false);
+});
+
 /** An identity provider whose certificate only the test's authority has signed; its tokens expire in an hour. */
 class IdentityProvider implements AsyncDisposable {
   /** The parameters of each request for a token. */

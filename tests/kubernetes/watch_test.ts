@@ -245,6 +245,7 @@ for (const [what, interrupt, reason] of INTERRUPTIONS) {
     const line = await logs.line("WARN");
     assertStringIncludes(line, `Cannot watch ${PATH.split("/").at(-1)}, retrying: `);
     assertStringIncludes(line, reason);
+    assertEquals(line.includes("<html>"), false);
   });
 }
 
