@@ -3,7 +3,6 @@
  * @module
  */
 import { deadline } from "@std/async";
-import { setImmediate } from "node:timers";
 import type { JournalEntry } from "./commands/journal.ts";
 import { CommandError } from "./common/errors.ts";
 import { log } from "./common/log.ts";
@@ -21,20 +20,19 @@ export async function recover(components: Components, signal: AbortSignal): Prom
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
   dispatcher.resume(entries);
   await cache.synced(signal);
-  // With thousands of sessions, the last list and what follows take a tenth of a second each: heartbeats and renewals go between them.
-  await new Promise((resolve) => setImmediate(resolve));
   warnOfForeignSessions(cache);
-  // Before the monitor, which does not report what the reconciler restores.
-  reconciler.start();
   const failed = failedStarts(entries);
   const existing = new Set([...sessionIds, ...cache.sessionIds()]);
   const uncertain = uncertainSessions(entries, (sessionId) => existing.has(sessionId));
   const isOther = (sessionId: string) => !failed.has(sessionId);
-  monitor.start({
+  const sessions = {
     known: sessionIds.filter(isOther),
     uncertain: uncertain.filter(isOther),
     reportedUpTo,
-  });
+  };
+  // Before the monitor, which does not report what the reconciler restores.
+  await reconciler.start(signal);
+  await monitor.start(sessions, signal);
   dispatcher.reportFailedStarts(failed);
   components.expiry.start();
   components.homeRetention.start();

@@ -3,7 +3,7 @@
  * @module
  */
 import type { V1SelfSubjectAccessReview } from "@kubernetes/client-node";
-import { collectionPath, orUndefined } from "../kubernetes/collection.ts";
+import { collectionPath, listAll, type ListQuery, orUndefined } from "../kubernetes/collection.ts";
 import type { Transport } from "../kubernetes/transport.ts";
 import { asRecord } from "../common/json.ts";
 import type { DatedResponse } from "./connection.ts";
@@ -72,8 +72,7 @@ export class ClusterView {
   }
 
   /** Lists a collection by its path. */
-  async list<T>(path: string): Promise<readonly T[]> {
-    const answer = asRecord(await this.#transport.getJson(path));
-    return Array.isArray(answer?.items) ? answer.items as T[] : [];
+  async list<T>(path: string, options: Omit<ListQuery<T>, "signal"> = {}): Promise<readonly T[]> {
+    return (await listAll(this.#transport, path, options)).objects;
   }
 }

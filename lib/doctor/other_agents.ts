@@ -107,8 +107,8 @@ async function leaderOf(view: ClusterView, agentId: string): Promise<string | un
 
 async function agentPods(view: ClusterView): Promise<readonly V1Pod[] | undefined> {
   if (!await view.may({ verb: "list", resource: "pods" })) return undefined;
-  const query = new URLSearchParams({ labelSelector: "component=k8s-agent" });
-  const pods = await view.list<V1Pod>(`/api/v1/namespaces/${view.namespace}/pods?${query}`);
+  const query = { labelSelector: "component=k8s-agent" };
+  const pods = await view.list<V1Pod>(`/api/v1/namespaces/${view.namespace}/pods`, { query });
   return pods.filter((pod) => !hasEnded(pod));
 }
 

@@ -45,9 +45,16 @@ export async function checkStorageClass(view: ClusterView, config: Config): Prom
 
 async function listClaims(view: ClusterView, className: string): Promise<readonly V1PersistentVolumeClaim[]> {
   if (!await view.may({ verb: "list", resource: "persistentvolumeclaims" })) return [];
-  const query = new URLSearchParams({ labelSelector: `${APP_LABEL}=${APP}` });
-  const path = `/api/v1/namespaces/${view.namespace}/persistentvolumeclaims?${query}`;
-  const claims = await view.list<V1PersistentVolumeClaim>(path);
+  const path = `/api/v1/namespaces/${view.namespace}/persistentvolumeclaims`;
+  const claims = await view.list<V1PersistentVolumeClaim>(path, {
+    query: { labelSelector: `${APP_LABEL}=${APP}` },
+    // There may be thousands.
+    reduce: ({ metadata, spec, status }) => ({
+      metadata: { name: nameOf({ metadata }) },
+      spec: { storageClassName: spec?.storageClassName },
+      status: { phase: status?.phase },
+    }),
+  });
   return claims.filter(({ spec }) => className === "" || spec?.storageClassName === className);
 }
 

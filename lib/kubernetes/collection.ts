@@ -4,7 +4,9 @@
  * @module
  */
 import type { KubernetesObject, V1DeleteOptions } from "@kubernetes/client-node";
+import { abortable } from "@std/async";
 import { hasStatus } from "../common/errors.ts";
+import { asRecord } from "../common/json.ts";
 import type { ApiCall, Transport } from "./transport.ts";
 
 /** Where the API serves the objects of a kind. */
@@ -30,6 +32,43 @@ export function collectionPath({ api, resource }: Resource, namespace: string): 
   return `${api}/namespaces/${encodeURIComponent(namespace)}/${resource}`;
 }
 
+/** What to list. */
+export interface ListQuery<T> {
+  /** Query parameters of the API, such as a label selector. @default none */
+  readonly query?: Readonly<Record<string, string>> | undefined;
+  /** Returns what is kept of an object; it is called as soon as a page is parsed. @default the whole object */
+  readonly reduce?: ((object: T) => T) | undefined;
+  /** @default never aborted */
+  readonly signal?: AbortSignal;
+}
+
+/** Objects that are requested at once, so that a list of thousands is never in memory as one text. */
+const PAGE_SIZE = 250;
+
+/**
+ * Lists a collection once, in pages, and returns its objects and its resource version.
+ *
+ * @throws {KubernetesError} when the list is refused or gets no response
+ */
+export async function listAll<T>(
+  transport: Pick<Transport, "getJson">,
+  path: string,
+  { query = {}, reduce = (object) => object, signal = new AbortController().signal }: ListQuery<T>,
+): Promise<{ readonly objects: readonly T[]; readonly version: string }> {
+  const parameters = new URLSearchParams({ ...query, limit: String(PAGE_SIZE) });
+  const objects: T[] = [];
+  while (true) {
+    const response = asRecord(await abortable(transport.getJson(`${path}?${parameters}`), signal));
+    const { resourceVersion: version, continue: next } = asRecord(response?.metadata) ?? {};
+    if (!Array.isArray(response?.items) || typeof version !== "string") {
+      throw new TypeError("The response is not a list");
+    }
+    for (const object of response.items as T[]) objects.push(reduce(object));
+    if (typeof next !== "string" || next === "") return { objects, version };
+    parameters.set("continue", next);
+  }
+}
+
 /** The objects of one kind in a namespace. Every method rejects with a {@linkcode KubernetesError}. */
 export class Collection<T extends KubernetesObject> {
   readonly #transport: Transport;
@@ -50,9 +89,7 @@ export class Collection<T extends KubernetesObject> {
   }
 
   async list(labelSelector: string): Promise<readonly T[]> {
-    const query = new URLSearchParams({ labelSelector });
-    const { items } = await this.#transport.getJson(`${this.#path}?${query}`) as { items: readonly T[] };
-    return items;
+    return (await listAll<T>(this.#transport, this.#path, { query: { labelSelector } })).objects;
   }
 
   /** Replaces an object; refused with 409 if its resource version is not the current one. */

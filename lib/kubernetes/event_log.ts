@@ -129,6 +129,15 @@ export class EventLog {
   }
 }
 
+/** Returns an event with only the fields that are read. */
+export function reduceEvent(object: KubernetesObject): KubernetesObject {
+  const { metadata, ...fields } = object as KubernetesObject & Readonly<Record<string, unknown>>;
+  const { uid, resourceVersion } = metadata ?? {};
+  const { involvedObject, reason, message } = fields;
+  const reduced = { metadata: { uid, resourceVersion }, involvedObject, reason, message };
+  return reduced as KubernetesObject;
+}
+
 function parseEvent(object: KubernetesObject): SessionEvent | undefined {
   const { metadata, ...fields } = object as KubernetesObject & Readonly<Record<string, unknown>>;
   const { kind, uid, fieldPath } = asRecord(fields.involvedObject) ?? {};

@@ -210,12 +210,12 @@ export class SessionCache {
   replace(kind: Kind, objects: readonly KubernetesObject[], version: string): void {
     this.#setVersion(kind, version);
     const present = new Set(objects.map((object) => object.metadata?.uid));
-    for (const { object, ...entry } of [...this.#objects.keys()].flatMap((id) => this.#entries(id))) {
+    for (const [uid, { sessionId, key }] of this.#places) {
+      const entry = present.has(uid) ? undefined : this.#objects.get(sessionId)?.get(key);
+      if (entry?.kind !== kind) continue;
       const isLater = entry.source === "response" &&
-        Number(object.metadata?.resourceVersion) > Number(version);
-      if (entry.kind === kind && !present.has(object.metadata?.uid) && !isLater) {
-        this.#remove(kind, { object, version });
-      }
+        Number(entry.object.metadata?.resourceVersion) > Number(version);
+      if (!isLater) this.#remove(kind, { object: entry.object, version });
     }
     this.#foreign.retain(kind, present);
     for (const object of objects) this.#put({ kind, object, source: "list" });
@@ -345,7 +345,7 @@ export class SessionCache {
 
   #updateRunning(sessionId: string | undefined): void {
     if (sessionId === undefined) return;
-    const { deployment } = this.session(sessionId);
+    const deployment = this.#entries(sessionId).find(({ kind }) => kind === "deployment")?.object;
     if (wantsPod(deployment)) this.#running.set(sessionId, deployment);
     else this.#running.delete(sessionId);
   }

@@ -5,7 +5,7 @@
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { APP, APP_LABEL } from "../model/names.ts";
 import { collectionPath } from "./collection.ts";
-import { EVENT_SELECTOR } from "./event_log.ts";
+import { EVENT_SELECTOR, reduceEvent } from "./event_log.ts";
 import { COLLECTIONS, type Kind, KINDS, reduce } from "./kinds.ts";
 import type { SessionCache } from "./session_cache.ts";
 import type { Transport } from "./transport.ts";
@@ -85,6 +85,7 @@ function eventsOf({ cache, namespace, signal }: LoadOptions & { cache: SessionCa
   return {
     path: collectionPath({ api: "/api/v1", resource: "events" }, namespace),
     selector: { fieldSelector: EVENT_SELECTOR },
+    reduce: reduceEvent,
     onList: (events: readonly KubernetesObject[]) => events.forEach((event) => cache.putEvent(event)),
     signal,
   };

@@ -53,6 +53,12 @@ const MAX_RETRIES = 4;
 /** Limit of concurrent requests: API servers limit the streams of one connection, so that more would only queue there. */
 const CONCURRENCY = 48;
 
+/**
+ * Without compression: the API server compresses a streamed list in several gzip members (RFC 1952), of which Deno decodes only the first, without
+ * an error.
+ */
+const HEADERS = { "Accept": "application/json", "Accept-Encoding": "identity" };
+
 /** A request to the API. */
 export interface ApiCall {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -266,7 +272,7 @@ export class Transport implements Disposable {
     try {
       const response = await fetch(request.url, {
         method: request.method,
-        headers: [...headers, ...Object.entries({ Accept: "application/json", ...request.headers })],
+        headers: [...headers, ...Object.entries({ ...HEADERS, ...request.headers })],
         ...(request.body === undefined ? {} : { body: request.body }),
         signal: options.signal,
         client: connections[options.connection],

@@ -1,16 +1,21 @@
 /**
- * List and watch of one collection, with resync and retries without limit: it delivers the full list, then every change.
- * Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ * List and watch of one collection, with resync and retries without limit: it delivers the full list, then every change. The list is streamed as
+ * the first events of the watch; servers without this feature are asked for it in pages.
+ * Sources: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes,
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { abortable, delay } from "@std/async";
+import { delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
+import { Turns } from "../common/event_loop.ts";
 import { asRecord } from "../common/json.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import { formatDuration } from "../common/quantities.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
+import { listAll } from "./collection.ts";
+import { nameOf } from "./objects.ts";
 import type { Transport } from "./transport.ts";
 
 /** A collection to list. */
@@ -29,7 +34,7 @@ export interface ListOptions<T extends KubernetesObject> {
 /** Durations of a watch. */
 export type WatchTimings = Pick<
   Timings,
-  "watchLifetimeMs" | "watchSilenceMs" | "watchRetryMs" | "maxWatchRetryMs"
+  "requestTimeoutMs" | "watchLifetimeMs" | "watchSilenceMs" | "watchRetryMs" | "maxWatchRetryMs"
 >;
 
 /** A collection to list and watch. */
@@ -61,6 +66,10 @@ const REMINDER_MS = 60_000;
 /** HTTP status, or code of an ERROR event: the server no longer has the changes since the requested resource version. */
 const GONE = 410;
 const FORBIDDEN = 403;
+/** HTTP statuses of a server that cannot stream lists: the parameters are invalid. */
+const INVALID = [400, 422];
+/** Annotation of the bookmark that follows the last object of a streamed list. */
+const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 
 /**
  * Lists and watches until the signal is aborted.
@@ -74,34 +83,19 @@ export async function watch<T extends KubernetesObject>(
   await new Watch(transport, options).run();
 }
 
-/** Objects that are requested at once, so that a list of thousands is never in memory as one text. */
-const PAGE_SIZE = 250;
-
 /**
- * Lists a collection once, in pages.
+ * Lists a collection once.
  *
  * @returns the resource version of the list
  * @throws {KubernetesError} when the list is refused or gets no response
  */
 export async function list<T extends KubernetesObject>(
   transport: Transport,
-  { path, selector, reduce = (object) => object, onList, signal }: ListOptions<T>,
+  { path, selector, reduce, onList, signal }: ListOptions<T>,
 ): Promise<string> {
-  const query = new URLSearchParams({ ...selector, limit: String(PAGE_SIZE) });
-  const objects: T[] = [];
-  while (true) {
-    const response = asRecord(await abortable(transport.getJson(`${path}?${query}`), signal));
-    const { resourceVersion: version, continue: next } = asRecord(response?.metadata) ?? {};
-    if (!Array.isArray(response?.items) || typeof version !== "string") {
-      throw new TypeError("The response is not a list");
-    }
-    for (const object of response.items as T[]) objects.push(reduce(object));
-    if (typeof next !== "string" || next === "") {
-      onList(objects, version);
-      return version;
-    }
-    query.set("continue", next);
-  }
+  const { objects, version } = await listAll<T>(transport, path, { query: selector, reduce, signal });
+  onList(objects, version);
+  return version;
 }
 
 /** State of one running watch. */
@@ -114,6 +108,8 @@ class Watch<T extends KubernetesObject> {
   readonly #backoff: Backoff;
   /** Resource version to continue from; `undefined` if a new list is needed. */
   #version: string | undefined;
+  /** Whether the next list is streamed: not after a streamed list has failed, until one in pages has succeeded. */
+  #streamsList = true;
 
   constructor(transport: Transport, options: WatchOptions<T>) {
     this.#transport = transport;
@@ -131,8 +127,7 @@ class Watch<T extends KubernetesObject> {
       let retryAfterMs = 0;
       const startedAt = performance.now();
       try {
-        this.#version ??= await list(this.#transport, this.#options);
-        await this.#watchFrom(this.#version);
+        await this.#listAndWatch();
         if (performance.now() - startedAt >= STABLE_MS) {
           this.#backoff.reset();
           continue;
@@ -145,34 +140,78 @@ class Watch<T extends KubernetesObject> {
     }
   }
 
-  /** Delivers the changes since a version until the server ends the watch. */
-  async #watchFrom(version: string): Promise<void> {
-    const { path, selector, reduce = (object) => object, onChange } = this.#options;
-    const { onForbidden, observer, signal } = this.#options;
-    const { watchLifetimeMs, watchSilenceMs } = this.#timings;
+  /** Delivers the list, if it is needed, and every change until the server ends the watch. */
+  async #listAndWatch(): Promise<void> {
+    if (this.#version === undefined && this.#streamsList) {
+      this.#streamsList = false;
+      try {
+        return await this.#watchFrom(undefined);
+      } catch (error) {
+        if (!hasStatus(error, ...INVALID)) throw error;
+      }
+    }
+    this.#version ??= await list(this.#transport, this.#options);
+    this.#streamsList = true;
+    await this.#watchFrom(this.#version);
+  }
+
+  /** Delivers the changes since a version, or a streamed list and the changes since, until the server ends the watch. */
+  async #watchFrom(version: string | undefined): Promise<void> {
+    const { path, selector, reduce = (object) => object, onForbidden, signal } = this.#options;
+    const { requestTimeoutMs, watchLifetimeMs, watchSilenceMs } = this.#timings;
     const query = new URLSearchParams({
       watch: "true",
       allowWatchBookmarks: "true",
       timeoutSeconds: String(Math.ceil(watchLifetimeMs / 1000)),
       ...selector,
-      resourceVersion: version,
+      ...(version === undefined
+        ? { sendInitialEvents: "true", resourceVersionMatch: "NotOlderThan" }
+        : { resourceVersion: version }),
     });
     const startedAt = performance.now();
-    using silence = new SilenceTimeout(watchSilenceMs, {
+    using silence = new SilenceTimeout(version === undefined ? requestTimeoutMs : watchSilenceMs, {
       outer: signal,
       onTimeout: () => this.#transport.renew(startedAt),
     });
     const body = await this.#transport.stream(`${path}?${query}`, silence.signal);
     onForbidden?.(undefined);
-    if (this.#failures.reset()) log.info("Watching {resource} again", { resource: this.#resource });
-    observer?.onWatchEvent(this.#resource);
+    /** The objects of a streamed list by name, until it is complete. */
+    let listed = version === undefined ? new Map<string, T>() : undefined;
+    if (!listed) this.#onCurrent();
     for await (const line of lines(body, silence)) {
       const event = parseEvent<T>(line);
-      this.#version = event.version;
-      observer?.onWatchEvent(this.#resource);
-      if (event.type !== "bookmark") onChange(event.type, reduce(event.object));
-      this.#backoff.reset();
+      if (!listed) this.#onEvent(event);
+      else if (event.type === "put") listed.set(nameOf(event.object), reduce(event.object));
+      else if (event.type === "remove") listed.delete(nameOf(event.object));
+      else if (event.endsList) {
+        this.#onListed([...listed.values()], event.version);
+        silence.restart(watchSilenceMs);
+        listed = undefined;
+      }
     }
+    if (listed) throw new TypeError("The server ended the watch before the list was complete");
+  }
+
+  /** A streamed list is complete. */
+  #onListed(objects: readonly T[], version: string): void {
+    this.#options.onList(objects, version);
+    this.#version = version;
+    this.#streamsList = true;
+    this.#onCurrent();
+  }
+
+  #onEvent(event: WatchEvent<T>): void {
+    const { reduce = (object) => object, onChange, observer } = this.#options;
+    this.#version = event.version;
+    observer?.onWatchEvent(this.#resource);
+    if (event.type !== "bookmark") onChange(event.type, reduce(event.object));
+    this.#backoff.reset();
+  }
+
+  /** The list was delivered, and the changes since follow. */
+  #onCurrent(): void {
+    if (this.#failures.reset()) log.info("Watching {resource} again", { resource: this.#resource });
+    this.#options.observer?.onWatchEvent(this.#resource);
   }
 
   /** Reports an error; returns the pause that the server requested, in milliseconds. */
@@ -194,15 +233,16 @@ class Watch<T extends KubernetesObject> {
 }
 
 type WatchEvent<T> =
-  | { readonly type: "put" | "remove"; readonly object: T; readonly version: string }
-  | { readonly type: "bookmark"; readonly version: string };
+  | { readonly type: "put"; readonly object: T; readonly version: string }
+  | { readonly type: "remove"; readonly object: T; readonly version: string }
+  | { readonly type: "bookmark"; readonly version: string; readonly endsList: boolean };
 
 /** Aborts its signal after a time without data, or when the outer signal is aborted. */
 class SilenceTimeout implements Disposable {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
-  readonly #timeoutMs: number;
   readonly #onTimeout: () => void;
+  #timeoutMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(timeoutMs: number, { outer, onTimeout }: { outer: AbortSignal; onTimeout: () => void }) {
@@ -212,13 +252,14 @@ class SilenceTimeout implements Disposable {
     this.restart();
   }
 
-  /** Starts the time over, as data was received. */
-  restart(): void {
+  /** Starts the time over, as data was received, from now on with another timeout if one is given. */
+  restart(timeoutMs = this.#timeoutMs): void {
+    this.#timeoutMs = timeoutMs;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#onTimeout();
-      this.#controller.abort(new Error(`no data was received for ${formatDuration(this.#timeoutMs)}`));
-    }, this.#timeoutMs);
+      this.#controller.abort(new Error(`no data was received for ${formatDuration(timeoutMs)}`));
+    }, timeoutMs);
   }
 
   /** Also aborts the request, so that no stream outlives the loop that reads it. */
@@ -236,8 +277,11 @@ async function* lines(body: ReadableStream<Uint8Array>, silence: SilenceTimeout)
   const cancel = () => void reader.cancel().catch(() => {});
   silence.signal.addEventListener("abort", cancel, { once: true });
   let rest = "";
+  const turns = new Turns();
   while (true) {
-    const { done, value } = await reader.read();
+    // Reads of data that has already arrived do not wait for the event loop.
+    await turns.next();
+    const { done, value } = await turns.wait(reader.read());
     silence.signal.throwIfAborted();
     if (done) return;
     silence.restart();
@@ -259,7 +303,8 @@ function parseLine(line: string): unknown {
 function parseEvent<T extends KubernetesObject>(line: string): WatchEvent<T> {
   const event = asRecord(parseLine(line));
   const object = asRecord(event?.object);
-  const version = asRecord(object?.metadata)?.resourceVersion;
+  const metadata = asRecord(object?.metadata);
+  const version = metadata?.resourceVersion;
   if (event?.type === "ERROR") {
     const { code, message = "The server ended the watch with an error" } = object ?? {};
     throw new KubernetesError(String(message), { status: Number(code ?? 0), reason: "" });
@@ -272,6 +317,10 @@ function parseEvent<T extends KubernetesObject>(line: string): WatchEvent<T> {
     case "DELETED":
       return { type: "remove", object: object as unknown as T, version };
     default:
-      return { type: "bookmark", version };
+      return {
+        type: "bookmark",
+        version,
+        endsList: asRecord(metadata?.annotations)?.[INITIAL_EVENTS_END] === "true",
+      };
   }
 }

@@ -5,6 +5,7 @@
  */
 import { Backoff, type BackoffOptions } from "../common/backoff.ts";
 import { CommandError, messageOf } from "../common/errors.ts";
+import { Turns } from "../common/event_loop.ts";
 import { log, RepeatFilter } from "../common/log.ts";
 import type { SessionCache } from "../kubernetes/session_cache.ts";
 import type { BusySessions } from "../status/busy_sessions.ts";
@@ -55,12 +56,20 @@ export class Reconciler implements Disposable {
     this.#options = options;
   }
 
-  /** Checks all sessions now and after each change. Call it when the cache is synced, before other listeners report the damage. */
-  start(): void {
+  /**
+   * Checks all sessions now and after each change; resolves when all are checked, and rejects with the signal's reason. Call it when the cache is
+   * synced, before other listeners report the damage.
+   */
+  async start(signal: AbortSignal): Promise<void> {
     const { cache, busy } = this.#options;
     const check = (sessionId: string) => this.#check(sessionId);
-    for (const sessionId of cache.sessionIds()) check(sessionId);
     this.#stopListening = [cache.listen(check), busy.onIdle(check)];
+    const turns = new Turns();
+    for (const sessionId of cache.sessionIds()) {
+      await turns.next();
+      signal.throwIfAborted();
+      check(sessionId);
+    }
   }
 
   /** Stops repairing. */

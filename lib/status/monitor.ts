@@ -7,6 +7,7 @@
 import type { SessionStatus } from "../control_plane/protocol.ts";
 import type { ReportedStatuses } from "../control_plane/reported_statuses.ts";
 import type { Reporter } from "../control_plane/reporter.ts";
+import { Turns } from "../common/event_loop.ts";
 import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import { DEFAULT_TIMINGS } from "../model/timings.ts";
 import { isLeftByGoAgent, isReportedBefore, recordedActivity, recordedStatus } from "./annotations.ts";
@@ -59,32 +60,43 @@ export class Monitor implements Disposable {
     this.#options = options;
   }
 
-  /** Reports what changed since the previous process reported, and every change from now on. Call it when the cache is synced. */
-  start({ known, uncertain, reportedUpTo }: RecoveredSessions): void {
+  /**
+   * Reports what changed since the previous process reported, and every change from now on; resolves when all sessions are taken over, and rejects
+   * with the signal's reason. Call it when the cache is synced.
+   */
+  async start({ known, uncertain, reportedUpTo }: RecoveredSessions, signal: AbortSignal): Promise<void> {
     const { cache, reported, busy, activity } = this.#options;
     const isKnown = new Set(known);
     const isUncertain = new Set(uncertain);
+    // Commands and changes go on while the sessions are taken over.
+    const changed = new Set<string>();
+    const reportedByCommands = new Set<string>();
+    this.#stopListening = [
+      cache.listen((sessionId) => changed.add(sessionId)),
+      busy.onIdle((sessionId) => changed.add(sessionId)),
+      reported.listen((sessionId) => reportedByCommands.add(sessionId)),
+    ];
+    const turns = new Turns();
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
-      this.#takeOver(sessionId, {
-        isUncertain: isUncertain.has(sessionId),
-        isKnown: isKnown.has(sessionId),
-        reportedUpTo,
-      });
+      await turns.next();
+      signal.throwIfAborted();
+      if (!reportedByCommands.has(sessionId)) {
+        this.#takeOver(sessionId, {
+          isUncertain: isUncertain.has(sessionId),
+          isKnown: isKnown.has(sessionId),
+          reportedUpTo,
+        });
+      }
       this.check(sessionId);
     }
-    const check = (sessionId: string) => {
-      this.check(sessionId);
-      this.#advance();
-    };
-    this.#stopListening = [
-      cache.listen(check),
-      busy.onIdle(check),
-      reported.listen((sessionId) => reported.get(sessionId) ?? activity.forget(sessionId)),
-      activity.onPublish((sessionId) => void this.#reportActivity(sessionId)),
-    ];
+    this.#stop();
+    this.#listen();
+    for (const sessionId of changed) this.check(sessionId);
     for (const sessionId of cache.sessionIds()) {
       const recorded = recordedActivity(cache.session(sessionId));
       if (recorded) activity.restore(sessionId, recorded);
+      // Of a stream that was opened before.
+      if (activity.of(sessionId)?.viewers) void this.#reportActivity(sessionId);
     }
   }
 
@@ -101,9 +113,27 @@ export class Monitor implements Disposable {
 
   /** Stops listening. */
   [Symbol.dispose](): void {
-    for (const stop of this.#stopListening) stop();
+    this.#stop();
     for (const { timer } of this.#unready.values()) clearTimeout(timer);
     this.#unready.clear();
+  }
+
+  #listen(): void {
+    const { cache, reported, busy, activity } = this.#options;
+    const check = (sessionId: string) => {
+      this.check(sessionId);
+      this.#advance();
+    };
+    this.#stopListening = [
+      cache.listen(check),
+      busy.onIdle(check),
+      reported.listen((sessionId) => reported.get(sessionId) ?? activity.forget(sessionId)),
+      activity.onPublish((sessionId) => void this.#reportActivity(sessionId)),
+    ];
+  }
+
+  #stop(): void {
+    for (const stop of this.#stopListening) stop();
   }
 
   /** Sets what the Control Plane knows of a session that an earlier process may have reported. */
@@ -118,10 +148,9 @@ export class Monitor implements Disposable {
     const { reported, busy } = this.#options;
     const objects = this.#options.cache.session(sessionId);
     const lastReported = isUncertain ? undefined : recordedStatus(sessionId, objects);
-    const disruption = disruptionOf(objects, lastReported);
-    const observed = observedStatus(sessionId, { objects, lastReported, disruption });
-    if (lastReported) reported.set(lastReported);
-    else if (observed && !isUncertain && reportedUpTo && isReportedBefore(observed, objects, reportedUpTo)) {
+    if (lastReported) return reported.set(lastReported);
+    const observed = observedStatus(sessionId, { objects, lastReported, disruption: undefined });
+    if (observed && !isUncertain && reportedUpTo && isReportedBefore(observed, objects, reportedUpTo)) {
       reported.set(observed);
     } // A session that the journal does not know, such as one of the Go agent: its current status counts as reported. But the Go agent reported
     // neither hibernations nor ends.

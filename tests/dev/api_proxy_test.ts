@@ -257,7 +257,7 @@ Deno.test("ApiProxy streams watches, and ends them", async () => {
   proxied.proxy.endWatches();
   assertEquals(proxied.proxy.watches, 0);
   await createAndAwait(proxied, watching, "three");
-  const recorded = ["list configmaps", "watch configmaps", "watch configmaps"];
+  const recorded = ["watch configmaps", "watch configmaps"];
   assertEquals(proxied.proxy.requests.map(words), recorded);
 });
 

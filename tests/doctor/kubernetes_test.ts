@@ -15,6 +15,9 @@ import { type CheckName, CHECKS } from "../../lib/doctor/report.ts";
 import { temporaryFile } from "../support/clusters.ts";
 import { AGENT_ID, Diagnosis, kubeconfigFor } from "../support/diagnosis.ts";
 
+/** Metadata of a list. */
+const LIST = { resourceVersion: "1" };
+
 const SERVER = "https://10.96.0.1:443";
 const BIND =
   "apply k8s/rbac.yaml, and bind the account to the ClusterRole system:basic-user, as clusters do by default";
@@ -107,7 +110,7 @@ class ScriptedServer implements AsyncDisposable {
     this.#server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
       const { pathname } = new URL(request.url);
       return answer(request, pathname) ??
-        Response.json({ gitVersion: "v1.30.0", items: [], status: { allowed: true } });
+        Response.json({ gitVersion: "v1.30.0", metadata: LIST, items: [], status: { allowed: true } });
     });
   }
 
@@ -188,7 +191,7 @@ Deno.test("diagnose() accepts the beta annotation of the default storage class",
   const annotations = { "storageclass.beta.kubernetes.io/is-default-class": "true" };
   await using server = new ScriptedServer((_, path) =>
     path.endsWith("/storageclasses")
-      ? Response.json({ items: [{ metadata: { name: "old", annotations } }] })
+      ? Response.json({ metadata: LIST, items: [{ metadata: { name: "old", annotations } }] })
       : undefined
   );
   const { about } = await server.examine();
@@ -262,7 +265,7 @@ Deno.test("diagnose() skips what the agent's Role does not allow to read", async
 Deno.test("diagnose() reports the clock skew of the API server", async () => {
   await using server = new ScriptedServer(() => {
     const date = new Date(Date.now() + 20_000).toUTCString();
-    return Response.json({ gitVersion: "v1.30.0", items: [] }, { headers: { date } });
+    return Response.json({ gitVersion: "v1.30.0", metadata: LIST, items: [] }, { headers: { date } });
   });
   const { about } = await server.examine();
   assertMatch(

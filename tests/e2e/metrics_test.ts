@@ -153,9 +153,9 @@ onEachCluster("metrics count failed requests, retries and watch restarts", async
   api.inject({ kind: "status", code: 503, verb: "create", resource: "deployments" });
   await stage.command("start_session", START);
   api.inject({ kind: "status", code: 410, verb: "watch", resource: "pods" });
-  const relisted = stage.proxies.next("list pods");
+  const refused = stage.proxies.next("watch pods");
   api.endWatches();
-  await relisted;
+  await refused;
   await stage.command("hibernate_session", { sessionId: "s1" });
   const gained = changes(before, await scrape(stage.agent));
   const watched = (metric: string) => gained[`k8s_agent_${metric}`];

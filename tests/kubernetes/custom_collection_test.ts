@@ -52,11 +52,13 @@ class Following implements AsyncDisposable {
     );
   }
 
-  /** Answers a list and opens the watch after it. */
+  /** Streams a list, and returns the watch after it. */
   async list(items: unknown[], version = "100"): Promise<OpenWatch> {
-    (await this.request(COLLECTION)).list(items, version);
+    const watch = (await this.request(COLLECTION)).watch();
+    for (const item of items) watch.event("ADDED", item);
+    watch.endList(version);
     assertEquals(await this.calls.next(), "list");
-    return (await this.request(COLLECTION)).watch();
+    return watch;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,7 @@ import { DEFAULT_TIMINGS } from "../../lib/model/timings.ts";
 import { attributesOf } from "../../lib/kubernetes/requests.ts";
 import { type RequestRecord, Transport, type TransportOptions } from "../../lib/kubernetes/transport.ts";
 import { accessTo, temporaryFile } from "../support/clusters.ts";
+import { gzipSync } from "node:zlib";
 import { FakeTime } from "../support/fake_time.ts";
 import { FixedRandom } from "../support/fixed_random.ts";
 import { Queue } from "../support/queue.ts";
@@ -194,6 +195,19 @@ Deno.test("Transport reloads its credentials after a 401 for a watch", async () 
   const body = await transport.stream(`${PATH}?watch=true`, never);
   await body.cancel();
   assertEquals(api.authorizations, ["Bearer old", "Bearer new"]);
+});
+
+Deno.test("Transport receives a stream that the API server would compress in several gzip members", async () => {
+  const parts = ["first line\n", "second line\n"];
+  const members = parts.map((part) => gzipSync(part));
+  await using api = new ScriptedApi((_, request) =>
+    request.headers.get("accept-encoding")?.includes("gzip")
+      ? new Response(new Blob(members), { headers: { "Content-Encoding": "gzip" } })
+      : new Response(parts.join(""))
+  );
+  using transport = api.connect();
+  const body = await transport.stream(`${PATH}?watch=true`, never);
+  assertEquals(await new Response(body).text(), parts.join(""));
 });
 
 Deno.test("Transport reloads its credentials once for concurrent requests", async () => {

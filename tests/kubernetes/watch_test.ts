@@ -52,11 +52,24 @@ class RunningWatch implements AsyncDisposable {
     return request;
   }
 
-  /** Answers the first list with no objects and version 100, and opens the first watch. */
+  /** Streams a list without objects, with version 100. */
   async begin(): Promise<OpenWatch> {
-    (await this.request("list")).list([], "100");
+    const stream = (await this.request("stream")).watch();
+    stream.endList("100");
     assertEquals(await this.delivered.next(), "list@100");
-    return (await this.request("watch 100")).watch();
+    return stream;
+  }
+
+  /** Refuses to stream the list, and returns the request for its first page. */
+  async firstPage(): Promise<PendingRequest> {
+    (await this.request("stream")).refuse(422, "sendInitialEvents: Forbidden");
+    return await this.request("list");
+  }
+
+  /** Answers with a list without objects in one page, with version 100. */
+  async beginWithPage(): Promise<void> {
+    (await this.firstPage()).list([], "100");
+    assertEquals(await this.delivered.next(), "list@100");
   }
 
   async stop(): Promise<void> {
@@ -72,49 +85,105 @@ class RunningWatch implements AsyncDisposable {
   }
 }
 
-Deno.test("watch() lists in pages, and delivers the whole list", async () => {
+const WATCH = {
+  watch: "true",
+  allowWatchBookmarks: "true",
+  timeoutSeconds: "30",
+  labelSelector: "app=streamspace-session",
+};
+
+Deno.test("watch() streams the list, delivers it once it is complete, and goes on with the same watch", async () => {
   await using running = new RunningWatch();
-  const first = await running.request("list");
-  const metadata = { resourceVersion: "100", continue: "token 2" };
-  first.respond(Response.json({ kind: "List", metadata, items: [pod("p1", 90)] }));
-  const second = await running.request("list");
-  assertEquals(second.url.searchParams.get("continue"), "token 2");
-  second.list([pod("p2", 95)], "100");
-  assertEquals(await running.delivered.next(), "list@100 p1@90 p2@95");
-  await running.request("watch 100");
+  const request = await running.request("stream");
+  assertEquals(request.url.pathname, PATH);
+  assertEquals(Object.fromEntries(request.url.searchParams), {
+    ...WATCH,
+    sendInitialEvents: "true",
+    resourceVersionMatch: "NotOlderThan",
+  });
+  const stream = request.watch();
+  for (const [name, version] of [["p1", 90], ["p2", 91], ["p3", 92]] as const) {
+    stream.event("ADDED", pod(name, version));
+  }
+  stream.event("MODIFIED", pod("p2", 101));
+  stream.event("DELETED", pod("p3", 102));
+  stream.event("BOOKMARK", { metadata: { resourceVersion: "102" } });
+  assertEquals([running.delivered.size, running.observed], [0, []]);
+  stream.endList("103");
+  assertEquals(await running.delivered.next(), "list@103 p1@90 p2@101");
+  stream.event("ADDED", pod("p4", 104));
+  assertEquals(await running.delivered.next(), "put p4@104");
+  stream.close();
+  const next = await running.request("watch 104");
+  assertEquals(Object.fromEntries(next.url.searchParams), { ...WATCH, resourceVersion: "104" });
+});
+
+for (const status of [400, 422]) {
+  Deno.test(`watch() lists in pages if the server refuses with ${status} to stream the list`, async () => {
+    using logs = new LogCapture();
+    await using running = new RunningWatch();
+    (await running.request("stream")).refuse(status, "resourceVersionMatch is forbidden for watch");
+    const first = await running.request("list");
+    assertEquals(first.url.pathname, PATH);
+    const selector = { labelSelector: "app=streamspace-session" };
+    assertEquals(Object.fromEntries(first.url.searchParams), { ...selector, limit: "250" });
+    const metadata = { resourceVersion: "100", continue: "token 2" };
+    first.respond(Response.json({ kind: "List", metadata, items: [pod("p1", 90)] }));
+    const second = await running.request("list");
+    assertEquals(second.url.searchParams.get("continue"), "token 2");
+    second.list([pod("p2", 95)], "100");
+    assertEquals(await running.delivered.next(), "list@100 p1@90 p2@95");
+    const request = await running.request("watch 100");
+    assertEquals(Object.fromEntries(request.url.searchParams), { ...WATCH, resourceVersion: "100" });
+    assertEquals(logs.lines, []);
+  });
+}
+
+const FAILED_STREAMS: Array<[name: string, fail: (stream: OpenWatch) => void]> = [
+  ["ends", (stream) => stream.close()],
+  ["breaks", (stream) => stream.break()],
+  ["has an ERROR event", (stream) => stream.event("ERROR", { code: 500, message: "etcd is away" })],
+];
+
+for (const [what, fail] of FAILED_STREAMS) {
+  Deno.test(`watch() lists in pages after a streamed list that ${what}, and later streams again`, async () => {
+    using _logs = new LogCapture();
+    await using running = new RunningWatch();
+    const stream = (await running.request("stream")).watch();
+    stream.event("ADDED", pod("p1", 90));
+    fail(stream);
+    (await running.request("list")).list([pod("p2", 95)], "100");
+    assertEquals(await running.delivered.next(), "list@100 p2@95");
+    (await running.request("watch 100")).refuse(410, "too old resource version: 100 (900)");
+    const again = (await running.request("stream")).watch();
+    again.endList("1000");
+    assertEquals(await running.delivered.next(), "list@1000");
+    again.event("ERROR", { code: 410, message: "too old resource version" });
+    await running.request("stream");
+  });
+}
+
+Deno.test("watch() lists in pages after 10 seconds in which a streamed list did not go on", async () => {
+  using time = new FakeTime();
+  using _logs = new LogCapture();
+  await using running = new RunningWatch();
+  (await running.request("stream")).watch();
+  time.tick(await time.timer(10_000));
+  time.tick(await time.timer(0));
+  (await running.request("list")).list([pod("p1", 90)], "100");
+  assertEquals(await running.delivered.next(), "list@100 p1@90");
 });
 
 Deno.test("watch() lists from the beginning when the next page has expired", async () => {
   await using running = new RunningWatch();
   const metadata = { resourceVersion: "100", continue: "token 2" };
   const items = [pod("p1", 90)];
-  (await running.request("list")).respond(Response.json({ kind: "List", metadata, items }));
+  (await running.firstPage()).respond(Response.json({ kind: "List", metadata, items }));
   (await running.request("list")).refuse(410, "The provided continue parameter is too old");
   const again = await running.request("list");
   assertEquals(again.url.searchParams.get("continue"), null);
   again.list([pod("p1", 90), pod("p2", 95)], "200");
   assertEquals(await running.delivered.next(), "list@200 p1@90 p2@95");
-});
-
-Deno.test("watch() lists first and then watches from the version of the list", async () => {
-  await using running = new RunningWatch();
-  const list = await running.request("list");
-  assertEquals(list.url.pathname, PATH);
-  assertEquals(Object.fromEntries(list.url.searchParams), {
-    labelSelector: "app=streamspace-session",
-    limit: "250",
-  });
-  list.list([pod("p1", 90), pod("p2", 95)], "100");
-  assertEquals(await running.delivered.next(), "list@100 p1@90 p2@95");
-  const request = await running.request("watch 100");
-  assertEquals(request.url.pathname, PATH);
-  assertEquals(Object.fromEntries(request.url.searchParams), {
-    watch: "true",
-    allowWatchBookmarks: "true",
-    timeoutSeconds: "30",
-    labelSelector: "app=streamspace-session",
-    resourceVersion: "100",
-  });
 });
 
 Deno.test("watch() delivers additions, changes and removals in order", async () => {
@@ -144,7 +213,7 @@ Deno.test("K18 watch() continues from the last change without a new list when th
 Deno.test("K15 watch() waits as long as the Retry-After of the API server", async () => {
   using time = new FakeTime();
   await using running = new RunningWatch();
-  (await running.request("list")).list([], "100");
+  await running.beginWithPage();
   (await running.request("watch 100")).refuse(429, "not now", { "Retry-After": "7" });
   await time.tickAsync(await time.timer(7000));
   await running.request("watch 100");
@@ -204,19 +273,18 @@ Deno.test("K18 watch() lists again after an ERROR event with code 410", async ()
     reason: "Expired",
     message: "too old resource version",
   });
-  (await running.request("list")).list([pod("p2", 900)], "1000");
+  const again = (await running.request("stream")).watch();
+  again.event("ADDED", pod("p2", 900));
+  again.endList("1000");
   assertEquals(await running.delivered.next(), "list@1000 p2@900");
-  await running.request("watch 1000");
 });
 
 Deno.test("K18 watch() lists again after a response with status 410", async () => {
   await using running = new RunningWatch();
-  (await running.request("list")).list([], "100");
-  await running.delivered.next();
+  await running.beginWithPage();
   (await running.request("watch 100")).refuse(410, "too old resource version: 100 (900)");
-  (await running.request("list")).list([], "1000");
+  (await running.request("stream")).watch().endList("1000");
   assertEquals(await running.delivered.next(), "list@1000");
-  await running.request("watch 1000");
 });
 
 const INTERRUPTIONS: Array<[name: string, interrupt: (stream: OpenWatch) => void, reason: string]> = [
@@ -253,8 +321,7 @@ for (const status of [401, 403, 429, 500, 503]) {
   Deno.test(`K18 watch() keeps retrying after ${status} and logs the reason once`, async () => {
     using logs = new LogCapture();
     await using running = new RunningWatch();
-    (await running.request("list")).list([], "100");
-    await running.delivered.next();
+    await running.beginWithPage();
     for (let nth = 0; nth < 20; nth++) (await running.request("watch 100")).refuse(status, "not now");
     (await running.request("watch 100")).watch().event("ADDED", pod("p1", 101));
     assertEquals(await running.delivered.next(), "put p1@101");
@@ -266,6 +333,7 @@ for (const status of [401, 403, 429, 500, 503]) {
 Deno.test("K18 watch() retries the list until it succeeds", async () => {
   using logs = new LogCapture();
   await using running = new RunningWatch();
+  (await running.request("stream")).refuse(403, "pods is forbidden");
   (await running.request("list")).refuse(403, "pods is forbidden");
   (await running.request("list")).respond(new Response("<html>"));
   (await running.request("list")).respond(Response.json({ items: [] }));
@@ -299,8 +367,7 @@ Deno.test("watch() doubles the pause after each failure, up to ten seconds", asy
   using time = new FakeTime();
   await using running = new RunningWatch();
   using _random = new FixedRandom(1);
-  (await running.request("list")).list([], "100");
-  await running.delivered.next();
+  await running.beginWithPage();
   for (const pauseMs of [500, 1000, 2000, 4000, 8000, 10_000, 10_000]) {
     (await running.request("watch 100")).refuse(500, "not now");
     await time.tickAsync(await time.timer(pauseMs));
@@ -312,14 +379,13 @@ Deno.test("watch() ends immediately on abort while it lists", async () => {
   // With fake time, the request would never time out.
   using _time = new FakeTime();
   await using running = new RunningWatch();
-  await running.request("list");
+  await running.firstPage();
   await running.stop();
 });
 
 Deno.test("watch() ends immediately on abort while a watch opens", async () => {
   await using running = new RunningWatch();
-  (await running.request("list")).list([], "100");
-  await running.request("watch 100");
+  await running.request("stream");
   await running.stop();
 });
 
@@ -339,8 +405,17 @@ Deno.test("watch() calls its observer for events and errors", async () => {
   first.event("ADDED", pod("p1", 101));
   await running.delivered.next();
   first.event("ERROR", { kind: "Status", code: 410, message: "too old" });
-  (await running.request("list")).refuse(403, "forbidden");
+  (await running.request("stream")).refuse(403, "forbidden");
   (await running.request("list")).list([], "200");
-  await running.request("watch 200");
-  assertEquals(running.observed, ["pods event", "pods event", "pods expired", "pods failed"]);
+  assertEquals(await running.delivered.next(), "list@200");
+  (await running.request("watch 200")).watch().event("ADDED", pod("p2", 201));
+  assertEquals(await running.delivered.next(), "put p2@201");
+  assertEquals(running.observed, [
+    "pods event",
+    "pods event",
+    "pods expired",
+    "pods failed",
+    "pods event",
+    "pods event",
+  ]);
 });

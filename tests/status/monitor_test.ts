@@ -13,6 +13,7 @@ import { statusOf } from "../../lib/status/status.ts";
 import { FakeTransport } from "../support/fake_transport.ts";
 import { FakeTime } from "../support/fake_time.ts";
 
+const never = new AbortController().signal;
 const LABELS = { app: "streamspace-session", session: "s1" };
 
 function deployment(replicas: number, version: number): V1Deployment {
@@ -62,10 +63,16 @@ interface Situation {
   readonly restarted?: string;
   /** Records the use of the session. */
   readonly recordActivity?: () => Promise<void>;
+  /** Happens before the sessions are taken over. */
+  readonly before?: (parts: { activity: SessionActivity }) => void;
+  /** Happens while the sessions are taken over. */
+  readonly meanwhile?: (
+    parts: { cache: SessionCache; reporter: Reporter; reported: ReportedStatuses },
+  ) => void;
 }
 
 /** A session that runs in pod p1, a started monitor, the statuses that it sends, and those that it records. */
-function monitoredSession(situation: Situation = {}): {
+async function monitoredSession(situation: Situation = {}): Promise<{
   cache: SessionCache;
   reports: () => string[];
   sent: string[];
@@ -75,7 +82,7 @@ function monitoredSession(situation: Situation = {}): {
   reported: ReportedStatuses;
   monitor: Monitor;
   activity: SessionActivity;
-} {
+}> {
   const { recorded: recordedStatus, known = [], uncertain = [], isLinkDown = false } = situation;
   const cache = new SessionCache("agent");
   cache.put("deployment", deployment(1, 1));
@@ -97,11 +104,14 @@ function monitoredSession(situation: Situation = {}): {
   for (const sessionId of situation.busy ?? []) busy.mark(sessionId);
   const reported = new ReportedStatuses();
   for (const sessionId of known) reported.set(statusOf(sessionId, "pending"));
-  const reporter = new Reporter(outbox, reported);
   const activity = new SessionActivity();
+  const reporter = new Reporter(outbox, reported, { activityOf: (sessionId) => activity.of(sessionId) });
   const { recordActivity = () => Promise.resolve() } = situation;
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus, activity, recordActivity });
-  monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo });
+  situation.before?.({ activity });
+  const started = monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo }, never);
+  situation.meanwhile?.({ cache, reporter, reported });
+  await started;
   const reports = () =>
     sent.map((text) => JSON.parse(text).payload).map((one) =>
       [
@@ -115,9 +125,9 @@ function monitoredSession(situation: Situation = {}): {
   return { cache, reports, sent, recorded, outbox, busy, reported, monitor, activity };
 }
 
-Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", () => {
+Deno.test("monitor reports a Service that does not lead to the pod, after the grace period", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   const metadata = { name: "s1", uid: "service", resourceVersion: "4", labels: LABELS };
   cache.put("service", { metadata, spec: { selector: { session: "other" } } } as V1Service);
@@ -127,9 +137,9 @@ Deno.test("monitor reports a Service that does not lead to the pod, after the gr
   assertEquals(reports(), ["pending ServiceMissing its Service is missing or does not lead to its pod"]);
 });
 
-Deno.test("monitor reports a pod whose Deployment is gone, unless it is deleted within the grace period", () => {
+Deno.test("monitor reports a pod whose Deployment is gone, unless it is deleted within the grace period", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.change("deployment", "remove", deployment(1, 5));
   time.tick(2000);
@@ -143,29 +153,70 @@ function hibernate(cache: SessionCache, annotations: Record<string, string> = {}
   cache.put("pod", pod("p1", { version: 12, isReady: false, status: { phase: "Succeeded" } }));
 }
 
-Deno.test("monitor reports nothing for sessions without changes", () => {
+Deno.test("monitor reports nothing for sessions without changes", async () => {
   using time = new FakeTime();
-  const { reports, monitor } = monitoredSession();
+  const { reports, monitor } = await monitoredSession();
   using _ = monitor;
   time.tick(10_000);
   assertEquals(reports(), []);
 });
 
-Deno.test("monitor does not report again what the previous process reported", () => {
-  const reports = (version: number, uncertain: readonly string[] = []) => {
+Deno.test("monitor does not report again what the previous process reported", async () => {
+  const reports = async (version: number, uncertain: readonly string[] = []) => {
     const reportedUpTo = { pod: version, deployment: version };
-    const { reports, monitor } = monitoredSession({ known: ["s1"], uncertain, reportedUpTo });
+    const { reports, monitor } = await monitoredSession({ known: ["s1"], uncertain, reportedUpTo });
     using _ = monitor;
     return reports();
   };
-  assertEquals(reports(2), []);
+  assertEquals(await reports(2), []);
   // The pod changed since.
-  assertEquals(reports(1), ["running p1"]);
-  assertEquals(reports(2, ["s1"]), ["running p1"]);
+  assertEquals(await reports(1), ["running p1"]);
+  assertEquals(await reports(2, ["s1"]), ["running p1"]);
 });
 
-Deno.test("monitor knows up to which resource versions it reported all changes", () => {
-  const { cache, outbox, busy, reported, monitor } = monitoredSession();
+Deno.test("monitor neither repeats nor replaces what a command reports while sessions are taken over", async () => {
+  using time = new FakeTime();
+  const { reports, reported, monitor } = await monitoredSession({
+    recorded: { state: "running", podName: "p1" },
+    meanwhile: ({ cache, reporter }) => {
+      hibernate(cache);
+      reporter.status(statusOf("s1", "hibernated"));
+    },
+  });
+  using _ = monitor;
+  time.tick(10_000);
+  assertEquals(reports(), ["hibernated"]);
+  assertEquals(reported.get("s1")?.state, "hibernated");
+});
+
+Deno.test("monitor reports what changes while sessions are taken over", async () => {
+  using time = new FakeTime();
+  const { reports, monitor } = await monitoredSession({
+    recorded: { state: "running", podName: "p1" },
+    known: ["s1", "s2"],
+    // While the second session is taken over.
+    meanwhile: ({ cache, reported }) =>
+      reported.listen((sessionId) => sessionId === "s2" && hibernate(cache)),
+  });
+  using _ = monitor;
+  time.tick(10_000);
+  assertEquals(reports(), ["s2 terminated", "hibernated"]);
+});
+
+Deno.test("monitor reports the streams that were opened before", async () => {
+  using _time = new FakeTime();
+  const session = await monitoredSession({
+    recorded: { state: "running", podName: "p1" },
+    before: ({ activity }) => void activity.opened("s1"),
+  });
+  using _ = session.monitor;
+  using _activity = session.activity;
+  await Promise.resolve();
+  assertEquals(session.sent.map((text) => JSON.parse(text).payload.viewers), [1]);
+});
+
+Deno.test("monitor knows up to which resource versions it reported all changes", async () => {
+  const { cache, outbox, busy, reported, monitor } = await monitoredSession();
   using _ = monitor;
   const change = (version: number, isReady = true) => {
     cache.change("pod", "put", pod("p1", { version, isReady }));
@@ -181,9 +232,9 @@ Deno.test("monitor knows up to which resource versions it reported all changes",
   assertEquals(change(13), 12);
 });
 
-Deno.test("K20 monitor reports a replacement pod when it is ready, and not that there was none", () => {
+Deno.test("K20 monitor reports a replacement pod when it is ready, and not that there was none", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 3, isReady: true, isLeaving: true }));
   time.tick(500);
@@ -192,9 +243,9 @@ Deno.test("K20 monitor reports a replacement pod when it is ready, and not that 
   assertEquals(reports(), ["running p2"]);
 });
 
-Deno.test("K21 monitor reports a session that is not ready after the grace period", () => {
+Deno.test("K21 monitor reports a session that is not ready after the grace period", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 3, isReady: false }));
   time.tick(1999);
@@ -205,9 +256,9 @@ Deno.test("K21 monitor reports a session that is not ready after the grace perio
   assertEquals(reports(), ["pending", "running p1"]);
 });
 
-Deno.test("monitor reports a second replica of a session that runs", () => {
+Deno.test("monitor reports a second replica of a session that runs", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("deployment", deployment(2, 3));
   cache.put("pod", pod("p2", { version: 4, isReady: false }));
@@ -222,8 +273,8 @@ Deno.test("monitor reports a second replica of a session that runs", () => {
   assertEquals(reports().slice(1), []);
 });
 
-Deno.test("monitor reports a hibernation by others when the pod is gone, and a deletion only at its end", () => {
-  const { cache, reports, monitor } = monitoredSession();
+Deno.test("monitor reports a hibernation by others when the pod is gone, and a deletion only at its end", async () => {
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("deployment", deployment(0, 3));
   const ended = { version: 4, isReady: false, status: { phase: "Succeeded" } };
@@ -237,8 +288,8 @@ Deno.test("monitor reports a hibernation by others when the pod is gone, and a d
   assertEquals(reports(), ["hibernated"]);
 });
 
-Deno.test("monitor reports nothing while a command of the session is running", () => {
-  const { cache, reports, busy, monitor } = monitoredSession();
+Deno.test("monitor reports nothing while a command of the session is running", async () => {
+  const { cache, reports, busy, monitor } = await monitoredSession();
   using _ = monitor;
   const marks = [busy.mark("s1"), busy.mark("s1")];
   hibernate(cache);
@@ -263,9 +314,9 @@ function restarted(reason: string, restartCount = 1): V1Pod["status"] {
 const OUT_OF_MEMORY = "OOMKilled its container ran out of memory (OOMKilled): its node has no memory left";
 const CRASHED = "CrashLoop its container crashed: exit code 137";
 
-Deno.test("K4 monitor reports a container that ran out of memory and is ready again within the grace period", () => {
+Deno.test("K4 monitor reports a container that ran out of memory and is ready again within the grace period", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
   time.tick(1999);
@@ -274,9 +325,9 @@ Deno.test("K4 monitor reports a container that ran out of memory and is ready ag
   assertEquals(reports(), [`running p1 ${OUT_OF_MEMORY}`]);
 });
 
-Deno.test("K4 monitor reports a container that ran out of memory while it restarts", () => {
+Deno.test("K4 monitor reports a container that ran out of memory while it restarts", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cache.put("pod", pod("p1", { version: 4, isReady: false, status: restarted("OOMKilled") }));
   time.tick(15_000);
@@ -284,9 +335,9 @@ Deno.test("K4 monitor reports a container that ran out of memory while it restar
   assertEquals(reports(), [`pending ${OUT_OF_MEMORY}`, "running p1"]);
 });
 
-Deno.test("K3 monitor reports a crash loop once and not for each restart", () => {
+Deno.test("K3 monitor reports a crash loop once and not for each restart", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   for (let nth = 1; nth <= 20; nth++) {
     cache.put("pod", pod("p1", { version: 3 + nth, isReady: false, status: restarted("Error", nth) }));
@@ -358,9 +409,9 @@ const DISRUPTIONS: ReadonlyArray<[name: string, status: V1Pod["status"], detail:
   ],
 ];
 
-Deno.test("K20 monitor reports no reason for a deleted pod with phase Failed", () => {
+Deno.test("K20 monitor reports no reason for a deleted pod with phase Failed", async () => {
   using time = new FakeTime();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   const { containerStatuses = [] } = restarted("Error") ?? {};
   const status = { phase: "Failed", containerStatuses };
@@ -374,9 +425,9 @@ Deno.test("K20 monitor reports no reason for a deleted pod with phase Failed", (
 for (const [name, status, detail] of DISRUPTIONS) {
   const disrupted = (version: number) =>
     pod("p1", { version, isReady: false, isLeaving: status?.phase !== "Failed", status });
-  Deno.test(`${name} is reported once, with the replacement pod`, () => {
+  Deno.test(`${name} is reported once, with the replacement pod`, async () => {
     using time = new FakeTime();
-    const { cache, reports, monitor } = monitoredSession();
+    const { cache, reports, monitor } = await monitoredSession();
     using _ = monitor;
     cache.put("pod", disrupted(4));
     cache.put("pod", pod("p2", { version: 5, isReady: false }));
@@ -389,9 +440,9 @@ for (const [name, status, detail] of DISRUPTIONS) {
     assertEquals(reports(), [`running p2 ${detail}`]);
   });
 
-  Deno.test(`${name} is reported once, while the replacement pod starts`, () => {
+  Deno.test(`${name} is reported once, while the replacement pod starts`, async () => {
     using time = new FakeTime();
-    const { cache, reports, monitor } = monitoredSession();
+    const { cache, reports, monitor } = await monitoredSession();
     using _ = monitor;
     cache.put("pod", disrupted(4));
     cache.put("pod", pod("p2", { version: 5, isReady: false }));
@@ -407,7 +458,7 @@ for (const [name, status, detail] of DISRUPTIONS) {
 Deno.test("R13 monitor reports a deleted Deployment as a failure", async () => {
   const cluster = new FakeTransport();
   const stop = new AbortController();
-  const { cache, reports, monitor } = monitoredSession();
+  const { cache, reports, monitor } = await monitoredSession();
   using _ = monitor;
   cluster.items.services = [{
     metadata: { name: "s1", uid: "service", resourceVersion: "3", labels: LABELS },
@@ -422,8 +473,8 @@ Deno.test("R13 monitor reports a deleted Deployment as a failure", async () => {
   await following;
 });
 
-Deno.test("monitor reports the maximum duration as the reason of a hibernation by an agent", () => {
-  const { cache, sent, monitor } = monitoredSession();
+Deno.test("monitor reports the maximum duration as the reason of a hibernation by an agent", async () => {
+  const { cache, sent, monitor } = await monitoredSession();
   using _ = monitor;
   hibernate(cache, {
     "stream.space/command-id": "max-duration",
@@ -484,16 +535,16 @@ const TAKEOVERS: ReadonlyArray<{ name: string; situation: Situation; expected: s
 ];
 
 for (const { name, situation, expected } of TAKEOVERS) {
-  Deno.test(`monitor of a new process reports ${name}`, () => {
-    const { reports, monitor } = monitoredSession(situation);
+  Deno.test(`monitor of a new process reports ${name}`, async () => {
+    const { reports, monitor } = await monitoredSession(situation);
     using _ = monitor;
     assertEquals(reports(), expected);
   });
 }
 
-Deno.test("monitor records a status when it is sent, which is later if there is no connection", () => {
+Deno.test("monitor records a status when it is sent, which is later if there is no connection", async () => {
   for (const isLinkDown of [false, true]) {
-    const { cache, recorded, outbox, monitor } = monitoredSession({ isLinkDown });
+    const { cache, recorded, outbox, monitor } = await monitoredSession({ isLinkDown });
     using _ = monitor;
     hibernate(cache);
     assertEquals(recorded, isLinkDown ? [] : ["hibernated"]);
@@ -502,15 +553,15 @@ Deno.test("monitor records a status when it is sent, which is later if there is 
   }
 });
 
-Deno.test("monitor of a new process reports a lost Deployment until it was sent, and never again", () => {
+Deno.test("monitor of a new process reports a lost Deployment until it was sent, and never again", async () => {
   const recordedStatus = { state: "running", podName: "p1" };
-  const first = monitoredSession({ recorded: recordedStatus, isLinkDown: true, known: ["s1"] });
+  const first = await monitoredSession({ recorded: recordedStatus, isLinkDown: true, known: ["s1"] });
   using _first = first.monitor;
   first.cache.change("pod", "remove", pod("p1", { version: 3, isReady: false }));
   first.cache.change("deployment", "remove", deployment(1, 4));
   first.outbox.attach({ send: () => true });
   assertEquals(first.recorded, ["failed"]);
-  const next = monitoredSession({ recorded: { state: "failed", podName: "" }, known: ["s1"] });
+  const next = await monitoredSession({ recorded: { state: "failed", podName: "" }, known: ["s1"] });
   using _next = next.monitor;
   next.cache.change("pod", "remove", pod("p1", { version: 3, isReady: false }));
   next.cache.change("deployment", "remove", deployment(1, 4));
@@ -526,7 +577,7 @@ Deno.test("monitor records viewers before it reports them, and reports their end
     return record.promise;
   };
   const recordedStatus = { state: "running", podName: "p1" };
-  const session = monitoredSession({ recorded: recordedStatus, known: ["s1"], recordActivity });
+  const session = await monitoredSession({ recorded: recordedStatus, known: ["s1"], recordActivity });
   using _ = session.monitor;
   using activity = session.activity;
   const stream = activity.opened("s1");

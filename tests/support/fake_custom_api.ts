@@ -91,14 +91,14 @@ export class FakeCustomApi implements CustomObjectApi {
 
   getJson(path: string): Promise<unknown> {
     if (!this.isInstalled) return Promise.reject(new KubernetesError("none", { status: 404, reason: "" }));
-    if (!path.includes("/sessions")) return Promise.resolve({ resources: [{ name: "sessions" }] });
-    const items = [...this.#objects.values()];
-    return Promise.resolve({ metadata: { resourceVersion: String(this.#version) }, items });
+    if (path.includes("/sessions")) throw new Error("Lists are streamed");
+    return Promise.resolve({ resources: [{ name: "sessions" }] });
   }
 
-  stream(_path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
+        if (path.includes("sendInitialEvents")) controller.enqueue(this.#initialEvents());
         this.#watches.add(controller);
         signal.addEventListener("abort", () => this.#watches.delete(controller), { once: true });
       },
@@ -140,8 +140,18 @@ export class FakeCustomApi implements CustomObjectApi {
     return { ...draft, spec: keep("spec"), ...(draft.status ? { status: keep("status") } : {}) };
   }
 
-  #emit(type: string, object: CustomObject): void {
-    const bytes = new TextEncoder().encode(`${JSON.stringify({ type, object })}\n`);
-    for (const watch of this.#watches) watch.enqueue(bytes);
+  #initialEvents(): Uint8Array {
+    const annotations = { "k8s.io/initial-events-end": "true" };
+    const bookmark = { metadata: { resourceVersion: String(this.#version), annotations } };
+    const lines = [...this.#objects.values()].map((object) => line("ADDED", object));
+    return new TextEncoder().encode([...lines, line("BOOKMARK", bookmark)].join(""));
   }
+
+  #emit(type: string, object: CustomObject): void {
+    for (const watch of this.#watches) watch.enqueue(new TextEncoder().encode(line(type, object)));
+  }
+}
+
+function line(type: string, object: unknown): string {
+  return `${JSON.stringify({ type, object })}\n`;
 }

@@ -40,7 +40,7 @@ export class FakeTransport {
   version = "100";
   /** Kind whose list is forbidden. */
   refuses: Resource | undefined;
-  /** Paths of all lists. */
+  /** Paths of all lists, streamed or not. */
   readonly lists: string[] = [];
   readonly #watches = new Map<string, ReadableStreamDefaultController<Uint8Array>>();
   readonly #watchers = new Set<() => void>();
@@ -51,23 +51,24 @@ export class FakeTransport {
   }
 
   getJson(path: string): Promise<unknown> {
-    this.lists.push(path);
-    const resource = resourceOf(path);
-    if (resource === this.refuses) {
-      const error = new KubernetesError(`Kubernetes refused to read ${resource}`, {
-        status: 403,
-        reason: "",
-      });
+    try {
+      return Promise.resolve({ metadata: { resourceVersion: this.version }, items: this.#list(path) });
+    } catch (error) {
       return Promise.reject(error);
     }
-    const items = structuredClone(this.items[resource]);
-    return Promise.resolve({ metadata: { resourceVersion: this.version }, items });
   }
 
   stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const resource = resourceOf(path);
+    const events: string[] = [];
+    try {
+      if (path.includes("sendInitialEvents")) events.push(...this.#initialEvents(path));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
+        controller.enqueue(new TextEncoder().encode(events.join("")));
         this.#watches.set(resource, controller);
         signal.addEventListener("abort", () => this.#watches.delete(resource), { once: true });
       },
@@ -80,7 +81,7 @@ export class FakeTransport {
   /** Sends an event on the watch of a kind; waits until that is open. */
   async emit(resource: Resource, type: string, object: unknown): Promise<void> {
     const watch = await this.#watch(resource);
-    watch.enqueue(new TextEncoder().encode(`${JSON.stringify({ type, object })}\n`));
+    watch.enqueue(new TextEncoder().encode(line(type, object)));
     await settled();
   }
 
@@ -93,6 +94,21 @@ export class FakeTransport {
     await settled();
   }
 
+  #list(path: string): FakeObject[] {
+    this.lists.push(path);
+    const resource = resourceOf(path);
+    if (resource === this.refuses) {
+      throw new KubernetesError(`Kubernetes refused to read ${resource}`, { status: 403, reason: "" });
+    }
+    return structuredClone(this.items[resource]);
+  }
+
+  #initialEvents(path: string): string[] {
+    const annotations = { "k8s.io/initial-events-end": "true" };
+    const bookmark = { metadata: { resourceVersion: this.version, annotations } };
+    return [...this.#list(path).map((object) => line("ADDED", object)), line("BOOKMARK", bookmark)];
+  }
+
   async #watch(resource: Resource): Promise<ReadableStreamDefaultController<Uint8Array>> {
     while (true) {
       const watch = this.#watches.get(resource);
@@ -100,6 +116,10 @@ export class FakeTransport {
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
   }
+}
+
+function line(type: string, object: unknown): string {
+  return `${JSON.stringify({ type, object })}\n`;
 }
 
 function resourceOf(path: string): Resource {

@@ -31,6 +31,13 @@ export class OpenWatch {
     this.write(`${JSON.stringify({ type, object })}\n`);
   }
 
+  /** Ends a streamed list. */
+  endList(resourceVersion: string): void {
+    this.event("BOOKMARK", {
+      metadata: { resourceVersion, annotations: { "k8s.io/initial-events-end": "true" } },
+    });
+  }
+
   /** Ends the watch as a server does at its timeout. */
   close(): void {
     if (!this.#isClosed) this.#controller?.close();
@@ -56,10 +63,11 @@ export class PendingRequest {
     this.#open = options.open;
   }
 
-  /** `list`, or `watch` and the resource version to continue from. */
+  /** `list`, `stream` for a streamed list, or `watch` and the resource version to continue from. */
   get kind(): string {
     const { searchParams } = this.url;
-    return searchParams.get("watch") === "true" ? `watch ${searchParams.get("resourceVersion")}` : "list";
+    if (searchParams.get("watch") !== "true") return "list";
+    return searchParams.has("sendInitialEvents") ? "stream" : `watch ${searchParams.get("resourceVersion")}`;
   }
 
   respond(response: Response): void {
