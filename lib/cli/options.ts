@@ -163,7 +163,7 @@ export const OPTIONS: readonly Option[] = [
   }),
   option("maxConcurrentStarts", {
     parse: integer(1, 1000),
-    fallback: 20,
+    fallback: 100,
     help: "Maximum number of sessions that start at the same time",
   }),
   option("maxDurationAction", {

@@ -50,8 +50,11 @@ export interface RequestRecord extends RequestAttributes {
 
 /** Attempts at one request after the first. */
 const MAX_RETRIES = 4;
-/** Limit of concurrent requests: API servers limit the streams of one connection, so that more would only queue there. */
-const CONCURRENCY = 48;
+/**
+ * Limit of concurrent requests. API servers serve 250 and more streams of one connection, and have queues of their own: if a burst of starts waited
+ * here, the controllers would work on its first pods before they see the last Deployments.
+ */
+const CONCURRENCY = 200;
 
 /**
  * Without compression: the API server compresses a streamed list in several gzip members (RFC 1952), of which Deno decodes only the first, without

@@ -174,7 +174,7 @@ Deno.test("loadConfig() uses the documented defaults for unset settings", () => 
     reconnectAttempts: 5,
     startTimeout: 120_000,
     drainTimeout: 25_000,
-    maxConcurrentStarts: 20,
+    maxConcurrentStarts: 100,
     maxDurationAction: "hibernate",
     idleAction: "none",
     streamDial: "auto",

@@ -210,6 +210,25 @@ Deno.test("Transport receives a stream that the API server would compress in sev
   assertEquals(await new Response(body).text(), parts.join(""));
 });
 
+Deno.test("Transport sends 200 requests at a time", async () => {
+  const answers: Array<() => void> = [];
+  await using api = new ScriptedApi(() => {
+    const body = new ReadableStream<Uint8Array>({
+      start: (it) => void answers.push(() => (it.enqueue(new TextEncoder().encode("{}")), it.close())),
+    });
+    return new Response(body);
+  });
+  using transport = api.connect();
+  const requests = Array.from({ length: 201 }, () => transport.getJson(PATH));
+  for (let count = 0; count < 200; count++) await api.arrivals.next();
+  assertEquals(api.authorizations.length, 200);
+  answers[0]?.();
+  await api.arrivals.next();
+  assertEquals(api.authorizations.length, 201);
+  for (const answer of answers.slice(1)) answer();
+  await Promise.all(requests);
+});
+
 Deno.test("Transport reloads its credentials once for concurrent requests", async () => {
   const current = { token: "old" };
   let loads = 0;
