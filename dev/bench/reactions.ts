@@ -39,9 +39,10 @@ interface Run {
 interface Reactions {
   readonly sessions: number;
   readonly delaysMs: number[];
-  readonly statuses: number;
-  /** Statuses that the changes of the sessions require. */
-  readonly changes: number;
+  /** Required statuses that did not arrive. */
+  readonly missing: number;
+  /** Statuses that no change of a session requires, also of other sessions. */
+  readonly unexpected: number;
   /** Time until the last session was ready again, in milliseconds. */
   readonly clusterMs: number;
 }
@@ -73,7 +74,17 @@ async function main(): Promise<void> {
     type === "heartbeat" && Number(payload.activeSessions) >= running
   );
   const run = { target, agent, log };
-  const header = ["event", "sessions", "cluster", "p50", "p99", "longest", "statuses", "changes"];
+  const header = [
+    "event",
+    "sessions",
+    "cluster",
+    "p50",
+    "p99",
+    "longest",
+    "statuses per session",
+    "missing",
+    "unexpected",
+  ];
   const rows: string[][] = [];
   const measure = async (name: string, scenario: (pods: V1Pod[]) => Promise<readonly V1Pod[]>) => {
     console.error(name);
@@ -85,7 +96,8 @@ async function main(): Promise<void> {
   if (copy) await measure("API server restarted", (pods) => restartApiServer(run, pods, copy));
 }
 
-function cells(name: string, { sessions, delaysMs, statuses, changes, clusterMs }: Reactions): string[] {
+function cells(name: string, reactions: Reactions): string[] {
+  const { sessions, delaysMs, missing, unexpected, clusterMs } = reactions;
   const ms = (value: number) => `${Math.round(value)} ms`;
   return [
     name,
@@ -94,8 +106,9 @@ function cells(name: string, { sessions, delaysMs, statuses, changes, clusterMs 
     ms(median(delaysMs)),
     ms(quantile(delaysMs, 0.99)),
     ms(Math.max(...delaysMs)),
-    String(statuses),
-    String(changes),
+    ((delaysMs.length + unexpected) / sessions).toFixed(2),
+    String(missing),
+    String(unexpected),
   ];
 }
 
@@ -129,24 +142,21 @@ async function react(
   await delay(SETTLE_MS);
   const statuses = received();
   const delaysMs: number[] = [];
-  let changes = 0;
+  let missing = 0;
   let readyAt = startedAt;
   for (const id of sessionIds) {
     const expected = expectedAt(log, id, startedAt);
-    changes += expected.length;
     readyAt = Math.max(readyAt, expected.at(-1)?.at ?? 0);
-    for (const { at, message } of statuses.get(id) ?? []) {
-      const cause = expected.findLast((one) => one.state === message.payload.state && one.knownAt <= at);
-      if (cause) delaysMs.push(at - cause.at);
+    for (const { state, at, knownAt } of expected) {
+      const arrived = statuses.get(id) ?? [];
+      const index = arrived.findIndex((one) => one.message.payload.state === state && one.at >= knownAt);
+      const [status] = index < 0 ? [] : arrived.splice(index, 1);
+      if (status) delaysMs.push(status.at - at);
+      else missing += 1;
     }
   }
-  return {
-    sessions: sessionIds.length,
-    delaysMs,
-    statuses: [...statuses.values()].flat().length,
-    changes,
-    clusterMs: readyAt - startedAt,
-  };
+  const unexpected = [...statuses.values()].flat().length;
+  return { sessions: sessionIds.length, delaysMs, missing, unexpected, clusterMs: readyAt - startedAt };
 }
 
 /** The statuses that a session's transitions require: "running" at once, "pending" if it is still unready after the grace period. */

@@ -19,6 +19,8 @@ import { Floor } from "./floor.ts";
 import { markdownTable, median } from "./statistics.ts";
 
 const AGENT_ID = "bench-scale";
+/** Time for the cluster's controllers to finish with the created sessions, in milliseconds. */
+const CONTROLLERS_MS = 30_000;
 const SETTLE_MS = 20_000;
 const IDLE_MS = 60_000;
 const STARTS = 15;
@@ -94,6 +96,7 @@ async function main(): Promise<void> {
     await response.text();
     console.error(`Creating ${count} sessions`);
     const running = await createSessions(target, count);
+    await delay(CONTROLLERS_MS);
     await using controlPlane = ControlPlane.start();
     const column = await measure({ target, kubeconfig, controlPlane, running });
     columns.push({ sessions: `${count}, ${running} running`, ...column });

@@ -77,6 +77,8 @@ export class Journal implements Disposable {
   /** Size of the entries without a result. */
   #pendingBytes = 0;
   #lastSequence = 0;
+  /** Ids of the sessions, and the same as one text: there may be thousands, and every write includes them. */
+  #sessions: { readonly ids: readonly string[]; readonly text: string } = { ids: [], text: "" };
   #refresh: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: JournalOptions) {
@@ -272,9 +274,10 @@ export class Journal implements Disposable {
 
   #sessionChanges(): JournalChanges {
     const { sessions } = this.#options;
-    const ids = sessions.sessionIds().toSorted().join("\n");
+    const ids = sessions.sessionIds();
+    if (ids !== this.#sessions.ids) this.#sessions = { ids, text: ids.join("\n") };
     return {
-      ...this.#change(SESSIONS_KEY, ids),
+      ...this.#change(SESSIONS_KEY, this.#sessions.text),
       ...(sessions.upTo ? this.#change(REPORTED_KEY, JSON.stringify(sessions.upTo)) : {}),
     };
   }

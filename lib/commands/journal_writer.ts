@@ -17,6 +17,8 @@ export interface JournalStore {
   read(): Promise<Readonly<Record<string, string>>>;
   /** Applies changes; entries that are not mentioned stay as they are. */
   write(changes: JournalChanges): Promise<void>;
+  /** Waits before a retry, at most for `ms`; rejects with the signal's reason if it is aborted. */
+  pause(ms: number, signal: AbortSignal): Promise<unknown>;
 }
 
 /** What a journal writer needs. */
@@ -161,7 +163,7 @@ export class JournalWriter implements Disposable {
           this.#retry = setTimeout(() => void this.#commit(), this.#options.rejectedRetryMs);
           return;
         }
-        await delay(backoff.next(), { signal }).catch(() => {});
+        await this.#options.store.pause(backoff.next(), signal).catch(() => {});
       }
     }
     if (this.#failing !== "writing" || signal.aborted) return;
@@ -198,7 +200,7 @@ export class JournalWriter implements Disposable {
         this.#fail("reading", error);
         // A rejection can be temporary, such as of an expired token; taking it for an empty journal would lose commands.
         if (isPermanent(error) && backoff.failures >= MAX_READ_RETRIES) return {};
-        await delay(backoff.next(), { signal });
+        await this.#options.store.pause(backoff.next(), signal);
       }
     }
   }

@@ -10,13 +10,14 @@ import type { SessionStatus } from "./protocol.ts";
 export class ReportedStatuses {
   readonly #statuses = new Map<string, SessionStatus>();
   readonly #listeners = new Set<(sessionId: string) => void>();
+  #sessionIds: readonly string[] | undefined;
 
   /** Resource versions up to which all changes of sessions were reported; `undefined` until that is known. */
   upTo: ObservedVersions | undefined;
 
-  /** Ids of all sessions that have not ended. */
-  sessionIds(): string[] {
-    return [...this.#statuses.keys()];
+  /** Sorted ids of all sessions that have not ended; the same array until a session is added or removed. */
+  sessionIds(): readonly string[] {
+    return this.#sessionIds ??= [...this.#statuses.keys()].toSorted();
   }
 
   /** The last status of a session; `undefined` once the session has ended. */
@@ -26,10 +27,12 @@ export class ReportedStatuses {
 
   /** Records a status as reported. A terminated or failed session is removed. */
   set(status: SessionStatus): void {
-    const hasEnded = status.state === "terminated" || status.state === "failed";
-    if (hasEnded) this.#statuses.delete(status.sessionId);
-    else this.#statuses.set(status.sessionId, status);
-    for (const listener of this.#listeners) listener(status.sessionId);
+    const { sessionId, state } = status;
+    const hasEnded = state === "terminated" || state === "failed";
+    if (hasEnded === this.#statuses.has(sessionId)) this.#sessionIds = undefined;
+    if (hasEnded) this.#statuses.delete(sessionId);
+    else this.#statuses.set(sessionId, status);
+    for (const listener of this.#listeners) listener(sessionId);
   }
 
   /** Calls the listener after each change of a session's status; returns a function that removes the listener. */

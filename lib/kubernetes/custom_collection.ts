@@ -4,7 +4,7 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { abortable, deadline, delay } from "@std/async";
+import { abortable, deadline } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { asRecord } from "../common/json.ts";
@@ -96,7 +96,7 @@ export class CustomCollection {
         // 404: the kind was removed after it was looked up.
         else this.#setUnavailable(hasStatus(error, 404) ? undefined : messageOf(error));
       }
-      await delay(pauseMs, { signal }).catch(() => {});
+      await transport.pause(pauseMs, signal).catch(() => {});
     }
   }
 

@@ -17,6 +17,8 @@ export interface EntryStore {
   read(): Promise<Readonly<Record<string, string>>>;
   /** Sets entries, removes those that are `null`, and keeps all others. */
   write(changes: Data): Promise<void>;
+  /** Waits before a retry, as {@linkcode Transport.pause} does. */
+  pause(ms: number, signal: AbortSignal): Promise<unknown>;
 }
 
 /** One value in a Secret that only the agent writes. */
@@ -40,6 +42,7 @@ export function createJournalStore(transport: Transport, namespace: string): Ent
   return {
     read: async () => (await configMaps.read(JOURNAL))?.data ?? {},
     write: (data) => patchOrCreate(configMaps, { name: JOURNAL, data }),
+    pause: (ms, signal) => transport.pause(ms, signal),
   };
 }
 

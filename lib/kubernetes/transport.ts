@@ -3,9 +3,9 @@
  * {@linkcode KubernetesError}. It also opens the streams of watches.
  * @module
  */
-import { abortable, delay } from "@std/async";
+import { abortable } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
-import { AnonymousError, KubernetesError, messageOf } from "../common/errors.ts";
+import { AnonymousError, isTimeout, KubernetesError, messageOf } from "../common/errors.ts";
 import { DEFAULT_TIMINGS, type Timings } from "../model/timings.ts";
 import type { ApiCredentials, ClusterAccess } from "./kubeconfig.ts";
 import {
@@ -18,6 +18,7 @@ import {
   rejection,
   type RequestAttributes,
 } from "./requests.ts";
+import { Outage } from "./outage.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Timeouts and retry pauses of a {@linkcode Transport}. */
@@ -61,6 +62,9 @@ const CONCURRENCY = 200;
  * an error.
  */
 const HEADERS = { "Accept": "application/json", "Accept-Encoding": "identity" };
+
+/** Timeout of a probe during an outage, in milliseconds. */
+const PROBE_TIMEOUT_MS = 1000;
 
 /** A request to the API. */
 export interface ApiCall {
@@ -116,6 +120,7 @@ export class Transport implements Disposable {
   readonly #server: string;
   readonly #semaphore = new Semaphore(CONCURRENCY);
   readonly #closed = new AbortController();
+  readonly #outage = new Outage((signal) => this.#isReady(signal));
   #connections: Connections | undefined;
   #isAccepted = false;
 
@@ -195,6 +200,15 @@ export class Transport implements Disposable {
     return { server: this.#server, ...await abortable(this.#access.credentials(), signal) };
   }
 
+  /**
+   * Waits before a retry. The wait ends early if the API server did not respond and responds again. Rejects with the signal's reason if it is aborted.
+   *
+   * @returns whether the API server responds again after an outage
+   */
+  async pause(ms: number, signal: AbortSignal): Promise<boolean> {
+    return await this.#outage.wait(ms, signal);
+  }
+
   /** Loads the access to the cluster again, because the API server rejected the credentials. */
   reload(): void {
     this.#access = this.#load();
@@ -202,6 +216,7 @@ export class Transport implements Disposable {
 
   /** Aborts all requests and closes the connections. */
   [Symbol.dispose](): void {
+    this.#outage[Symbol.dispose]();
     this.#closed.abort(new DOMException("The connection to Kubernetes is closed", "AbortError"));
     this.#close();
   }
@@ -231,7 +246,7 @@ export class Transport implements Disposable {
       } catch (error) {
         const canRetry = error instanceof KubernetesError && isRetriable(request, error);
         if (!canRetry || backoff.isExhausted) throw error;
-        await delay(backoff.next(error.retryAfterMs), { signal });
+        await this.pause(backoff.next(error.retryAfterMs), signal);
       }
     }
   }
@@ -284,11 +299,30 @@ export class Transport implements Disposable {
       this.#isAccepted ||= response.ok;
       return response;
     } catch (error) {
+      if (!options.signal.aborted || isTimeout(options.signal.reason)) this.#outage.onNoResponse();
       throw noResponse(request, error);
     } finally {
       const attributes = attributesOf(request.method, new URL(request.url));
       const durationMs = performance.now() - startedAt;
       this.#onRequest({ ...attributes, status, durationMs, isRetry: request.isRetry ?? false });
+    }
+  }
+
+  /** Whether the API server is ready. Of a refusal, it is not known why; only a server that responds can refuse. */
+  async #isReady(outer: AbortSignal): Promise<boolean> {
+    const startedAt = performance.now();
+    const timeout = AbortSignal.timeout(PROBE_TIMEOUT_MS);
+    const signal = AbortSignal.any([outer, timeout]);
+    const request = { method: "GET", url: `${this.#server}/readyz`, headers: {} };
+    try {
+      const { headers, connections } = await this.#connect(request, signal);
+      const response = await fetch(request.url, { headers, signal, client: connections.requests });
+      await readBody(request, { response, signal });
+      return response.status < 500 && response.status !== 429;
+    } catch {
+      return false;
+    } finally {
+      if (timeout.aborted) this.renew(startedAt);
     }
   }
 

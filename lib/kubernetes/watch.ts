@@ -6,7 +6,6 @@
  * @module
  */
 import type { KubernetesObject } from "@kubernetes/client-node";
-import { delay } from "@std/async";
 import { Backoff } from "../common/backoff.ts";
 import { hasStatus, KubernetesError, messageOf } from "../common/errors.ts";
 import { Turns } from "../common/event_loop.ts";
@@ -124,7 +123,7 @@ class Watch<T extends KubernetesObject> {
   async run(): Promise<void> {
     const { signal } = this.#options;
     while (!signal.aborted) {
-      let retryAfterMs = 0;
+      let pauseMs: number;
       const startedAt = performance.now();
       try {
         await this.#listAndWatch();
@@ -132,11 +131,13 @@ class Watch<T extends KubernetesObject> {
           this.#backoff.reset();
           continue;
         }
+        pauseMs = this.#backoff.next();
       } catch (error) {
         if (signal.aborted) return;
-        retryAfterMs = this.#onError(error);
+        pauseMs = this.#onError(error);
       }
-      await delay(this.#backoff.next(retryAfterMs), { signal }).catch(() => {});
+      const hasReturned = await this.#transport.pause(pauseMs, signal).catch(() => false);
+      if (hasReturned) this.#backoff.reset();
     }
   }
 
@@ -214,7 +215,7 @@ class Watch<T extends KubernetesObject> {
     this.#options.observer?.onWatchEvent(this.#resource);
   }
 
-  /** Reports an error; returns the pause that the server requested, in milliseconds. */
+  /** Reports an error; returns the pause before the next attempt, in milliseconds. */
   #onError(error: unknown): number {
     const { isPermanent, onForbidden, observer } = this.#options;
     const isKubernetesError = error instanceof KubernetesError;
@@ -228,7 +229,10 @@ class Watch<T extends KubernetesObject> {
     else if (this.#failures.isNew(reason)) {
       log.warn("Cannot watch {resource}, retrying: {reason}", { resource: this.#resource, reason });
     }
-    return isKubernetesError ? error.retryAfterMs : 0;
+    const isFirst = this.#backoff.failures === 0;
+    const pauseMs = this.#backoff.next(isKubernetesError ? error.retryAfterMs : 0);
+    // An expired version says nothing about the state of the server.
+    return hasExpired && isFirst ? 0 : pauseMs;
   }
 }
 

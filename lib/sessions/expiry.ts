@@ -99,9 +99,11 @@ export class Expiry implements Disposable {
 
   #endOf(sessionId: string): EndOfRun | undefined {
     const { cache, activity, actions } = this.#options;
-    const { deployment } = cache.session(sessionId);
     const isIdleEnforced = actions["idle-timeout"] !== "none";
-    return endOfRun(deployment, isIdleEnforced ? activity.idleSince(sessionId) : undefined);
+    return endOfRun(
+      cache.runningDeployment(sessionId),
+      isIdleEnforced ? activity.idleSince(sessionId) : undefined,
+    );
   }
 
   /** Makes the timer end no later than at the given time. A run that was removed leaves it as it is, unless it was the last one. */

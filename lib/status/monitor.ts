@@ -163,23 +163,27 @@ export class Monitor implements Disposable {
   #check(sessionId: string, { isGraceOver }: { isGraceOver: boolean }): void {
     const { cache, reported, busy } = this.#options;
     const lastReported = reported.get(sessionId);
-    const objects = cache.session(sessionId);
     const unready = this.#unready.get(sessionId);
+    // A command reports while it runs.
+    if (!lastReported || busy.has(sessionId)) return this.#endGrace(sessionId);
+    const objects = cache.session(sessionId);
     const disruption = disruptionOf(objects, lastReported) ?? unready?.disruption;
     const isForeign = cache.foreign.agentOfSession(sessionId) !== undefined && !objects.deployment;
-    const status = lastReported && !busy.has(sessionId) && !isForeign
-      ? observedStatus(sessionId, { objects, lastReported, disruption })
-      : undefined;
+    const status = isForeign ? undefined : observedStatus(sessionId, { objects, lastReported, disruption });
     // The garbage collector deletes the pod of a deleted Deployment a moment later.
     const isPassing = status?.state === "pending" || (status?.state === "failed" && objects.pods.length > 0);
-    if (lastReported?.state === "running" && isPassing && !isGraceOver) {
+    if (lastReported.state === "running" && isPassing && !isGraceOver) {
       const timer = unready?.timer ?? this.#checkAfterGrace(sessionId);
       this.#unready.set(sessionId, { timer, disruption });
       return;
     }
-    clearTimeout(unready?.timer);
+    this.#endGrace(sessionId);
+    if (status && !isSameStatus(status, lastReported)) this.report(status);
+  }
+
+  #endGrace(sessionId: string): void {
+    clearTimeout(this.#unready.get(sessionId)?.timer);
     this.#unready.delete(sessionId);
-    if (lastReported && status && !isSameStatus(status, lastReported)) this.report(status);
   }
 
   /**

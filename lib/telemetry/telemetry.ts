@@ -31,7 +31,7 @@ export interface TelemetrySources {
   readonly journal: {
     readonly usage: { readonly entries: number; readonly bytes: number; readonly isFailing: boolean };
   };
-  readonly reported: { sessionIds(): string[]; get(sessionId: string): SessionStatus | undefined };
+  readonly reported: { sessionIds(): readonly string[]; get(sessionId: string): SessionStatus | undefined };
   readonly capacity: { usage(): Usage };
 }
 

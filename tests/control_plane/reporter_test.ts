@@ -75,3 +75,18 @@ Deno.test("Reporter sends no status and no result of a replica that is not the l
   assertEquals(wire.messages, [{ type: "status", payload: statusOf("s1", "pending") }]);
   assertEquals(reported.get("s1")?.state, "pending");
 });
+
+Deno.test("ReportedStatuses.sessionIds() is sorted, and the same until a session is added or removed", () => {
+  const reported = new ReportedStatuses();
+  reported.set(statusOf("s2", "running"));
+  reported.set(statusOf("s1", "pending"));
+  const ids = reported.sessionIds();
+  assertEquals(ids, ["s1", "s2"]);
+  reported.set(statusOf("s1", "running"));
+  reported.set(statusOf("s3", "failed"));
+  assertEquals(reported.sessionIds() === ids, true);
+  reported.set(statusOf("s1", "terminated"));
+  assertEquals(reported.sessionIds(), ["s2"]);
+  reported.set(statusOf("s0", "pending"));
+  assertEquals(reported.sessionIds(), ["s0", "s2"]);
+});

@@ -210,6 +210,24 @@ Deno.test("Transport receives a stream that the API server would compress in sev
   assertEquals(await new Response(body).text(), parts.join(""));
 });
 
+Deno.test("Transport.pause() ends as soon as the API server responds again", async () => {
+  using _random = new FixedRandom(0);
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  using transport = new Transport(() => accessTo(`http://127.0.0.1:${port}`, "token"));
+  await assertRejects(() => transport.getJson(PATH), KubernetesError, "did not answer");
+  const pause = transport.pause(3_600_000, never);
+  const paths: string[] = [];
+  await using _server = Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, ({ url }) => {
+    paths.push(new URL(url).pathname);
+    // While it starts, it is not ready.
+    return new Response(null, { status: paths.length > 2 ? 200 : 500 });
+  });
+  assertEquals(await pause, true);
+  assertEquals(paths, ["/readyz", "/readyz", "/readyz"]);
+});
+
 Deno.test("Transport sends 200 requests at a time", async () => {
   const answers: Array<() => void> = [];
   await using api = new ScriptedApi(() => {

@@ -2,6 +2,7 @@
  * Session objects in a cluster that exists only in a test: written by the API of custom objects, seen by list and watch.
  * @module
  */
+import { delay } from "@std/async";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { CustomObjectApi } from "../../lib/kubernetes/client.ts";
 import type { PatchOperation } from "../../lib/kubernetes/collection.ts";
@@ -104,6 +105,11 @@ export class FakeCustomApi implements CustomObjectApi {
       },
     });
     return Promise.resolve(body);
+  }
+
+  async pause(ms: number, signal: AbortSignal): Promise<boolean> {
+    await delay(ms, { signal });
+    return false;
   }
 
   renew(): void {}

@@ -2,6 +2,7 @@
  * A transport to a fake cluster: a test defines the lists and writes to the watches.
  * @module
  */
+import { delay } from "@std/async";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 
@@ -76,6 +77,11 @@ export class FakeTransport {
     for (const wake of this.#watchers) wake();
     this.#watchers.clear();
     return Promise.resolve(body);
+  }
+
+  async pause(ms: number, signal: AbortSignal): Promise<boolean> {
+    await delay(ms, { signal });
+    return false;
   }
 
   /** Sends an event on the watch of a kind; waits until that is open. */

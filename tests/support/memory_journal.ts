@@ -2,6 +2,7 @@
  * A journal store in memory that can reject requests, fail or not answer.
  * @module
  */
+import { delay } from "@std/async";
 import type { ObservedVersions } from "../../lib/kubernetes/session_cache.ts";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import { Journal } from "../../lib/commands/journal.ts";
@@ -37,13 +38,17 @@ export class MemoryJournalStore implements JournalStore {
       store: this,
       prefix: "agent",
       adoptedPrefixes: options.adoptedPrefixes ?? [],
-      sessions: { sessionIds: () => [...sessionIds()], upTo },
+      sessions: { sessionIds: () => sessionIds().toSorted(), upTo },
       writeTimeoutMs,
       collectMs: 0,
       groupMs: 0,
       refreshMs: options.refreshMs ?? 3_600_000,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
     });
+  }
+
+  pause(ms: number, signal: AbortSignal): Promise<void> {
+    return delay(ms, { signal });
   }
 
   async read(): Promise<Readonly<Record<string, string>>> {
