@@ -48,11 +48,12 @@ export interface SessionEvent {
 }
 
 /**
- * Field selector of the watched events. It excludes those that every successful start causes, or that repeat what the objects show.
+ * Field selector of the watched events. It excludes those that every successful start causes, that repeat what the objects show, or that are about
+ * objects without influence on a start.
  * Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/events/event.go
  */
 export const EVENT_SELECTOR = [
-  ...["Deployment", "ReplicaSet"].map((kind) => `involvedObject.kind!=${kind}`),
+  ...["Deployment", "ReplicaSet", "Service", "Endpoints"].map((kind) => `involvedObject.kind!=${kind}`),
   ...["Scheduled", "Pulled", "Created", "Started", "Killing"].map((reason) => `reason!=${reason}`),
 ].join(",");
 

@@ -13,6 +13,7 @@ import type { KubernetesObject } from "@kubernetes/client-node";
 import type { SessionClient } from "../kubernetes/client.ts";
 import { conditionOf, isAlive, nameOf } from "../kubernetes/objects.ts";
 import { agentOf } from "../kubernetes/ownership.ts";
+import { Semaphore } from "../kubernetes/semaphore.ts";
 import type { ObservedVersions, SessionCache, SessionObjects } from "../kubernetes/session_cache.ts";
 import {
   ACTIVITY_ANNOTATION,
@@ -35,6 +36,16 @@ export interface Outcome {
 /** New values; `null` removes an annotation. */
 type Annotations = Readonly<Record<string, string | null>>;
 
+/** New annotations of an object. */
+interface Change {
+  readonly kind: "claim" | "service";
+  readonly object: KubernetesObject;
+  readonly annotations: Annotations;
+}
+
+/** Number of statuses that are recorded at the same time. */
+const CONCURRENT_RECORDS = 16;
+
 const STATES: readonly unknown[] = [
   "pending",
   "running",
@@ -49,6 +60,9 @@ export class AnnotationRecorder {
   readonly #cache: SessionCache;
   readonly #timeoutMs: number;
   readonly #refusals = new RepeatFilter();
+  readonly #slots = new Semaphore(CONCURRENT_RECORDS);
+  /** Session id → the status that is being recorded, or the one that will be next. */
+  readonly #recordings = new Map<string, { status: SessionStatus; written: Promise<void> }>();
 
   /** @param options.timeoutMs longest wait for a write, in milliseconds. @default {5000} */
   constructor(
@@ -61,20 +75,49 @@ export class AnnotationRecorder {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Records the status that was reported to the Control Plane. For a state that the objects show, only an earlier record is removed. */
+  /**
+   * Records the status that was reported to the Control Plane. For a state that the objects show, only an earlier record is removed. When many
+   * sessions change at once, most records wait: they must not delay the statuses of the others.
+   */
   async recordStatus(status: SessionStatus): Promise<void> {
+    const { sessionId } = status;
+    const current = this.#recordings.get(sessionId);
+    if (current) {
+      current.status = status;
+      return await current.written;
+    }
+    if (!this.#change(status)) return;
+    const recording = { status, written: Promise.resolve() };
+    this.#recordings.set(sessionId, recording);
+    recording.written = this.#slots.run(() => this.#record(recording));
+    await recording.written;
+  }
+
+  /** Writes a status, and those that replace it meanwhile. */
+  async #record(recording: { readonly status: SessionStatus }): Promise<void> {
+    let written: SessionStatus | undefined;
+    while (written !== recording.status) {
+      written = recording.status;
+      const change = this.#change(written);
+      if (change) await this.#annotate(written.sessionId, change);
+    }
+    this.#recordings.delete(written.sessionId);
+  }
+
+  /** The change that records a status; `undefined` if none is needed. */
+  #change(status: SessionStatus): Change | undefined {
     const { service, claim } = this.#cache.session(status.sessionId);
     const [kind, object] = isLeftByGoAgent({ service, claim })
       ? ["claim" as const, claim]
       : ["service" as const, service];
-    if (!isAlive(object)) return;
+    if (!isAlive(object)) return undefined;
     const hasRecord = object.metadata?.annotations?.[STATUS_ANNOTATION] !== undefined;
     const isOnService = kind === "service" && isEvident(status);
-    if (isOnService && !hasRecord) return;
+    if (isOnService && !hasRecord) return undefined;
     const annotations = isOnService
       ? { [STATUS_ANNOTATION]: null, [OUTCOME_ANNOTATION]: null }
       : statusAnnotation(status);
-    await this.#annotate(status.sessionId, { kind, object, annotations });
+    return { kind, object, annotations };
   }
 
   /** Records the use of a session, if the number of viewers changed since the last record. */
@@ -85,14 +128,7 @@ export class AnnotationRecorder {
     await this.#annotate(sessionId, { kind: "service", object: service, annotations });
   }
 
-  async #annotate(
-    sessionId: string,
-    { kind, object, annotations }: {
-      readonly kind: "claim" | "service";
-      readonly object: KubernetesObject;
-      readonly annotations: Annotations;
-    },
-  ): Promise<void> {
+  async #annotate(sessionId: string, { kind, object, annotations }: Change): Promise<void> {
     try {
       const annotated = kind === "claim"
         ? await deadline(this.#client.annotateClaim(nameOf(object), annotations), this.#timeoutMs)

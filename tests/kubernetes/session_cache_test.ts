@@ -125,8 +125,8 @@ Deno.test("SessionCache.session() returns the events of the pods and the claim, 
   const events = new URL(cluster.lists.at(-1) ?? "", "http://server");
   assertEquals([events.pathname, events.searchParams.get("fieldSelector")], [
     "/api/v1/namespaces/streamspace/events",
-    "involvedObject.kind!=Deployment,involvedObject.kind!=ReplicaSet,reason!=Scheduled,reason!=Pulled," +
-    "reason!=Created,reason!=Started,reason!=Killing",
+    "involvedObject.kind!=Deployment,involvedObject.kind!=ReplicaSet,involvedObject.kind!=Service," +
+    "involvedObject.kind!=Endpoints,reason!=Scheduled,reason!=Pulled,reason!=Created,reason!=Started,reason!=Killing",
   ]);
 });
 

@@ -113,30 +113,67 @@ Deno.test("isReportedBefore() is true for what the objects show and has not chan
   assertEquals(isReported(statusOf("s1", "pending"), { pods: [at("20")], deployment: at("10") }), false);
 });
 
-Deno.test("AnnotationRecorder records what the objects do not show, and removes the record when they do", async () => {
-  const cache = new SessionCache("a1");
-  const put = (annotations: Record<string, string | null>) => {
+/** Services of sessions in a cache, and a recorder whose writes wait. */
+class Recording {
+  readonly cache = new SessionCache("a1");
+  readonly written: Array<[name: string, annotations: Readonly<Record<string, string | null>>]> = [];
+  readonly recorder = new AnnotationRecorder({
+    annotate: async (name, annotations) => {
+      this.written.push([name, annotations]);
+      await this.held;
+      return this.put(name, annotations);
+    },
+    annotateClaim: () => Promise.reject(new Error("there is no claim")),
+  }, this.cache);
+  held: Promise<void> = Promise.resolve();
+  #version = 0;
+
+  put(name: string, annotations: Readonly<Record<string, string | null>> = {}): V1Service {
     const kept = Object.entries(annotations).flatMap(([key, value]) => value === null ? [] : [[key, value]]);
-    const labels = { app: "streamspace-session", session: "s1" };
-    const metadata = { name: "s1", uid: "u1", resourceVersion: String(++version), labels };
+    const labels = { app: "streamspace-session", session: name };
+    const metadata = { name, uid: name, resourceVersion: String(++this.#version), labels };
     const service = { metadata: { ...metadata, annotations: Object.fromEntries(kept) } };
-    cache.put("service", service);
+    this.cache.put("service", service);
     return service;
-  };
-  let version = 0;
-  put({});
-  const written: unknown[] = [];
-  const annotate = (_name: string, annotations: Record<string, string | null>) => {
-    written.push(annotations);
-    return Promise.resolve(put(annotations));
-  };
-  const annotateClaim = () => Promise.reject(new Error("there is no claim"));
-  const recorder = new AnnotationRecorder({ annotate, annotateClaim }, cache);
-  const detail = { reason: "OOMKilled", message: "its container needs more memory" };
-  const pending = statusOf("s1", "pending", { detail });
-  for (const status of [STATUS, pending, STATUS, STATUS]) await recorder.recordStatus(status);
-  const removed = { "stream.space/status": null, "stream.space/outcome": null };
-  assertEquals(written, [statusAnnotation(pending), removed]);
+  }
+}
+
+const PENDING = statusOf("s1", "pending", {
+  detail: { reason: "OOMKilled", message: "its container needs more memory" },
+});
+const REMOVED = { "stream.space/status": null, "stream.space/outcome": null };
+
+Deno.test("AnnotationRecorder records what the objects do not show, and removes the record when they do", async () => {
+  const recording = new Recording();
+  recording.put("s1");
+  const { recorder, written } = recording;
+  for (const status of [STATUS, PENDING, STATUS, STATUS]) await recorder.recordStatus(status);
+  assertEquals(written, [["s1", statusAnnotation(PENDING)], ["s1", REMOVED]]);
+});
+
+Deno.test("AnnotationRecorder removes a record that is still being written when the session runs again", async () => {
+  const recording = new Recording();
+  recording.put("s1");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  recording.held = promise;
+  const records = [PENDING, STATUS].map((status) => recording.recorder.recordStatus(status));
+  resolve();
+  await Promise.all(records);
+  assertEquals(recording.written, [["s1", statusAnnotation(PENDING)], ["s1", REMOVED]]);
+});
+
+Deno.test("AnnotationRecorder records 16 statuses at the same time, and only the last one of a session that waits", async () => {
+  const recording = new Recording();
+  const ids = Array.from({ length: 18 }, (_, index) => `s${index}`);
+  for (const id of ids) recording.put(id);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  recording.held = promise;
+  const records = ids.map((id) => recording.recorder.recordStatus(statusOf(id, "pending")));
+  assertEquals(recording.written.map(([name]) => name), ids.slice(0, 16));
+  records.push(recording.recorder.recordStatus(statusOf("s17", "running")));
+  resolve();
+  await Promise.all(records);
+  assertEquals(recording.written.map(([name]) => name), ids.slice(0, 17));
 });
 
 Deno.test("AnnotationRecorder warns once when annotating is forbidden, and says which right is missing", async () => {
