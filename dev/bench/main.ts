@@ -24,7 +24,8 @@ import { type Comparison, comparisonCells, markdownTable, median } from "./stati
 /** A namespace per run, so that leftovers of a failed run do not affect the next. */
 const NAMESPACE = `streamspace-bench-${crypto.randomUUID().slice(0, 8)}`;
 const BURSTS = [1, 20, 100];
-const BURST_ROUNDS = 5;
+/** Rounds of the largest burst, which vary less than the others. */
+const LARGEST_ROUNDS = 5;
 /** Time for what follows starts and stops: requests of the journal, and deletions by the garbage collector, in milliseconds. */
 const SETTLE_MS = 2000;
 
@@ -154,7 +155,7 @@ async function compareBurst({ floor, agent, rounds }: Bench, size: number): Prom
   const agentMs: number[] = [];
   const requests = { mutating: 0, reads: 0 };
   let memoryMb = NaN;
-  const count = size === 1 ? rounds : BURST_ROUNDS;
+  const count = size === Math.max(...BURSTS) ? LARGEST_ROUNDS : rounds;
   for (let round = 0; round < count; round += 1) {
     const ids = Array.from({ length: size }, (_, index) => `burst-${size}-${round}-${index}`);
     const manifests = ids.map((id) => manifestsOf(`f-${id}`, { persistentHome: false }));

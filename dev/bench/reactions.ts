@@ -147,11 +147,12 @@ async function react(
   for (const id of sessionIds) {
     const expected = expectedAt(log, id, startedAt);
     readyAt = Math.max(readyAt, expected.at(-1)?.at ?? 0);
-    for (const { state, at, knownAt } of expected) {
+    for (const { state, at } of expected) {
       const arrived = statuses.get(id) ?? [];
-      const index = arrived.findIndex((one) => one.message.payload.state === state && one.at >= knownAt);
+      const index = arrived.findIndex((one) => one.message.payload.state === state);
       const [status] = index < 0 ? [] : arrived.splice(index, 1);
-      if (status) delaysMs.push(status.at - at);
+      // The agent may know of a change before the benchmark does.
+      if (status) delaysMs.push(Math.max(0, status.at - at));
       else missing += 1;
     }
   }
@@ -164,10 +165,10 @@ function expectedAt(log: ReadinessLog, sessionId: string, startedAt: number) {
   const transitions = log.since(sessionId, startedAt);
   const grace = DEFAULT_TIMINGS.unreadyGraceMs;
   return transitions.flatMap(({ at, isReady }, index) => {
-    if (isReady) return [{ state: "running", at, knownAt: at - POLL_MS }];
+    if (isReady) return [{ state: "running", at }];
     const next = transitions[index + 1];
     const isReported = !next || next.at - at > grace;
-    return isReported ? [{ state: "pending", at: at + grace, knownAt: at }] : [];
+    return isReported ? [{ state: "pending", at: at + grace }] : [];
   });
 }
 

@@ -31,7 +31,10 @@ export interface JournalWriterOptions {
    * can take over while this one is still alive, because then only recorded commands may run or be answered.
    */
   readonly writeTimeoutMs: number;
-  /** How long a write that somebody waits for collects further changes, which would have to wait for a second one, in milliseconds. */
+  /**
+   * How long a write that somebody waits for collects further changes, which would have to wait for a second one, in milliseconds; up to five times
+   * as long while they keep coming.
+   */
   readonly collectMs: number;
   /** How long changes are collected for a write in the background, in milliseconds. */
   readonly groupMs: number;
@@ -41,6 +44,8 @@ export interface JournalWriterOptions {
 
 type Operation = "reading" | "writing";
 
+/** How often a write waits for further changes while they keep coming. */
+const MAX_COLLECT_MOMENTS = 5;
 /** Rejected reads before the journal counts as empty. */
 const MAX_READ_RETRIES = 4;
 
@@ -137,13 +142,12 @@ export class JournalWriter implements Disposable {
   /** Never rejects: retries until the cluster answers or the writer is disposed. After a rejection the next attempt follows much later. */
   async #write(): Promise<void> {
     const { signal } = this.#closing;
-    const { collectMs } = this.#options;
     clearTimeout(this.#retry);
     clearTimeout(this.#later);
     this.#later = undefined;
     const backoff = new Backoff();
     let maxEntries = Infinity;
-    if (collectMs > 0) await delay(collectMs, { signal }).catch(() => {});
+    await this.#collect();
     while (!signal.aborted) {
       const batch = this.#batch(maxEntries);
       if (batch.size === 0) break;
@@ -169,6 +173,17 @@ export class JournalWriter implements Disposable {
     if (this.#failing !== "writing" || signal.aborted) return;
     this.#succeed();
     log.info("The journal can be written again");
+  }
+
+  /** Waits for further changes as long as they keep coming, at most for some moments. */
+  async #collect(): Promise<void> {
+    const { collectMs } = this.#options;
+    const { signal } = this.#closing;
+    if (collectMs === 0) return;
+    for (let moment = 0, size = -1; moment < MAX_COLLECT_MOMENTS && this.#changes.size > size; moment++) {
+      size = this.#changes.size;
+      await delay(collectMs, { signal }).catch(() => {});
+    }
   }
 
   /** All changes including the extra ones; or a number of changes, smallest first, because a removal makes room for others. */

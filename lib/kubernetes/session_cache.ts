@@ -246,11 +246,12 @@ export class SessionCache {
     options: { check: (objects: SessionObjects) => CheckResult<T>; signal: AbortSignal },
   ): Promise<T> {
     const { check, signal } = options;
+    using waiter = this.#waiters.begin(sessionId, signal);
     while (true) {
       signal.throwIfAborted();
       const result = check(this.session(sessionId));
       if ("value" in result) return result.value;
-      await this.#waiters.next(sessionId, { ...result, signal });
+      await waiter.next(result.recheckInMs);
     }
   }
 

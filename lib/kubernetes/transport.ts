@@ -122,6 +122,8 @@ export class Transport implements Disposable {
   readonly #closed = new AbortController();
   readonly #outage = new Outage((signal) => this.#isReady(signal));
   #connections: Connections | undefined;
+  /** Certificates and proxy of the last request. */
+  #client: ApiCredentials["client"] | undefined;
   #isAccepted = false;
 
   /**
@@ -185,6 +187,7 @@ export class Transport implements Disposable {
       throw this.#rejection(request, { response, text });
     } catch (error) {
       if (!timeout.aborted) throw error;
+      this.#outage.onNoResponse();
       this.renew(startedAt);
       throw noResponse(request, error);
     }
@@ -254,15 +257,19 @@ export class Transport implements Disposable {
   async #sendOnce(request: ApiRequest): Promise<ReadResponse> {
     if (request.method !== "GET" && !this.#mayWrite()) throw notLeader(request);
     const startedAt = performance.now();
-    const timeout = AbortSignal.timeout(this.#timings.requestTimeoutMs);
-    const signal = AbortSignal.any([timeout, this.#closed.signal]);
+    // Not `AbortSignal.timeout()`, which would fire after each request, too, and keep its objects until then.
+    const timeout = new AbortController();
+    const onTimeout = () => timeout.abort(new DOMException("The request timed out", "TimeoutError"));
+    const timer = setTimeout(onTimeout, this.#timings.requestTimeoutMs);
+    const signal = AbortSignal.any([timeout.signal, this.#closed.signal]);
     try {
       const response = await this.#fetch(request, { signal, connection: "requests" });
       const text = await readBody(request, { response, signal });
       if (!response.ok) throw this.#rejection(request, { response, text });
       return { response, text };
     } finally {
-      if (timeout.aborted) this.renew(startedAt);
+      clearTimeout(timer);
+      if (timeout.signal.aborted) this.renew(startedAt);
     }
   }
 
@@ -308,15 +315,16 @@ export class Transport implements Disposable {
     }
   }
 
-  /** Whether the API server is ready. Of a refusal, it is not known why; only a server that responds can refuse. */
+  /** Whether the API server is ready, asked without credentials, which a plug-in may have to fetch. A server that refuses the answer does respond. */
   async #isReady(outer: AbortSignal): Promise<boolean> {
+    if (!this.#client) return false;
     const startedAt = performance.now();
     const timeout = AbortSignal.timeout(PROBE_TIMEOUT_MS);
     const signal = AbortSignal.any([outer, timeout]);
     const request = { method: "GET", url: `${this.#server}/readyz`, headers: {} };
     try {
-      const { headers, connections } = await this.#connect(request, signal);
-      const response = await fetch(request.url, { headers, signal, client: connections.requests });
+      const { requests } = this.#connectionsWith(this.#client);
+      const response = await fetch(request.url, { signal, client: requests });
       await readBody(request, { response, signal });
       return response.status < 500 && response.status !== 429;
     } catch {
@@ -339,13 +347,23 @@ export class Transport implements Disposable {
     signal: AbortSignal,
   ): Promise<{ headers: Array<[string, string]>; connections: Connections }> {
     const { headers, client } = await this.#readCredentials(request, signal);
+    this.#client = client;
+    const connections = this.#connectionsWith(client);
+    return { headers: headers.map(([name, value]) => [name, value]), connections };
+  }
+
+  /** The open connections, if they have these certificates and this proxy, or else new ones. */
+  #connectionsWith(client: ApiCredentials["client"]): Connections {
     const identity = JSON.stringify(client);
-    if (this.#connections?.identity !== identity) {
-      const connect = () => Deno.createHttpClient(client);
-      this.#close();
-      this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
-    }
-    return { headers: headers.map(([name, value]) => [name, value]), connections: this.#connections };
+    if (this.#connections?.identity === identity) return this.#connections;
+    const connect = () => Deno.createHttpClient(client);
+    this.#close();
+    return this.#connections = {
+      requests: connect(),
+      watches: connect(),
+      openedAt: performance.now(),
+      identity,
+    };
   }
 
   async #readCredentials(request: ApiRequest, signal: AbortSignal): Promise<ApiCredentials> {

@@ -3,7 +3,17 @@
  * @module
  */
 
-/** Pending waits by session id; each ends with a change, a timeout, or an abort. */
+/** One wait for changes of a session; dispose it at its end. */
+export interface Waiter extends Disposable {
+  /**
+   * Resolves at the next change or after `recheckInMs`, which is never by default.
+   *
+   * @throws the error of a kind that is blocked for too long, or the signal's reason
+   */
+  next(recheckInMs?: number): Promise<void>;
+}
+
+/** Pending waits by session id. */
 export class Waiters<Kind> {
   readonly #waiters = new Map<string, Set<() => void>>();
   /** Kind → why its changes are not received, and since when by `performance.now()`. */
@@ -20,12 +30,12 @@ export class Waiters<Kind> {
     return [...this.#waiters.keys()];
   }
 
-  /** Ends the waits for a session. */
+  /** Lets the waits for a session check again. */
   wake(sessionId: string): void {
-    for (const wake of [...this.#waiters.get(sessionId) ?? []]) wake();
+    for (const wake of this.#waiters.get(sessionId) ?? []) wake();
   }
 
-  /** Ends all waits. */
+  /** Lets all waits check again. */
   wakeAll(): void {
     for (const sessionId of this.sessionIds()) this.wake(sessionId);
   }
@@ -38,32 +48,34 @@ export class Waiters<Kind> {
     this.wakeAll();
   }
 
-  /**
-   * Resolves at the next change or after `recheckInMs`.
-   *
-   * @throws the error of a kind that is blocked for too long, or the signal's reason
-   */
-  async next(
-    sessionId: string,
-    { recheckInMs = Infinity, signal }: { recheckInMs?: number; signal: AbortSignal },
-  ): Promise<void> {
-    const waitMs = Math.min(recheckInMs, this.#graceLeftMs());
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+  /** Begins to wait for changes of a session, until the signal is aborted. */
+  begin(sessionId: string, signal: AbortSignal): Waiter {
+    let next: PromiseWithResolvers<void> | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const wake = () => next?.resolve();
+    const onAbort = () => next?.reject(signal.reason);
     const waiters = this.#waiters.get(sessionId) ?? new Set();
-    const timer = waitMs === Infinity ? undefined : setTimeout(resolve, waitMs);
-    const onAbort = () => reject(signal.reason);
+    this.#waiters.set(sessionId, waiters.add(wake));
     signal.addEventListener("abort", onAbort, { once: true });
-    this.#waiters.set(sessionId, waiters.add(resolve));
-    await promise.finally(() => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-      waiters.delete(resolve);
-      if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) this.#waiters.delete(sessionId);
-    });
+    return {
+      next: async (recheckInMs = Infinity) => {
+        signal.throwIfAborted();
+        const waitMs = Math.min(recheckInMs, this.#graceLeftMs());
+        next = Promise.withResolvers();
+        if (waitMs !== Infinity) timer = setTimeout(wake, waitMs);
+        await next.promise.finally(() => clearTimeout(timer));
+      },
+      [Symbol.dispose]: () => {
+        signal.removeEventListener("abort", onAbort);
+        waiters.delete(wake);
+        if (waiters.size === 0 && this.#waiters.get(sessionId) === waiters) this.#waiters.delete(sessionId);
+      },
+    };
   }
 
   #graceLeftMs(): number {
-    const [earliest] = [...this.#blocked.values()].toSorted((one, other) => one.since - other.since);
+    let earliest: { readonly error: Error; readonly since: number } | undefined;
+    for (const one of this.#blocked.values()) if (!earliest || one.since < earliest.since) earliest = one;
     if (!earliest) return Infinity;
     const leftMs = earliest.since + this.#graceMs - performance.now();
     if (leftMs <= 0) throw earliest.error;

@@ -50,7 +50,10 @@ export interface Timings {
    * Longest wait for a write of the journal before a command goes on without it. Ignored with leader election, where commands always wait.
    */
   readonly journalWriteMs: number;
-  /** How long commands that arrive together are collected before the journal is written, as the others would have to wait for a second write. */
+  /**
+   * How long commands that arrive together are collected before the journal is written, as the others would have to wait for a second write; up to
+   * five times as long while they keep arriving.
+   */
   readonly journalCollectMs: number;
   /** How long changes of the journal that nobody waits for are collected before they are written. */
   readonly journalGroupMs: number;

@@ -40,6 +40,29 @@ Deno.test("Journal has the format that earlier and later versions read", async (
   });
 });
 
+Deno.test("Journal writes commands together that keep coming, but waits for at most five times as long", async () => {
+  using time = new FakeTime();
+  const store = new MemoryJournalStore();
+  using journal = store.journal({ collectMs: 2 });
+  const added = [journal.add(entry("c1"))];
+  for (const commandId of ["c2", "c3", "c4"]) {
+    await time.tickAsync(1.5);
+    added.push(journal.add(entry(commandId)));
+  }
+  assertEquals(store.writes.length, 0);
+  await time.tickAsync(4);
+  assertEquals(store.writes.map((write) => Object.keys(write).length), [4]);
+  await time.tickAsync(10);
+  await Promise.all(added);
+  for (let count = 0; count < 12; count++) {
+    added.push(journal.add(entry(`d${count}`)));
+    await time.tickAsync(1);
+  }
+  assertEquals(store.writes.map((write) => Object.keys(write).length), [4, 10]);
+  await time.tickAsync(10);
+  await Promise.all(added);
+});
+
 Deno.test("Journal.load() returns pending commands in the order they were received", async () => {
   const store = new MemoryJournalStore();
   using journal = store.journal();

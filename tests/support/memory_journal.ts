@@ -31,6 +31,7 @@ export class MemoryJournalStore implements JournalStore {
       adoptedPrefixes?: readonly string[];
       upTo?: ObservedVersions | undefined;
       refreshMs?: number;
+      collectMs?: number;
     } = {},
   ): Journal {
     const { sessionIds = () => [], upTo, writeTimeoutMs = DEFAULT_TIMINGS.journalWriteMs } = options;
@@ -40,7 +41,7 @@ export class MemoryJournalStore implements JournalStore {
       adoptedPrefixes: options.adoptedPrefixes ?? [],
       sessions: { sessionIds: () => sessionIds().toSorted(), upTo },
       writeTimeoutMs,
-      collectMs: 0,
+      collectMs: options.collectMs ?? 0,
       groupMs: 0,
       refreshMs: options.refreshMs ?? 3_600_000,
       rejectedRetryMs: DEFAULT_TIMINGS.journalRejectedRetryMs,
