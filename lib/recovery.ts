@@ -18,6 +18,7 @@ export async function recover(components: Components, signal: AbortSignal): Prom
   const { entries, sessionIds, reportedUpTo } = await journal.load(signal);
   // The journal keeps their ids from now on, whatever happens before the cache is in sync.
   for (const sessionId of sessionIds) reported.set(statusOf(sessionId, "pending"));
+  monitor.prepare();
   dispatcher.resume(entries);
   await cache.synced(signal);
   warnOfForeignSessions(cache);

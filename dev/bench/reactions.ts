@@ -17,6 +17,7 @@ import { connectToApiServer } from "../api_server.ts";
 import { AGENT_ID, AgentUnderTest } from "./agent_under_test.ts";
 import { ApiServerCopy } from "./api_server_copy.ts";
 import { createSessions, inParallel, readyPods, request, type Target } from "./existing_sessions.ts";
+import type { Received } from "../control_plane/message_log.ts";
 import { ReadinessLog } from "./readiness_log.ts";
 import { markdownTable, median, quantile } from "./statistics.ts";
 
@@ -26,6 +27,8 @@ const UNREADY_DURING_RESTART = 100;
 /** Time after the last expected status in which further ones are counted, in milliseconds. */
 const SETTLE_MS = 5000;
 const POLL_MS = 100;
+/** How much earlier than the benchmark the agent can know of a change, in milliseconds. */
+const EARLY_MS = 1000;
 const TIMEOUT_MS = 180_000;
 
 /** What the scenarios need. */
@@ -149,7 +152,8 @@ async function react(
     readyAt = Math.max(readyAt, expected.at(-1)?.at ?? 0);
     for (const { state, at } of expected) {
       const arrived = statuses.get(id) ?? [];
-      const index = arrived.findIndex((one) => one.message.payload.state === state);
+      const isCause = (one: Received) => one.message.payload.state === state && one.at > at - EARLY_MS;
+      const index = arrived.findIndex(isCause);
       const [status] = index < 0 ? [] : arrived.splice(index, 1);
       // The agent may know of a change before the benchmark does.
       if (status) delaysMs.push(Math.max(0, status.at - at));

@@ -180,7 +180,8 @@ export class JournalWriter implements Disposable {
     const { collectMs } = this.#options;
     const { signal } = this.#closing;
     if (collectMs === 0) return;
-    for (let moment = 0, size = -1; moment < MAX_COLLECT_MOMENTS && this.#changes.size > size; moment++) {
+    let size = -1;
+    for (let moment = 0; moment < MAX_COLLECT_MOMENTS && this.#changes.size > size; moment++) {
       size = this.#changes.size;
       await delay(collectMs, { signal }).catch(() => {});
     }

@@ -6,6 +6,9 @@ import { delay } from "@std/async";
 
 /** Longest pause between two probes, in milliseconds; the shortest is half as long, so that agents do not probe together. */
 const PROBE_MS = 200;
+/** The same after the first minute of an outage. */
+const LATER_PROBE_MS = 1000;
+const MINUTE_MS = 60_000;
 
 /** Probes an API server that does not respond, until it does. */
 export class Outage implements Disposable {
@@ -14,6 +17,7 @@ export class Outage implements Disposable {
   /** Aborted at the end of an outage. */
   #end = new AbortController();
   #isProbing = false;
+  #isOver = false;
 
   /** @param responds whether the API server responds; must not reject */
   constructor(responds: (signal: AbortSignal) => Promise<boolean>) {
@@ -23,6 +27,11 @@ export class Outage implements Disposable {
   /** Notes that a request got no response. */
   onNoResponse(): void {
     if (!this.#isProbing) void this.#probe();
+  }
+
+  /** Notes that a request succeeded, whatever the probes say. */
+  onResponse(): void {
+    this.#isOver = true;
   }
 
   /**
@@ -45,10 +54,15 @@ export class Outage implements Disposable {
   async #probe(): Promise<void> {
     const { signal } = this.#disposed;
     this.#isProbing = true;
-    const pause = () => delay(PROBE_MS * (1 + Math.random()) / 2, { signal }).catch(() => {});
+    this.#isOver = false;
+    const startedAt = performance.now();
+    const pause = () => {
+      const longestMs = performance.now() - startedAt < MINUTE_MS ? PROBE_MS : LATER_PROBE_MS;
+      return delay(longestMs * (1 + Math.random()) / 2, { signal }).catch(() => {});
+    };
     let isOutage = false;
     await pause();
-    while (!signal.aborted && !await this.#responds(signal)) {
+    while (!signal.aborted && !this.#isOver && !await this.#responds(signal)) {
       isOutage = true;
       await pause();
     }

@@ -52,10 +52,10 @@ export interface RequestRecord extends RequestAttributes {
 /** Attempts at one request after the first. */
 const MAX_RETRIES = 4;
 /**
- * Limit of concurrent requests. API servers serve 250 and more streams of one connection, and have queues of their own: if a burst of starts waited
- * here, the controllers would work on its first pods before they see the last Deployments.
+ * Limit of concurrent requests: API servers serve 100 streams of one connection by default. Fewer would delay the last starts of a burst until the
+ * controllers of the cluster are busy with the first ones.
  */
-const CONCURRENCY = 200;
+const CONCURRENCY = 100;
 
 /**
  * Without compression: the API server compresses a streamed list in several gzip members (RFC 1952), of which Deno decodes only the first, without
@@ -304,6 +304,7 @@ export class Transport implements Disposable {
       });
       status = response.status;
       this.#isAccepted ||= response.ok;
+      if (response.ok) this.#outage.onResponse();
       return response;
     } catch (error) {
       if (!options.signal.aborted || isTimeout(options.signal.reason)) this.#outage.onNoResponse();
@@ -315,22 +316,21 @@ export class Transport implements Disposable {
     }
   }
 
-  /** Whether the API server is ready, asked without credentials, which a plug-in may have to fetch. A server that refuses the answer does respond. */
+  /**
+   * Whether the API server is ready, asked on a connection of its own, and without credentials, which a plug-in may have to fetch. A server that
+   * refuses the answer does respond.
+   */
   async #isReady(outer: AbortSignal): Promise<boolean> {
     if (!this.#client) return false;
-    const startedAt = performance.now();
-    const timeout = AbortSignal.timeout(PROBE_TIMEOUT_MS);
-    const signal = AbortSignal.any([outer, timeout]);
+    const signal = AbortSignal.any([outer, AbortSignal.timeout(PROBE_TIMEOUT_MS)]);
     const request = { method: "GET", url: `${this.#server}/readyz`, headers: {} };
     try {
-      const { requests } = this.#connectionsWith(this.#client);
-      const response = await fetch(request.url, { signal, client: requests });
+      using client = Deno.createHttpClient(this.#client);
+      const response = await fetch(request.url, { signal, client });
       await readBody(request, { response, signal });
       return response.status < 500 && response.status !== 429;
     } catch {
       return false;
-    } finally {
-      if (timeout.aborted) this.renew(startedAt);
     }
   }
 
@@ -348,22 +348,13 @@ export class Transport implements Disposable {
   ): Promise<{ headers: Array<[string, string]>; connections: Connections }> {
     const { headers, client } = await this.#readCredentials(request, signal);
     this.#client = client;
-    const connections = this.#connectionsWith(client);
-    return { headers: headers.map(([name, value]) => [name, value]), connections };
-  }
-
-  /** The open connections, if they have these certificates and this proxy, or else new ones. */
-  #connectionsWith(client: ApiCredentials["client"]): Connections {
     const identity = JSON.stringify(client);
-    if (this.#connections?.identity === identity) return this.#connections;
-    const connect = () => Deno.createHttpClient(client);
-    this.#close();
-    return this.#connections = {
-      requests: connect(),
-      watches: connect(),
-      openedAt: performance.now(),
-      identity,
-    };
+    if (this.#connections?.identity !== identity) {
+      const connect = () => Deno.createHttpClient(client);
+      this.#close();
+      this.#connections = { requests: connect(), watches: connect(), openedAt: performance.now(), identity };
+    }
+    return { headers: headers.map(([name, value]) => [name, value]), connections: this.#connections };
   }
 
   async #readCredentials(request: ApiRequest, signal: AbortSignal): Promise<ApiCredentials> {

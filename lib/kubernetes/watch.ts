@@ -107,7 +107,7 @@ class Watch<T extends KubernetesObject> {
   readonly #backoff: Backoff;
   /** Resource version to continue from; `undefined` if a new list is needed. */
   #version: string | undefined;
-  /** Whether the next list is streamed: not after a streamed list has failed, until one in pages has succeeded. */
+  /** Whether the next list is streamed: after a streamed list that failed, the next one is in pages. */
   #streamsList = true;
 
   constructor(transport: Transport, options: WatchOptions<T>) {
@@ -151,8 +151,8 @@ class Watch<T extends KubernetesObject> {
         if (!hasStatus(error, ...INVALID)) throw error;
       }
     }
-    this.#version ??= await list(this.#transport, this.#options);
     this.#streamsList = true;
+    this.#version ??= await list(this.#transport, this.#options);
     await this.#watchFrom(this.#version);
   }
 

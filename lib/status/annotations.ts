@@ -77,31 +77,33 @@ export class AnnotationRecorder {
 
   /**
    * Records the status that was reported to the Control Plane. For a state that the objects show, only an earlier record is removed. When many
-   * sessions change at once, most records wait: they must not delay the statuses of the others.
+   * sessions change at once, most records wait: they must not delay the statuses of the others. Resolves when the status is recorded, or after the
+   * timeout.
    */
   async recordStatus(status: SessionStatus): Promise<void> {
     const { sessionId } = status;
     const current = this.#recordings.get(sessionId);
-    if (current) {
-      current.status = status;
-      return await current.written;
-    }
-    if (!this.#change(status)) return;
-    const recording = { status, written: Promise.resolve() };
+    if (!current && !this.#change(status)) return;
+    const recording = current ?? { status, written: Promise.resolve() };
+    recording.status = status;
     this.#recordings.set(sessionId, recording);
-    recording.written = this.#slots.run(() => this.#record(recording));
-    await recording.written;
+    if (!current) recording.written = this.#slots.run(() => this.#record(recording));
+    await deadline(recording.written, this.#timeoutMs).catch(() => {});
   }
 
   /** Writes a status, and those that replace it meanwhile. */
   async #record(recording: { readonly status: SessionStatus }): Promise<void> {
-    let written: SessionStatus | undefined;
-    while (written !== recording.status) {
-      written = recording.status;
-      const change = this.#change(written);
-      if (change) await this.#annotate(written.sessionId, change);
+    const { sessionId } = recording.status;
+    try {
+      let written: SessionStatus | undefined;
+      while (written !== recording.status) {
+        written = recording.status;
+        const change = this.#change(written);
+        if (change) await this.#annotate(sessionId, change);
+      }
+    } finally {
+      this.#recordings.delete(sessionId);
     }
-    this.#recordings.delete(written.sessionId);
   }
 
   /** The change that records a status; `undefined` if none is needed. */

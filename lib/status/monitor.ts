@@ -54,10 +54,19 @@ interface Unready {
 export class Monitor implements Disposable {
   readonly #options: MonitorOptions;
   readonly #unready = new Map<string, Unready>();
+  /** Sessions whose status was reported before they were taken over. */
+  readonly #reportedByCommands = new Set<string>();
   #stopListening: Array<() => void> = [];
 
   constructor(options: MonitorOptions) {
     this.#options = options;
+  }
+
+  /** Notes what commands report before {@linkcode start}. Call it before commands are resumed. */
+  prepare(): void {
+    this.#stopListening.push(
+      this.#options.reported.listen((sessionId) => this.#reportedByCommands.add(sessionId)),
+    );
   }
 
   /**
@@ -65,22 +74,20 @@ export class Monitor implements Disposable {
    * with the signal's reason. Call it when the cache is synced.
    */
   async start({ known, uncertain, reportedUpTo }: RecoveredSessions, signal: AbortSignal): Promise<void> {
-    const { cache, reported, busy, activity } = this.#options;
+    const { cache, busy, activity } = this.#options;
     const isKnown = new Set(known);
     const isUncertain = new Set(uncertain);
     // Commands and changes go on while the sessions are taken over.
     const changed = new Set<string>();
-    const reportedByCommands = new Set<string>();
-    this.#stopListening = [
+    this.#stopListening.push(
       cache.listen((sessionId) => changed.add(sessionId)),
       busy.onIdle((sessionId) => changed.add(sessionId)),
-      reported.listen((sessionId) => reportedByCommands.add(sessionId)),
-    ];
+    );
     const turns = new Turns();
     for (const sessionId of new Set([...cache.sessionIds(), ...known, ...uncertain])) {
       await turns.next();
       signal.throwIfAborted();
-      if (!reportedByCommands.has(sessionId)) {
+      if (!this.#reportedByCommands.has(sessionId)) {
         this.#takeOver(sessionId, {
           isUncertain: isUncertain.has(sessionId),
           isKnown: isKnown.has(sessionId),
@@ -90,6 +97,7 @@ export class Monitor implements Disposable {
       this.check(sessionId);
     }
     this.#stop();
+    this.#reportedByCommands.clear();
     this.#listen();
     for (const sessionId of changed) this.check(sessionId);
     for (const sessionId of cache.sessionIds()) {

@@ -54,8 +54,9 @@ export class SessionActivity implements Disposable {
 
   /** Restores what the previous process recorded. Its streams ended with it. */
   restore(sessionId: string, { viewers, lastActivity }: Activity): void {
+    // It was used since.
+    if (this.#sessions.has(sessionId)) return;
     const entry = this.#entry(sessionId);
-    if (entry.viewers > 0) return;
     entry.lastActivity = viewers > 0 ? this.#startedAt : lastActivity;
     if (viewers === 0) return;
     entry.isChanged = true;

@@ -28,6 +28,21 @@ Deno.test("Outage.wait() ends as soon as the server responds again", async () =>
   outage.onNoResponse();
   await time.tickAsync(60_000);
   assertEquals([await next, probes()], [false, 303]);
+  // After a minute, the probes are rarer.
+  await time.tickAsync(60_000);
+  assertEquals(probes(), 363);
+});
+
+Deno.test("Outage.wait() ends when a request succeeds, even if the probes do not", async () => {
+  using time = new FakeTime();
+  using _random = new FixedRandom(1);
+  const { outage, ended, probes } = waiting();
+  using _ = outage;
+  outage.onNoResponse();
+  await time.tickAsync(400);
+  outage.onResponse();
+  await time.tickAsync(200);
+  assertEquals([await ended, probes()], [true, 2]);
 });
 
 Deno.test("Outage.wait() takes the whole time if the server refuses only some requests", async () => {

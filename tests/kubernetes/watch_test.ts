@@ -180,7 +180,7 @@ Deno.test("watch() lists from the beginning when the next page has expired", asy
   const items = [pod("p1", 90)];
   (await running.firstPage()).respond(Response.json({ kind: "List", metadata, items }));
   (await running.request("list")).refuse(410, "The provided continue parameter is too old");
-  const again = await running.request("list");
+  const again = await running.firstPage();
   assertEquals(again.url.searchParams.get("continue"), null);
   again.list([pod("p1", 90), pod("p2", 95)], "200");
   assertEquals(await running.delivered.next(), "list@200 p1@90 p2@95");
@@ -330,15 +330,20 @@ for (const status of [401, 403, 429, 500, 503]) {
   });
 }
 
-Deno.test("K18 watch() retries the list until it succeeds", async () => {
+Deno.test("K18 watch() retries the list until it succeeds, streamed and in pages", async () => {
   using logs = new LogCapture();
   await using running = new RunningWatch();
+  const invalid = [
+    new Response("<html>"),
+    Response.json({ items: [] }),
+    Response.json({ metadata: { resourceVersion: "1" }, items: {} }),
+    Response.json([]),
+  ];
+  for (const response of invalid) {
+    (await running.request("stream")).refuse(403, "pods is forbidden");
+    (await running.request("list")).respond(response);
+  }
   (await running.request("stream")).refuse(403, "pods is forbidden");
-  (await running.request("list")).refuse(403, "pods is forbidden");
-  (await running.request("list")).respond(new Response("<html>"));
-  (await running.request("list")).respond(Response.json({ items: [] }));
-  (await running.request("list")).respond(Response.json({ metadata: { resourceVersion: "1" }, items: {} }));
-  (await running.request("list")).respond(Response.json([]));
   (await running.request("list")).list([pod("p1", 90)], "100");
   assertEquals(await running.delivered.next(), "list@100 p1@90");
   assertStringIncludes(await logs.line("WARN"), "pods is forbidden");

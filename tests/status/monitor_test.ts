@@ -108,6 +108,7 @@ async function monitoredSession(situation: Situation = {}): Promise<{
   const reporter = new Reporter(outbox, reported, { activityOf: (sessionId) => activity.of(sessionId) });
   const { recordActivity = () => Promise.resolve() } = situation;
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus, activity, recordActivity });
+  monitor.prepare();
   situation.before?.({ activity });
   const started = monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo }, never);
   situation.meanwhile?.({ cache, reporter, reported });

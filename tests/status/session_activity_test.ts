@@ -53,3 +53,11 @@ Deno.test("SessionActivity forgets a session that has ended after its streams", 
   assertEquals(activity.of("s1"), undefined);
   assertEquals(time.pending, []);
 });
+
+Deno.test("SessionActivity.restore() does not replace a later use", () => {
+  using _time = new FakeTime();
+  using activity = new SessionActivity();
+  activity.opened("s1")[Symbol.dispose]();
+  activity.restore("s1", { viewers: 0, lastActivity: new Date(0) });
+  assertEquals(activity.of("s1"), { viewers: 0, lastActivity: new Date() });
+});
