@@ -14,6 +14,7 @@ import {
 } from "../../lib/status/annotations.ts";
 import type { SessionStatus } from "../../lib/control_plane/protocol.ts";
 import { statusOf } from "../../lib/status/status.ts";
+import { FakeTime } from "../support/fake_time.ts";
 import { LogCapture } from "../support/log_capture.ts";
 
 const RESULT = { sessionId: "s1", podName: "p1", state: "running" };
@@ -160,6 +161,17 @@ Deno.test("AnnotationRecorder removes a record that is still being written when 
   resolve();
   await Promise.all(records);
   assertEquals(recording.written, [["s1", statusAnnotation(PENDING)], ["s1", REMOVED]]);
+});
+
+Deno.test("AnnotationRecorder.recordStatus() takes at most five seconds", async () => {
+  using time = new FakeTime();
+  const recording = new Recording();
+  const ids = Array.from({ length: 17 }, (_, index) => `s${index}`);
+  for (const id of ids) recording.put(id);
+  recording.held = new Promise(() => {});
+  const records = ids.map((id) => recording.recorder.recordStatus(statusOf(id, "pending")));
+  await time.tickAsync(5000);
+  await Promise.all(records);
 });
 
 Deno.test("AnnotationRecorder records 16 statuses at the same time, and only the last one of a session that waits", async () => {

@@ -64,7 +64,9 @@ interface Situation {
   /** Records the use of the session. */
   readonly recordActivity?: () => Promise<void>;
   /** Happens before the sessions are taken over. */
-  readonly before?: (parts: { activity: SessionActivity }) => void;
+  readonly before?: (
+    parts: { activity: SessionActivity; cache: SessionCache; reporter: Reporter },
+  ) => void;
   /** Happens while the sessions are taken over. */
   readonly meanwhile?: (
     parts: { cache: SessionCache; reporter: Reporter; reported: ReportedStatuses },
@@ -109,7 +111,7 @@ async function monitoredSession(situation: Situation = {}): Promise<{
   const { recordActivity = () => Promise.resolve() } = situation;
   const monitor = new Monitor({ cache, reported, reporter, busy, recordStatus, activity, recordActivity });
   monitor.prepare();
-  situation.before?.({ activity });
+  situation.before?.({ activity, cache, reporter });
   const started = monitor.start({ known, uncertain, reportedUpTo: situation.reportedUpTo }, never);
   situation.meanwhile?.({ cache, reporter, reported });
   await started;
@@ -175,20 +177,23 @@ Deno.test("monitor does not report again what the previous process reported", as
   assertEquals(await reports(2, ["s1"]), ["running p1"]);
 });
 
-Deno.test("monitor neither repeats nor replaces what a command reports while sessions are taken over", async () => {
-  using time = new FakeTime();
-  const { reports, reported, monitor } = await monitoredSession({
-    recorded: { state: "running", podName: "p1" },
-    meanwhile: ({ cache, reporter }) => {
-      hibernate(cache);
-      reporter.status(statusOf("s1", "hibernated"));
-    },
+for (const when of ["before", "meanwhile"] as const) {
+  const what = when === "before" ? "before sessions are taken over" : "while sessions are taken over";
+  Deno.test(`monitor neither repeats nor replaces what a command reports ${what}`, async () => {
+    using time = new FakeTime();
+    const { reports, reported, monitor } = await monitoredSession({
+      recorded: { state: "running", podName: "p1" },
+      [when]: ({ cache, reporter }: { cache: SessionCache; reporter: Reporter }) => {
+        hibernate(cache);
+        reporter.status(statusOf("s1", "hibernated"));
+      },
+    });
+    using _ = monitor;
+    time.tick(10_000);
+    assertEquals(reports(), ["hibernated"]);
+    assertEquals(reported.get("s1")?.state, "hibernated");
   });
-  using _ = monitor;
-  time.tick(10_000);
-  assertEquals(reports(), ["hibernated"]);
-  assertEquals(reported.get("s1")?.state, "hibernated");
-});
+}
 
 Deno.test("monitor reports what changes while sessions are taken over", async () => {
   using time = new FakeTime();
