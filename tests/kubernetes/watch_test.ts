@@ -380,6 +380,18 @@ Deno.test("watch() doubles the pause after each failure, up to ten seconds", asy
   await running.request("watch 100");
 });
 
+Deno.test("watch() lists at once when its version has expired, but pauses when that happens again", async () => {
+  using time = new FakeTime();
+  await using running = new RunningWatch();
+  using _random = new FixedRandom(1);
+  const stream = await running.begin();
+  stream.event("ERROR", { code: 410, message: "too old resource version" });
+  await time.tickAsync(await time.timer(0));
+  (await running.request("stream")).refuse(410, "too old resource version");
+  await time.tickAsync(await time.timer(1000));
+  await running.request("list");
+});
+
 Deno.test("watch() ends immediately on abort while it lists", async () => {
   // With fake time, the request would never time out.
   using _time = new FakeTime();
