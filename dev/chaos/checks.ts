@@ -4,7 +4,7 @@
  */
 import { canonical } from "../control_plane/command_log.ts";
 import type { SessionParts } from "./administrator.ts";
-import { type CommandRecord, type History, isReceived } from "./history.ts";
+import { type Answer, type CommandRecord, type History, isReceived } from "./history.ts";
 import type { Logbook } from "./logbook.ts";
 import { describeState, type Expectation, expectSession, type SessionState } from "./model.ts";
 import { describeParts, observe } from "./observed.ts";
@@ -102,14 +102,29 @@ function excuseFor(
     deletion.sessionId === sessionId && deletion.target === "session" && deletion.to > first.at - 1000 &&
     deletion.from < other.at
   );
-  return isRecordDeleted
-    ? "the administrator deleted the objects that showed the result, and another process repeated the command"
+  if (isRecordDeleted) {
+    return "the administrator deleted the objects that showed the result, and another process repeated the command";
+  }
+  const isPodReplaced = history.deletions.some((deletion) =>
+    deletion.sessionId === sessionId && deletion.to > first.at - 1000 && deletion.from < other.at
+  );
+  return isPodReplaced && answers.every(({ type, text }) => isSameStart({ type, text }, first))
+    ? "the administrator deleted its pod, and another process reported the new one"
     : undefined;
+}
+
+/** Whether two results of a start differ in the pod only. */
+function isSameStart(one: Pick<Answer, "type" | "text">, other: Pick<Answer, "type" | "text">): boolean {
+  const [a, b] = [one, other].map(({ type, text }) => {
+    const { podName: _name, podIP: _ip, nodeName: _node, ...rest } = JSON.parse(text);
+    return `${type} ${canonical(rest)}`;
+  });
+  return one.type === "complete" && a === b;
 }
 
 function checkProblems({ problems }: Evidence, excused: string[]): Violation[] {
   return problems.flatMap((problem) => {
-    const commandId = /Command "(c-\d+)"/.exec(problem)?.[1];
+    const commandId = /Command "([cd]-\d+)"/.exec(problem)?.[1];
     if (/It sent nothing for/.test(problem)) {
       excused.push(`${problem}; its connection or the agent itself was frozen`);
       return [];

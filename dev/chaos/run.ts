@@ -94,8 +94,7 @@ export async function runChaos(stage: Stage, options: RunOptions): Promise<RunOu
   const context = { stage, history, performer, log, signal };
   const findings = await settle(context);
   await probe.check();
-  const ofStreams = probe.violations.map((text) => ({ text }));
-  const violations = [...findings.violations, ...ofStreams, ...await clear(context)];
+  const violations = [...findings.violations, ...probe.violations, ...await clear(context)];
   const after = await rest(before, context);
   violations.push(...checkFootprint(before, after));
   return {
@@ -124,9 +123,10 @@ async function settle(context: Context): Promise<Findings> {
   const deadline = performance.now() + SETTLE_MS;
   let logged = "";
   while (true) {
+    // First, so that the agent has received what was sent before.
+    const isConnected = await isAlive(stage);
     const findings = check(await evidence(context));
     const open = unanswered(history);
-    const isConnected = await isAlive(stage);
     const violations = isConnected
       ? findings.violations
       : [...findings.violations, { text: "The agent does not answer a ping of the Control Plane" }];

@@ -8,6 +8,7 @@ import { StreamResetError } from "../../lib/streams/tunnel_messages.ts";
 import type { TunnelStream } from "../../lib/streams/tunnel_stream.ts";
 import type { ControlPlane } from "../control_plane/control_plane.ts";
 import { GREETING } from "../desktop/echo_pod.ts";
+import type { Violation } from "./checks.ts";
 import type { Random } from "./random.ts";
 
 /** What the streams did. */
@@ -31,8 +32,8 @@ const HANGING_MS = 120_000;
 /** Uses streams until it is stopped. */
 export class StreamProbe {
   readonly counts: StreamCounts = { opened: 0, codes: new Map(), bytes: 0 };
-  /** One sentence for each wrong byte and each stream that hung. */
-  readonly violations: string[] = [];
+  /** Wrong bytes and streams that hung. */
+  readonly violations: Violation[] = [];
   readonly #controlPlane: ControlPlane;
   readonly #agentId: string;
   readonly #random: Random;
@@ -63,7 +64,8 @@ export class StreamProbe {
     for (const sessionId of this.#runningSessions()) {
       const code = await this.#use(sessionId, { lifeMs: 0 });
       if (code !== "cancelled") {
-        this.violations.push(`A stream to session ${sessionId} failed after the faults: ${code}`);
+        const text = `A stream to session ${sessionId} failed after the faults: ${code}`;
+        this.violations.push({ text, sessionId });
       }
     }
   }
@@ -88,7 +90,9 @@ export class StreamProbe {
       code = await this.#exchange(stream, { sessionId, lifeMs });
     } catch (error) {
       code = error instanceof StreamResetError ? error.code : "hanging";
-      if (code === "hanging") this.violations.push(`A stream to session ${sessionId} hung: ${error}`);
+      if (code === "hanging") {
+        this.violations.push({ text: `A stream to session ${sessionId} hung: ${error}`, sessionId });
+      }
     }
     this.counts.codes.set(code, (this.counts.codes.get(code) ?? 0) + 1);
     return code;
@@ -104,7 +108,7 @@ export class StreamProbe {
       const both = Promise.all([readExactly(stream, expected.length), stream.write(sent)]);
       const [received] = await deadline(both, HANGING_MS);
       if (received.every((byte, index) => byte === expected[index])) this.counts.bytes += received.length;
-      else this.violations.push(`A stream to session ${sessionId} has a wrong byte`);
+      else this.violations.push({ text: `A stream to session ${sessionId} has a wrong byte`, sessionId });
     };
     try {
       await exchange(new Uint8Array(0), new TextEncoder().encode(GREETING));

@@ -177,7 +177,16 @@ export class Provisioner {
       options.signal.throwIfAborted();
       await this.#createDeployment(manifests, options);
     };
-    await allSettled([createWorkload(), this.#createService(service, options)]);
+    await allSettled([createWorkload(), this.#createNamedService(service, options)]);
+  }
+
+  /** Creates the Service. One that an earlier session left names the command that created that session, and has to name this one. */
+  async #createNamedService(service: V1Service, options: CreationOptions): Promise<void> {
+    const created = await this.#createService(service, options);
+    const commandId = service.metadata?.annotations?.[COMMAND_ANNOTATION];
+    if (created.metadata?.annotations?.[COMMAND_ANNOTATION] === commandId) return;
+    const change = { metadata: { annotations: { [COMMAND_ANNOTATION]: commandId } } };
+    this.#cache.put("service", await this.#client.patchService(nameOf(created), change));
   }
 
   async #createDeployment({ deployment }: SessionManifests, options: CreationOptions): Promise<void> {
@@ -196,10 +205,11 @@ export class Provisioner {
 
   /** Creates the Service of a session, or uses its existing one. */
   async createService(service: V1Service, options: CreationOptions): Promise<void> {
-    await this.#retryAfterDeletions(() => this.#createService(service, options), options);
+    const create = async () => void await this.#createService(service, options);
+    await this.#retryAfterDeletions(create, options);
   }
 
-  async #createService(service: V1Service, options: CreationOptions): Promise<void> {
+  async #createService(service: V1Service, options: CreationOptions): Promise<V1Service> {
     // An interrupted start with another template may have left a Service with another port.
     const isUsable = (existing: V1Service) =>
       isDeepStrictEqual(portsOf(existing), portsOf(service)) &&
@@ -213,6 +223,7 @@ export class Provisioner {
       restoreLabels,
     });
     this.#cache.put("service", created);
+    return created;
   }
 
   async #createClaim(claim: V1PersistentVolumeClaim, options: CreationOptions): Promise<void> {

@@ -263,6 +263,18 @@ onEachCluster("the deletion of a session's objects is reported", async (cluster)
   assertEquals(stage.states("s1"), ["pending", "running", "failed", "terminated"]);
 });
 
+onEachCluster("a start that finds the Service of an earlier session makes it its own", async (cluster) => {
+  await using stage = await Stage.start(cluster);
+  await stage.command("start_session", { sessionId: "s1", ...START });
+  await cluster.delete("apps/v1", "Deployment", "s1");
+  await stage.untilState("s1", "failed");
+  const commandId = stage.send("start_session", { sessionId: "s1", ...START });
+  await stage.controlPlane.result(commandId);
+  // After a kill, the next process knows by it that the command created the session.
+  const [service] = await cluster.list("v1", "Service");
+  assertEquals(service?.metadata?.annotations?.["stream.space/command-id"], commandId);
+});
+
 onEachCluster(
   "changes to sessions while no agent ran are reported by the next one",
   async (cluster) => {
