@@ -291,8 +291,7 @@ function without(resource: string, ...missing: string[]): V1PolicyRule[] {
 for (
   const [resource, verb] of [
     ["pods", "watch"],
-    ["pods", "list"],
-    ["networkpolicies", "list"],
+    ["networkpolicies", "watch"],
     ["deployments", "create"],
     ["services", "create"],
     ["persistentvolumeclaims", "create"],

@@ -13,6 +13,7 @@ import {
 } from "@kubernetes/client-node";
 import { loadAll } from "js-yaml";
 import { ApiProxy } from "../../dev/faults/api_proxy.ts";
+import { WATCHED_RESOURCES } from "../../lib/kubernetes/session_watch.ts";
 import { installKinds, ObjectWatcher } from "../support/custom_kinds.ts";
 import { REAL, temporaryFile, type TestCluster } from "../support/clusters.ts";
 import { AGENT_ID, onEachCluster, Stage, START_WITH_HOME as START } from "../support/stage.ts";
@@ -63,6 +64,10 @@ onEachCluster(
     const server = cluster.config.getCurrentCluster()?.server ?? "";
     using client = certificateAuthority(cluster);
     await using proxy = ApiProxy.start({ server, client });
+    // A server that cannot stream lists is asked for pages.
+    for (const resource of [...WATCHED_RESOURCES, "events", "templates", "sessions"]) {
+      proxy.inject({ kind: "status", code: 422, verb: "watch", resource });
+    }
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };
     await using stage = await Stage.start(cluster, {
