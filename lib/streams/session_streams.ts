@@ -88,6 +88,9 @@ export interface SessionStreamsOptions {
   readonly observer: StreamObserver;
 }
 
+/** Longest wait of a stream for a new process to know its sessions, in milliseconds. */
+const SYNC_MS = 10_000;
+
 /** The streams of all sessions. */
 export class SessionStreams implements Disposable {
   readonly #options: SessionStreamsOptions;
@@ -112,6 +115,7 @@ export class SessionStreams implements Disposable {
     let target: PodPort;
     let connection: PodConnection;
     try {
+      await this.#awaitSession(sessionId, accept.cancelled);
       target = this.#target(sessionId, port);
       connection = await this.#connect(sessionId, target, accept.cancelled);
       this.#checkConnected(sessionId, { target, connection, cancelled: accept.cancelled });
@@ -130,6 +134,15 @@ export class SessionStreams implements Disposable {
   /** Stops listening. */
   [Symbol.dispose](): void {
     this.#stopListening();
+  }
+
+  /** Waits until a new process knows its sessions, if it does not know this one: viewers come back as soon as the tunnel is open. */
+  async #awaitSession(sessionId: string, cancelled: AbortSignal): Promise<void> {
+    const { cache } = this.#options;
+    const { deployment, pods } = cache.session(sessionId);
+    if (cache.isSynced || pods.length > 0 || deployment?.spec?.replicas === 0) return;
+    const signal = AbortSignal.any([cancelled, AbortSignal.timeout(SYNC_MS)]);
+    await cache.synced(signal).catch(() => {});
   }
 
   /** The pod and the port of a request. */

@@ -64,9 +64,9 @@ onEachCluster(
     const server = cluster.config.getCurrentCluster()?.server ?? "";
     using client = certificateAuthority(cluster);
     await using proxy = ApiProxy.start({ server, client });
-    // A server that cannot stream lists is asked for pages.
+    // A server that cannot stream lists is asked for pages, by the second process if the first one ends before.
     for (const resource of [...WATCHED_RESOURCES, "events", "templates", "sessions"]) {
-      proxy.inject({ kind: "status", code: 422, verb: "watch", resource });
+      proxy.inject({ kind: "status", code: 422, verb: "watch", resource, times: 2 });
     }
     const kubeconfig = await serviceAccountKubeconfig(cluster, proxy);
     await using _removal = { [Symbol.asyncDispose]: () => Deno.remove(kubeconfig) };

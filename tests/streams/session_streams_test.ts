@@ -1,5 +1,6 @@
 import { abortable } from "@std/async";
 import { assertEquals } from "@std/assert";
+import { KINDS } from "../../lib/kubernetes/kinds.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { SessionActivity } from "../../lib/status/session_activity.ts";
 import type { PodConnection, PodPort } from "../../lib/streams/dialer.ts";
@@ -58,6 +59,34 @@ Deno.test("SessionStreams stops connecting when the viewer has gone", async () =
   viewer.abort(new StreamResetError("cancelled", "the viewer has gone"));
   await served;
   assertEquals(rejections, ["cancelled"]);
+});
+
+Deno.test("SessionStreams waits until a new process knows its sessions", async () => {
+  const cache = new SessionCache("a1");
+  const streams = new SessionStreams({
+    cache,
+    dialer: { mode: "direct", dial: () => Promise.reject(new Error("There is nothing to dial")) },
+    activity: new SessionActivity(),
+    limits: { maxSessionStreams: 1 },
+    observer: { requested: () => ({ opened: () => {}, rejected: () => {}, ended: () => {} }) },
+  });
+  using _ = streams;
+  const rejections: string[] = [];
+  const accept = () => {
+    throw new Error("There is nothing to accept");
+  };
+  const served = streams.serve(
+    { sessionId: "s1", port: undefined },
+    Object.assign(accept, {
+      reject: (code: StreamResetError["code"]) => void rejections.push(code),
+      cancelled: new AbortController().signal,
+    }),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(rejections, []);
+  for (const kind of KINDS) cache.replace(kind, [], "1");
+  await served;
+  assertEquals(rejections, ["unknown-session"]);
 });
 
 const MAX_BUFFERED = 64 * 1024;
