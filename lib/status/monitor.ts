@@ -101,6 +101,8 @@ export class Monitor implements Disposable {
     this.#listen();
     for (const sessionId of changed) this.check(sessionId);
     for (const sessionId of cache.sessionIds()) {
+      await turns.next();
+      signal.throwIfAborted();
       const recorded = recordedActivity(cache.session(sessionId));
       if (recorded) activity.restore(sessionId, recorded);
       // Of a stream that was opened before.

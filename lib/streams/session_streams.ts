@@ -139,10 +139,10 @@ export class SessionStreams implements Disposable {
   /** Waits until a new process knows its sessions, if it does not know this one: viewers come back as soon as the tunnel is open. */
   async #awaitSession(sessionId: string, cancelled: AbortSignal): Promise<void> {
     const { cache } = this.#options;
+    if (cache.isSynced) return;
     const { deployment, pods } = cache.session(sessionId);
-    if (cache.isSynced || pods.length > 0 || deployment?.spec?.replicas === 0) return;
-    const signal = AbortSignal.any([cancelled, AbortSignal.timeout(SYNC_MS)]);
-    await cache.synced(signal).catch(() => {});
+    if (pods.length > 0 || deployment?.spec?.replicas === 0) return;
+    await deadline(cache.synced(cancelled), SYNC_MS).catch(() => {});
   }
 
   /** The pod and the port of a request. */
