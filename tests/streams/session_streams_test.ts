@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 import { KINDS } from "../../lib/kubernetes/kinds.ts";
 import { SessionCache } from "../../lib/kubernetes/session_cache.ts";
 import { SessionActivity } from "../../lib/status/session_activity.ts";
-import type { PodConnection, PodPort } from "../../lib/streams/dialer.ts";
+import type { Dialer, PodConnection, PodPort } from "../../lib/streams/dialer.ts";
 import { relay, SessionStreams } from "../../lib/streams/session_streams.ts";
 import { TunnelConnection } from "../../lib/streams/tunnel_connection.ts";
 import { encodeMessage, StreamResetError, type TunnelMessage } from "../../lib/streams/tunnel_messages.ts";
@@ -27,22 +27,17 @@ function runningSession(): SessionCache {
   return cache;
 }
 
-Deno.test("SessionStreams stops connecting when the viewer has gone", async () => {
-  const dialed = Promise.withResolvers<PodPort>();
+/** Requests a stream to session s1, which is never accepted. */
+function rejectedStream(
+  { cache, dial }: { cache: SessionCache; dial: Dialer["dial"] },
+): { served: Promise<void>; viewer: AbortController; rejections: string[] } & Disposable {
   const streams = new SessionStreams({
-    cache: runningSession(),
-    dialer: {
-      mode: "direct",
-      dial: async (target, signal) => {
-        dialed.resolve(target);
-        return await abortable(new Promise<PodConnection>(() => {}), signal);
-      },
-    },
+    cache,
+    dialer: { mode: "direct", dial },
     activity: new SessionActivity(),
     limits: { maxSessionStreams: 1 },
     observer: { requested: () => ({ opened: () => {}, rejected: () => {}, ended: () => {} }) },
   });
-  using _ = streams;
   const viewer = new AbortController();
   const rejections: string[] = [];
   const accept = () => {
@@ -55,38 +50,35 @@ Deno.test("SessionStreams stops connecting when the viewer has gone", async () =
       cancelled: viewer.signal,
     }),
   );
+  return { served, viewer, rejections, [Symbol.dispose]: () => streams[Symbol.dispose]() };
+}
+
+Deno.test("SessionStreams stops connecting when the viewer has gone", async () => {
+  const dialed = Promise.withResolvers<PodPort>();
+  using request = rejectedStream({
+    cache: runningSession(),
+    dial: async (target, signal) => {
+      dialed.resolve(target);
+      return await abortable(new Promise<PodConnection>(() => {}), signal);
+    },
+  });
   assertEquals(await dialed.promise, { podName: "p1", podIP: "10.0.0.1", port: 3000 });
-  viewer.abort(new StreamResetError("cancelled", "the viewer has gone"));
-  await served;
-  assertEquals(rejections, ["cancelled"]);
+  request.viewer.abort(new StreamResetError("cancelled", "the viewer has gone"));
+  await request.served;
+  assertEquals(request.rejections, ["cancelled"]);
 });
 
 Deno.test("SessionStreams waits until a new process knows its sessions", async () => {
   const cache = new SessionCache("a1");
-  const streams = new SessionStreams({
+  using request = rejectedStream({
     cache,
-    dialer: { mode: "direct", dial: () => Promise.reject(new Error("There is nothing to dial")) },
-    activity: new SessionActivity(),
-    limits: { maxSessionStreams: 1 },
-    observer: { requested: () => ({ opened: () => {}, rejected: () => {}, ended: () => {} }) },
+    dial: () => Promise.reject(new Error("There is nothing to dial")),
   });
-  using _ = streams;
-  const rejections: string[] = [];
-  const accept = () => {
-    throw new Error("There is nothing to accept");
-  };
-  const served = streams.serve(
-    { sessionId: "s1", port: undefined },
-    Object.assign(accept, {
-      reject: (code: StreamResetError["code"]) => void rejections.push(code),
-      cancelled: new AbortController().signal,
-    }),
-  );
   await new Promise((resolve) => setTimeout(resolve, 0));
-  assertEquals(rejections, []);
+  assertEquals(request.rejections, []);
   for (const kind of KINDS) cache.replace(kind, [], "1");
-  await served;
-  assertEquals(rejections, ["unknown-session"]);
+  await request.served;
+  assertEquals(request.rejections, ["unknown-session"]);
 });
 
 const MAX_BUFFERED = 64 * 1024;

@@ -8,6 +8,7 @@ import type { CustomObjectApi } from "../../lib/kubernetes/client.ts";
 import type { PatchOperation } from "../../lib/kubernetes/collection.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
 import type { CustomObject } from "./custom_kinds.ts";
+import { endOfList, watchLine } from "./list_watch_server.ts";
 
 type Draft = Record<string, unknown> & { metadata: Record<string, unknown> };
 
@@ -147,17 +148,11 @@ export class FakeCustomApi implements CustomObjectApi {
   }
 
   #initialEvents(): Uint8Array {
-    const annotations = { "k8s.io/initial-events-end": "true" };
-    const bookmark = { metadata: { resourceVersion: String(this.#version), annotations } };
-    const lines = [...this.#objects.values()].map((object) => line("ADDED", object));
-    return new TextEncoder().encode([...lines, line("BOOKMARK", bookmark)].join(""));
+    const lines = [...this.#objects.values()].map((object) => watchLine("ADDED", object));
+    return new TextEncoder().encode([...lines, endOfList(String(this.#version))].join(""));
   }
 
   #emit(type: string, object: CustomObject): void {
-    for (const watch of this.#watches) watch.enqueue(new TextEncoder().encode(line(type, object)));
+    for (const watch of this.#watches) watch.enqueue(new TextEncoder().encode(watchLine(type, object)));
   }
-}
-
-function line(type: string, object: unknown): string {
-  return `${JSON.stringify({ type, object })}\n`;
 }

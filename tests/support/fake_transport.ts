@@ -5,6 +5,7 @@
 import { delay } from "@std/async";
 import { KubernetesError } from "../../lib/common/errors.ts";
 import type { Transport } from "../../lib/kubernetes/transport.ts";
+import { endOfList, watchLine } from "./list_watch_server.ts";
 
 /** An object of a fake cluster. */
 export interface FakeObject {
@@ -87,7 +88,7 @@ export class FakeTransport {
   /** Sends an event on the watch of a kind; waits until that is open. */
   async emit(resource: Resource, type: string, object: unknown): Promise<void> {
     const watch = await this.#watch(resource);
-    watch.enqueue(new TextEncoder().encode(line(type, object)));
+    watch.enqueue(new TextEncoder().encode(watchLine(type, object)));
     await settled();
   }
 
@@ -110,9 +111,7 @@ export class FakeTransport {
   }
 
   #initialEvents(path: string): string[] {
-    const annotations = { "k8s.io/initial-events-end": "true" };
-    const bookmark = { metadata: { resourceVersion: this.version, annotations } };
-    return [...this.#list(path).map((object) => line("ADDED", object)), line("BOOKMARK", bookmark)];
+    return [...this.#list(path).map((object) => watchLine("ADDED", object)), endOfList(this.version)];
   }
 
   async #watch(resource: Resource): Promise<ReadableStreamDefaultController<Uint8Array>> {
@@ -122,10 +121,6 @@ export class FakeTransport {
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
   }
-}
-
-function line(type: string, object: unknown): string {
-  return `${JSON.stringify({ type, object })}\n`;
 }
 
 function resourceOf(path: string): Resource {

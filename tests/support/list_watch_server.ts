@@ -8,6 +8,17 @@ import { Queue } from "./queue.ts";
 
 const encoder = new TextEncoder();
 
+/** A line of a watch. */
+export function watchLine(type: string, object: unknown): string {
+  return `${JSON.stringify({ type, object })}\n`;
+}
+
+/** The line after the last object of a streamed list. */
+export function endOfList(resourceVersion: string): string {
+  const annotations = { "k8s.io/initial-events-end": "true" };
+  return watchLine("BOOKMARK", { metadata: { resourceVersion, annotations } });
+}
+
 /** An open watch to which a test writes. */
 export class OpenWatch {
   readonly body: ReadableStream<Uint8Array>;
@@ -28,14 +39,12 @@ export class OpenWatch {
 
   /** Sends an event. */
   event(type: string, object: unknown): void {
-    this.write(`${JSON.stringify({ type, object })}\n`);
+    this.write(watchLine(type, object));
   }
 
   /** Ends a streamed list. */
   endList(resourceVersion: string): void {
-    this.event("BOOKMARK", {
-      metadata: { resourceVersion, annotations: { "k8s.io/initial-events-end": "true" } },
-    });
+    this.write(endOfList(resourceVersion));
   }
 
   /** Ends the watch as a server does at its timeout. */
