@@ -86,6 +86,9 @@ function checkAnswers(
   });
 }
 
+/** Deletions after which a session gets another pod. */
+const POD_TARGETS = ["pod", "replicaset"] as const;
+
 /** Why a command may have two results. */
 function excuseFor(
   { commandId, sessionId, answers }: Pick<CommandRecord, "answers"> & {
@@ -98,17 +101,14 @@ function excuseFor(
   const other = answers.find(({ text }) => text !== first?.text);
   if (!first || !other || logbook.processesWith(commandId) < 2) return undefined;
   // Until the next write of the journal, only the objects of a session show that its start completed.
-  const isRecordDeleted = history.deletions.some((deletion) =>
-    deletion.sessionId === sessionId && deletion.target === "session" && deletion.to > first.at - 1000 &&
-    deletion.from < other.at
-  );
-  if (isRecordDeleted) {
+  const deleted = history.deletions.filter((deletion) =>
+    deletion.sessionId === sessionId && deletion.to > first.at - 1000 && deletion.from < other.at
+  ).map(({ target }) => target);
+  if (deleted.includes("session")) {
     return "the administrator deleted the objects that showed the result, and another process repeated the command";
   }
-  const isPodReplaced = history.deletions.some((deletion) =>
-    deletion.sessionId === sessionId && deletion.to > first.at - 1000 && deletion.from < other.at
-  );
-  return isPodReplaced && answers.every(({ type, text }) => isSameStart({ type, text }, first))
+  const isPodReplaced = POD_TARGETS.some((target) => deleted.includes(target));
+  return isPodReplaced && answers.every((answer) => isSameStart(answer, first))
     ? "the administrator deleted its pod, and another process reported the new one"
     : undefined;
 }
